@@ -1,0 +1,1 @@
+"""Running parts: the consume loop, the projector and dead letters."""

@@ -1,0 +1,1 @@
+"""What starts things: the command line, the local stack and the engine server."""

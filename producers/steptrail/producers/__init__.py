@@ -1,0 +1,1 @@
+"""Emission: the emitter, the step context manager and ProcessingStepManager."""

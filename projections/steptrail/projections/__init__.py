@@ -1,0 +1,1 @@
+"""ClickHouse: migrations, staging, the ledger, the projections and the reader."""

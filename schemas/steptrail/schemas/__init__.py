@@ -1,0 +1,1 @@
+"""The contract: Avro schemas, models, codec and topics that every part shares."""
