@@ -1,0 +1,69 @@
+# Every target sets up by itself what it needs: uv, the environment, the local stack's jars.
+# Extra arguments are passed on by ARGS, for instance: make demo ARGS=--keep
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+ARGS ?=
+ROOTS := schemas producers projections consumers deploy
+BIN := .venv/bin
+
+# uv as installed, else one of our own in .tools/ (a bare Debian refuses system-wide pip installs).
+UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo .tools/bin/uv)
+ENV := .venv/.synced
+JARS := .venv/.jars
+
+.PHONY: help demo test check bench up down clean env jars
+
+help: ## this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+demo: env jars ## the whole job on real documents of this machine: emit, project, read back
+	@$(BIN)/steptrail demo $(ARGS)
+
+test: check jars ## check, then every test: unit, property, integration on a real Kafka, docs
+	@$(BIN)/pytest $(ARGS)
+
+check: env ## ruff, formatting, mypy, pyright, import directions, schema compatibility
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	$(BIN)/python tests/check_schemas.py
+
+bench: env jars ## every figure of the README, one JSON line each (at most 25 minutes)
+	@$(BIN)/python tests/bench/run.py $(ARGS)
+
+up: env jars ## start the local stack in the background; `make down` stops it
+	@$(BIN)/steptrail up --detach $(ARGS)
+
+down: env ## stop the local stack
+	@$(BIN)/steptrail down $(ARGS)
+
+clean: ## remove what was built here (the environment, caches); data of the stack stays
+	rm -rf .venv .tools dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find $(ROOTS) tests docs -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- what the targets above need -------------------------------------------------------------------
+
+env: $(ENV)
+
+$(ENV): pyproject.toml uv.lock | $(filter .tools/%,$(UV))
+	@echo "steptrail: setting up .venv"
+	@$(UV) sync --quiet --all-extras --locked
+	@touch $@
+
+.tools/bin/uv:
+	@echo "steptrail: fetching uv into .tools/"
+	@python3 -m venv .tools 2>/dev/null && .tools/bin/pip install --quiet 'uv>=0.8' \
+	  || { rm -rf .tools; python3 -m pip install --quiet --target .tools 'uv>=0.8'; } \
+	  || { echo "steptrail: needs uv, or python3 with venv or pip (Debian: apt install python3-venv)" >&2; exit 1; }
+
+jars: $(JARS)
+
+$(JARS): $(ENV) deploy/steptrail/deploy/jars.lock
+	@$(BIN)/python -m steptrail.deploy.stack.fetch
+	@touch $@
