@@ -13,7 +13,6 @@ BIN := .venv/bin
 # uv as installed, else one of our own in .tools/ (a bare Debian refuses system-wide pip installs).
 UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo .tools/bin/uv)
 ENV := .venv/.synced
-JARS := .venv/.jars
 
 .PHONY: help demo test check bench up down clean env jars
 
@@ -62,8 +61,6 @@ $(ENV): pyproject.toml uv.lock | $(filter .tools/%,$(UV))
 	  || { rm -rf .tools; python3 -m pip install --quiet --target .tools 'uv>=0.8'; } \
 	  || { echo "steptrail: needs uv, or python3 with venv or pip (Debian: apt install python3-venv)" >&2; exit 1; }
 
-jars: $(JARS)
-
-$(JARS): $(ENV) deploy/steptrail/deploy/jars.lock
-	@$(BIN)/python -m steptrail.deploy.stack.fetch
-	@touch $@
+# Kafka's jars, downloaded once into the user's cache and checked against the committed hashes.
+jars: env
+	@$(BIN)/python -c 'from steptrail.deploy.stack.jars import ensure_jars; ensure_jars(say=print)'

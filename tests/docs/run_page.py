@@ -1,0 +1,25 @@
+"""Run one page of documentation: `python run_page.py docs/emitting.md`. Exits 1 where a block fails."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from pages import read_page
+
+
+def main(name: str) -> None:
+    page = read_page(Path(name))
+
+    def run_command(command: str, line: int) -> None:
+        done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=180, check=False)
+        print(f"{name}:{line}: $ {command}\n{done.stdout}{done.stderr}", flush=True)
+        if done.returncode != 0:
+            raise SystemExit(f"{name}:{line}: exit code {done.returncode} of: {command}\n{done.stderr}")
+
+    exec(compile(page.source, name, "exec"), {"__name__": "__main__", "run_command": run_command})  # noqa: S102
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
