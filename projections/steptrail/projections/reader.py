@@ -1,0 +1,249 @@
+"""Questions to the projected tables: a document's events and state, recent errors, pages of events."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import Any, Protocol
+from uuid import UUID
+
+from steptrail.projections.errors import QueryError, SchemaMismatch, StoreUnavailable
+from steptrail.projections.pages import Cursor, Page
+from steptrail.projections.queries import query
+from steptrail.projections.records import StepRecord
+from steptrail.projections.states import StepState
+from steptrail.projections.times import AFTER_ALL, BEFORE_ALL, to_micros
+from steptrail.schemas.errors import SteptrailError
+from steptrail.schemas.status import ProcessingStatus
+from steptrail.schemas.step import ProcessingStep, RecentError
+
+MAX_LIST_EVENTS = 100_000
+"""The longest list that one call gives; longer ones come in pages."""
+
+_BLOCK = 5_000
+_ENDS = {"forward": Cursor(BEFORE_ALL, UUID(int=0)), "backward": Cursor(AFTER_ALL, UUID(int=2**128 - 1))}
+_MISSING_TABLES = frozenset({60, 81})  # UNKNOWN_TABLE, UNKNOWN_DATABASE
+_ERRORS = (ProcessingStatus.ERROR, ProcessingStatus.FAILED)
+
+
+class ResultTooLarge(SteptrailError):
+    """The list would be longer than one call gives: narrow the question, or read it in pages."""
+
+
+class Store(Protocol):
+    """What the reader needs of ClickHouse."""
+
+    def rows(
+        self,
+        sql: str,
+        parameters: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> list[dict[str, Any]]:
+        """All rows of a statement, each by column name; raises the errors of `steptrail.projections.errors`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Filter:
+    """Which events a question is about; None means all."""
+
+    pipeline: str | None
+    doc_id: str | None = None
+    statuses: Collection[ProcessingStatus] | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+
+    @property
+    def scope(self) -> str:
+        return "events" if self.doc_id is None else "document_events"
+
+    def parameters(self) -> dict[str, Any]:
+        chosen = ProcessingStatus if self.statuses is None else self.statuses
+        parameters: dict[str, Any] = {
+            "any_pipeline": self.pipeline is None,
+            "pipeline": self.pipeline or "",
+            "statuses": sorted({ProcessingStatus(status).value for status in chosen}),
+            "start_us": BEFORE_ALL if self.start is None else to_micros("start_time", self.start),
+            "end_us": AFTER_ALL if self.end is None else to_micros("end_time", self.end),
+        }
+        if self.doc_id is not None:
+            parameters["doc_id"] = self.doc_id
+        return parameters
+
+
+class Reader:
+    """Reads what has been projected. Each event is given once, however often it was sent; times are aware, UTC.
+
+    `pipeline` is a name, or None for all pipelines. Any number of threads may use one reader.
+
+    Every method raises `StoreUnavailable` or `StoreRefused` when ClickHouse cannot answer now, `SchemaMismatch`
+    when its tables are not there, ValueError for a time without a zone and `BadCursor` for a text that no page
+    gave.
+    """
+
+    def __init__(self, clickhouse: Store) -> None:
+        self._clickhouse = clickhouse
+
+    def steps(
+        self,
+        pipeline: str | None,
+        doc_id: str,
+        statuses: Collection[ProcessingStatus] | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+    ) -> list[ProcessingStep]:
+        """The events of one document, oldest first; `start` inclusive, `end` exclusive; [] when it is unknown.
+
+        Raises `ResultTooLarge` past MAX_LIST_EVENTS events; `timeline` gives such a document in pages.
+        """
+        chosen = _Filter(pipeline, doc_id, statuses, start, end)
+        records = self._whole(chosen, "forward", f"document {doc_id!r} has", "read it with Reader.timeline()")
+        return [record.to_step() for record in records]
+
+    def recent_errors(
+        self,
+        pipeline: str | None,
+        since: datetime,
+        include_warnings: bool = False,
+        limit: int | None = None,
+    ) -> list[RecentError]:
+        """ERROR and FAILED events (WARNING too, if asked) of all documents since then, newest first.
+
+        With `limit`, only so many. Raises `ResultTooLarge` when there are more than MAX_LIST_EVENTS and no limit
+        was given.
+        """
+        statuses = (*_ERRORS, ProcessingStatus.WARNING) if include_warnings else _ERRORS
+        chosen = _Filter(pipeline, statuses=statuses, start=since)
+        if limit is not None:
+            found = list(islice(self._events(chosen, "backward", None, _positive("limit", limit)), limit))
+        else:
+            hint = "give a limit, a later time, or read them with Reader.events()"
+            found = self._whole(chosen, "backward", f"since {since.isoformat()} there are", hint)
+        return [record.to_recent_error() for record in found]
+
+    def document_state(self, pipeline: str | None, doc_id: str) -> list[StepState]:
+        """The current state of each step of one document, in the order in which they began; [] when unknown."""
+        parameters = {"any_pipeline": pipeline is None, "pipeline": pipeline or "", "doc_id": doc_id}
+        return [StepState.from_row(row) for row in self._rows("document_state", parameters)]
+
+    def timeline(
+        self,
+        pipeline: str | None,
+        doc_id: str,
+        after: Cursor | str | None = None,
+        limit: int = 100,
+        *,
+        before: Cursor | str | None = None,
+        statuses: Collection[ProcessingStatus] | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        newest_first: bool = False,
+    ) -> Page[StepRecord]:
+        """A page of one document's events, in time order; go on with `after=page.next`, back with `before`."""
+        chosen = _Filter(pipeline, doc_id, statuses, start, end)
+        return self._page(chosen, after, before, limit, newest_first)
+
+    def events(
+        self,
+        pipeline: str | None = None,
+        after: Cursor | str | None = None,
+        limit: int = 100,
+        *,
+        before: Cursor | str | None = None,
+        statuses: Collection[ProcessingStatus] | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        newest_first: bool = True,
+    ) -> Page[StepRecord]:
+        """A page of the events of all documents, by status and time; paged like `timeline`."""
+        chosen = _Filter(pipeline, None, statuses, start, end)
+        return self._page(chosen, after, before, limit, newest_first)
+
+    def projected_offsets(self, topic: str, topic_id: str, projection: str = "steps") -> dict[int, int]:
+        """The last Kafka offset of each partition that is in every table of the projection; absent: none yet."""
+        parameters = {"projection": projection, "topic": topic, "topic_id": topic_id}
+        rows = self._rows("projected_offsets", parameters)
+        return {int(row["partition"]): int(row["last_offset"]) for row in rows}
+
+    def _page(
+        self,
+        chosen: _Filter,
+        after: Cursor | str | None,
+        before: Cursor | str | None,
+        limit: int,
+        newest_first: bool,
+    ) -> Page[StepRecord]:
+        if after is not None and before is not None:
+            raise ValueError("a page comes after a cursor or before one: give only one of them")
+        _positive("limit", limit)
+        position = before if after is None else after
+        cursor = None if position is None else Cursor.parse(position)
+        goes_back = before is not None
+        direction = "backward" if newest_first != goes_back else "forward"
+        found = list(islice(self._events(chosen, direction, cursor, limit + 1), limit + 1))
+        more, found = len(found) > limit, found[:limit]
+        if goes_back:
+            found.reverse()
+        if not found:
+            return Page((), None, None)
+        further = more if not goes_back else True  # going back, the cursor's own event lies ahead
+        earlier = more if goes_back else cursor is not None
+        return Page(
+            tuple(found),
+            next=found[-1].cursor if further else None,
+            previous=found[0].cursor if earlier else None,
+        )
+
+    def _whole(self, chosen: _Filter, direction: str, subject: str, hint: str) -> list[StepRecord]:
+        found = list(islice(self._events(chosen, direction, None, _BLOCK), MAX_LIST_EVENTS + 1))
+        if len(found) > MAX_LIST_EVENTS:
+            raise ResultTooLarge(
+                f"{subject} more than {MAX_LIST_EVENTS:,} events, too many for one list: {hint}"
+            )
+        return found
+
+    def _events(
+        self, chosen: _Filter, direction: str, cursor: Cursor | None, wanted: int
+    ) -> Iterator[StepRecord]:
+        """Every event once, in blocks that are as large as what is `wanted` makes sensible.
+
+        Copies of an event have its timestamp and its id, so they come side by side, and a block that starts
+        after one of them starts after all.
+        """
+        sql = f"{chosen.scope}_{direction}"
+        parameters = chosen.parameters()
+        fetch = min(wanted + wanted // 8 + 2, _BLOCK)  # a few more, for copies
+        position = cursor or _ENDS[direction]
+        while True:
+            parameters |= {"from_us": position.micros, "from_id": str(position.event_id), "fetch": fetch}
+            rows = self._rows(sql, parameters)
+            for row in rows:
+                record = StepRecord.from_row(row)
+                if record.cursor != position:
+                    position = record.cursor
+                    yield record
+            if len(rows) < fetch:
+                return
+
+    def _rows(self, name: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
+        try:
+            return self._clickhouse.rows(query(name), parameters)
+        except StoreUnavailable as error:
+            raise StoreUnavailable(
+                f"{error}\nIs ClickHouse running there? STEPTRAIL_CLICKHOUSE says where it is; "
+                f"`steptrail up` starts a local stack."
+            ) from error
+        except QueryError as error:
+            if error.code in _MISSING_TABLES:
+                raise SchemaMismatch(
+                    f"{error}\nThe tables are not there yet: run `steptrail migrate`."
+                ) from error
+            raise
+
+
+def _positive(name: str, value: int) -> int:
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, not {value}")
+    return value
