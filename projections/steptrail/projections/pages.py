@@ -12,8 +12,8 @@ from datetime import datetime
 from typing import Generic, TypeVar
 from uuid import UUID
 
-from steptrail.projections.times import from_micros
 from steptrail.schemas.errors import DataError
+from steptrail.schemas.event import datetime_from_us
 
 Item = TypeVar("Item")
 
@@ -39,7 +39,7 @@ class Cursor:
     @property
     def timestamp(self) -> datetime:
         """The time of the event, aware, UTC."""
-        return from_micros(self.micros)
+        return datetime_from_us(self.micros)
 
     def __str__(self) -> str:
         body = _LAYOUT.pack(_VERSION, self.micros, self.event_id.bytes)

@@ -14,8 +14,8 @@ from steptrail.projections.pages import Cursor, Page
 from steptrail.projections.queries import query
 from steptrail.projections.records import StepRecord
 from steptrail.projections.states import StepState
-from steptrail.projections.times import AFTER_ALL, BEFORE_ALL, to_micros
 from steptrail.schemas.errors import SteptrailError
+from steptrail.schemas.event import us_from_datetime
 from steptrail.schemas.status import ProcessingStatus
 from steptrail.schemas.step import ProcessingStep, RecentError
 
@@ -23,7 +23,8 @@ MAX_LIST_EVENTS = 100_000
 """The longest list that one call gives; longer ones come in pages."""
 
 _BLOCK = 5_000
-_ENDS = {"forward": Cursor(BEFORE_ALL, UUID(int=0)), "backward": Cursor(AFTER_ALL, UUID(int=2**128 - 1))}
+_BEFORE_ALL, _AFTER_ALL = -(2**61), 2**61  # beyond every time that the store holds, well inside 64 bits
+_ENDS = {"forward": Cursor(_BEFORE_ALL, UUID(int=0)), "backward": Cursor(_AFTER_ALL, UUID(int=2**128 - 1))}
 _MISSING_TABLES = frozenset({60, 81})  # UNKNOWN_TABLE, UNKNOWN_DATABASE
 _ERRORS = (ProcessingStatus.ERROR, ProcessingStatus.FAILED)
 
@@ -65,8 +66,8 @@ class _Filter:
             "any_pipeline": self.pipeline is None,
             "pipeline": self.pipeline or "",
             "statuses": sorted({ProcessingStatus(status).value for status in chosen}),
-            "start_us": BEFORE_ALL if self.start is None else to_micros("start_time", self.start),
-            "end_us": AFTER_ALL if self.end is None else to_micros("end_time", self.end),
+            "start_us": _micros("start_time", self.start, _BEFORE_ALL),
+            "end_us": _micros("end_time", self.end, _AFTER_ALL),
         }
         if self.doc_id is not None:
             parameters["doc_id"] = self.doc_id
@@ -79,8 +80,8 @@ class Reader:
     `pipeline` is a name, or None for all pipelines. Any number of threads may use one reader.
 
     Every method raises `StoreUnavailable` or `StoreRefused` when ClickHouse cannot answer now, `SchemaMismatch`
-    when its tables are not there, ValueError for a time without a zone and `BadCursor` for a text that no page
-    gave.
+    when its tables are not there, ValueError for a time without a zone and `BadCursor` for a text that is no
+    page's cursor.
     """
 
     def __init__(self, clickhouse: Store) -> None:
@@ -114,6 +115,7 @@ class Reader:
         With `limit`, only so many. Raises `ResultTooLarge` when there are more than MAX_LIST_EVENTS and no limit
         was given.
         """
+        _micros("since", since, 0)  # so that a bad one is called by this name
         statuses = (*_ERRORS, ProcessingStatus.WARNING) if include_warnings else _ERRORS
         chosen = _Filter(pipeline, statuses=statuses, start=since)
         if limit is not None:
@@ -241,6 +243,17 @@ class Reader:
                     f"{error}\nThe tables are not there yet: run `steptrail migrate`."
                 ) from error
             raise
+
+
+def _micros(name: str, moment: datetime | None, default: int) -> int:
+    if moment is None:
+        return default
+    if not isinstance(moment, datetime):
+        raise TypeError(f"{name} must be a datetime with a time zone, not {type(moment).__name__}")
+    try:
+        return us_from_datetime(moment)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
 
 
 def _positive(name: str, value: int) -> int:

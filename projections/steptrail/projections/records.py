@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from steptrail.projections.pages import Cursor
-from steptrail.projections.times import from_micros
+from steptrail.schemas.event import datetime_from_us
 from steptrail.schemas.status import ProcessingStatus
 from steptrail.schemas.step import ProcessingStep, RecentError
 
@@ -53,8 +53,8 @@ class StepRecord:
             doc_id=row["doc_id"],
             step_name=row["step_name"],
             status=ProcessingStatus(row["status"]),
-            timestamp=from_micros(micros),
-            broker_time=from_micros(int(row["broker_ms"]) * 1000),
+            timestamp=datetime_from_us(micros),
+            broker_time=datetime_from_us(int(row["broker_ms"]) * 1000),
             event_id=event_id,
             execution_id=row["execution_id"],
             attempt=row["attempt"],

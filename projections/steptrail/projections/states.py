@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from steptrail.projections.times import from_micros
+from steptrail.schemas.event import datetime_from_us
 from steptrail.schemas.status import ProcessingStatus
 
 
@@ -49,8 +49,8 @@ class StepState:
             status=ProcessingStatus(row["status"]),
             attempt=row["attempt"],
             execution_id=row["execution_id"],
-            started_at=None if started is None else from_micros(started),
-            updated_at=from_micros(row["updated_us"]),
+            started_at=None if started is None else datetime_from_us(started),
+            updated_at=datetime_from_us(row["updated_us"]),
             duration_ms=row["duration_ms"],
             error_type=row["error_type"],
             error_message=row["error_message"],

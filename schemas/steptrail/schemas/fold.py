@@ -1,0 +1,138 @@
+"""The fold: what a step's events, in whatever order they come, say about its state.
+
+The rule, of which ClickHouse's `step_state` and `step_executions` are the other statement:
+
+- An event's time is `min(timestamp, broker time)`, so that a clock that runs ahead wins nothing. An event that
+  was sent twice has several broker times: the greatest counts.
+- An execution is decided by its event with the greatest (rank, time, event_id), where PENDING < RUNNING < every
+  ending. So a late RUNNING never reopens an execution that has ended.
+- A step's current execution is the one with the latest event; at equal times, the one with the greater
+  execution_id. So a retry after an ERROR shows as running.
+
+Everything here is a function of the *set* of arrivals: order, repetition and the cut into batches do not show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from steptrail.schemas.event import StepEvent
+from steptrail.schemas.status import ProcessingStatus
+
+NO_DEPENDENCIES = "[]"
+
+ExecutionKey = tuple[str, str, str, bytes]
+StepKey = tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionState:
+    """One run of one step, folded. Times are microseconds since the epoch, in UTC, as the fold counts them."""
+
+    pipeline: str
+    doc_id: str
+    step_name: str
+    execution_id: bytes
+    winner: StepEvent
+    """The event that decides: status, duration, error, details and metrics are its own."""
+    winner_time: int
+    attempt: int
+    """The greatest attempt that any event of the execution named."""
+    depends_on: str
+    """JSON array of the greatest event that named any; `[]` when none did."""
+    started_at: int | None
+    """When it first ran; None when no RUNNING event is known."""
+    first_any: int
+    last_any: int
+    events: int
+    """Distinct events."""
+
+    @property
+    def status(self) -> ProcessingStatus:
+        """The status of the deciding event."""
+        return self.winner.status
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentStep:
+    """The state of one step of one document: its current execution, and what there is in all."""
+
+    current: ExecutionState
+    executions: int
+    events: int
+
+
+def event_time(event: StepEvent, broker_time: int | None = None) -> int:
+    """The time of an event in the fold, in microseconds; `broker_time` (µs) is when the broker appended it."""
+    return event.timestamp if broker_time is None else min(event.timestamp, broker_time)
+
+
+class Fold:
+    """A set of arrivals that can grow in any order, be merged with another, and be read at any time.
+
+    It keeps every distinct event; memory grows with them. Not safe for use from several threads at once.
+    """
+
+    def __init__(self) -> None:
+        self._executions: dict[ExecutionKey, dict[bytes, tuple[StepEvent, int]]] = {}
+
+    def add(self, event: StepEvent, broker_time: int | None = None) -> None:
+        """Take one arrival; `broker_time` in microseconds, None where there is no broker."""
+        key = (event.pipeline, event.doc_id, event.step_name, event.execution_id)
+        self._keep(self._executions.setdefault(key, {}), event, event_time(event, broker_time))
+
+    def merge(self, other: Fold) -> None:
+        """Take everything that `other` has seen; `other` stays as it is."""
+        for key, arrivals in other._executions.items():
+            mine = self._executions.setdefault(key, {})
+            for event, time in arrivals.values():
+                self._keep(mine, event, time)
+
+    def executions(self) -> Iterator[ExecutionState]:
+        """Every execution, ordered by its key."""
+        for key in sorted(self._executions):
+            yield _execution(key, self._executions[key].values())
+
+    def steps(self) -> dict[StepKey, CurrentStep]:
+        """The state of every step, by (pipeline, doc_id, step_name), in that order."""
+        by_step: dict[StepKey, list[ExecutionState]] = {}
+        for state in self.executions():
+            by_step.setdefault((state.pipeline, state.doc_id, state.step_name), []).append(state)
+        return {
+            key: CurrentStep(
+                current=max(states, key=lambda state: (state.last_any, state.execution_id)),
+                executions=len(states),
+                events=sum(state.events for state in states),
+            )
+            for key, states in by_step.items()
+        }
+
+    @staticmethod
+    def _keep(arrivals: dict[bytes, tuple[StepEvent, int]], event: StepEvent, time: int) -> None:
+        known = arrivals.get(event.event_id)
+        if known is None or time > known[1]:
+            arrivals[event.event_id] = (event, time)
+
+
+def _execution(key: ExecutionKey, arrivals: Iterable[tuple[StepEvent, int]]) -> ExecutionState:
+    ordered = sorted(arrivals, key=lambda arrival: (arrival[0].status.rank, arrival[1], arrival[0].event_id))
+    winner, winner_time = ordered[-1]
+    runs = [time for event, time in ordered if event.status is ProcessingStatus.RUNNING]
+    depending = [event.depends_on for event, _ in ordered if event.depends_on != NO_DEPENDENCIES]
+    times = [time for _, time in ordered]
+    pipeline, doc_id, step_name, execution_id = key
+    return ExecutionState(
+        pipeline=pipeline,
+        doc_id=doc_id,
+        step_name=step_name,
+        execution_id=execution_id,
+        winner=winner,
+        winner_time=winner_time,
+        attempt=max(event.attempt for event, _ in ordered),
+        depends_on=depending[-1] if depending else NO_DEPENDENCIES,
+        started_at=min(runs) if runs else None,
+        first_any=min(times),
+        last_any=max(times),
+        events=len(ordered),
+    )
