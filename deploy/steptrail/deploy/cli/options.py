@@ -1,0 +1,47 @@
+"""Options that several commands share, and the settings that they lead to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from steptrail.deploy.cli.failures import UNREACHABLE, CommandError
+
+if TYPE_CHECKING:
+    from steptrail.schemas.settings import Settings
+
+Json = Annotated[bool, typer.Option("--json", help="Write JSON for programs; errors too, on standard error.")]
+Pipeline = Annotated[
+    str | None, typer.Option("--pipeline", "-p", help="Only this pipeline; all unless told.")
+]
+StackDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--dir",
+        metavar="DIR",
+        help="Ask the local stack that runs in DIR, whatever the environment says.",
+        show_default=False,
+    ),
+]
+
+
+def settings_for(directory: Path | None) -> Settings:
+    """The settings of the environment, or of the local stack in `directory` when one is named.
+
+    Raises CommandError (exit 3) when no stack runs there.
+    """
+    from steptrail.schemas.settings import Settings, read_stack_file
+
+    if directory is None:
+        return Settings()
+    addresses = read_stack_file(directory)
+    if addresses is None:
+        raise CommandError(
+            f"no local stack runs in {directory}.",
+            exit_code=UNREACHABLE,
+            kind="no_stack",
+            hint=f"start it with:  steptrail up --detach --dir {directory}",
+        )
+    return Settings(kafka=addresses.kafka, clickhouse=addresses.clickhouse)

@@ -1,0 +1,93 @@
+"""`steptrail errors`: what fails, newest first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from steptrail.deploy.cli.options import Json, Pipeline, StackDir, settings_for
+from steptrail.deploy.cli.output import cells, note, record_json, status_text, stdout, table, write_json_lines
+from steptrail.deploy.cli.times import SINCE_HELP, parse_since, show_age, show_time
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
+    from steptrail.projections.records import StepRecord
+
+
+def errors(
+    since: Annotated[str, typer.Option("--since", metavar="TIME", help=SINCE_HELP)] = "1h",
+    warnings: Annotated[
+        bool, typer.Option("--warnings", "-w", help="Steps that ended in WARNING too.")
+    ] = False,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000, help="At most so many.")] = 50,
+    after: Annotated[
+        str | None,
+        typer.Option(
+            "--after", metavar="CURSOR", help="Go on where the page before it ended.", show_default=False
+        ),
+    ] = None,
+    pipeline: Pipeline = None,
+    json: Json = False,
+    directory: StackDir = None,
+) -> None:
+    """List the steps that ended in ERROR or FAILED, newest first.
+
+    With --json one object a line: pipeline, doc_id, step_name, status, timestamp, attempt, error_type,
+    error_message, details, metrics, and more; `cursor` is for --after.
+
+    \b
+    steptrail errors                                 the last hour, all pipelines
+    steptrail errors --since 7d --pipeline invoices --limit 200
+    steptrail errors --since 2026-05-04T12:00 --json | jq -r .doc_id
+    """
+    from steptrail.projections.clickhouse import connect
+    from steptrail.projections.reader import Reader
+    from steptrail.schemas.status import ProcessingStatus
+
+    start = parse_since(since)
+    statuses = [ProcessingStatus.ERROR, ProcessingStatus.FAILED] + [ProcessingStatus.WARNING] * warnings
+    with connect(settings_for(directory)) as clickhouse:
+        page = Reader(clickhouse).events(pipeline, after, limit, statuses=statuses, start=start)
+    if json:
+        write_json_lines(record_json(record) for record in page.items)
+        return
+    what = "errors or warnings" if warnings else "errors"
+    scope = f" in pipeline {pipeline}" if pipeline else ""
+    if not page.items:
+        stdout().print(f"No {what}{scope} since {show_time(start)} UTC.", markup=False)
+        return
+    stdout().print(error_table(page.items))
+    note(
+        f"{len(page.items)} {what}{scope} since {show_time(start)} UTC, the newest {show_age(page.items[0].timestamp)}."
+    )
+    if page.next is not None:
+        note(f"There are more: --limit, or --after {page.next}")
+
+
+def error_table(found: Sequence[StepRecord]) -> Table:
+    """Errors as a table; the pipeline is shown where there are several."""
+    several = len({record.pipeline for record in found}) > 1
+    columns = ["pipeline"] * several + ["step", "status", "attempt", "document", "error"]
+    shown = table("when (UTC)", *columns, right=["when (UTC)", "attempt"])
+    for record in found:
+        shown.add_row(
+            *cells(
+                show_time(record.timestamp),
+                *[record.pipeline] * several,
+                record.step_name,
+                status_text(record.status.value),
+                record.attempt,
+                record.doc_id,
+                record.error_message or record.error_type,
+            )
+        )
+    return shown
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(errors)

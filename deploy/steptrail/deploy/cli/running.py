@@ -1,0 +1,48 @@
+"""`steptrail run …`: the parts that run until they are stopped."""
+
+from __future__ import annotations
+
+import typer
+
+from steptrail.deploy.cli.options import StackDir, settings_for
+
+
+def projector(directory: StackDir = None) -> None:
+    """Run the projector: read step events from Kafka, write them to ClickHouse.
+
+    It runs until SIGTERM or Ctrl-C, then finishes its batch, commits and leaves (10 s at most; a second
+    signal ends it at once). While Kafka or ClickHouse is away it waits and tries again. Start as many as
+    the topic has partitions; they share the work. The log is JSON lines on standard error.
+
+    \b
+    steptrail run projector
+    STEPTRAIL_METRICS_PORT=9108 steptrail run projector
+    """
+    import signal
+    import threading
+    from types import FrameType
+
+    from steptrail.consumers.projector import run_projector
+
+    settings = settings_for(directory)
+    stop = threading.Event()
+
+    def on_signal(number: int, _: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        stop.set()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    run_projector(settings, stop)
+
+
+def register(app: typer.Typer) -> None:
+    """Add `run` and what can be run."""
+    group = typer.Typer(help="Run a part until it is stopped: the projector.", no_args_is_help=True)
+    group.callback()(_nothing)  # keeps `run` a group while it has a single command
+    group.command("projector")(projector)
+    app.add_typer(group, name="run")
+
+
+def _nothing() -> None:
+    """Run a part until it is stopped: the projector."""

@@ -1,0 +1,44 @@
+"""`steptrail migrate` and `steptrail topics`: bring the store and the broker to what this program needs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import typer
+
+from steptrail.deploy.cli.options import Json, StackDir, settings_for
+from steptrail.deploy.cli.output import cells, stdout, table, write_json_lines
+
+
+def migrate(
+    json: Json = False,
+    directory: StackDir = None,
+) -> None:
+    """Create ClickHouse's tables, or bring them up to date.
+
+    Safe to run twice, and from two processes at once. Shows every migration and which of them were applied
+    now; with --json one object a line: version, name, applied_at, applied_now.
+
+    \b
+    steptrail migrate
+    """
+    from steptrail.projections.clickhouse import connect
+    from steptrail.projections.migrate import migrate as apply
+    from steptrail.projections.migrate import migration_states
+
+    with connect(settings_for(directory)) as clickhouse:
+        now = {migration.version for migration in apply(clickhouse)}
+        states = migration_states(clickhouse)
+    if json:
+        write_json_lines({**asdict(state), "applied_now": state.version in now} for state in states)
+        return
+    shown = table("migration", "applied (UTC)", "", title=f"Database {clickhouse.database}")
+    for state in states:
+        name = f"{state.version:04d}_{state.name}"
+        shown.add_row(*cells(name, state.applied_at, "now" if state.version in now else "before"))
+    stdout().print(shown)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(migrate)
