@@ -3,7 +3,7 @@ SELECT
     partition,
     max(last_offset) AS last_offset
 FROM projection_ledger
-WHERE projection = {projection:String}
+WHERE projection_name = {projection:String}
   AND topic = {topic:String}
   AND topic_id = {topic_id:String}
 GROUP BY partition
