@@ -1,1 +1,61 @@
 """The contract: Avro schemas, models, codec and topics that every part shares."""
+
+from .bundled import STEP_EVENT_FINGERPRINT, STEP_EVENT_SCHEMA, plain_schema, schema_by_fingerprint
+from .clickhouse_target import ClickHouseTarget
+from .codec import EventEncoder, encode_event
+from .decoder import decode_event
+from .errors import (
+    ConfigurationError,
+    DataError,
+    DecodeReason,
+    EventDecodeError,
+    InfrastructureError,
+    SteptrailError,
+)
+from .event import MAX_EVENT_BYTES, StepEvent
+from .framing import SINGLE_OBJECT_PREFIX, Frame, frame_confluent, frame_single_object, split_frame
+from .ids import new_execution_id, uuid7
+from .settings import Settings, default_dir, read_stack_file
+from .stack_file import StackAddresses
+from .status import ProcessingStatus
+from .step import ProcessingStep, RecentError
+from .topics import TopicChange, Topics, TopicSpec, ensure_topics, message_key, partition_for
+
+__all__ = [
+    "MAX_EVENT_BYTES",
+    "SINGLE_OBJECT_PREFIX",
+    "STEP_EVENT_FINGERPRINT",
+    "STEP_EVENT_SCHEMA",
+    "ClickHouseTarget",
+    "ConfigurationError",
+    "DataError",
+    "DecodeReason",
+    "EventDecodeError",
+    "EventEncoder",
+    "Frame",
+    "InfrastructureError",
+    "ProcessingStatus",
+    "ProcessingStep",
+    "RecentError",
+    "Settings",
+    "StackAddresses",
+    "StepEvent",
+    "SteptrailError",
+    "TopicChange",
+    "TopicSpec",
+    "Topics",
+    "decode_event",
+    "default_dir",
+    "encode_event",
+    "ensure_topics",
+    "frame_confluent",
+    "frame_single_object",
+    "message_key",
+    "new_execution_id",
+    "partition_for",
+    "plain_schema",
+    "read_stack_file",
+    "schema_by_fingerprint",
+    "split_frame",
+    "uuid7",
+]

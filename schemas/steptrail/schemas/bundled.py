@@ -1,0 +1,90 @@
+"""The Avro schemas that come with the package, found by the fingerprint that each message carries.
+
+No registry is needed: a reader of this version knows every schema that was released before it.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from typing import Any, Final
+
+from fastavro.schema import to_parsing_canonical_form
+
+_AVRO = resources.files("steptrail.schemas") / "avro"
+
+
+def crc64_avro(data: bytes) -> int:
+    """CRC-64-AVRO (Rabin) of some bytes, as the Avro specification defines it for fingerprints."""
+    value = _CRC_EMPTY
+    for byte in data:
+        value = (value >> 8) ^ _CRC_TABLE[(value ^ byte) & 0xFF]
+    return value
+
+
+def fingerprint(schema: dict[str, Any]) -> bytes:
+    """The 8 bytes that name a schema on the wire: CRC-64-AVRO of its canonical form, little-endian."""
+    return crc64_avro(to_parsing_canonical_form(schema).encode()).to_bytes(8, "little")
+
+
+def released_schemas() -> dict[str, dict[str, Any]]:
+    """Every released version of the event's schema by its file name, oldest first."""
+    files = [entry for entry in (_AVRO / "released").iterdir() if entry.name.endswith(".avsc")]
+    return {entry.name: json.loads(entry.read_text("utf-8")) for entry in sorted(files, key=_version)}
+
+
+def schema_by_fingerprint(fp: bytes) -> dict[str, Any] | None:
+    """The schema with this fingerprint (8 bytes as on the wire), None when it is not one of ours."""
+    return _BY_FINGERPRINT.get(fp)
+
+
+def plain_schema(schema: dict[str, Any]) -> dict[str, Any]:
+    """The same bytes under a simpler schema: an enum as the int of its index, no logical types, docs or defaults.
+
+    For readers that must not fail on a bad index and must not spend time on logical types.
+    """
+    return {
+        "type": "record",
+        "name": schema["name"],
+        "fields": [{"name": field["name"], "type": _plain_type(field["type"])} for field in schema["fields"]],
+    }
+
+
+def _plain_type(kind: Any) -> Any:
+    if isinstance(kind, list):
+        return [_plain_type(branch) for branch in kind]
+    if isinstance(kind, str):
+        return kind
+    if kind["type"] == "enum":
+        return "int"
+    if kind["type"] == "fixed":
+        return {"type": "fixed", "name": kind["name"], "size": kind["size"]}
+    return kind["type"]
+
+
+def _version(entry: Any) -> int:
+    return int(entry.name.rsplit(".v", 1)[1].removesuffix(".avsc"))
+
+
+def _crc_table() -> tuple[int, ...]:
+    table = []
+    for value in range(256):
+        for _ in range(8):
+            value = (value >> 1) ^ (_CRC_EMPTY & -(value & 1))
+        table.append(value)
+    return tuple(table)
+
+
+_CRC_EMPTY: Final = 0xC15D213AA4D7A795
+_CRC_TABLE: Final = _crc_table()
+
+STEP_EVENT_SCHEMA: Final[dict[str, Any]] = json.loads((_AVRO / "step_event.avsc").read_text("utf-8"))
+"""The schema that this version writes; treat it as constant."""
+
+STEP_EVENT_FINGERPRINT: Final[bytes] = fingerprint(STEP_EVENT_SCHEMA)
+"""Its fingerprint, 8 bytes as on the wire."""
+
+_BY_FINGERPRINT: Final[dict[bytes, dict[str, Any]]] = {
+    **{fingerprint(schema): schema for schema in released_schemas().values()},
+    STEP_EVENT_FINGERPRINT: STEP_EVENT_SCHEMA,
+}

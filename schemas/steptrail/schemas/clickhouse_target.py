@@ -1,0 +1,64 @@
+"""ClickHouse's address, in the parts that clients ask for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from urllib.parse import unquote, urlsplit
+
+
+@dataclass(frozen=True)
+class ClickHouseTarget:
+    """Where ClickHouse answers HTTP, and as whom; `ca` is a file's path, None for the system's authorities."""
+
+    host: str
+    port: int
+    username: str
+    password: str = field(repr=False)
+    database: str
+    secure: bool
+    ca: str | None = None
+    verify: bool = True
+
+
+def parse_clickhouse_url(
+    url: str,
+    *,
+    username: str | None = None,
+    password: str | None = None,
+    ca: str | None = None,
+    verify: bool = True,
+) -> ClickHouseTarget:
+    """The parts of a URL such as `http://user:password@host:8123/database`.
+
+    `username` and `password` win over the URL's; a missing port is 8123, with https 8443; a missing database
+    is `steptrail`. Raises ValueError, which does not quote the URL, since it holds a password.
+    """
+    try:
+        parts = urlsplit(url.strip())
+        port = parts.port
+    except ValueError:
+        raise ValueError("the ClickHouse URL cannot be read: is its port a number up to 65535?") from None
+    if parts.scheme not in ("http", "https"):
+        raise ValueError(
+            "the ClickHouse URL starts with http:// or https://, such as http://127.0.0.1:8123/steptrail"
+        )
+    if not parts.hostname:
+        raise ValueError("the ClickHouse URL names no host")
+    if parts.query or parts.fragment:
+        raise ValueError(
+            "the ClickHouse URL takes no ? and no #; is there one in a password? Write it as %3F or %23"
+        )
+    database = unquote(parts.path.strip("/"))
+    if "/" in database:
+        raise ValueError("the ClickHouse URL's path is one name, the database's")
+    secure = parts.scheme == "https"
+    return ClickHouseTarget(
+        host=parts.hostname,
+        port=port or (8443 if secure else 8123),
+        username=username if username is not None else unquote(parts.username or "default"),
+        password=password if password is not None else unquote(parts.password or ""),
+        database=database or "steptrail",
+        secure=secure,
+        ca=ca,
+        verify=verify,
+    )

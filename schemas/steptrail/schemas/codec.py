@@ -1,0 +1,191 @@
+"""From an event to its bytes: by hand, since emission is paid for by every worker.
+
+The bytes are those that any Avro library writes for the bundled schema. Two encoders make them:
+`encode_event` from a whole StepEvent, and `EventEncoder`, which an emitter holds and which keeps what is
+the same in each of its events. Reading is the business of `steptrail.schemas.decoder`.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final
+
+from .decoder import decode_event
+from .errors import DecodeReason, EventDecodeError
+from .event import MAX_EVENT_BYTES, StepEvent
+from .framing import SINGLE_OBJECT_PREFIX
+from .varint import SMALL_LONGS, encode_long
+
+__all__ = [
+    "MAX_EVENT_BYTES",
+    "DecodeReason",
+    "EventDecodeError",
+    "EventEncoder",
+    "decode_event",
+    "encode_event",
+]
+
+_SMALL: Final = len(SMALL_LONGS)
+_NULL: Final = b"\x00"
+_SOME: Final = b"\x02"  # index 1 of the union: the value follows
+_STATUS: Final = SMALL_LONGS[:7]
+_EMPTY_OBJECT: Final = b"\x04{}"
+_EMPTY_ARRAY: Final = b"\x04[]"
+_pack_some_double = Struct("<Bd").pack
+_CACHED_NAMES = 1024
+
+
+def _text(value: bytes) -> bytes:
+    size = len(value)
+    return (SMALL_LONGS[size] if size < _SMALL else encode_long(size)) + value
+
+
+def encode_event(event: StepEvent) -> bytes:
+    """The Avro body of an event, unframed.
+
+    Raises UnicodeEncodeError for text with lone surrogates and ValueError for numbers out of range or ids of
+    a wrong length. It does not judge values; a body longer than MAX_EVENT_BYTES is the caller's to refuse.
+    """
+    for name, size in (("event_id", 16), ("execution_id", 16), ("emitter_id", 8)):
+        if len(getattr(event, name)) != size:
+            raise ValueError(f"{name} has {size} bytes, not {len(getattr(event, name))}")
+    if not -(2**31) <= event.attempt < 2**31:
+        raise ValueError(f"attempt {event.attempt} does not fit in 32 bits")
+    encoder = EventEncoder(event.pipeline, event.worker, event.emitter_id, b"")
+    return encoder.encode(
+        event.event_id,
+        event.doc_id,
+        event.step_name,
+        event.execution_id,
+        event.attempt,
+        event.status.code,
+        event.timestamp,
+        event.duration_ms,
+        event.error_type,
+        event.error_message,
+        event.details.encode(),
+        event.metrics.encode(),
+        event.depends_on.encode(),
+        event.trace_id,
+        event.sequence,
+    )
+
+
+class EventEncoder:
+    """Encodes the events of one emitter: `pipeline`, `worker` and `emitter_id` are the same in each.
+
+    `frame` is what every message starts with, see `steptrail.schemas.framing`. Safe for threads.
+    """
+
+    __slots__ = ("_head", "_high_part", "_names", "_pipeline", "_tail")
+
+    def __init__(
+        self, pipeline: str, worker: str, emitter_id: bytes, frame: bytes = SINGLE_OBJECT_PREFIX
+    ) -> None:
+        self._head = frame
+        self._pipeline = _text(pipeline.encode())
+        self._tail = _text(worker.encode()) + emitter_id
+        self._names: dict[str, bytes] = {}
+        self._high_part: tuple[int, bytes] = (-1, b"")
+
+    def encode(
+        self,
+        event_id: bytes,
+        doc_id: str,
+        step_name: str,
+        execution_id: bytes,
+        attempt: int,
+        status_code: int,
+        timestamp: int,
+        duration_ms: float | None = None,
+        error_type: str | None = None,
+        error_message: str | None = None,
+        details: bytes = b"{}",
+        metrics: bytes = b"{}",
+        depends_on: bytes = b"[]",
+        trace_id: str | None = None,
+        sequence: int = 0,
+    ) -> bytes:
+        """The framed message of one event.
+
+        `event_id` and `execution_id` have 16 bytes, `timestamp` is in microseconds, `status_code` is
+        `ProcessingStatus.code`, and `details`, `metrics`, `depends_on` are the UTF-8 text of JSON: what
+        `steptrail.schemas.values` makes. Nothing of that is checked here. Texts are to be clean: raises
+        UnicodeEncodeError for a lone surrogate.
+        """
+        name = self._names.get(step_name)
+        if name is None:
+            name = self._cache_name(step_name)
+        doc = doc_id.encode()
+        size = len(doc)
+        if 0x1000000000000 < timestamp < 0x40000000000000:
+            # Today's times: 8 bytes, of which the upper 4 change every 134 seconds.
+            high, high_part = self._high_part
+            if timestamp >> 27 != high:
+                high, high_part = self._cache_high(timestamp)
+            time_part = bytes(
+                (
+                    timestamp << 1 & 0x7E | 0x80,
+                    timestamp >> 6 & 0x7F | 0x80,
+                    timestamp >> 13 & 0x7F | 0x80,
+                    timestamp >> 20 & 0x7F | 0x80,
+                )
+            )
+        else:
+            time_part, high_part = encode_long(timestamp), b""
+        if details == b"{}":
+            details = _EMPTY_OBJECT
+        else:
+            n = len(details)
+            details = (SMALL_LONGS[n] if n < _SMALL else encode_long(n)) + details
+        if metrics == b"{}":
+            metrics = _EMPTY_OBJECT
+        else:
+            n = len(metrics)
+            metrics = (SMALL_LONGS[n] if n < _SMALL else encode_long(n)) + metrics
+        return b"".join(
+            (
+                self._head,
+                event_id,
+                self._pipeline,
+                SMALL_LONGS[size] if size < _SMALL else encode_long(size),
+                doc,
+                name,
+                execution_id,
+                SMALL_LONGS[attempt] if 0 < attempt < _SMALL else encode_long(attempt),
+                _STATUS[status_code],
+                time_part,
+                high_part,
+                _NULL if duration_ms is None else _pack_some_double(2, duration_ms),
+                _NULL if error_type is None else _SOME + _text(error_type.encode()),
+                _NULL if error_message is None else _SOME + _text(error_message.encode()),
+                details,
+                metrics,
+                _EMPTY_ARRAY if depends_on == b"[]" else _text(depends_on),
+                _NULL if trace_id is None else _SOME + _text(trace_id.encode()),
+                self._tail,
+                encode_long(sequence),
+            )
+        )
+
+    def _cache_name(self, step_name: str) -> bytes:
+        if len(self._names) >= _CACHED_NAMES:
+            self._names.clear()
+        part = self._names[step_name] = _text(step_name.encode())
+        return part
+
+    def _cache_high(self, timestamp: int) -> tuple[int, bytes]:
+        # One tuple, replaced whole: another thread sees the old pair or the new one.
+        high = timestamp >> 27
+        pair = self._high_part = (high, encode_unsigned(high))
+        return pair
+
+
+def encode_unsigned(number: int) -> bytes:
+    """The last bytes of a varint, of what remains above its first ones."""
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)

@@ -1,0 +1,211 @@
+"""From bytes to an event, strictly: what one message says has exactly one spelling.
+
+Avro libraries are lenient: they take trailing bytes, negative indexes of unions and overlong varints. A
+reader that is to agree, message by message, with a fast one that decodes whole batches cannot be: here the
+whole body is consumed and would be encoded again to the same bytes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from struct import unpack_from
+from typing import Any, Final
+
+import orjson
+
+from .bundled import STEP_EVENT_SCHEMA
+from .errors import DecodeReason, EventDecodeError
+from .event import MAX_EVENT_BYTES, MAX_TIMESTAMP_US, MIN_TIMESTAMP_US, StepEvent
+from .status import STATUS_BY_CODE
+
+Reader = Callable[[bytes, int], tuple[Any, int]]
+"""Reads one value at an offset: the value and the offset after it; raises _Refused."""
+
+
+class _Refused(Exception):
+    """Why a value cannot be read, and where; becomes an EventDecodeError that also names the field."""
+
+    def __init__(self, reason: DecodeReason, position: int, message: str) -> None:
+        super().__init__(reason, position, message)
+        self.reason, self.position, self.message = reason, position, message
+
+
+def decode_event(body: bytes, schema: dict[str, Any] = STEP_EVENT_SCHEMA) -> StepEvent:
+    """The event that an unframed body holds, written by `schema` (one of the bundled ones).
+
+    Raises EventDecodeError for anything that `encode_event` would not have written for an event with a time
+    that DateTime64 holds, an attempt of at least 1, a finite duration and JSON of the right kind.
+    """
+    if len(body) > MAX_EVENT_BYTES:
+        message = f"the event has {len(body)} bytes, at most {MAX_EVENT_BYTES} are allowed"
+        raise EventDecodeError(DecodeReason.TOO_LARGE, message)
+    values: dict[str, Any] = {}
+    position = 0
+    for name, read, check in _plan(schema):
+        start = position
+        try:
+            value, position = read(body, position)
+            if check is not None:
+                check(value, start)
+        except _Refused as refused:
+            raise EventDecodeError(
+                refused.reason, refused.message, position=refused.position, field=name
+            ) from None
+        values[name] = value
+    if position != len(body):
+        message = f"{len(body) - position} bytes after the end of the event"
+        raise EventDecodeError(DecodeReason.TRAILING_BYTES, message, position=position)
+    values["status"] = STATUS_BY_CODE[values["status"]]
+    return StepEvent(**values)
+
+
+def _plan(schema: dict[str, Any]) -> list[tuple[str, Reader, Callable[[Any, int], None] | None]]:
+    plan = _PLANS.get(id(schema))
+    if plan is None or plan[0] is not schema:
+        fields = [(f["name"], _reader(f["type"]), _CHECKS.get(f["name"])) for f in schema["fields"]]
+        plan = _PLANS[id(schema)] = (schema, fields)
+    return plan[1]
+
+
+def _reader(kind: Any) -> Reader:
+    if isinstance(kind, list):
+        return _nullable(_reader(kind[1]))
+    if isinstance(kind, dict):
+        if kind["type"] == "fixed":
+            return _fixed(kind["size"])
+        kind = kind["type"]
+    return _READERS[kind]
+
+
+def _long(body: bytes, position: int, bits: int = 64) -> tuple[int, int]:
+    number = shift = 0
+    at = position
+    size = len(body)
+    while True:
+        if at >= size:
+            raise _Refused(DecodeReason.TRUNCATED, size, "the body ends within a number")
+        byte = body[at]
+        number |= (byte & 0x7F) << shift
+        at += 1
+        if byte < 0x80:
+            break
+        shift += 7
+        if shift > 63:
+            raise _Refused(DecodeReason.NOT_CANONICAL, at, "a number of more than 10 bytes")
+    if byte == 0 and shift:
+        raise _Refused(DecodeReason.NOT_CANONICAL, at - 1, "a number with a needless last byte")
+    if number >> bits:
+        raise _Refused(DecodeReason.BAD_VALUE, position, f"a number of more than {bits} bits")
+    return number >> 1 ^ -(number & 1), at
+
+
+def _int(body: bytes, position: int) -> tuple[int, int]:
+    return _long(body, position, 32)
+
+
+def _status(body: bytes, position: int) -> tuple[int, int]:
+    try:
+        index, at = _long(body, position, 32)
+    except _Refused as refused:
+        if refused.reason is DecodeReason.BAD_VALUE:
+            refused.reason = DecodeReason.BAD_STATUS
+        raise
+    if not 0 <= index < len(STATUS_BY_CODE):
+        raise _Refused(DecodeReason.BAD_STATUS, position, f"there is no status with number {index}")
+    return index, at
+
+
+def _string(body: bytes, position: int) -> tuple[str, int]:
+    length, start = _long(body, position)
+    if length < 0:
+        raise _Refused(DecodeReason.BAD_VALUE, position, f"a text of length {length}")
+    end = start + length
+    if end > len(body):
+        message = f"a text of {length} bytes, of which only {len(body) - start} are there"
+        raise _Refused(DecodeReason.TRUNCATED, len(body), message)
+    try:
+        return body[start:end].decode(), end
+    except UnicodeDecodeError as error:
+        raise _Refused(DecodeReason.BAD_UTF8, start + error.start, error.reason) from None
+
+
+def _double(body: bytes, position: int) -> tuple[float, int]:
+    if position + 8 > len(body):
+        raise _Refused(DecodeReason.TRUNCATED, len(body), "the body ends within a double")
+    (number,) = unpack_from("<d", body, position)
+    return number, position + 8
+
+
+def _fixed(size: int) -> Reader:
+    def read(body: bytes, position: int) -> tuple[bytes, int]:
+        end = position + size
+        if end > len(body):
+            raise _Refused(DecodeReason.TRUNCATED, len(body), f"the body ends within {size} fixed bytes")
+        return body[position:end], end
+
+    return read
+
+
+def _nullable(read_some: Reader) -> Reader:
+    def read(body: bytes, position: int) -> tuple[Any, int]:
+        index, at = _long(body, position)
+        if index == 0:
+            return None, at
+        if index != 1:
+            raise _Refused(DecodeReason.BAD_VALUE, position, f"a union of two has no branch {index}")
+        return read_some(body, at)
+
+    return read
+
+
+def _check_attempt(value: int, position: int) -> None:
+    if value < 1:
+        raise _Refused(DecodeReason.BAD_VALUE, position, f"attempts count from 1, not {value}")
+
+
+def _check_timestamp(value: int, position: int) -> None:
+    if not MIN_TIMESTAMP_US <= value <= MAX_TIMESTAMP_US:
+        message = f"{value} microseconds since 1970 lie outside of 1900-01-01 to 2262-04-11"
+        raise _Refused(DecodeReason.BAD_TIMESTAMP, position, message)
+
+
+def _check_duration(value: float | None, position: int) -> None:
+    if value is not None and not math.isfinite(value):
+        raise _Refused(DecodeReason.BAD_VALUE, position, f"a duration is a finite number, not {value}")
+
+
+def _check_object(value: str, position: int) -> None:
+    if not isinstance(_json(value, position), dict):
+        raise _Refused(DecodeReason.BAD_JSON, position, "the text is JSON, but not an object")
+
+
+def _check_names(value: str, position: int) -> None:
+    names = _json(value, position)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise _Refused(DecodeReason.BAD_JSON, position, "the text is JSON, but not an array of strings")
+
+
+def _json(value: str, position: int) -> Any:
+    try:
+        return orjson.loads(value)
+    except ValueError as error:  # JSONDecodeError; a parser of C, which quotes nothing of the text
+        raise _Refused(DecodeReason.BAD_JSON, position, str(error)) from None
+
+
+_READERS: Final[dict[str, Reader]] = {
+    "string": _string,
+    "int": _int,
+    "long": _long,
+    "double": _double,
+    "enum": _status,
+}
+_CHECKS: Final[dict[str, Callable[[Any, int], None]]] = {
+    "attempt": _check_attempt,
+    "timestamp": _check_timestamp,
+    "duration_ms": _check_duration,
+    "details": _check_object,
+    "metrics": _check_object,
+    "depends_on": _check_names,
+}
+_PLANS: dict[int, tuple[dict[str, Any], list[tuple[str, Reader, Callable[[Any, int], None] | None]]]] = {}

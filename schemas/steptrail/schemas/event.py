@@ -1,0 +1,68 @@
+"""The event: what happened to one step of one document, as it travels on the topic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+
+from .status import ProcessingStatus
+
+MAX_EVENT_BYTES = 900 * 1024
+"""The longest encoded event, its frame not counted, that is sent and that readers take."""
+
+MIN_TIMESTAMP_US = -2_208_988_800_000_000
+"""1900-01-01T00:00:00Z in microseconds since the epoch: the earliest time that DateTime64 holds."""
+
+MAX_TIMESTAMP_US = (2**63 - 1) // 1000
+"""2262-04-11T23:47:16.854775Z in microseconds: the latest time that DateTime64 holds at any precision."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class StepEvent:
+    """One event, in the order of the Avro record. The same event has the same `event_id`, however often sent.
+
+    `event_id`, `execution_id`: 16 bytes (UUIDv7); `emitter_id`: 8 bytes; `timestamp`: microseconds since
+    the epoch, UTC; `duration_ms`: milliseconds; `details`, `metrics`: text of a JSON object; `depends_on`:
+    text of a JSON array of step names.
+    """
+
+    event_id: bytes
+    pipeline: str
+    doc_id: str
+    step_name: str
+    execution_id: bytes
+    attempt: int
+    status: ProcessingStatus
+    timestamp: int
+    duration_ms: float | None
+    error_type: str | None
+    error_message: str | None
+    details: str
+    metrics: str
+    depends_on: str
+    trace_id: str | None
+    worker: str
+    emitter_id: bytes
+    sequence: int
+
+    @property
+    def happened_at(self) -> datetime:
+        """`timestamp` as an aware datetime, UTC; OverflowError outside of the years 1 to 9999."""
+        return datetime_from_us(self.timestamp)
+
+
+def datetime_from_us(microseconds: int) -> datetime:
+    """The aware UTC datetime of a number of microseconds since the epoch, exactly."""
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def us_from_datetime(moment: datetime) -> int:
+    """Microseconds since the epoch of an aware datetime, exactly; ValueError for a naive one."""
+    if moment.tzinfo is None or moment.utcoffset() is None:
+        raise ValueError(
+            f"a naive datetime has no place in time: {moment!r}; give it a time zone, such as UTC"
+        )
+    return (moment - _EPOCH) // _MICROSECOND

@@ -1,0 +1,331 @@
+"""Everything that can be set, in one model: from arguments, the environment, or the running local stack.
+
+An argument wins over its variable `STEPTRAIL_<NAME>`, and that over the local stack found by
+`steptrail.schemas.stack_file`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+from typing_extensions import Self
+
+from .clickhouse_target import ClickHouseTarget, parse_clickhouse_url
+from .errors import ConfigurationError
+from .event import MAX_EVENT_BYTES
+from .redact import is_secret_name, redacted
+from .settings_parsing import check_addresses, check_pipeline, check_topic_prefix, parse_options
+from .stack_file import StackAddresses, default_dir, read_stack_file
+
+__all__ = [
+    "ENV_PREFIX",
+    "ClickHouseTarget",
+    "Settings",
+    "StackAddresses",
+    "default_dir",
+    "read_stack_file",
+    "redacted",
+    "unknown_variables",
+]
+
+ENV_PREFIX: Final = "STEPTRAIL_"
+
+OTHER_VARIABLES: Final[dict[str, str]] = {
+    "STEPTRAIL_DIR": "Folder of the local stack: its data, and stack.json by which others find it while it runs.",
+}
+"""Variables that are read where there are no settings yet."""
+
+_DAY_MS: Final = 24 * 60 * 60 * 1000
+_FRAME_AND_IDS: Final = 16 * 1024  # what an event holds beside details, metrics and messages
+
+
+class _LocalStack(PydanticBaseSettingsSource):
+    """The addresses of the running local stack, for whichever is not set otherwise."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        wanted = {"kafka", "clickhouse"} - set(self.current_state)
+        stack = read_stack_file() if wanted else None
+        if stack is None:
+            return {}
+        return {name: getattr(stack, name) for name in wanted}
+
+
+class Settings(BaseSettings):
+    """All settings of steptrail. `Settings()` takes them from the environment and the running local stack.
+
+    Raises ConfigurationError, which names the variable, for a value that cannot be.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_ignore_empty=True, extra="forbid", frozen=True, hide_input_in_errors=True
+    )
+
+    # Kafka
+    kafka: Annotated[str, AfterValidator(check_addresses)] = Field(
+        "127.0.0.1:9092", description="Kafka's bootstrap servers: host:port, several with commas between."
+    )
+    kafka_security_protocol: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] | None = Field(
+        None, description="Security protocol of the connection to Kafka; librdkafka's default is plaintext."
+    )
+    kafka_sasl_mechanism: str | None = Field(
+        None, description="SASL mechanism: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, GSSAPI or OAUTHBEARER."
+    )
+    kafka_sasl_username: str | None = Field(None, description="SASL user name.")
+    kafka_sasl_password: SecretStr | None = Field(None, description="SASL password.")
+    kafka_ssl_ca_location: str | None = Field(
+        None, description="File with the certificates of the authorities that Kafka's brokers are trusted by."
+    )
+    kafka_ssl_certificate_location: str | None = Field(
+        None, description="File with the client's certificate, for TLS in both directions."
+    )
+    kafka_ssl_key_location: str | None = Field(None, description="File with the client's private key.")
+    kafka_ssl_key_password: SecretStr | None = Field(
+        None, description="Password of the client's private key."
+    )
+    kafka_options: Annotated[dict[str, str], NoDecode, BeforeValidator(parse_options)] = Field(
+        default_factory=dict,
+        description="Any further librdkafka properties, which win over all others: a JSON object, or"
+        " `name=value` with commas between.",
+    )
+
+    # ClickHouse
+    clickhouse: SecretStr = Field(
+        SecretStr("http://default@127.0.0.1:8123/steptrail"),
+        description="ClickHouse's URL: http or https, user and password (percent-encoded) if any, host, port,"
+        " database.",
+    )
+    clickhouse_user: str | None = Field(None, description="ClickHouse user; wins over the URL's.")
+    clickhouse_password: SecretStr | None = Field(
+        None, description="ClickHouse password; wins over the URL's."
+    )
+    clickhouse_ca: str | None = Field(
+        None, description="File with the certificates of the authorities that ClickHouse is trusted by."
+    )
+    clickhouse_verify: bool = Field(
+        True, description="Whether ClickHouse's certificate is checked. Leave it on."
+    )
+
+    # Names
+    pipeline: Annotated[str, AfterValidator(check_pipeline)] = Field(
+        "default", description="Pipeline, or tenant, that events belong to."
+    )
+    topic_prefix: Annotated[str, AfterValidator(check_topic_prefix)] = Field(
+        "steptrail", description="Start of the names of all topics and consumer groups."
+    )
+
+    # Topics
+    steps_partitions: int = Field(
+        6, ge=1, le=10_000, description="Partitions of the steps topic at its creation; later they stay."
+    )
+    replication_factor: int = Field(
+        -1,
+        ge=-1,
+        le=100,
+        description="Replicas of each partition at a topic's creation; -1: the broker's default.",
+    )
+    retention_ms: int = Field(
+        30 * _DAY_MS,
+        ge=-1,
+        description="How long the steps topic keeps events, in milliseconds; -1: without end. Past it, tables"
+        " cannot be rebuilt from the topic.",
+    )
+    dlq_retention_ms: int = Field(
+        90 * _DAY_MS,
+        ge=-1,
+        description="How long dead letters are kept, in milliseconds; -1: without end. At least as long as"
+        " the steps topic keeps events.",
+    )
+
+    # Limits of one event
+    max_event_bytes: int = Field(
+        MAX_EVENT_BYTES, ge=16 * 1024, le=MAX_EVENT_BYTES, description="Longest encoded event, in bytes."
+    )
+    max_details_bytes: int = Field(
+        256 * 1024, ge=64, description="Longest details of an event, as JSON, in bytes; beyond, they are cut."
+    )
+    max_metrics_bytes: int = Field(
+        64 * 1024, ge=64, description="Longest metrics of an event, as JSON, in bytes; beyond, they are cut."
+    )
+    max_error_message_bytes: int = Field(
+        64 * 1024, ge=64, description="Longest error message, in bytes of UTF-8; beyond, it is cut."
+    )
+    max_name_bytes: int = Field(
+        1024,
+        ge=64,
+        le=4096,
+        description="Longest document id, step name and error type, in bytes of UTF-8; beyond, they are cut and end in"
+        " a hash.",
+    )
+
+    # Emission
+    queue_max_messages: int = Field(
+        100_000,
+        ge=1,
+        le=10_000_000,
+        description="Events that an emitter holds at most before it drops new ones.",
+    )
+    queue_max_kbytes: int = Field(
+        65_536,
+        ge=1,
+        le=2_097_151,
+        description="KiB that an emitter holds at most before it drops new events.",
+    )
+    linger_ms: float = Field(
+        20.0,
+        ge=0,
+        le=900_000,
+        description="How long an emitter gathers events into a batch, in milliseconds.",
+    )
+    message_timeout_ms: int = Field(
+        120_000,
+        ge=1,
+        description="How long an event may wait for the broker, in milliseconds, before it failed.",
+    )
+    exit_flush_s: float = Field(
+        2.0, ge=0, le=600, description="How long an emitter waits for what is pending at exit, in seconds."
+    )
+
+    # Projector
+    batch_max_events: int = Field(
+        50_000, ge=1, le=100_000, description="Events that are written to ClickHouse in one batch, at most."
+    )
+    batch_max_bytes: int = Field(
+        32 * 1024 * 1024, ge=1024 * 1024, description="Bytes of events in one batch, at most."
+    )
+    batch_max_age_s: float = Field(
+        0.5, gt=0, le=1.0, description="How long an event may wait for its batch to fill, in seconds."
+    )
+    shutdown_timeout_s: float = Field(
+        10.0, gt=0, le=600, description="How long a consumer may take to stop, in seconds."
+    )
+    group_instance_id: str | None = Field(
+        None,
+        min_length=1,
+        description="Static group membership: a name for each consumer that stays over restarts.",
+    )
+    metrics_host: str = Field("127.0.0.1", min_length=1, description="Address that metrics are served on.")
+    metrics_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="Port that metrics are served on, 0 for any free one; unset: not served.",
+    )
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            # from None: the context would show the values, secrets among them.
+            raise ConfigurationError(_told(error, values)) from None
+        except SettingsError as error:
+            raise ConfigurationError(redacted(str(error))) from None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then the environment, then the local stack."""
+        return init_settings, env_settings, _LocalStack(settings_cls)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        parse_clickhouse_url(self.clickhouse.get_secret_value())
+        parts = self.max_details_bytes + self.max_metrics_bytes + self.max_error_message_bytes
+        if parts + _FRAME_AND_IDS > self.max_event_bytes:
+            raise ValueError(
+                f"max_details_bytes + max_metrics_bytes + max_error_message_bytes make {parts} bytes, which with"
+                f" {_FRAME_AND_IDS} for the rest do not fit in max_event_bytes = {self.max_event_bytes}"
+            )
+        return self
+
+    def with_values(self, **values: Any) -> Settings:
+        """A copy with other values, checked like any; neither the environment nor the stack is asked again."""
+        return Settings(**{**{name: getattr(self, name) for name in type(self).model_fields}, **values})
+
+    def kafka_config(self) -> dict[str, Any]:
+        """The librdkafka properties that every client of ours shares; with secrets, not to be shown."""
+        config: dict[str, Any] = {"bootstrap.servers": self.kafka, "client.id": "steptrail"}
+        for name in _KAFKA_FIELDS:
+            value = getattr(self, name)
+            if value is not None:
+                plain = value.get_secret_value() if isinstance(value, SecretStr) else value
+                config[name.removeprefix("kafka_").replace("_", ".")] = plain
+        return {**config, **self.kafka_options}
+
+    def clickhouse_target(self) -> ClickHouseTarget:
+        """ClickHouse's address in parts, with user and password."""
+        return parse_clickhouse_url(
+            self.clickhouse.get_secret_value(),
+            username=self.clickhouse_user,
+            password=None
+            if self.clickhouse_password is None
+            else self.clickhouse_password.get_secret_value(),
+            ca=self.clickhouse_ca,
+            verify=self.clickhouse_verify,
+        )
+
+    def secrets(self) -> list[str]:
+        """Every secret text in these settings, for `redact_values`."""
+        held = [getattr(self, name) for name in type(self).model_fields]
+        found = [value.get_secret_value() for value in held if isinstance(value, SecretStr)]
+        found += [value for name, value in self.kafka_options.items() if is_secret_name(name)]
+        found.append(self.clickhouse_target().password)
+        return [secret for secret in found if secret]
+
+    def redacted(self) -> dict[str, Any]:
+        """The settings as plain values, fit to be shown: secrets are `***`."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return {**redacted(values), "clickhouse": redacted(self.clickhouse.get_secret_value())}
+
+    def __repr_args__(self) -> list[tuple[str | None, Any]]:
+        return list(self.redacted().items())
+
+
+_KAFKA_FIELDS: Final = tuple(
+    name for name in Settings.model_fields if name.startswith("kafka_") and name != "kafka_options"
+)
+
+
+def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
+    """Names of variables that start with STEPTRAIL_ and mean nothing: typing errors, most likely."""
+    known = {ENV_PREFIX + name.upper() for name in Settings.model_fields} | set(OTHER_VARIABLES)
+    names = os.environ if environ is None else environ
+    return sorted(name for name in names if name.upper().startswith(ENV_PREFIX) and name.upper() not in known)
+
+
+def _told(error: ValidationError, given: Mapping[str, Any]) -> str:
+    lines = []
+    for item in error.errors(include_url=False):
+        name = str(item["loc"][0]) if item["loc"] else ""
+        text = item["msg"].removeprefix("Value error, ")
+        if not name:
+            lines.append(text)
+            continue
+        if name not in Settings.model_fields:
+            lines.append(f"{name}: there is no such setting")
+            continue
+        field = Settings.model_fields[name]
+        secret = "SecretStr" in str(field.annotation) or name == "kafka_options"
+        shown = "" if secret else f" (given: {redacted(repr(item['input']))[:200]})"
+        variable = name if name in given else ENV_PREFIX + name.upper()
+        lines.append(f"{variable}: {text}{shown}")
+    return "; ".join(lines)

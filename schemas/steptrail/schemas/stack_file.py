@@ -1,0 +1,79 @@
+"""Where the local stack keeps its data, and how others on the machine find it.
+
+A running stack leaves `stack.json` in its folder, readable by its owner only, since it holds the password:
+`{"kafka": ..., "clickhouse": ..., "dir": ..., "pid": ..., "metrics": ...}`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .errors import ConfigurationError
+
+STACK_FILE = "stack.json"
+
+
+@dataclass(frozen=True)
+class StackAddresses:
+    """Where a running local stack listens. `clickhouse` is a URL with its credentials: a secret."""
+
+    kafka: str
+    clickhouse: str = field(repr=False)
+    dir: Path
+    pid: int
+    metrics: str | None = None
+
+
+def default_dir() -> Path:
+    """The local stack's folder: STEPTRAIL_DIR, else `steptrail` in the user's data folder (XDG)."""
+    if chosen := os.environ.get("STEPTRAIL_DIR"):
+        return Path(chosen).expanduser()
+    data = os.environ.get("XDG_DATA_HOME", "")
+    # The XDG specification has relative paths ignored.
+    base = Path(data) if data.startswith("/") else Path.home() / ".local" / "share"
+    return base / "steptrail"
+
+
+def read_stack_file(directory: Path | str | None = None) -> StackAddresses | None:
+    """The addresses of the stack that runs in a folder (the default one); None when none does.
+
+    Raises ConfigurationError when the file belongs to someone else or others may write to it: it says where
+    events are sent, so that who writes it gets them.
+    """
+    path = (default_dir() if directory is None else Path(directory)) / STACK_FILE
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            data = json.loads(file.read())
+        found = StackAddresses(
+            kafka=str(data["kafka"]),
+            clickhouse=str(data["clickhouse"]),
+            dir=Path(data["dir"]),
+            pid=int(data["pid"]),
+            metrics=data.get("metrics"),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None  # not there, or half written by a stack that is starting
+    if status.st_uid not in (os.geteuid(), 0) or stat.S_IMODE(status.st_mode) & 0o022:
+        raise ConfigurationError(
+            f"{path} is not used: it belongs to another user or others may write to it."
+            " Set STEPTRAIL_KAFKA and STEPTRAIL_CLICKHOUSE, or remove the file."
+        )
+    return found if process_lives(found.pid) else None
+
+
+def process_lives(pid: int) -> bool:
+    """Whether a process with this id runs, whoever owns it."""
+    if pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return pid < 2**31
+    return True

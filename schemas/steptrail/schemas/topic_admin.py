@@ -1,0 +1,205 @@
+"""Creating the topics, and telling when one is not as it should be."""
+
+# confluent_kafka.admin re-exports its names without saying so.
+# pyright: reportPrivateImportUsage=false
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from functools import partial
+from typing import Final, TypeVar
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
+
+from .errors import ConfigurationError, InfrastructureError
+from .redact import redact_message
+from .settings import Settings
+from .topic_specs import Difference, TopicChange, TopicSpec
+
+_T = TypeVar("_T")
+
+_REFUSALS: Final = frozenset(
+    (
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.INVALID_CONFIG,
+        KafkaError.INVALID_REPLICATION_FACTOR,
+        KafkaError.INVALID_PARTITIONS,
+        KafkaError.POLICY_VIOLATION,
+        KafkaError.TOPIC_EXCEPTION,
+        KafkaError.SASL_AUTHENTICATION_FAILED,
+        KafkaError._AUTHENTICATION,
+    )
+)
+"""Answers that stay the same until someone changes a setting or a right."""
+
+# librdkafka writes to stderr unless it has a logger; what matters reaches us as exceptions.
+_log = logging.getLogger("steptrail.kafka.admin")
+
+
+class TopicAdmin:
+    """A talk with Kafka about topics that takes at most `timeout` seconds, all in all."""
+
+    def __init__(self, settings: Settings, timeout: float) -> None:
+        self.settings = settings
+        self.config = settings.kafka_config()
+        self.deadline = time.monotonic() + timeout
+        try:
+            self.client = AdminClient(self.config, logger=_log)
+        except (KafkaException, ValueError, TypeError) as error:
+            raise ConfigurationError(f"Kafka's client refuses its settings: {self._said(error)}") from None
+
+    def ensure(self, specs: list[TopicSpec], *, alter: bool) -> list[TopicChange]:
+        """Create what is missing and compare the rest; see `steptrail.schemas.topics.ensure_topics`."""
+        known = self._partitions()
+        missing = [spec for spec in specs if spec.name not in known]
+        created = self._create(missing)
+        if missing:
+            known = self._await_topics([spec.name for spec in missing])
+        found = self._configs([spec for spec in specs if spec.name not in created])
+        changes = []
+        for spec in specs:
+            if spec.name in created:
+                changes.append(TopicChange(spec.name, "created"))
+                continue
+            changes.append(self._compared(spec, known[spec.name], found[spec.name], alter=alter))
+        return changes
+
+    def _compared(
+        self, spec: TopicSpec, partitions: int, config: dict[str, str], *, alter: bool
+    ) -> TopicChange:
+        wrong = tuple(
+            Difference(name, wanted, config.get(name))
+            for name, wanted in spec.config.items()
+            if config.get(name) != wanted
+        )
+        counted: tuple[Difference, ...] = ()
+        if partitions != spec.partitions:
+            counted = (Difference("partitions", str(spec.partitions), str(partitions)),)
+        if wrong and alter:
+            self._alter(spec.name, wrong)
+            return TopicChange(spec.name, "drifted" if counted else "altered", wrong + counted)
+        return TopicChange(spec.name, "drifted" if wrong or counted else "unchanged", wrong + counted)
+
+    def _partitions(self) -> dict[str, int]:
+        """Every topic that the brokers know of, and how many partitions it has."""
+        metadata = self._asked(lambda left: self.client.list_topics(timeout=left), "list its topics")
+        return {
+            name: len(topic.partitions)
+            for name, topic in metadata.topics.items()
+            if topic.error is None and topic.partitions
+        }
+
+    def _create(self, specs: list[TopicSpec]) -> set[str]:
+        if not specs:
+            return set()
+        wanted = [
+            NewTopic(
+                spec.name,
+                num_partitions=spec.partitions,
+                replication_factor=self.settings.replication_factor,
+                config=dict(spec.config),
+            )
+            for spec in specs
+        ]
+        left = self._left()
+        futures = self._asked(
+            lambda _: self.client.create_topics(wanted, operation_timeout=left, request_timeout=left),
+            "create topics",
+        )
+        return {
+            name
+            for name, future in futures.items()
+            if self._asked(partial(_was_created, future), f"create topic {name}")
+        }
+
+    def _await_topics(self, names: list[str]) -> dict[str, int]:
+        """The topics once all of these are known: a broker other than the controller learns of them later."""
+        while True:
+            known = self._partitions()
+            if all(name in known for name in names):
+                return known
+            self._left()
+            time.sleep(0.05)
+
+    def _configs(self, specs: list[TopicSpec]) -> dict[str, dict[str, str]]:
+        if not specs:
+            return {}
+        resources = [ConfigResource(ResourceType.TOPIC, spec.name) for spec in specs]
+        left = self._left()
+        futures = self._asked(
+            lambda _: self.client.describe_configs(resources, request_timeout=left), "describe topics"
+        )
+        found: dict[str, dict[str, str]] = {}
+        for resource, future in futures.items():
+            entries = self._result(future, f"describe topic {resource.name}")
+            found[resource.name] = {name: entry.value for name, entry in entries.items()}
+        return found
+
+    def _alter(self, topic: str, differences: tuple[Difference, ...]) -> None:
+        entries = [
+            ConfigEntry(each.name, each.wanted, incremental_operation=AlterConfigOpType.SET)
+            for each in differences
+        ]
+        resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
+        left = self._left()
+        futures = self._asked(
+            lambda _: self.client.incremental_alter_configs([resource], request_timeout=left),
+            f"alter topic {topic}",
+        )
+        for future in futures.values():
+            self._result(future, f"alter topic {topic}")
+
+    def _left(self) -> float:
+        rest = self.deadline - time.monotonic()
+        if rest <= 0:
+            raise InfrastructureError(f"Kafka at {self.settings.kafka} did not answer in time")
+        return max(rest, 0.1)
+
+    def _result(self, future: Future[_T], doing: str) -> _T:
+        return self._asked(future.result, doing)
+
+    def _asked(self, ask: Callable[[float], _T], doing: str) -> _T:
+        """What Kafka answers within the time left; its errors become ours, without secrets."""
+        try:
+            return ask(self._left())
+        except KafkaException as error:
+            told = f"Kafka at {self.settings.kafka} would not {doing}: {self._said(error)}"
+            if _code(error) in _REFUSALS:
+                raise ConfigurationError(told) from None
+            raise InfrastructureError(told) from None
+        except FutureTimeoutError:
+            raise InfrastructureError(
+                f"Kafka at {self.settings.kafka} did not answer in time when asked to {doing}"
+            ) from None
+
+    def _said(self, error: BaseException) -> str:
+        cause = error.args[0] if error.args else error
+        return redact_message(cause.str() if isinstance(cause, KafkaError) else str(cause), self.config)
+
+
+def _was_created(future: Future[None], timeout: float) -> bool:
+    try:
+        future.result(timeout)
+    except KafkaException as error:
+        if _code(error) == KafkaError.TOPIC_ALREADY_EXISTS:  # another process was faster
+            return False
+        raise
+    return True
+
+
+def _code(error: KafkaException) -> int | None:
+    cause = error.args[0] if error.args else None
+    return cause.code() if isinstance(cause, KafkaError) else None
