@@ -1,0 +1,197 @@
+"""The parts of a local stack: how each is started, when it counts as ready, how long it may take."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from steptrail.deploy.stack import broker
+from steptrail.deploy.stack.folder import StackFolder
+from steptrail.deploy.stack.java import Java
+from steptrail.deploy.stack.ports import HOST
+
+DATABASE = "steptrail"
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where the parts of a stack listen, and the password of its store."""
+
+    kafka_port: int
+    controller_port: int
+    clickhouse_port: int
+    metrics_port: int
+    password: str
+
+    @property
+    def kafka(self) -> str:
+        """``host:port``, as ``bootstrap.servers`` takes it."""
+        return f"{HOST}:{self.kafka_port}"
+
+    @property
+    def clickhouse(self) -> str:
+        """The store's URL with its credentials and database."""
+        return f"http://default:{self.password}@{self.clickhouse_shown}"
+
+    @property
+    def clickhouse_shown(self) -> str:
+        """The store's address as it may be shown: without the password."""
+        return f"{HOST}:{self.clickhouse_port}/{DATABASE}"
+
+    @property
+    def metrics(self) -> str:
+        """The projector's metrics page."""
+        return f"http://{HOST}:{self.metrics_port}/metrics"
+
+    def told(self, folder: Path) -> dict[str, str]:
+        """What the READY line says, password and all."""
+        return {"kafka": self.kafka, "clickhouse": self.clickhouse, "dir": str(folder)}
+
+
+@dataclass(frozen=True)
+class Part:
+    """What the supervisor has to know of one process.
+
+    ``ready`` is asked at the start until it says yes, and then every few seconds; it is given the process id,
+    returns within two seconds and does not raise. ``once`` parts do their work, exit with 0 and are done.
+    """
+
+    name: str
+    command: Sequence[str]
+    environ: Mapping[str, str]
+    ready: Callable[[int], bool]
+    address: str = ""
+    port: int = 0
+    once: bool = False
+    start_s: float = 90.0
+    stop_s: float = 15.0
+
+
+def broker_format_part(
+    java: Java, jars: Sequence[Path], files: broker.BrokerFiles, environ: Mapping[str, str]
+) -> Part:
+    """Gives the broker's empty folder its cluster id."""
+    return Part(
+        name="broker-format",
+        command=broker.format_command(java, jars, files),
+        environ=_java_environ(environ),
+        ready=_never,
+        once=True,
+    )
+
+
+def broker_part(
+    java: Java, jars: Sequence[Path], files: broker.BrokerFiles, at: Addresses, environ: Mapping[str, str]
+) -> Part:
+    """The Kafka node."""
+    return Part(
+        name="broker",
+        command=broker.broker_command(java, jars, files),
+        environ=_java_environ(environ),
+        ready=lambda pid: listens(pid, at.kafka_port) and broker.answers(at.kafka_port, timeout=1.0),
+        address=at.kafka,
+        port=at.kafka_port,
+    )
+
+
+def engine_part(folder: StackFolder, at: Addresses, environ: Mapping[str, str]) -> Part:
+    """The ClickHouse engine behind HTTP."""
+    command = [
+        sys.executable,
+        "-m",
+        "steptrail.deploy.engine",
+        "--path",
+        str(folder.clickhouse),
+        "--host",
+        HOST,
+    ]
+    command += ["--port", str(at.clickhouse_port), "--password-file", str(folder.password_file)]
+    return Part(
+        name="engine",
+        command=[*command, "--database", DATABASE],
+        environ=environ,
+        ready=lambda pid: listens(pid, at.clickhouse_port) and _http_ok(at.clickhouse_port, "/ping"),
+        address=at.clickhouse_shown,
+        port=at.clickhouse_port,
+    )
+
+
+def setup_part(environ: Mapping[str, str]) -> Part:
+    """Migrations and topics; started with the others and waiting for them, so that its imports overlap theirs."""
+    return Part(
+        name="setup",
+        command=[sys.executable, "-m", "steptrail.deploy.stack.setup"],
+        environ=environ,
+        ready=_never,
+        once=True,
+    )
+
+
+def projector_part(at: Addresses, environ: Mapping[str, str]) -> Part:
+    """The projector, exactly as `steptrail run projector` runs it."""
+    return Part(
+        name="projector",
+        command=[sys.executable, "-m", "steptrail.deploy.cli", "run", "projector"],
+        environ=environ,
+        ready=lambda pid: listens(pid, at.metrics_port) and _http_ok(at.metrics_port, "/metrics"),
+        address=at.metrics,
+        port=at.metrics_port,
+    )
+
+
+def parts_environ(
+    folder: StackFolder, at: Addresses, base: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """The environment of the parts: this process's, with the stack's own addresses in place of any others.
+
+    Whatever it says of another Kafka or ClickHouse (users, passwords, certificates) is left out.
+    """
+    base = os.environ if base is None else base
+    foreign = ("STEPTRAIL_KAFKA", "STEPTRAIL_CLICKHOUSE")
+    environ = {key: value for key, value in base.items() if not key.upper().startswith(foreign)}
+    environ |= {
+        "STEPTRAIL_KAFKA": at.kafka,
+        "STEPTRAIL_CLICKHOUSE": at.clickhouse,
+        "STEPTRAIL_METRICS_PORT": str(at.metrics_port),
+        "STEPTRAIL_DIR": str(folder.path),
+    }
+    # A local stack keeps everything unless told otherwise.
+    for retention in ("STEPTRAIL_RETENTION_MS", "STEPTRAIL_DLQ_RETENTION_MS"):
+        environ.setdefault(retention, "-1")
+    return environ
+
+
+def listens(pid: int, port: int) -> bool:
+    """Whether this very process listens on the port: what answers there might be somebody else's."""
+    import psutil
+
+    try:
+        connections = psutil.Process(pid).net_connections(kind="tcp")
+    except psutil.Error:
+        return False
+    return any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in connections)
+
+
+def _never(_: int) -> bool:
+    return False
+
+
+def _java_environ(environ: Mapping[str, str]) -> dict[str, str]:
+    # The broker needs none of our addresses and passwords; in the C locale Java cannot name non-ASCII files.
+    plain = {key: value for key, value in environ.items() if not key.startswith("STEPTRAIL_")}
+    return plain | {"LC_ALL": "C.UTF-8"}
+
+
+def _http_ok(port: int, path: str) -> bool:
+    connection = http.client.HTTPConnection(HOST, port, timeout=1.0)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
