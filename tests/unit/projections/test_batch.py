@@ -1,0 +1,115 @@
+"""Batches are the records' own bytes with ours between them, and nothing is decoded to make them."""
+
+from __future__ import annotations
+
+import io
+import struct
+import uuid
+
+import fastavro
+import pytest
+from steptrail.projections.avro_block import writer_schema, zigzag
+from steptrail.projections.batch import MAX_VALUE_BYTES, BatchBuilder
+from steptrail.schemas.bundled import STEP_EVENT_SCHEMA
+from steptrail.schemas.codec import encode_event
+from steptrail.schemas.errors import DecodeReason, EventDecodeError
+from steptrail.schemas.event import StepEvent
+from steptrail.schemas.framing import SINGLE_OBJECT_PREFIX, confluent_prefix, frame_single_object
+from steptrail.schemas.status import ProcessingStatus
+
+
+def _event(number: int) -> StepEvent:
+    return StepEvent(
+        event_id=uuid.UUID(int=number).bytes,
+        pipeline="invoices",
+        doc_id=f"doc-{number}",
+        step_name="ocr",
+        execution_id=uuid.UUID(int=number * 7).bytes,
+        attempt=1,
+        status=ProcessingStatus.SUCCESS,
+        timestamp=1_700_000_000_000_000 + number,
+        duration_ms=1.5,
+        error_type=None,
+        error_message=None,
+        details="{}",
+        metrics="{}",
+        depends_on="[]",
+        trace_id=None,
+        worker="host:1",
+        emitter_id=b"\x01" * 8,
+        sequence=number,
+    )
+
+
+def test_a_run_is_an_avro_file_that_any_reader_takes() -> None:
+    """The wrapped batch decodes, by another library, to the events and where they were read."""
+    builder = BatchBuilder()
+    for number in range(5):
+        builder.add(number % 2, 10 + number, 1000 + number, frame_single_object(encode_event(_event(number))))
+    batch = builder.build()
+    (run,) = batch.runs
+    records = list(fastavro.reader(io.BytesIO(run.avro())))
+    assert [record["doc_id"] for record in records] == [f"doc-{n}" for n in range(5)]
+    assert {record["guard"] for record in records} == {batch.guard}
+    assert {record["frame"] for record in records} == {SINGLE_OBJECT_PREFIX}
+    assert [struct.unpack("<iqq", record["trailer"]) for record in records] == [
+        (n % 2, 10 + n, 1000 + n) for n in range(5)
+    ]
+
+
+def test_spans_cover_skipped_offsets_and_rows_count_only_staged_ones() -> None:
+    """A dead letter's offset belongs to the batch, so that the ledger has no hole."""
+    builder = BatchBuilder()
+    value = frame_single_object(encode_event(_event(1)))
+    builder.skip(3, 100)
+    builder.add(3, 101, 5, value)
+    builder.add(4, 7, 3, value)
+    builder.skip(3, 102)
+    batch = builder.build()
+    assert batch.partitions == [3, 4]
+    assert (batch.spans[3].first, batch.spans[3].last, batch.spans[3].rows) == (100, 102, 1)
+    assert (batch.rows, batch.first_time_ms, batch.last_time_ms) == (2, 3, 5)
+
+
+def test_records_of_two_framings_become_two_runs_of_one_batch() -> None:
+    """Each block has one writer schema, whatever mixture the topic holds."""
+    confluent = confluent_prefix(7)
+    schemas = {
+        frame: writer_schema(frame, STEP_EVENT_SCHEMA) for frame in (SINGLE_OBJECT_PREFIX, confluent)
+    }
+    builder = BatchBuilder(schemas)
+    body = encode_event(_event(1))
+    for offset, frame in enumerate([SINGLE_OBJECT_PREFIX, confluent, SINGLE_OBJECT_PREFIX]):
+        builder.add(0, offset, 1, frame + body)
+    batch = builder.build()
+    assert sorted(run.rows for run in batch.runs) == [1, 2]
+    assert batch.rows == 3
+    assert all(list(fastavro.reader(io.BytesIO(run.avro()))) for run in batch.runs)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, DecodeReason.EMPTY),
+        (b"", DecodeReason.EMPTY),
+        (b"{}", DecodeReason.BAD_FRAME),
+        (b"\xc3\x01" + b"\x00" * 8 + b"x", DecodeReason.UNKNOWN_SCHEMA),
+        (b"\x00\x00\x00\x00\x09x", DecodeReason.UNKNOWN_SCHEMA),
+        (SINGLE_OBJECT_PREFIX + b"x" * MAX_VALUE_BYTES, DecodeReason.TOO_LARGE),
+    ],
+)
+def test_what_is_no_event_by_its_frame_is_refused_alone(value: bytes | None, reason: DecodeReason) -> None:
+    """A refused record leaves the builder as it was, and says why."""
+    builder = BatchBuilder()
+    with pytest.raises(EventDecodeError) as refused:
+        builder.add(0, 1, 1, value)
+    assert refused.value.reason is reason
+    assert (builder.rows, builder.spans) == (0, {})
+
+
+@pytest.mark.parametrize("number", [0, 1, -1, 63, 64, -65, 2**31, -(2**63), 2**63 - 1])
+def test_zigzag_is_avros_long(number: int) -> None:
+    """Counts and sizes are spelt as Avro spells them."""
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, "long", number)
+    assert zigzag(number) == out.getvalue()
