@@ -53,9 +53,9 @@ NOT_NOW: Mapping[int, str] = {
     999: "KEEPER_EXCEPTION",
 }
 
-# Every write is acknowledged when it is stored, and the engine's own deduplication stays out of the way:
-# the ledger decides what is new.
-WRITE_SETTINGS: Mapping[str, Any] = {"async_insert": 0, "insert_deduplicate": 0}
+# Every write is acknowledged when it is stored, and the engine's own deduplication stays out of the way, of
+# statements and of rows: the ledger decides what is new, and what it let through can be counted.
+WRITE_SETTINGS: Mapping[str, Any] = {"async_insert": 0, "insert_deduplicate": 0, "optimize_on_insert": 0}
 
 
 class ClickHouse:
