@@ -80,6 +80,8 @@ def doc(
 def show_document(document: str, states: Sequence[StepState], events: Sequence[StepRecord]) -> None:
     """Print the tables of a document's state and timeline; the pipeline is shown where there are several."""
 
+    from rich.text import Text
+
     several = len({state.pipeline for state in states} | {event.pipeline for event in events}) > 1
     heading = Text(document, style="bold")
     if states and not several:

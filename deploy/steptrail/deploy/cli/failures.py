@@ -87,14 +87,10 @@ def as_command_error(error: BaseException) -> CommandError | None:
 
 
 def _known_error(error: BaseException) -> CommandError | None:
-    from pydantic import ValidationError
-
     from steptrail.projections.errors import QueryError, SchemaMismatch
     from steptrail.projections.pages import BadCursor
     from steptrail.schemas.errors import ConfigurationError, InfrastructureError, SteptrailError
 
-    if isinstance(error, ValidationError):
-        return _bad_settings(error)
     if not isinstance(error, SteptrailError):
         return None
     # The first line says what is wrong; where there are more, they say what to do.
@@ -106,6 +102,7 @@ def _known_error(error: BaseException) -> CommandError | None:
     if isinstance(error, SchemaMismatch):
         return CommandError(message, exit_code=UNREACHABLE, kind="schema_mismatch", hint=hint or None)
     if isinstance(error, InfrastructureError):
+        message = _briefly(message)
         return CommandError(message, exit_code=UNREACHABLE, kind="unreachable", hint=hint or _WHERE)
     if isinstance(error, QueryError):
         return CommandError(message, exit_code=REFUSED, kind="query_refused", hint=hint or None)
@@ -118,26 +115,23 @@ _WHERE = (
 )
 
 
+_HTTP_CAUSE = re.compile(
+    r"^(?P<who>.*?): .*(?:\[Errno -?\d+\] (?P<errno>[^'\")]+)|(?P<other>(?:connect|read) timed? ?out|timed out))",
+    re.DOTALL | re.IGNORECASE,
+)
+
+
+def _briefly(message: str) -> str:
+    """The reason out of the layers that an HTTP library wraps around it."""
+    found = _HTTP_CAUSE.match(message) if "HTTP" in message else None
+    if found is None:
+        return message
+    return f"{found['who']} cannot be reached: {(found['errno'] or found['other']).strip()}"
+
+
 def _snake_case(name: str) -> str:
     """`StackRunningError` as `stack_running`."""
     return re.sub(r"(?<!^)(?=[A-Z])", "_", name.removesuffix("Error")).lower()
-
-
-def _bad_settings(error: object) -> CommandError:
-    """A ValidationError without its input values: one of them may be a password."""
-    from pydantic import ValidationError
-
-    assert isinstance(error, ValidationError)
-    faults = [
-        f"{'.'.join(str(part) for part in fault['loc']) or error.title}: {fault['msg']}"
-        for fault in error.errors(include_url=False, include_context=False, include_input=False)
-    ]
-    return CommandError(
-        "the settings are not right: " + "; ".join(faults),
-        exit_code=USAGE,
-        kind="settings",
-        hint="each setting is an environment variable, STEPTRAIL_ and its name in capitals.",
-    )
 
 
 #: Module -> the extra that brings it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from typing import Annotated
@@ -69,6 +70,8 @@ def build(argv: list[str]) -> typer.Typer:
 def run(argv: list[str]) -> int:
     """Run the command in `argv` and return the exit code; never raises for what a user can get wrong."""
     as_json = "--json" in argv
+    # It logs what it raises, and Python prints a log record that no one takes.
+    logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())
     try:
         # With --json click's own complaints (an unknown option, say) are JSON as well, so they must reach us.
         code = get_command(build(argv)).main(argv, prog_name="steptrail", standalone_mode=not as_json)

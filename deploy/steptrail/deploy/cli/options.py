@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,14 +35,24 @@ def settings_for(directory: Path | None) -> Settings:
     """
     from steptrail.schemas.settings import Settings, read_stack_file
 
-    if directory is None:
-        return Settings()
-    addresses = read_stack_file(directory)
-    if addresses is None:
-        raise CommandError(
-            f"no local stack runs in {directory}.",
-            exit_code=UNREACHABLE,
-            kind="no_stack",
-            hint=f"start it with:  steptrail up --detach --dir {directory}",
-        )
-    return Settings(kafka=addresses.kafka, clickhouse=addresses.clickhouse)
+    if directory is not None:
+        if read_stack_file(directory.expanduser()) is None:
+            raise CommandError(
+                f"no local stack runs in {directory}.",
+                exit_code=UNREACHABLE,
+                kind="no_stack",
+                hint=f"start it with:  steptrail up --detach --dir {directory}",
+            )
+        use_stack(directory)
+    return Settings()
+
+
+def use_stack(directory: Path) -> None:
+    """Have this process and those that it starts use the local stack in `directory`.
+
+    What the environment says of another Kafka or ClickHouse (addresses, users, certificates) is forgotten.
+    """
+    for name in list(os.environ):
+        if name.upper().startswith(("STEPTRAIL_KAFKA", "STEPTRAIL_CLICKHOUSE")):
+            del os.environ[name]
+    os.environ["STEPTRAIL_DIR"] = str(directory.expanduser().absolute())

@@ -15,10 +15,14 @@ if TYPE_CHECKING:
 #: Command -> module, in the order in which the help lists them. A module may serve several commands,
 #: and may live in any of the roots.
 COMMANDS: dict[str, str] = {
+    "up": "steptrail.deploy.cli.stack",
+    "down": "steptrail.deploy.cli.stack",
+    "status": "steptrail.deploy.cli.stack",
     "doc": "steptrail.deploy.cli.doc",
     "errors": "steptrail.deploy.cli.recent_errors",
     "sql": "steptrail.deploy.cli.sql",
     "run": "steptrail.deploy.cli.running",
+    "topics": "steptrail.deploy.cli.setup",
     "migrate": "steptrail.deploy.cli.setup",
 }
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Annotated
 
 import typer
 
+from steptrail.deploy.cli.failures import NO
 from steptrail.deploy.cli.options import Json, StackDir, settings_for
 from steptrail.deploy.cli.output import cells, stdout, table, write_json_lines
 
@@ -39,6 +41,42 @@ def migrate(
     stdout().print(shown)
 
 
+def topics(
+    alter: Annotated[
+        bool, typer.Option("--alter", help="Set the configs that differ, instead of only showing them.")
+    ] = False,
+    json: Json = False,
+    directory: StackDir = None,
+) -> None:
+    """Create Kafka's topics, and show where the ones that are there differ from what is needed.
+
+    Safe to run twice. Partitions are never changed, since that would break the order of documents' events.
+    How long events are kept is STEPTRAIL_RETENTION_MS. Exits 1 when a difference is left. With --json one
+    object a line: topic, outcome (created, unchanged, altered, drifted), differences.
+
+    \b
+    steptrail topics
+    steptrail topics --alter
+    """
+    from steptrail.schemas.topics import ensure_topics
+
+    changes = ensure_topics(settings_for(directory), alter=alter)
+    if json:
+        write_json_lines(asdict(change) for change in changes)
+    else:
+        shown = table("topic", "outcome", "differences")
+        for change in changes:
+            differences = "; ".join(
+                f"{each.name} is {each.is_now or 'unset'}, wanted {each.wanted}"
+                for each in change.differences
+            )
+            shown.add_row(*cells(change.topic, change.outcome, differences))
+        stdout().print(shown)
+    if any(change.outcome == "drifted" for change in changes):
+        raise typer.Exit(NO)
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
+    app.command()(topics)
     app.command()(migrate)
