@@ -63,4 +63,4 @@ $(ENV): pyproject.toml uv.lock | $(filter .tools/%,$(UV))
 
 # Kafka's jars, downloaded once into the user's cache and checked against the committed hashes.
 jars: env
-	@$(BIN)/python -c 'from steptrail.deploy.stack.jars import ensure_jars; ensure_jars(say=print)'
+	@$(BIN)/python -m steptrail.deploy.stack.fetch

@@ -47,7 +47,14 @@ PIPELINES = (
     Pipeline(
         "invoices",
         lambda rng, n: f"invoices/2025/{n % 12 + 1:02d}/INV-{n:07d}.pdf",
-        (("fetch", 120), ("detect_type", 15), ("ocr", 2400), ("extract", 340), ("validate", 40), ("store", 60)),
+        (
+            ("fetch", 120),
+            ("detect_type", 15),
+            ("ocr", 2400),
+            ("extract", 340),
+            ("validate", 40),
+            ("store", 60),
+        ),
     ),
     Pipeline(
         "contracts",
@@ -84,7 +91,7 @@ class Worker:
         self.name = f"{HOSTS[index % len(HOSTS)]}:{2000 + index * 37}"
         self.emitter_id = self.rng.randbytes(8)
         self.index = index
-        self.sequence = 0
+        self.sequence = -1
         self.now_us = int(START.timestamp() * 1_000_000) + self.rng.randrange(2_000_000)
 
     def events(self) -> Iterator[StepEvent]:
@@ -107,7 +114,9 @@ class Worker:
             for attempt in range(1, 4):
                 execution = self._id()
                 retry = {"retry_count": attempt - 1} if attempt > 1 else {}
-                yield self._event(pipeline, doc_id, step, attempt, execution, "RUNNING", trace_id, before, retry)
+                yield self._event(
+                    pipeline, doc_id, step, attempt, execution, "RUNNING", trace_id, before, retry
+                )
                 duration_ms = round(median_ms * rng.lognormvariate(0, 0.5), 3)
                 self.now_us += int(duration_ms * 1000)
                 ending = self._ending(attempt)

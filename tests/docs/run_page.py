@@ -6,7 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pages import read_page
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from support.pages import read_page
 
 
 def main(name: str) -> None:
@@ -18,7 +20,8 @@ def main(name: str) -> None:
         if done.returncode != 0:
             raise SystemExit(f"{name}:{line}: exit code {done.returncode} of: {command}\n{done.stderr}")
 
-    exec(compile(page.source, name, "exec"), {"__name__": "__main__", "run_command": run_command})  # noqa: S102
+    program = compile(page.source, name, "exec", dont_inherit=True)
+    exec(program, {"__name__": "__main__", "run_command": run_command})
 
 
 if __name__ == "__main__":

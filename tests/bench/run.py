@@ -1,0 +1,66 @@
+"""`make bench`: measure every figure of the README and print one JSON line for each.
+
+A figure that misses its bound is said on standard error; the exit code is 1 only where a figure could not be
+measured. `--only NAME` (more than once) measures some of them, `--quick` all of them on a tenth of the work,
+which is for trying the benchmark itself, not for publishing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+import time
+import traceback
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from bench.session import Session
+
+FIGURES = (
+    "stack_ready_s",
+    "step_vs_otel_span",
+    "emit_p99_us",
+    "emit_to_readable_s",
+    "projection_vs_handwritten",
+    "projection_vs_engine_copy",
+    "projector_peak_rss_mb",
+    "bytes_per_event",
+    "timeline_p99_ms",
+    "recent_errors_p99_ms",
+)
+"""The order in which they are measured; each is `measure(session)` of the module of its name."""
+
+
+def main() -> int:
+    """Measure what was asked for; return the exit code."""
+    parser = argparse.ArgumentParser(description="Measure the figures of the README, one JSON line each.")
+    parser.add_argument("--only", action="append", choices=FIGURES, help="measure this figure (repeatable)")
+    parser.add_argument(
+        "--quick", action="store_true", help="a tenth of the work, to try the benchmark itself"
+    )
+    arguments = parser.parse_args()
+
+    failed = 0
+    with Session(quick=arguments.quick) as session:
+        for name in arguments.only or FIGURES:
+            started = time.monotonic()
+            try:
+                figure = importlib.import_module(f"bench.figures.{name}").measure(session)
+            except Exception:
+                failed += 1
+                session.say(f"{name} could not be measured:\n{traceback.format_exc()}")
+                continue
+            line = figure.as_line(time.monotonic() - started)
+            if arguments.quick:
+                line["quick"] = True
+            print(json.dumps(line), flush=True)
+            if not figure.ok:
+                session.say(f"{name} misses: {line['value']} {figure.unit}, asked is {figure.bound}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

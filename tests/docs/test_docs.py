@@ -1,0 +1,94 @@
+"""README and every page of docs/, run as they stand."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from steptrail.consumers.projector import run_projector
+
+from steptrail.schemas import Settings
+from support.pages import read_page
+
+ROOT = Path(__file__).parents[2]
+RUNNER = Path(__file__).with_name("run_page.py")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TEXTS = [
+    *PAGES,
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs/decisions").glob("*.md")),
+]
+OWN_STACK = {"running.md"}  # begins with `steptrail up`
+
+
+@pytest.fixture
+def projected(workspace: Settings) -> Iterator[dict[str, str]]:
+    """The environment of a workspace whose events are projected while the page runs."""
+    stop = threading.Event()
+    projector = threading.Thread(target=run_projector, args=(workspace, stop))
+    projector.start()
+    yield {
+        "STEPTRAIL_KAFKA": workspace.kafka,
+        "STEPTRAIL_CLICKHOUSE": workspace.clickhouse.get_secret_value(),
+        "STEPTRAIL_TOPIC_PREFIX": workspace.topic_prefix,
+    }
+    stop.set()
+    projector.join(30)
+    assert not projector.is_alive()
+
+
+def run(page: Path, environment: dict[str, str]) -> None:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("STEPTRAIL_")}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    done = subprocess.run(
+        [sys.executable, str(RUNNER), str(page)],
+        env=kept | environment | {"PATH": path},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if p.name not in OWN_STACK], ids=lambda page: page.name)
+def test_every_snippet_of_a_page_runs(page: Path, projected: dict[str, str]) -> None:
+    """What a page shows works when it is done in the order of the page."""
+    run(page, projected)
+
+
+@pytest.mark.parametrize("name", sorted(OWN_STACK))
+def test_a_page_that_starts_its_own_stack_runs(name: str, tmp_path: Path) -> None:
+    """The same, from nothing but an empty folder."""
+    environment = {"STEPTRAIL_DIR": str(tmp_path)}
+    try:
+        run(ROOT / "docs" / name, environment)
+    finally:
+        subprocess.run(
+            [sys.executable, "-m", "steptrail.deploy.cli", "down", "--dir", str(tmp_path)], check=False
+        )
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Each relative link names a file of the repository, and each anchor a heading of its page."""
+    for target, anchor in read_page(page).links:
+        linked = page if not target else (page.parent / target)
+        assert linked.exists(), f"{page.name} links to {target}"
+        if anchor:
+            assert anchor in read_page(linked).anchors, f"{page.name} links to {target}#{anchor}"
+
+
+def test_the_pages_are_not_empty() -> None:
+    """The runner finds the blocks: were their marking to change, every page would pass by doing nothing."""
+    assert read_page(ROOT / "docs" / "emitting.md").blocks >= 10
+    assert read_page(ROOT / "docs" / "reading.md").blocks >= 10
+    assert read_page(ROOT / "docs" / "running.md").blocks >= 2
+    assert read_page(ROOT / "README.md").blocks >= 3
