@@ -1,0 +1,46 @@
+"""How long to wait before trying again: exponential, with jitter, up to a cap, for ever."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class BackoffPolicy:
+    """Delays in seconds: `first`, then `factor` times more each time, `cap` at most.
+
+    Each is drawn between half of that and all of it, so that consumers that failed together do not come
+    back together.
+    """
+
+    first: float = 0.2
+    factor: float = 2.0
+    cap: float = 30.0
+
+    def bound(self, failures: int) -> float:
+        """The longest delay after so many failures in a row (1 is the first)."""
+        # 64 doublings are past every cap; more would overflow a float after days of outage.
+        return min(self.cap, self.first * self.factor ** min(max(failures, 1) - 1, 64))
+
+
+class Backoff:
+    """Counts failures in a row and says how long to wait after each."""
+
+    def __init__(
+        self, policy: BackoffPolicy | None = None, draw: Callable[[], float] = random.random
+    ) -> None:
+        self._policy = policy or BackoffPolicy()
+        self._draw = draw
+        self.failures = 0
+
+    def failed(self) -> float:
+        """Note one more failure; seconds to wait before the next try."""
+        self.failures += 1
+        bound = self._policy.bound(self.failures)
+        return bound / 2 + bound / 2 * self._draw()
+
+    def succeeded(self) -> None:
+        """Start from the first delay again."""
+        self.failures = 0

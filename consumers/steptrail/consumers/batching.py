@@ -1,0 +1,40 @@
+"""When a batch is full enough to be written: policy as data, time as a parameter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class BatchLimits:
+    """A batch is closed by whichever comes first: records, bytes or age (seconds).
+
+    Age counts from the last time a batch was closed, so that after a quiet while the first records do not
+    wait (save for `linger_s`, in which the rest of their burst arrives), and under steady traffic there are
+    never more than 1 / `max_age_s` batches a second: the store pays for each batch, however small.
+    """
+
+    max_events: int = 50_000
+    max_bytes: int = 32 * 1024 * 1024
+    max_age_s: float = 0.5
+    linger_s: float = 0.05
+
+    def __post_init__(self) -> None:
+        if self.max_events < 1 or self.max_bytes < 1:
+            raise ValueError("a batch must hold at least one record and one byte")
+        if not 0 < self.max_age_s <= 1.0:
+            raise ValueError(f"batch age must be above 0 and at most 1 second, not {self.max_age_s}")
+
+    def is_full(self, events: int, size: int) -> bool:
+        """Whether nothing more should be added."""
+        return events >= self.max_events or size >= self.max_bytes
+
+    def due_at(self, opened_at: float, last_closed_at: float) -> float:
+        """When a batch that got its first record at `opened_at` should be closed."""
+        return max(opened_at + self.linger_s, min(opened_at, last_closed_at) + self.max_age_s)
+
+    def is_due(self, events: int, size: int, opened_at: float, last_closed_at: float, now: float) -> bool:
+        """Whether a batch should be closed now; an empty one never is."""
+        if events == 0:
+            return False
+        return self.is_full(events, size) or now >= self.due_at(opened_at, last_closed_at)

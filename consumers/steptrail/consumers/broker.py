@@ -1,0 +1,178 @@
+"""Questions to the brokers that are not reading: topic identity, offsets, group members."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._listoffsets import OffsetSpec
+
+from steptrail.schemas.errors import InfrastructureError
+
+R = TypeVar("R")
+
+# Every question shares this bound; a broker that takes longer counts as away.
+ASK_TIMEOUT_S = 10.0
+
+
+class BrokerUnavailable(InfrastructureError):
+    """Kafka could not be reached, refused, or did not answer in time: wait, then ask again."""
+
+
+class TopicMissing(InfrastructureError):
+    """The topic does not exist (yet): `steptrail topics` creates it."""
+
+
+@dataclass(frozen=True)
+class TopicDescription:
+    """Identity and size of a topic; `topic_id` changes when it is deleted and created again."""
+
+    name: str
+    topic_id: str
+    partitions: int
+
+
+@dataclass(frozen=True)
+class Member:
+    """A member of a consumer group and the partitions of the topic that it holds."""
+
+    member_id: str
+    client_id: str
+    host: str
+    instance_id: str | None
+    partitions: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Group:
+    """State of a consumer group, by the coordinator's word (STABLE, EMPTY, DEAD, …), and its members."""
+
+    group_id: str
+    state: str
+    members: tuple[Member, ...]
+
+
+class BrokerQuestions:
+    """Asks about one topic; every method blocks for `timeout` seconds at most.
+
+    Raises BrokerUnavailable and TopicMissing and nothing else. Safe to use from several threads.
+    """
+
+    def __init__(self, config: Mapping[str, Any], topic: str, *, timeout: float = ASK_TIMEOUT_S) -> None:
+        self.topic = topic
+        self._admin = AdminClient(dict(config))
+        self._timeout = timeout
+        self._where = str(config.get("bootstrap.servers", "?"))
+
+    def describe(self) -> TopicDescription:
+        """Identity and number of partitions of the topic."""
+        futures = self._ask(
+            lambda: self._admin.describe_topics(TopicCollection([self.topic]), request_timeout=self._timeout)
+        )
+        found = self._answer(futures[self.topic])
+        return TopicDescription(found.name, str(found.topic_id), len(found.partitions))
+
+    def first_offsets(self, partitions: Collection[int]) -> dict[int, int]:
+        """The first offset that each partition still has."""
+        return self._offsets(partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+
+    def end_offsets(self, partitions: Collection[int]) -> dict[int, int]:
+        """The offset after the last readable record of each partition (transactions that are open excluded)."""
+        return self._offsets(partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+
+    def end_offsets_async(self, partitions: Collection[int]) -> dict[int, Future[Any]]:
+        """As `end_offsets`, not waited for: each future's result has an `.offset`."""
+        return self._offset_futures(partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+
+    def committed(self, group: str, partitions: Collection[int]) -> dict[int, int | None]:
+        """What the group has committed for each partition; None where nothing."""
+        request = ConsumerGroupTopicPartitions(group, [TopicPartition(self.topic, p) for p in partitions])
+        futures = self._ask(
+            lambda: self._admin.list_consumer_group_offsets([request], request_timeout=self._timeout)
+        )
+        answer = self._answer(futures[group])
+        result: dict[int, int | None] = dict.fromkeys(partitions)
+        for entry in answer.topic_partitions or []:
+            if entry.error is not None:
+                raise BrokerUnavailable(f"Kafka at {self._where}: {entry.error}")
+            if entry.offset >= 0:
+                result[entry.partition] = entry.offset
+        return result
+
+    def group(self, group: str) -> Group:
+        """State and members of a consumer group; a group that nobody knows is DEAD and empty."""
+        futures = self._ask(
+            lambda: self._admin.describe_consumer_groups([group], request_timeout=self._timeout)
+        )
+        found = self._answer(futures[group])
+        members = tuple(
+            Member(
+                member_id=member.member_id,
+                client_id=member.client_id,
+                host=member.host,
+                instance_id=member.group_instance_id,
+                partitions=tuple(
+                    sorted(
+                        entry.partition
+                        for entry in (member.assignment.topic_partitions if member.assignment else [])
+                        if entry.topic == self.topic
+                    )
+                ),
+            )
+            for member in found.members
+        )
+        return Group(group, found.state.name, members)
+
+    def _offsets(self, partitions: Collection[int], spec: Any) -> dict[int, int]:
+        futures = self._offset_futures(partitions, spec)
+        return {partition: int(self._answer(future).offset) for partition, future in futures.items()}
+
+    def _offset_futures(self, partitions: Collection[int], spec: Any) -> dict[int, Future[Any]]:
+        if not partitions:
+            return {}
+        wanted = {TopicPartition(self.topic, partition): spec for partition in partitions}
+        futures = self._ask(
+            lambda: self._admin.list_offsets(
+                wanted, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=self._timeout
+            )
+        )
+        return {entry.partition: future for entry, future in futures.items()}
+
+    def _ask(self, question: Any) -> Any:
+        try:
+            return question()
+        except KafkaException as error:
+            raise self._sorted(error) from error
+
+    def _answer(self, future: Future[R]) -> R:
+        try:
+            # A little more than the request's own time-out, whose message says more.
+            return future.result(self._timeout + 2.0)
+        except FutureTimeout as error:
+            raise BrokerUnavailable(
+                f"Kafka at {self._where} did not answer within {self._timeout:g} s"
+            ) from error
+        except KafkaException as error:
+            raise self._sorted(error) from error
+
+    def _sorted(self, error: KafkaException) -> InfrastructureError:
+        reason = error.args[0]
+        if isinstance(reason, KafkaError):
+            if reason.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
+                return TopicMissing(
+                    f"topic {self.topic} does not exist on Kafka at {self._where}: `steptrail topics` creates it"
+                )
+            return BrokerUnavailable(f"Kafka at {self._where}: {reason.str()}")
+        return BrokerUnavailable(f"Kafka at {self._where}: {reason}")

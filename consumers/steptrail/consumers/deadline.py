@@ -1,0 +1,31 @@
+"""One budget of time that everything in a shutdown shares."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+
+class Deadline:
+    """A point in time that several waits share, so that together they never take longer.
+
+    `seconds` from now by `clock` (monotonic seconds). Pass the same Deadline to every wait; each asks
+    `remaining()` for its own time-out.
+    """
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._at = clock() + seconds
+
+    def remaining(self) -> float:
+        """Seconds left, never below 0."""
+        return max(0.0, self._at - self._clock())
+
+    @property
+    def expired(self) -> bool:
+        """Whether nothing is left."""
+        return self.remaining() <= 0.0
+
+    def share(self, fraction: float) -> Deadline:
+        """A deadline of its own for a part of what is left, `fraction` of it."""
+        return Deadline(self.remaining() * fraction, self._clock)

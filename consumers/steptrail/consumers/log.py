@@ -1,0 +1,47 @@
+"""Structured logging: one JSON object a line."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import datetime, timezone
+from typing import IO, Any
+
+import orjson
+
+# What every LogRecord has; all else on a record came by `extra=` and goes into the line.
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class JsonFormatter(logging.Formatter):
+    """Formats a record as `{"time", "level", "logger", "message", …everything given as extra=}`.
+
+    Values that JSON cannot hold appear as their `str`.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, without a newline at its end."""
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line.update((key, value) for key, value in vars(record).items() if key not in _STANDARD)
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        try:
+            return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+        except TypeError:  # lone surrogates, integers past 64 bits
+            return json.dumps(line, default=str)
+
+
+def configure_logging(level: int | str = logging.INFO, stream: IO[str] | None = None) -> None:
+    """Send everything under `steptrail` to `stream` (stderr by default) as JSON lines; safe to call twice."""
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(JsonFormatter())
+    logger = logging.getLogger("steptrail")
+    logger.handlers[:] = [handler]
+    logger.setLevel(level)
+    logger.propagate = False

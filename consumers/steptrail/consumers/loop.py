@@ -1,0 +1,448 @@
+"""The consume loop: Kafka to batches to a sink, without ever keeping Kafka waiting.
+
+One turn, over and over:
+
+    settle     take in what the writer has finished: a claim, a batch, a fault
+    employ     give the idle writer its next task: claim what waits, else write the batch that is due
+    throttle   a full buffer and a busy writer: wait a little, then pause the partitions
+    seek       put opened partitions where they have to be read from
+    read       Kafka → buffer
+    report     lag, progress, metrics
+
+The writer (`SideThread`) writes one batch while the next is read and built. Only this loop's thread talks to
+the consumer, and it never blocks for long, so the group's membership stays through any outage of the store.
+
+What went wrong decides what happens: an InfrastructureError pauses everything, waits (exponential backoff, for
+ever), has the sink open the partitions again and goes on with the very bytes that were ready, if the sink says
+that they are what comes next, else reads again. Anything else ends the loop. In doubt records are read again:
+the sink's ledger makes that harmless.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection
+from concurrent.futures import Future, wait
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from steptrail.consumers.backoff import Backoff
+from steptrail.consumers.batching import BatchLimits
+from steptrail.consumers.buffer import Buffer, ConsumedBatch
+from steptrail.consumers.deadline import Deadline
+from steptrail.consumers.monitor import Monitor, Written
+from steptrail.consumers.partitions import Partitions, Phase
+from steptrail.consumers.positions import Start
+from steptrail.consumers.side_thread import SideThread
+from steptrail.schemas.errors import InfrastructureError
+
+_log = logging.getLogger("steptrail.consumers.loop")
+
+READ_AT_ONCE = 10_000
+READ_TIMEOUT_S = 0.1
+# A busy writer is waited for so long before partitions are paused: pausing throws prefetched records away.
+PATIENCE_S = 1.0
+# How long a rebalance waits for the batch that is being written; the ledger makes not waiting harmless.
+REVOKE_PATIENCE_S = 5.0
+
+
+class Sink(Protocol):
+    """Where batches go. All methods are called from one thread, one after the other, and may block.
+
+    Each raises InfrastructureError for what waiting can mend. After one, `open` is called again for all held
+    partitions before the next `write`.
+    """
+
+    def open(self, partitions: Collection[int]) -> dict[int, Start]:
+        """Take possession of these partitions; where to read on in each that was got."""
+        ...
+
+    def write(self, batch: ConsumedBatch) -> dict[int, int]:
+        """Write the batch; partition -> offset to commit, for the partitions that are still possessed."""
+        ...
+
+    def release(self, partitions: Collection[int]) -> None:
+        """These belong to somebody else now."""
+        ...
+
+
+@dataclass(frozen=True)
+class Opening:
+    """A task of the writer: opening partitions, each with the generation of its assignment."""
+
+    future: Future[dict[int, Start]]
+    generations: dict[int, int]
+
+
+@dataclass(frozen=True)
+class Writing:
+    """A task of the writer: writing a batch."""
+
+    future: Future[dict[int, int]]
+    generations: dict[int, int]
+    batch: ConsumedBatch
+    began: float
+
+
+class ConsumeLoop:
+    """Reads `topic` with `consumer`, in its group, and writes to `sink`; see the module's docstring.
+
+    `consumer` must have automatic commits off, the cooperative-sticky assignor and `auto.offset.reset=error`;
+    the loop closes it. `new_buffer` makes a buffer that shares the positions it is given.
+    """
+
+    def __init__(
+        self,
+        consumer: Consumer,
+        topic: str,
+        sink: Sink,
+        new_buffer: Callable[[dict[int, int]], Buffer],
+        *,
+        limits: BatchLimits,
+        monitor: Monitor,
+        backoff: Backoff | None = None,
+        shutdown_timeout: float = 10.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._consumer = consumer
+        self._topic = topic
+        self._sink = sink
+        self._limits = limits
+        self._monitor = monitor
+        self._backoff = backoff or Backoff()
+        self._shutdown_timeout = shutdown_timeout
+        self._clock = clock
+
+        self._partitions = Partitions()
+        self._make_buffer = new_buffer
+        self._buffer = self._new_buffer()
+        self._batch: ConsumedBatch | None = None  # closed, and not yet written for good
+        self._writer = SideThread("steptrail-writer")
+        self._task: Opening | Writing | None = None
+        self._task_began = 0.0
+        self._last_closed = clock()
+        self._retry_at = 0.0
+        self._held_back = False
+        self._stopping = False
+
+    def run(self, stop: threading.Event) -> None:
+        """Run until `stop` is set, then shut down within the shutdown's deadline.
+
+        Raises what the sink raises and waiting cannot mend, and KafkaException for a fatal error of the consumer.
+        """
+        self._consumer.subscribe(
+            [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+        )
+        try:
+            while not stop.is_set():
+                self._settle()
+                self._employ()
+                self._throttle()
+                self._seek()
+                self._read()
+                self._report()
+        finally:
+            self._shut_down(Deadline(self._shutdown_timeout, self._clock))
+
+    # --- settle
+
+    def _settle(self) -> None:
+        task = self._task
+        if task is None or not task.future.done():
+            return
+        self._task = None
+        try:
+            if isinstance(task, Opening):
+                self._opened(task, task.future.result())
+            else:
+                self._written(task, task.future.result())
+        except InfrastructureError as fault:
+            self._stall(fault)
+
+    def _opened(self, task: Opening, starts: dict[int, Start]) -> None:
+        partitions = self._partitions
+        mine = {p: s for p, s in starts.items() if partitions.current(p, task.generations[p])}
+        kept = self._buffered_from()
+        if any(p in kept and start.projected > kept[p] for p, start in mine.items()):
+            # What is buffered has been written after all, or by another consumer.
+            self._drop_buffered()
+            kept = {}
+        for partition, start in mine.items():
+            partitions.opened(start, kept.get(partition))
+            if start.gap is not None and partition not in kept:
+                self._monitor.gap(start.gap)
+        self._monitor.claimed(len(mine))
+        not_won = [p for p, g in task.generations.items() if p not in starts and partitions.current(p, g)]
+        if not_won:
+            partitions.suspend(not_won)
+            self._retry_later(f"the claim on partitions {not_won}, which another consumer took")
+        elif self._batch is None:
+            # With a batch at hand, only writing it shows that the fault is over.
+            self._backoff.succeeded()
+
+    def _written(self, task: Writing, done: dict[int, int]) -> None:
+        dropped = self._batch is not task.batch
+        self._batch = None
+        lost = []
+        commits = {}
+        for partition, generation in task.generations.items():
+            held = self._partitions.current(partition, generation)
+            if held is None:
+                continue
+            if partition in done:
+                held.written = commits[partition] = done[partition]
+            else:
+                lost.append(partition)
+        self._commit(commits)
+        self._monitor.written(Written(task.batch, frozenset(done), self._clock() - task.began))
+        if lost:
+            self._pause(lost)
+            self._partitions.suspend(lost)
+        if lost or dropped:
+            # What is buffered does not begin where the partitions now stand.
+            self._drop_buffered()
+        if lost:
+            self._retry_later(f"the claim on partitions {lost}, which another consumer took")
+        else:
+            self._backoff.succeeded()
+
+    def _stall(self, fault: InfrastructureError) -> None:
+        held = list(self._partitions.held)
+        self._pause(held)
+        self._partitions.suspend(held)
+        self._retry_later(str(fault))
+
+    def _retry_later(self, waiting_for: str) -> None:
+        delay = self._backoff.failed()
+        self._retry_at = self._clock() + delay
+        self._monitor.waiting(waiting_for, delay, self._backoff.failures)
+
+    # --- employ
+
+    def _employ(self) -> None:
+        now = self._clock()
+        if self._task is not None or now < self._retry_at:
+            return
+        if generations := self._partitions.opening():
+            opening = list(generations)
+            self._task = Opening(self._writer.submit(lambda: self._sink.open(opening)), generations)
+            self._task_began = now
+            return
+        if self._batch is None and self._is_due(now):
+            self._batch = self._buffer.close()
+            self._buffer = self._new_buffer()
+            self._last_closed = now
+            if not self._continues(self._batch):
+                _log.error("a batch does not begin where the last one ended; reading again")
+                self._drop_buffered()
+        if (batch := self._batch) is not None:
+            generations = self._partitions.generations(batch.batch.spans)
+            self._task = Writing(
+                self._writer.submit(lambda: self._sink.write(batch)), generations, batch, now
+            )
+            self._task_began = now
+
+    def _is_due(self, now: float) -> bool:
+        buffer = self._buffer
+        return buffer.opened_at is not None and self._limits.is_due(
+            buffer.events, buffer.size, buffer.opened_at, self._last_closed, now
+        )
+
+    def _continues(self, batch: ConsumedBatch) -> bool:
+        """Whether the batch begins, in each of its partitions, where the last one ended."""
+        held = self._partitions.held
+        return all(p in held and held[p].written == start for p, start in batch.starts.items())
+
+    # --- throttle
+
+    def _throttle(self) -> None:
+        full = self._limits.is_full(self._buffer.events, self._buffer.size)
+        if full and self._task is not None and not self._held_back:
+            self._await(self._task, READ_TIMEOUT_S)
+            if not self._task.future.done() and self._clock() - self._task_began > PATIENCE_S:
+                self._held_back = True
+                self._pause(self._partitions.in_phase(Phase.FLOWING))
+        elif self._held_back and not full:
+            self._held_back = False
+            self._resume(self._partitions.in_phase(Phase.FLOWING))
+
+    # --- seek
+
+    def _seek(self) -> None:
+        for partition in self._partitions.in_phase(Phase.SEEKING):
+            offset = self._partitions.positions[partition]
+            try:
+                self._consumer.seek(TopicPartition(self._topic, partition, offset))
+            except KafkaException as error:
+                # Right after the assignment the fetcher may not be there yet: the next turn tries again.
+                _log.debug("seek to %d in partition %d: %s", offset, partition, error)
+                continue
+            self._partitions.held[partition].phase = Phase.FLOWING
+            if not self._held_back:
+                self._resume([partition])
+
+    # --- read
+
+    def _read(self) -> None:
+        now = self._clock()
+        room = self._limits.max_events - self._buffer.events
+        if self._limits.is_full(self._buffer.events, self._buffer.size):
+            if not self._held_back:
+                return
+            room = 1  # nothing will come: the partitions are paused
+        timeout = READ_TIMEOUT_S
+        if self._buffer.opened_at is not None and self._task is None:
+            due = self._limits.due_at(self._buffer.opened_at, self._last_closed)
+            timeout = min(max(due - now, 0.001), READ_TIMEOUT_S)
+        messages = self._consumer.consume(min(room, READ_AT_ONCE), timeout)
+        for partition, error in self._buffer.extend(messages, self._clock()):
+            self._heard(partition, error)
+
+    def _heard(self, partition: int | None, error: KafkaError) -> None:
+        code = error.code()
+        if error.fatal():
+            raise KafkaException(error)
+        if code == KafkaError._PARTITION_EOF:
+            return
+        self._monitor.broker_said(error)
+        out_of_range = code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)
+        if out_of_range and partition in self._partitions.in_phase(Phase.FLOWING):
+            # Records expired before they were read. Opening again finds where the log begins, and says the gap.
+            self._pause([partition])
+            self._partitions.suspend([partition])
+            self._drop_buffered()
+
+    # --- report
+
+    def _report(self) -> None:
+        if not self._backoff.failures and not self._partitions.in_phase(Phase.WAITING, Phase.OPENING):
+            self._monitor.running()
+        first_times = dict(self._buffer.first_times)
+        if self._batch is not None:
+            first_times.update(self._batch.first_times)
+        self._monitor.turn(self._partitions.held, first_times)
+
+    # --- rebalance: called by the consumer from within `consume` and `close`
+
+    def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
+        numbers = [entry.partition for entry in assigned]
+        # Offset 0 is not where it is read from: `seek` says that, when the sink has opened the partition.
+        entries = [TopicPartition(self._topic, number, 0) for number in numbers]
+        consumer.incremental_assign(entries)
+        if numbers:
+            consumer.pause(entries)
+            self._partitions.assign(numbers)
+        self._monitor.assigned(numbers)
+
+    def _on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
+        numbers = [entry.partition for entry in revoked]
+        task = self._task
+        if not self._stopping and isinstance(task, Writing) and set(numbers) & set(task.generations):
+            self._await(task, min(REVOKE_PATIENCE_S, self._shutdown_timeout))
+            self._settle()
+            self._commit_now(numbers)
+        self._give_up(numbers)
+        consumer.incremental_unassign(revoked)
+
+    def _on_lost(self, consumer: Consumer, lost: list[TopicPartition]) -> None:
+        self._give_up([entry.partition for entry in lost])
+        consumer.incremental_unassign(lost)
+
+    def _give_up(self, numbers: list[int]) -> None:
+        self._partitions.forget(numbers)
+        if set(numbers) & set(self._buffered_from()):
+            self._drop_buffered()
+        if numbers:
+            self._writer.submit(lambda: self._sink.release(numbers))
+        self._monitor.revoked(numbers)
+
+    @staticmethod
+    def _await(task: Opening | Writing, timeout: float) -> None:
+        futures: list[Future[Any]] = [task.future]
+        wait(futures, timeout=timeout)
+
+    # --- what is buffered
+
+    def _buffered_from(self) -> dict[int, int]:
+        """Partition -> where its records that are not written yet begin."""
+        starts = dict(self._buffer.starts)
+        if self._batch is not None:
+            starts.update(self._batch.starts)
+        return starts
+
+    def _new_buffer(self) -> Buffer:
+        return self._make_buffer(self._partitions.positions)
+
+    def _drop_buffered(self) -> None:
+        # A batch that is being written right now is left to end; its answer is for an older state then.
+        self._batch = None
+        self._buffer = self._new_buffer()
+        flowing = self._partitions.in_phase(Phase.FLOWING)
+        self._pause(flowing)
+        self._partitions.rewind()
+
+    # --- the consumer
+
+    def _pause(self, numbers: Collection[int]) -> None:
+        self._switch(self._consumer.pause, numbers)
+
+    def _resume(self, numbers: Collection[int]) -> None:
+        self._switch(self._consumer.resume, numbers)
+
+    def _switch(self, act: Callable[[list[TopicPartition]], None], numbers: Collection[int]) -> None:
+        if numbers:
+            try:
+                act([TopicPartition(self._topic, number) for number in numbers])
+            except KafkaException as error:
+                # Not assigned any more: the callback that says so comes with the next read.
+                _log.debug("cannot pause or resume partitions %s: %s", sorted(numbers), error)
+
+    def _commit(self, offsets: dict[int, int]) -> None:
+        if not offsets:
+            return
+        try:
+            self._consumer.commit(offsets=self._entries(offsets), asynchronous=True)
+        except KafkaException as error:
+            # The ledger knows better than the group's offsets; the next commit brings them up.
+            _log.warning("commit failed: %s", error)
+        else:
+            self._monitor.committed(offsets)
+
+    def _commit_now(self, numbers: Collection[int]) -> None:
+        held = self._partitions.held
+        offsets = {p: w for p in numbers if p in held and (w := held[p].written) is not None}
+        if offsets:
+            try:
+                self._consumer.commit(offsets=self._entries(offsets), asynchronous=False)
+            except KafkaException as error:
+                _log.warning("commit failed: %s", error)
+
+    def _entries(self, offsets: dict[int, int]) -> list[TopicPartition]:
+        return [TopicPartition(self._topic, number, offset) for number, offset in offsets.items()]
+
+    # --- the end
+
+    def _shut_down(self, deadline: Deadline) -> None:
+        self._stopping = True
+        self._monitor.stopping()
+        if isinstance(self._task, Writing):
+            self._await(self._task, deadline.share(0.7).remaining())
+            try:
+                self._settle()
+            except Exception:
+                _log.exception("the batch in flight failed while shutting down; it will be read again")
+        closing = SideThread("steptrail-closing")
+        left = closing.submit(self._leave)
+        closing.close(deadline.remaining())
+        if not left.done():
+            _log.warning("the consumer did not leave its group within %g s", self._shutdown_timeout)
+        self._writer.close(deadline.remaining())
+        self._monitor.stopped()
+
+    def _leave(self) -> Any:
+        self._commit_now(list(self._partitions.held))
+        self._consumer.close()

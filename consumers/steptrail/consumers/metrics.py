@@ -1,0 +1,68 @@
+"""What a projector shows to Prometheus."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import generate_latest as _exposition
+
+_BATCH_SECONDS = (0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0)
+_BATCH_EVENTS = (1, 10, 100, 1_000, 5_000, 10_000, 25_000, 50_000, 100_000)
+
+
+class ProjectorMetrics:
+    """Metrics of one projector, in a registry of their own; every name begins with `steptrail_projector_`."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        name = "steptrail_projector"
+        self.events = Counter(f"{name}_events", "Records of the topic that are done with", registry=registry)
+        self.projected = Counter(f"{name}_projected", "Events written to every table", registry=registry)
+        self.bytes = Counter(f"{name}_bytes", "Bytes of the records that are done with", registry=registry)
+        self.batches = Counter(f"{name}_batches", "Batches written", registry=registry)
+        self.batch_seconds = Histogram(
+            f"{name}_batch_seconds", "Time to write a batch", buckets=_BATCH_SECONDS, registry=registry
+        )
+        self.batch_events = Histogram(
+            f"{name}_batch_events", "Records in a batch", buckets=_BATCH_EVENTS, registry=registry
+        )
+        self.dead_letters = Counter(
+            f"{name}_dead_letters", "Records sent to the dead-letter topic", ["reason"], registry=registry
+        )
+        self.isolations = Counter(
+            f"{name}_isolations", "Batches that had to be taken apart for bad records", registry=registry
+        )
+        self.gap_events = Counter(
+            f"{name}_gap_offsets", "Offsets that could not be read any more", ["partition"], registry=registry
+        )
+        self.claims = Counter(f"{name}_claims", "Partitions claimed in the ledger", registry=registry)
+        self.faults = Counter(
+            f"{name}_faults", "Tries that failed for want of Kafka or the store", registry=registry
+        )
+        self.lag_events = Gauge(
+            f"{name}_lag_events",
+            "Records in the topic that are not projected",
+            ["partition"],
+            registry=registry,
+        )
+        self.lag_seconds = Gauge(
+            f"{name}_lag_seconds", "Age of the oldest record not projected", ["partition"], registry=registry
+        )
+        self.position = Gauge(
+            f"{name}_position", "Offset after the last projected record", ["partition"], registry=registry
+        )
+        self.waiting = Gauge(
+            f"{name}_waiting", "1 while waiting for what `reason` says", ["reason"], registry=registry
+        )
+        self.running = Gauge(f"{name}_running", "1 while reading and writing", registry=registry)
+        self.last_commit = Gauge(
+            f"{name}_last_commit_timestamp_seconds", "When offsets were last committed", registry=registry
+        )
+
+    def exposition(self) -> bytes:
+        """Everything, in Prometheus' text format."""
+        return _exposition(self.registry)
+
+    def forget_partition(self, partition: int) -> None:
+        """Stop showing gauges of a partition that somebody else reads now."""
+        for gauge in (self.lag_events, self.lag_seconds, self.position):
+            gauge.remove_by_labels({"partition": str(partition)})

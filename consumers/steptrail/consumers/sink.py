@@ -1,0 +1,114 @@
+"""Where the projector's batches go: ledger and tables, with bad records set aside on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+from steptrail.consumers.broker import BrokerQuestions
+from steptrail.consumers.buffer import ConsumedBatch
+from steptrail.consumers.dead_letters import DeadLetter, DeadLetters
+from steptrail.consumers.isolate import Isolation
+from steptrail.consumers.metrics import ProjectorMetrics
+from steptrail.consumers.poison_limit import PoisonLimit
+from steptrail.consumers.positions import Start, start_of
+from steptrail.projections.batch import Batch, BatchBuilder
+from steptrail.projections.clickhouse import ClickHouse
+from steptrail.projections.errors import ClaimLost, TopicRecreated
+from steptrail.projections.projection import StepProjection
+
+
+class ProjectorSink:
+    """The loop's sink (`steptrail.consumers.loop.Sink`) for the steps projection.
+
+    Nothing is asked of Kafka or the store before the first `open`, so that either may be away at the start.
+    Raises TopicRecreated, besides what Sink says, when the topic is not the one that it was; a recreated topic
+    is only taken when its id is `accept_topic`.
+    """
+
+    def __init__(
+        self,
+        clickhouse: ClickHouse,
+        questions: BrokerQuestions,
+        dead_letters: DeadLetters,
+        *,
+        group: str,
+        new_builder: Callable[[], BatchBuilder],
+        limit: PoisonLimit,
+        metrics: ProjectorMetrics,
+        accept_topic: str | None = None,
+    ) -> None:
+        self._clickhouse = clickhouse
+        self._questions = questions
+        self._dead_letters = dead_letters
+        self._group = group
+        self._metrics = metrics
+        self._accept_topic = accept_topic
+        self._isolation = Isolation(self._project, self._bury, new_builder, limit)
+        self._topic_id: str | None = None
+        self._projection: StepProjection | None = None
+
+    def open(self, partitions: Collection[int]) -> dict[int, Start]:
+        """Claim the partitions; where to read on in those that were won."""
+        projection = self._prepared()
+        projected = projection.open(partitions)
+        committed = self._questions.committed(self._group, projected)
+        first = self._questions.first_offsets(projected)
+        end = self._questions.end_offsets(projected)
+        return {p: start_of(p, projected[p], committed[p], first[p], end[p]) for p in projected}
+
+    def write(self, batch: ConsumedBatch) -> dict[int, int]:
+        """Project the batch but for its bad records, which are in the dead-letter topic when this returns."""
+        # Asked after the batch was read: if the topic is the same now, every record in it was of that topic.
+        self._require_same_topic()
+        before = self._isolation.batches
+        done = self._isolation.write(batch)
+        self._metrics.isolations.inc(self._isolation.batches - before)
+        self._dead_letters.written(done)
+        return done
+
+    def release(self, partitions: Collection[int]) -> None:
+        """Forget the claims."""
+        if self._projection is not None:
+            self._projection.release(partitions)
+
+    def _prepared(self) -> StepProjection:
+        self._require_same_topic()
+        if self._projection is None:
+            assert self._topic_id is not None
+            projection = StepProjection(
+                self._clickhouse, topic=self._questions.topic, topic_id=self._topic_id
+            )
+            projection.prepare(accept_recreated=self._accept_topic == self._topic_id)
+            self._projection = projection
+        return self._projection
+
+    def _require_same_topic(self) -> None:
+        found = self._questions.describe().topic_id
+        if self._topic_id is None:
+            self._topic_id = found
+        elif found != self._topic_id:
+            raise TopicRecreated(
+                f"topic {self._questions.topic} was deleted and created again while it was read (id "
+                f"{self._topic_id} before, {found} now): stopped, and nothing of the new one was written.\n"
+                f"To go on with the new topic, beside the rows of the old one: "
+                f"steptrail run projector --accept-topic {found}"
+            )
+
+    def _project(self, batch: Batch) -> dict[int, int]:
+        projection = self._projection
+        if projection is None:
+            raise ClaimLost("nothing is claimed yet")
+        # A rejected batch has let its claims go.
+        dropped = [partition for partition in batch.spans if partition not in projection.held]
+        if dropped:
+            stands = projection.open(dropped)
+            moved = [p for p in dropped if stands.get(p, batch.spans[p].first + 1) > batch.spans[p].first]
+            if moved:
+                raise ClaimLost(f"partitions {moved} were claimed by another consumer meanwhile")
+        return projection.write(batch)
+
+    def _bury(self, letters: Sequence[DeadLetter]) -> None:
+        if letters:
+            self._dead_letters.send(letters)
+            for letter in letters:
+                self._metrics.dead_letters.labels(letter.reason).inc()
