@@ -14,7 +14,7 @@ from .decoder import decode_event
 from .errors import DecodeReason, EventDecodeError
 from .event import MAX_EVENT_BYTES, StepEvent
 from .framing import SINGLE_OBJECT_PREFIX
-from .varint import SMALL_LONGS, encode_long
+from .varint import ENDS, PAIRS, SMALL_LONGS, encode_long, encode_unsigned
 
 __all__ = [
     "MAX_EVENT_BYTES",
@@ -26,6 +26,11 @@ __all__ = [
 ]
 
 _SMALL: Final = len(SMALL_LONGS)
+# Zigzag doubles a number, so that two pairs of bytes hold 27 bits of one that is not negative, and one pair 13.
+_ONE_PAIR: Final = 1 << 13
+_PAIR_AND_END: Final = len(ENDS) << 13
+_TWO_PAIRS: Final = 1 << 27
+_LONGEST: Final = 1 << 62
 _NULL: Final = b"\x00"
 _SOME: Final = b"\x02"  # index 1 of the union: the value follows
 _STATUS: Final = SMALL_LONGS[:7]
@@ -77,7 +82,7 @@ class EventEncoder:
     `frame` is what every message starts with, see `steptrail.schemas.framing`. Safe for threads.
     """
 
-    __slots__ = ("_head", "_high_part", "_names", "_pipeline", "_tail")
+    __slots__ = ("_head", "_names", "_pipeline", "_tail", "_time_end")
 
     def __init__(
         self, pipeline: str, worker: str, emitter_id: bytes, frame: bytes = SINGLE_OBJECT_PREFIX
@@ -86,7 +91,7 @@ class EventEncoder:
         self._pipeline = _text(pipeline.encode())
         self._tail = _text(worker.encode()) + emitter_id
         self._names: dict[str, bytes] = {}
-        self._high_part: tuple[int, bytes] = (-1, b"")
+        self._time_end: tuple[int, bytes] = (-1, b"")
 
     def encode(
         self,
@@ -118,21 +123,19 @@ class EventEncoder:
             name = self._cache_name(step_name)
         doc = doc_id.encode()
         size = len(doc)
-        if 0x1000000000000 < timestamp < 0x40000000000000:
-            # Today's times: 8 bytes, of which the upper 4 change every 134 seconds.
-            high, high_part = self._high_part
+        if _TWO_PAIRS <= timestamp < _LONGEST:
+            # Of today's 8 bytes the upper 4 change every 134 seconds.
+            high, time_end = self._time_end
             if timestamp >> 27 != high:
-                high, high_part = self._cache_high(timestamp)
-            time_part = bytes(
-                (
-                    timestamp << 1 & 0x7E | 0x80,
-                    timestamp >> 6 & 0x7F | 0x80,
-                    timestamp >> 13 & 0x7F | 0x80,
-                    timestamp >> 20 & 0x7F | 0x80,
-                )
-            )
+                time_end = self._cache_time_end(timestamp >> 27)
+            time_1 = PAIRS[timestamp << 1 & 0x3FFF]
+            time_2 = PAIRS[timestamp >> 13 & 0x3FFF]
         else:
-            time_part, high_part = encode_long(timestamp), b""
+            time_1, time_2, time_end = encode_long(timestamp), b"", b""
+        if _ONE_PAIR <= sequence < _PAIR_AND_END:
+            count_1, count_2 = PAIRS[sequence << 1 & 0x3FFF], ENDS[sequence >> 13]
+        else:
+            count_1, count_2 = encode_long(sequence), b""
         if details == b"{}":
             details = _EMPTY_OBJECT
         else:
@@ -154,8 +157,9 @@ class EventEncoder:
                 execution_id,
                 SMALL_LONGS[attempt] if 0 < attempt < _SMALL else encode_long(attempt),
                 _STATUS[status_code],
-                time_part,
-                high_part,
+                time_1,
+                time_2,
+                time_end,
                 _NULL if duration_ms is None else _pack_some_double(2, duration_ms),
                 _NULL if error_type is None else _SOME + _text(error_type.encode()),
                 _NULL if error_message is None else _SOME + _text(error_message.encode()),
@@ -164,7 +168,8 @@ class EventEncoder:
                 _EMPTY_ARRAY if depends_on == b"[]" else _text(depends_on),
                 _NULL if trace_id is None else _SOME + _text(trace_id.encode()),
                 self._tail,
-                encode_long(sequence),
+                count_1,
+                count_2,
             )
         )
 
@@ -174,18 +179,8 @@ class EventEncoder:
         part = self._names[step_name] = _text(step_name.encode())
         return part
 
-    def _cache_high(self, timestamp: int) -> tuple[int, bytes]:
+    def _cache_time_end(self, high: int) -> bytes:
         # One tuple, replaced whole: another thread sees the old pair or the new one.
-        high = timestamp >> 27
-        pair = self._high_part = (high, encode_unsigned(high))
-        return pair
-
-
-def encode_unsigned(number: int) -> bytes:
-    """The last bytes of a varint, of what remains above its first ones."""
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
+        end = encode_unsigned(high)
+        self._time_end = (high, end)
+        return end

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from struct import Struct
+from threading import Lock
 from time import time_ns
 
 _BLOCK = 512  # random numbers drawn at a time: one system call for 512 ids
@@ -13,46 +13,41 @@ _numbers = Struct(f"<{_BLOCK}Q")
 _halves = Struct(">QQ")
 
 
-class _Uuid7Source:
-    """Makes ids that strictly grow within the process; safe for threads, and re-seeded in forked children.
+def _source() -> tuple[Callable[[], bytes], Callable[[], None]]:
+    """The function that makes ids, and the one that makes it forget; a closure costs half of an object."""
+    lock = Lock()
+    last = 0
+    drawn: Iterator[int] = iter(())
 
-    The 12 bits after the milliseconds hold their fraction (RFC 9562, method 3), so that ids of one
-    process keep their order within a millisecond; 62 random bits keep those of many processes apart.
-    """
+    def uuid7() -> bytes:
+        """A fresh id, greater than each that this process made before; safe for threads and in forked children.
 
-    def __init__(self) -> None:
-        self.reset()
+        The 12 bits after the milliseconds hold their fraction (RFC 9562, method 3), so that ids of one process
+        keep their order within a millisecond; 62 random bits keep those of many processes apart.
+        """
+        nonlocal last, drawn
+        with lock:
+            moment = (time_ns() << 12) // 1_000_000
+            if moment <= last:
+                moment = last + 1
+            last = moment
+            low = next(drawn, None)
+            if low is None:
+                # The two variant bits stand before 62 random ones.
+                drawn = iter([number >> 2 | 1 << 63 for number in _numbers.unpack(os.urandom(8 * _BLOCK))])
+                low = next(drawn)
+        return _halves.pack((moment << 4 & 0xFFFF_FFFF_FFFF_0000) | 0x7000 | (moment & 0xFFF), low)
 
-    def reset(self) -> None:
-        self._lock = threading.Lock()
-        self._last = 0
-        self._random: Iterator[int] = iter(())
+    def forget() -> None:
+        nonlocal lock, last, drawn
+        lock, last, drawn = Lock(), 0, iter(())
 
-    def make(self) -> bytes:
-        with self._lock:
-            milliseconds, rest = divmod(time_ns(), 1_000_000)
-            moment = milliseconds << 12 | (rest << 12) // 1_000_000
-            if moment <= self._last:
-                moment = self._last + 1
-            self._last = moment
-            try:
-                low = next(self._random)
-            except StopIteration:
-                low = self._refill()
-        return _halves.pack((moment >> 12 & 0xFFFF_FFFF_FFFF) << 16 | 0x7000 | moment & 0xFFF, low)
-
-    def _refill(self) -> int:
-        # The two variant bits stand before 62 random ones.
-        drawn = _numbers.unpack(os.urandom(8 * _BLOCK))
-        self._random = iter([number >> 2 | 1 << 63 for number in drawn])
-        return next(self._random)
+    return uuid7, forget
 
 
-_source = _Uuid7Source()
+uuid7, _forget = _source()
 # A child must neither repeat its parent's numbers nor wait for a lock that was held at the fork.
-os.register_at_fork(after_in_child=_source.reset)
-
-uuid7 = _source.make
+os.register_at_fork(after_in_child=_forget)
 
 
 def new_execution_id() -> bytes:
