@@ -14,6 +14,14 @@ BIN := .venv/bin
 UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo .tools/bin/uv)
 ENV := .venv/.synced
 
+# Downloads trust whom this machine trusts, a company's own authority included.
+CERTIFICATES := $(wildcard /etc/ssl/certs/ca-certificates.crt)
+ifneq ($(CERTIFICATES),)
+export UV_SYSTEM_CERTS ?= 1
+export REQUESTS_CA_BUNDLE ?= $(CERTIFICATES)
+export NODE_EXTRA_CA_CERTS ?= $(CERTIFICATES)
+endif
+
 .PHONY: help demo test check bench up down clean env jars
 
 help: ## this list
