@@ -91,6 +91,9 @@ def _known_error(error: BaseException) -> CommandError | None:
     from steptrail.projections.pages import BadCursor
     from steptrail.schemas.errors import ConfigurationError, InfrastructureError, SteptrailError
 
+    if type(error).__name__ == "KafkaException":  # by name: its library need not be loaded to tell
+        said = error.args[0].str() if error.args and hasattr(error.args[0], "str") else str(error)
+        return CommandError(f"Kafka: {said}", exit_code=UNREACHABLE, kind="kafka", hint=_WHERE)
     if not isinstance(error, SteptrailError):
         return None
     # The first line says what is wrong; where there are more, they say what to do.

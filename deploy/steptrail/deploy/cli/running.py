@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from steptrail.deploy.cli.options import StackDir, settings_for
 
 
-def projector(directory: StackDir = None) -> None:
+def projector(
+    accept_topic: Annotated[
+        str | None,
+        typer.Option(
+            "--accept-topic",
+            metavar="ID",
+            help="Go on although the topic was deleted and made again: the new topic's id, as the refusal says it.",
+            show_default=False,
+        ),
+    ] = None,
+    directory: StackDir = None,
+) -> None:
     """Run the projector: read step events from Kafka, write them to ClickHouse.
 
     It runs until SIGTERM or Ctrl-C, then finishes its batch, commits and leaves (10 s at most; a second
@@ -33,7 +46,7 @@ def projector(directory: StackDir = None) -> None:
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
-    run_projector(settings, stop)
+    raise typer.Exit(run_projector(settings, stop, accept_topic=accept_topic))
 
 
 def register(app: typer.Typer) -> None:

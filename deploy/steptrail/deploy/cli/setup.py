@@ -60,7 +60,7 @@ def topics(
     """
     from steptrail.schemas.topics import ensure_topics
 
-    changes = ensure_topics(settings_for(directory), alter=alter)
+    changes = ensure_topics(settings_for(directory), alter=alter, timeout=10)
     if json:
         write_json_lines(asdict(change) for change in changes)
     else:
