@@ -1,0 +1,87 @@
+"""Put the figures of a run into the README: `python tests/bench/table.py figures.jsonl [README.md]`.
+
+Reads the lines that `make bench` printed and writes a table, with machine and date, between the two comments
+`<!-- figures -->` of the README, or to standard output when no README is named.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+NAMES = {
+    "projection_vs_handwritten": "from Kafka to all tables, against the consumer that everyone writes",
+    "projection_vs_engine_copy": "from Kafka to all tables, against the engine's own copy of the rows",
+    "step_vs_otel_span": "a worker's time for a whole step, against one OpenTelemetry span",
+    "emit_p99_us": "a worker's time for one event, p99, Kafka up or down",
+    "emit_to_readable_s": "from emit to readable at 5,000 events/s, p50",
+    "timeline_p99_ms": "one document's timeline among 10M events, p99",
+    "recent_errors_p99_ms": "the last 100 errors among 10M events, p99",
+    "bytes_per_event": "on disk for an event, `steps` with its projection",
+    "projector_peak_rss_mb": "the projector's memory at full speed, peak",
+    "stack_ready_s": "`steptrail up` to READY in an empty folder",
+}
+UNITS = {"ratio": "×", "us": " µs", "bytes": " bytes"}
+
+
+def beside(line: dict[str, Any]) -> str:
+    """What belongs beside the value of some figures."""
+    detail = line["detail"]
+    texts = {
+        "projection_vs_handwritten": lambda: f"{detail['ours_events_per_s']:,.0f} events/s",
+        "projection_vs_engine_copy": lambda: f"copy {detail['copy_events_per_s']:,.0f} rows/s",
+        "step_vs_otel_span": lambda: f"{detail['step_us']} µs, {detail['span_us']} µs",
+        "emit_p99_us": lambda: (
+            f"p50 {detail['broker_up']['p50']} µs, "
+            f"p99.9 {max(detail['broker_up']['p99_9'], detail['broker_down']['p99_9'])} µs"
+        ),
+        "emit_to_readable_s": lambda: f"p99 {detail['p99']} s",
+        "timeline_p99_ms": lambda: f"{detail['ratio_of_medians']} × that of 1M (medians)",
+        "bytes_per_event": lambda: f"all tables {detail['all_tables']}",
+    }
+    return texts[line["figure"]]() if line["figure"] in texts else ""
+
+
+def table(lines: list[dict[str, Any]]) -> str:
+    """A Markdown table of the figures, in the order of NAMES, and a line with machine and date."""
+    found = {line["figure"]: line for line in lines}
+    rows = ["| | measured | | asked |", "|---|---|---|---|"]
+    for name, meaning in NAMES.items():
+        if name in found:
+            line = found[name]
+            value = f"{line['value']}{UNITS.get(line['unit'], ' ' + line['unit'])}"
+            missed = "" if line["ok"] else " **missed**"
+            rows.append(f"| {meaning} | {value} | {beside(line)} | {line['bound']}{missed} |")
+    machine = lines[-1]["machine"]
+    rows += [
+        "",
+        f"Measured on {lines[-1]['date']}: {machine['cores']} cores ({machine['cpu']}), "
+        f"{machine['memory_gib']} GiB, Python {machine['python']}; workers, Kafka, projector and engine all on it.",
+    ]
+    return "\n".join(rows)
+
+
+def main(figures: str, readme: str | None = None) -> None:
+    """Print the table, or put it into `readme`."""
+    lines = [
+        json.loads(line) for line in Path(figures).read_text(encoding="utf-8").splitlines() if line.strip()
+    ]
+    text = table(lines)
+    if readme is None:
+        print(text)
+        return
+    path = Path(readme)
+    marked = re.compile(r"(<!-- figures -->\n).*?(<!-- /figures -->)", re.DOTALL)
+    page, replaced = marked.subn(
+        lambda found: f"{found[1]}\n{text}\n\n{found[2]}", path.read_text(encoding="utf-8")
+    )
+    if not replaced:
+        raise SystemExit(f"{readme} has no <!-- figures --> … <!-- /figures -->")
+    path.write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
