@@ -38,8 +38,6 @@ class StepRecord:
     depends_on: list[str]
     trace_id: str | None
     worker: str
-    kafka_partition: int
-    kafka_offset: int
     cursor: Cursor
     """The position of this event, for pages after or before it."""
 
@@ -66,8 +64,6 @@ class StepRecord:
             depends_on=json.loads(row["depends_on"]),
             trace_id=row["trace_id"],
             worker=row["worker"],
-            kafka_partition=row["kafka_partition"],
-            kafka_offset=row["kafka_offset"],
             cursor=Cursor(micros, event_id),
         )
 

@@ -14,6 +14,4 @@
     metrics,
     depends_on,
     trace_id,
-    worker,
-    kafka_partition,
-    kafka_offset
+    worker

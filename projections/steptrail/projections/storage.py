@@ -1,0 +1,202 @@
+"""The real storage: emits to Kafka, reads what the projector has brought to ClickHouse."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from confluent_kafka import KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient
+
+from steptrail.producers.emitter import StepEmitter
+from steptrail.producers.storage import Emitted
+from steptrail.projections.errors import StoreUnavailable
+from steptrail.projections.reader import Reader
+from steptrail.schemas.errors import ConfigurationError, InfrastructureError
+from steptrail.schemas.settings import Settings
+from steptrail.schemas.status import ProcessingStatus
+from steptrail.schemas.step import ProcessingStep, RecentError
+
+if TYPE_CHECKING:
+    from steptrail.projections.clickhouse import ClickHouse
+
+_FIRST_PAUSE_S = 0.02
+_LONGEST_PAUSE_S = 0.25
+
+
+class ProjectedStorage:
+    """A `Storage` (steptrail.producers.storage) of an emitter and a reader of the projected tables.
+
+    What is emitted can be read as soon as the projector has passed it, usually within a second;
+    `flush` and `wait_projected` wait for that. ClickHouse is reached at the first read, so a worker that
+    only emits never needs it. Reads raise what `steptrail.projections.reader.Reader` says.
+    """
+
+    def __init__(self, settings: Settings, emitter: StepEmitter) -> None:
+        self._settings = settings
+        self._emitter = emitter
+        self._connection: tuple[int, ClickHouse, Reader] | None = None
+
+    @property
+    def pipeline(self) -> str:
+        """The pipeline whose steps these are."""
+        return self._emitter.pipeline
+
+    @property
+    def emitter(self) -> StepEmitter:
+        """The emitting half: its accounting says what was accepted, delivered and lost."""
+        return self._emitter
+
+    @property
+    def reader(self) -> Reader:
+        """The reading half, for what the protocol has no method for: states, timelines, pages."""
+        # A forked child must not talk through its parent's connections. Two threads may both come here first:
+        # then one of two unconnected readers is forgotten, which is cheaper than a lock that a fork can break.
+        connection = self._connection
+        if connection is None or connection[0] != os.getpid():
+            clickhouse = _connect(self._settings)
+            connection = self._connection = (os.getpid(), clickhouse, Reader(clickhouse))
+        return connection[2]
+
+    def emit(
+        self,
+        *,
+        doc_id: str,
+        step_name: str,
+        status: ProcessingStatus,
+        timestamp: datetime | None = None,
+        details: Mapping[str, Any] | None = None,
+        metrics: Mapping[str, Any] | None = None,
+        error_message: str | None = None,
+        error_type: str | None = None,
+        execution_id: bytes | None = None,
+        attempt: int | None = None,
+        duration_ms: float | None = None,
+        depends_on: Collection[str] | None = None,
+        trace_id: str | None = None,
+    ) -> Emitted:
+        """Take one event; never waits for the network."""
+        return self._emitter.emit(
+            doc_id=doc_id,
+            step_name=step_name,
+            status=status,
+            timestamp=timestamp,
+            details=details,
+            metrics=metrics,
+            error_message=error_message,
+            error_type=error_type,
+            execution_id=execution_id,
+            attempt=attempt,
+            duration_ms=duration_ms,
+            depends_on=depends_on,
+            trace_id=trace_id,
+        )
+
+    def get_steps(
+        self,
+        doc_id: str,
+        *,
+        statuses: Collection[ProcessingStatus] | None = None,
+        start_time: datetime | None = None,
+        end_time: datetime | None = None,
+    ) -> list[ProcessingStep]:
+        """The events of one document, oldest first; `ResultTooLarge` past 100,000 of them."""
+        return self.reader.steps(self.pipeline, doc_id, statuses, start_time, end_time)
+
+    def get_recent_errors(
+        self, since: datetime, *, include_warnings: bool = False, limit: int | None = None
+    ) -> list[RecentError]:
+        """The newest errors at or after `since`; `ResultTooLarge` past 100,000 when no limit is given."""
+        return self.reader.recent_errors(self.pipeline, since, include_warnings, limit)
+
+    def flush(self, timeout: float) -> int:
+        """Wait up to `timeout` seconds for deliveries; how many events are still pending."""
+        return self._emitter.flush(timeout)
+
+    def wait_projected(self, timeout: float) -> bool:
+        """Wait up to `timeout` seconds until reads show every event that was accepted so far and not lost.
+
+        False when the time was too short. When the time has passed and the store or the broker did not answer
+        at the last attempt, their error is raised: it says more than False.
+        """
+        deadline = time.monotonic() + timeout
+        if self._emitter.flush(timeout) > 0:
+            return False
+        wanted = self._emitter.delivered_offsets()
+        pause = _FIRST_PAUSE_S
+        topic_id: str | None = None
+        while wanted:
+            failure: InfrastructureError | None = None
+            try:
+                if topic_id is None:
+                    topic_id = _topic_id(
+                        self._settings, self._emitter.topic, max(deadline - time.monotonic(), 1.0)
+                    )
+                projected = self.reader.projected_offsets(self._emitter.topic, topic_id)
+            except InfrastructureError as error:
+                failure = error
+            else:
+                wanted = {p: offset for p, offset in wanted.items() if projected.get(p, -1) < offset}
+            left = deadline - time.monotonic()
+            if wanted and left <= 0:
+                if failure is not None:
+                    raise failure
+                return False
+            if wanted:
+                time.sleep(min(pause, left))
+                pause = min(pause * 1.5, _LONGEST_PAUSE_S)
+        return True
+
+    def close(self, timeout: float = 2.0) -> None:
+        """Deliver what can be delivered within `timeout` seconds and let go of all connections."""
+        self._emitter.close(timeout)
+        connection, self._connection = self._connection, None
+        if connection is not None and connection[0] == os.getpid():
+            connection[1].close()
+
+    def __enter__(self) -> ProjectedStorage:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_storage(
+    settings: Settings | None = None, *, pipeline: str | None = None, **overrides: Any
+) -> ProjectedStorage:
+    """A storage on the Kafka and the ClickHouse that the settings name.
+
+    Without `settings` they come from the environment (`STEPTRAIL_…`) or the running local stack; `pipeline` and
+    `overrides` (fields of `Settings`) go before both. Nothing is connected yet, so this does not fail when
+    Kafka or ClickHouse is down. Raises ConfigurationError for bad settings.
+    """
+    emitter = StepEmitter(settings, pipeline=pipeline, **overrides)
+    return ProjectedStorage(emitter.settings, emitter)
+
+
+def _connect(settings: Settings) -> ClickHouse:
+    try:
+        from steptrail.projections.clickhouse import connect
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] != "clickhouse_connect":
+            raise
+        raise ConfigurationError(
+            "reading needs the ClickHouse client: pip install 'steptrail[clickhouse]'"
+            " (steptrail.producers.emit_only() is a storage that never reads)"
+        ) from error
+    return connect(settings)
+
+
+def _topic_id(settings: Settings, topic: str, timeout: float) -> str:
+    """The id of the topic as it is now: a topic that was created again has another, and other offsets."""
+    admin = AdminClient(settings.kafka_config())
+    try:
+        answer = admin.describe_topics(TopicCollection([topic]), request_timeout=timeout)[topic]
+        return str(answer.result(timeout + 1.0).topic_id)
+    except (KafkaException, TimeoutError) as error:
+        raise StoreUnavailable(
+            f"Kafka at {settings.kafka} did not describe topic {topic}: {error}"
+        ) from error
