@@ -15,9 +15,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from steptrail.consumers.buffer import Buffer, ConsumedBatch
 from steptrail.consumers.projector import run_projector
-
-from steptrail.consumers.buffer import Buffer
+from steptrail.consumers.sink import ProjectorSink
 from steptrail.projections.batch import Batch
 from steptrail.projections.clickhouse import ClickHouse
 from steptrail.projections.projection import StepProjection
@@ -35,6 +35,7 @@ class Clock:
         self.rows = 0
         self.batches = 0
         self.writing = 0.0
+        self.asking_kafka = 0.0
         self.writer_cpu = 0.0
         self.statements: dict[str, float] = {}
 
@@ -42,6 +43,7 @@ class Clock:
         """Put the clock on."""
         self._on_first_message()
         self._on_write()
+        self._on_sink()
         self._on_statements()
 
     def _on_first_message(self) -> None:
@@ -71,6 +73,17 @@ class Clock:
             return done
 
         _replace(StepProjection, "write", timed)
+
+    def _on_sink(self) -> None:
+        write = ProjectorSink.write
+
+        def timed(sink: ProjectorSink, batch: ConsumedBatch) -> dict[int, int]:
+            before, written = time.perf_counter(), self.writing
+            done = write(sink, batch)
+            self.asking_kafka += time.perf_counter() - before - (self.writing - written)
+            return done
+
+        _replace(ProjectorSink, "write", timed)
 
     def _on_statements(self) -> None:
         command, query = ClickHouse.command, ClickHouse.query
@@ -132,7 +145,8 @@ def main(count: int) -> dict[str, Any]:
         "shares": {
             **statements,
             "wrap_and_rest_of_writer": clock.writing / elapsed - sum(statements.values()),
-            "writer_waits": 1 - clock.writing / elapsed,
+            "ask_kafka_for_the_topic": clock.asking_kafka / elapsed,
+            "writer_waits": 1 - (clock.writing + clock.asking_kafka) / elapsed,
         },
         "cpu_shares": {"consume_and_wrap": reading_cpu / elapsed, "write": clock.writer_cpu / elapsed},
     }

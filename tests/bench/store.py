@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any
 from bench import generator
 from bench.engine import running_engine
 from steptrail.deploy.stack.jars import cache_dir
-from steptrail.projections.avro_block import bundled_writer_schemas
 from steptrail.projections.batch import BatchBuilder
 from steptrail.projections.clickhouse import ClickHouse
 from steptrail.projections.migrate import migrate, migrations
@@ -116,7 +115,7 @@ def _project(clickhouse: ClickHouse, events: int) -> tuple[int, int]:
     projection = StepProjection(clickhouse, topic="bench", topic_id="bench")
     projection.open(range(PARTITIONS))
     offsets = dict.fromkeys(range(PARTITIONS), 0)
-    builder = BatchBuilder(bundled_writer_schemas())
+    builder = BatchBuilder()
     first_us = last_us = 0
     for event in generator.generate(events):
         first_us = first_us or event.timestamp
@@ -127,7 +126,7 @@ def _project(clickhouse: ClickHouse, events: int) -> tuple[int, int]:
         offsets[partition] += 1
         if builder.rows == BATCH:
             projection.write(builder.build())
-            builder = BatchBuilder(bundled_writer_schemas())
+            builder = BatchBuilder()
     if builder.rows:
         projection.write(builder.build())
     return first_us, last_us

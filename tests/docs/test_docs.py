@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from steptrail.consumers.projector import run_projector
 
+from steptrail.consumers.projector import run_projector
 from steptrail.schemas import Settings
 from support.pages import read_page
 
