@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -74,6 +75,22 @@ def test_a_page_that_starts_its_own_stack_runs(name: str, tmp_path: Path) -> Non
         subprocess.run(
             [sys.executable, "-m", "steptrail.deploy.cli", "down", "--dir", str(tmp_path)], check=False
         )
+
+
+def test_the_first_command_of_the_readme_runs(tmp_path: Path) -> None:
+    """`make demo` is what a newcomer types first; here with fewer documents. `make test` is what runs this."""
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"^make \w+", page, re.MULTILINE) == ["make demo", "make test"]
+    done = subprocess.run(
+        ["make", "demo", f"ARGS=--docs 200 --dir {tmp_path / 'demo'}"],
+        cwd=ROOT,
+        env={key: value for key, value in os.environ.items() if not key.startswith("STEPTRAIL_")},
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
 
 @pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.name)
