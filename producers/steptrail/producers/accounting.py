@@ -1,0 +1,187 @@
+"""What became of every event that an emitter took: counted, by reason, at every moment exactly.
+
+    accepted = delivered + failed + dropped + pending
+
+Each of the five is counted by itself, none is worked out from the others: that is what makes the equation
+worth checking. `pending` is a bag with one token for each event that librdkafka holds.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from itertools import count
+from types import MappingProxyType
+
+
+class DropReason(str, Enum):
+    """Why an event never went to librdkafka; it was certainly not delivered."""
+
+    QUEUE_FULL = "queue_full"
+    """The bounded queue was full: the broker is away or slower than the emission."""
+    TOO_LARGE = "too_large"
+    """The encoded event is longer than an event may be."""
+    CLOSED = "closed"
+    """Emitted after close()."""
+    FORK_INHERITED = "fork_inherited"
+    """The process forked inside of the call, and the child came out of it."""
+    INFRASTRUCTURE = "infrastructure"
+    """librdkafka would not start or would not take it; the log says why."""
+    NOT_ENCODED = "not_encoded"
+    """Its values could not be encoded, which is a fault of steptrail; the log says which."""
+
+
+class FailReason(str, Enum):
+    """Why an event that librdkafka held was not reported as delivered."""
+
+    TIMED_OUT = "timed_out"
+    """No answer came in time: maybe delivered."""
+    CUT_OFF = "cut_off"
+    """It was on its way when the emitter was closed: maybe delivered."""
+    UNREPORTED = "unreported"
+    """librdkafka gave no report of it before the emitter was closed: maybe delivered."""
+    REFUSED_BY_BROKER = "refused_by_broker"
+    """The broker said no: not authorised, too large, no such topic …"""
+    CLOSED = "closed"
+    """It still waited in the queue when the emitter was closed."""
+    INFRASTRUCTURE = "infrastructure"
+    """Any other fault on the way."""
+
+    @property
+    def maybe_delivered(self) -> bool:
+        """Whether the broker may have stored it all the same."""
+        return self in _MAYBE
+
+
+_MAYBE = frozenset({FailReason.TIMED_OUT, FailReason.CUT_OFF, FailReason.UNREPORTED})
+
+
+@dataclass(frozen=True, slots=True)
+class Accounting:
+    """A consistent snapshot: numbers of events since the emitter (or its process) began."""
+
+    accepted: int
+    delivered: int
+    failed: Mapping[str, int]
+    """By reason, see FailReason; reasons that did not occur are left out."""
+    dropped: Mapping[str, int]
+    """By reason, see DropReason; reasons that did not occur are left out."""
+    pending: int
+
+    @property
+    def lost(self) -> int:
+        """Events that were certainly not delivered."""
+        return sum(self.dropped.values()) + sum(self.failed.values()) - self.maybe_delivered
+
+    @property
+    def maybe_delivered(self) -> int:
+        """Events of which nobody knows."""
+        return sum(n for reason, n in self.failed.items() if FailReason(reason).maybe_delivered)
+
+    @property
+    def balanced(self) -> bool:
+        """Whether the equation holds; if it ever does not, steptrail lies and that is a bug."""
+        return (
+            self.accepted
+            == self.delivered + sum(self.failed.values()) + sum(self.dropped.values()) + self.pending
+        )
+
+
+class _Tally:
+    """A number that only grows by one; `add()` gives the number before, in one atomic step."""
+
+    __slots__ = ("_count", "add")
+
+    def __init__(self) -> None:
+        self._count = count()
+        self.add: Callable[[], int] = self._count.__next__
+
+    @property
+    def value(self) -> int:
+        # itertools.count shows its position only so: "count(7)".
+        return int(repr(self._count)[6:-1])
+
+
+class Counters:
+    """The counting itself. The lock makes snapshots consistent; it is re-entrant, since a signal handler
+    may emit while the interrupted code does. Held for a few operations, never across a call to librdkafka.
+    """
+
+    __slots__ = ("_accepted", "_delivered", "_dropped", "_failed", "_pending", "_settled", "lock", "offsets")
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self._accepted = _Tally()
+        self._delivered = _Tally()
+        self._failed = {reason: _Tally() for reason in FailReason}
+        self._dropped = {reason: _Tally() for reason in DropReason}
+        self._pending: deque[None] = deque()
+        self._settled = False
+        self.offsets: dict[int, int] = {}
+        """Partition -> highest offset that a delivery report named."""
+
+    @property
+    def pending(self) -> int:
+        """Events that librdkafka holds."""
+        return len(self._pending)
+
+    def accept(self) -> int:
+        """One event more, pending from now on; its sequence number."""
+        with self.lock:
+            self._pending.append(None)
+            return self._accepted.add()
+
+    def drop(self, reason: DropReason) -> None:
+        """A pending event did not get into librdkafka."""
+        with self.lock:
+            self._pending.pop()
+            self._dropped[reason].add()
+
+    def refuse(self, reason: DropReason) -> int:
+        """One event more, dropped at once; its sequence number."""
+        with self.lock:
+            self._dropped[reason].add()
+            return self._accepted.add()
+
+    def deliver(self, partition: int, offset: int) -> None:
+        """A pending event is stored on the broker."""
+        with self.lock:
+            if self._settled:
+                return  # too late: it was counted as unreported
+            self._pending.pop()
+            self._delivered.add()
+            if offset > self.offsets.get(partition, -1):
+                self.offsets[partition] = offset
+
+    def fail(self, reason: FailReason) -> None:
+        """A pending event was reported as not delivered."""
+        with self.lock:
+            if self._settled:
+                return
+            self._pending.pop()
+            self._failed[reason].add()
+
+    def settle(self) -> None:
+        """Nothing more will be reported: what is pending now becomes UNREPORTED, and later reports are ignored."""
+        with self.lock:
+            while self._pending:
+                self.fail(FailReason.UNREPORTED)
+            self._settled = True
+
+    def snapshot(self) -> Accounting:
+        """All numbers at one moment."""
+        with self.lock:
+            return Accounting(
+                accepted=self._accepted.value,
+                delivered=self._delivered.value,
+                failed=_occurred(self._failed),
+                dropped=_occurred(self._dropped),
+                pending=len(self._pending),
+            )
+
+
+def _occurred(tallies: Mapping[FailReason, _Tally] | Mapping[DropReason, _Tally]) -> Mapping[str, int]:
+    return MappingProxyType({reason.value: n for reason, tally in tallies.items() if (n := tally.value)})

@@ -1,0 +1,196 @@
+"""From a caller's arguments to the message of one event: ids, times, normalised values, bytes.
+
+The emitter and the in-memory twin share it, so that a test on the twin sees what Kafka would have carried.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from math import isfinite
+from time import time_ns
+from typing import Any, NamedTuple
+
+from steptrail.schemas.codec import EventEncoder
+from steptrail.schemas.event import us_from_datetime
+from steptrail.schemas.framing import SINGLE_OBJECT_PREFIX
+from steptrail.schemas.ids import uuid7
+from steptrail.schemas.settings import Settings
+from steptrail.schemas.status import ProcessingStatus
+from steptrail.schemas.topics import message_key
+from steptrail.schemas.values import Marks, clean_text, identity_text, json_array, json_object, with_marks
+
+from .executions import OpenExecutions
+from .storage import Emitted
+from .tracing import current_trace_id
+
+_CODES = {status: status.code for status in ProcessingStatus}
+_MAX_TRACE_ID = 64
+_CACHED_NAMES = 1024
+
+
+class Message(NamedTuple):
+    """What goes to Kafka for one event, and what its caller is told."""
+
+    key: bytes
+    value: bytes
+    emitted: Emitted
+
+
+class Composer:
+    """Composes the events of one emitter in one process. Safe for threads.
+
+    `compose` never raises for a strange value; types are the caller's to check (steptrail.producers.arguments).
+    """
+
+    def __init__(self, settings: Settings, emitter_id: bytes, executions: OpenExecutions) -> None:
+        self.pipeline = identity_text(settings.pipeline, settings.max_name_bytes)[0]
+        self.worker = worker_name()
+        self.frame = SINGLE_OBJECT_PREFIX
+        self._limits = settings
+        self._max_name = settings.max_name_bytes
+        self._max_details = settings.max_details_bytes
+        self._max_metrics = settings.max_metrics_bytes
+        self._encode = EventEncoder(self.pipeline, self.worker, emitter_id, self.frame).encode
+        self._assign = executions.assign
+
+    def compose(
+        self,
+        sequence: int,
+        doc_id: str,
+        step_name: str,
+        status: ProcessingStatus,
+        timestamp: datetime | None,
+        details: Mapping[str, Any] | None,
+        metrics: Mapping[str, Any] | None,
+        error_message: str | None,
+        error_type: str | None,
+        execution_id: bytes | None,
+        attempt: int | None,
+        duration_ms: float | None,
+        depends_on: Collection[str] | None,
+        trace_id: str | None,
+    ) -> Message:
+        """The message of one event; `duration_ms` in milliseconds, as given, else as measured."""
+        now_us = time_ns() // 1000
+        given_us = None if timestamp is None else us_from_datetime(timestamp)
+        marks: dict[str, Marks | None] | None = None
+
+        doc_id, found = identity_text(doc_id, self._max_name)
+        if found:
+            marks = {"doc_id": found}
+        step_name, found = identity_text(step_name, self._max_name)
+        if found:
+            marks = {**(marks or {}), "step_name": found}
+
+        details_json, found = json_object(details, self._max_details)
+        if found:
+            marks = {**(marks or {}), "details": found}
+        depends_json = b"[]"
+        if details:
+            if attempt is None:
+                attempt = _attempt_of(details)
+            if depends_on is None:
+                depends_on = _dependencies_of(details)
+        if depends_on:
+            depends_json, found = json_array(depends_on)
+            if found:
+                marks = {**(marks or {}), "depends_on": found}
+
+        metrics_json, found = json_object(metrics, self._max_metrics)
+        if found:
+            marks = {**(marks or {}), "metrics": found}
+        if duration_ms is None:
+            if metrics:
+                duration_ms = _duration_of(metrics)
+        else:
+            duration_ms, found = _finite(duration_ms)
+            if found:
+                marks = {**(marks or {}), "duration_ms": found}
+
+        if error_message is not None:
+            error_message, found = clean_text(error_message, self._limits.max_error_message_bytes)
+            if found:
+                marks = {**(marks or {}), "error_message": found}
+        if error_type is not None:
+            error_type, found = identity_text(error_type, self._max_name)
+            if found:
+                marks = {**(marks or {}), "error_type": found}
+        if trace_id is None:
+            trace_id = current_trace_id()
+        else:
+            trace_id, found = clean_text(trace_id, _MAX_TRACE_ID)
+            if found:
+                marks = {**(marks or {}), "trace_id": found}
+        if marks is not None:
+            details_json = with_marks(details_json, marks)
+
+        execution_id, attempt, measured_ms = self._assign(
+            doc_id, step_name, status, given_us, now_us, execution_id, attempt
+        )
+        event_id = uuid7()
+        value = self._encode(
+            event_id,
+            doc_id,
+            step_name,
+            execution_id,
+            attempt,
+            _CODES[status],
+            now_us if given_us is None else given_us,
+            measured_ms if duration_ms is None else duration_ms,
+            error_type,
+            error_message,
+            details_json,
+            metrics_json,
+            depends_json,
+            trace_id,
+            sequence,
+        )
+        return Message(message_key(self.pipeline, doc_id), value, Emitted(event_id, execution_id, attempt))
+
+
+def worker_name() -> str:
+    """Who emits: `host:pid` of this process."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def _attempt_of(details: Mapping[str, Any]) -> int | None:
+    """`retry_count` + 1, where the details hold a usable one."""
+    try:
+        retries = details.get("retry_count")
+    except Exception:  # a mapping of the caller's own kind
+        return None
+    if type(retries) is int and 0 <= retries < 2**31 - 1:
+        return retries + 1
+    return None
+
+
+def _dependencies_of(details: Mapping[str, Any]) -> list[str] | None:
+    """`depends_on`, where the details hold one: the name of a step, or several."""
+    try:
+        names = details.get("depends_on")
+    except Exception:
+        return None
+    if type(names) is str:
+        return [names]
+    if isinstance(names, list | tuple | set | frozenset):
+        return [name for name in names if isinstance(name, str)]
+    return None
+
+
+def _duration_of(metrics: Mapping[str, Any]) -> float | None:
+    try:
+        value = metrics.get("duration_ms")
+    except Exception:
+        return None
+    return _finite(value)[0] if type(value) is float or type(value) is int else None
+
+
+def _finite(value: float) -> tuple[float | None, Marks | None]:
+    try:
+        number = float(value)
+    except OverflowError:
+        return None, {"big_int": 1}
+    return (number, None) if isfinite(number) else (None, {"non_finite": 1})

@@ -1,0 +1,121 @@
+"""What happens to emitters when the process forks, and when it exits.
+
+librdkafka does not survive a fork: its threads are not in the child, and destroying it there hangs, at the
+latest when the interpreter ends. So the child leaks one reference to every producer that it inherited, and
+each emitter starts anew: own id, own counts, a producer of its own when it first emits.
+
+At exit every emitter gets a share of its bounded time to deliver what is pending, and says what was left.
+That needs an exit on which Python runs its handlers: not SIGTERM's default, os._exit or kill -9.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import logging
+import os
+import sys
+import time
+import weakref
+from typing import Protocol
+
+_log = logging.getLogger("steptrail.emitter")
+
+
+class Closable(Protocol):
+    """What is asked at exit of whatever may hold pending events."""
+
+    exit_flush_s: float
+
+    def close_at_exit(self, timeout: float) -> int:
+        """Deliver for up to `timeout` seconds; how many events were left."""
+        ...
+
+
+class Emitter(Closable, Protocol):
+    """What is asked of an emitter besides."""
+
+    def after_fork_in_child(self) -> None:
+        """Start anew, without touching what the parent's librdkafka holds."""
+        ...
+
+
+class Orphan(Closable, Protocol):
+    """What an emitter leaves behind that nobody closed."""
+
+    def flush(self, timeout: float) -> int:
+        """Wait; how many events are still pending."""
+        ...
+
+
+_producers: set[object] = set()
+_emitters: list[weakref.ref[Emitter]] = []
+_orphans: list[Orphan] = []
+_finalizer_of_pid: int | None = None
+
+
+def keep(producer: object) -> None:
+    """From now on forked children leak this producer."""
+    _producers.add(producer)
+    _finalize_in_multiprocessing_child()
+
+
+def release(producer: object) -> None:
+    """The producer is about to be destroyed."""
+    _producers.discard(producer)
+
+
+def leak(producer: object) -> None:
+    """Never destroy it, not even at the interpreter's end: take a reference that nothing gives back."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(producer))
+
+
+def adopt(transport: Orphan) -> None:
+    """Its emitter is gone without having been closed: see at exit that its last events are delivered."""
+    _orphans[:] = [orphan for orphan in _orphans if orphan.flush(0)]
+    _orphans.append(transport)
+
+
+def enroll(emitter: Emitter) -> None:
+    """Include the emitter, as long as it lives, in what is done at forks and at exit."""
+    _emitters[:] = [ref for ref in _emitters if ref() is not None]
+    _emitters.append(weakref.ref(emitter))
+
+
+def _alive() -> list[Emitter]:
+    return [emitter for ref in list(_emitters) if (emitter := ref()) is not None]
+
+
+def _after_fork_in_child() -> None:
+    for producer in _producers:
+        leak(producer)
+    _producers.clear()
+    _orphans.clear()
+    for emitter in _alive():
+        emitter.after_fork_in_child()
+
+
+def close_all() -> None:
+    """Deliver what is pending in every emitter, within the longest of their bounds, and close them."""
+    emitters: list[Closable] = [*_alive(), *_orphans]
+    deadline = time.monotonic() + max((emitter.exit_flush_s for emitter in emitters), default=0.0)
+    for emitter in emitters:
+        left = emitter.close_at_exit(min(emitter.exit_flush_s, max(0.0, deadline - time.monotonic())))
+        if left:
+            _log.warning("the process exits with %d steps that were not delivered", left)
+
+
+def _finalize_in_multiprocessing_child() -> None:
+    """Children of multiprocessing leave by os._exit, past atexit, but run multiprocessing's own finalizers."""
+    global _finalizer_of_pid
+    process = sys.modules.get("multiprocessing.process")
+    if process is None or process.parent_process() is None or _finalizer_of_pid == os.getpid():
+        return
+    from multiprocessing.util import Finalize
+
+    _finalizer_of_pid = os.getpid()
+    Finalize(None, close_all, exitpriority=-1)
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+atexit.register(close_all)

@@ -1,0 +1,183 @@
+"""ProcessingStepManager: the lifecycle of processing steps, as pipelines record and read it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime
+from types import TracebackType
+from typing import Any
+
+from typing_extensions import Self
+
+from steptrail.schemas.status import ProcessingStatus
+from steptrail.schemas.step import ProcessingStep, RecentError
+
+from .arguments import as_status, as_statuses, check_doc_id, check_time, check_timeout
+from .executions import StepHandle
+from .log import LEVELS, log_step
+from .step_context import StepContext
+from .storage import Storage
+
+
+class ProcessingStepManager:
+    """Records the steps of documents in a storage, and reads them back.
+
+    `storage_backend` is any Storage: `steptrail.projections.open_storage()`, `emit_only()` for a worker that
+    never reads, `InMemoryStorage()` in tests. The manager has the storage's pipeline. Safe for threads; no
+    method that records ever waits, so it can be called from a coroutine.
+    """
+
+    def __init__(self, storage_backend: Storage) -> None:
+        if not isinstance(storage_backend, Storage):
+            raise TypeError(
+                f"storage_backend must be a Storage, not {type(storage_backend).__qualname__};"
+                " for instance steptrail.projections.open_storage()"
+            )
+        self.storage = storage_backend
+        self._emit = storage_backend.emit
+
+    @property
+    def pipeline(self) -> str:
+        """The pipeline that steps are recorded for."""
+        return self.storage.pipeline
+
+    def add_step(
+        self,
+        doc_id: str,
+        step_name: str,
+        status: ProcessingStatus | str,
+        details: Mapping[str, Any] | None = None,
+        metrics: Mapping[str, Any] | None = None,
+        error_message: str | None = None,
+        timestamp: datetime | None = None,
+        *,
+        error_type: str | None = None,
+        execution: StepHandle | None = None,
+    ) -> StepHandle:
+        """Record that a step of a document has come to a status.
+
+        `details` are the step's results, `metrics` numbers about it (`duration_ms` in milliseconds; measured
+        when absent), `timestamp` an aware datetime, now by default. `retry_count` in details numbers the
+        attempt, `depends_on` names the steps that this one needs. `execution` is the handle of a run that
+        began elsewhere; without it the run is found by what was recorded before. Returns the run's handle.
+
+        Raises TypeError or ValueError, naming the argument, for a wrong type, an unknown status or a naive
+        time. Never for a strange value, never for a fault of the infrastructure, and it never waits.
+        """
+        if type(status) is not ProcessingStatus:
+            status = as_status(status)
+        if execution is None:
+            emitted = self._emit(
+                doc_id=doc_id,
+                step_name=step_name,
+                status=status,
+                timestamp=timestamp,
+                details=details,
+                metrics=metrics,
+                error_message=error_message,
+                error_type=error_type,
+            )
+        else:
+            if not isinstance(execution, StepHandle):
+                raise TypeError(f"execution must be a StepHandle or None, not {type(execution).__qualname__}")
+            if execution.doc_id != doc_id or execution.step_name != step_name:
+                raise ValueError(
+                    f"execution is a run of step {execution.step_name!r} of document {execution.doc_id!r},"
+                    f" not of {step_name!r} of {doc_id!r}"
+                )
+            emitted = self._emit(
+                doc_id=doc_id,
+                step_name=step_name,
+                status=status,
+                timestamp=timestamp,
+                details=details,
+                metrics=metrics,
+                error_message=error_message,
+                error_type=error_type,
+                execution_id=execution.execution_id,
+                attempt=execution.attempt,
+            )
+        if status in LEVELS:
+            log_step(self.pipeline, doc_id, step_name, status, error_message, emitted)
+        return StepHandle(doc_id, step_name, emitted[1], emitted[2])
+
+    def step(
+        self,
+        doc_id: str | Callable[..., str],
+        step_name: str | None = None,
+        *,
+        details: Mapping[str, Any] | None = None,
+        depends_on: Collection[str] | str | None = None,
+        warn_after_ms: float | None = None,
+        thresholds: Mapping[str, float] | None = None,
+        fatal: type[BaseException] | tuple[type[BaseException], ...] = (),
+    ) -> StepContext:
+        """Record a piece of work as a step: RUNNING when it begins, its ending when it ends, timed.
+
+        As a context manager, `with` or `async with`: `with manager.step(doc_id, "ocr") as s: …`; there `s`
+        takes results (`s.details["pages"] = 3`, `s.metric("memory_mb", 80)`) and can `s.skip("a reason")`.
+        As a decorator of a function or coroutine function `doc_id` may be a callable that takes the
+        function's arguments and gives the id, and `step_name` is the function's name by default.
+
+        An exception is recorded as ERROR, or as FAILED when it is one of `fatal`, and raised on. The ending is
+        WARNING instead of SUCCESS when it took longer than `warn_after_ms` milliseconds or a metric is above
+        its number in `thresholds`; details then say which, under `thresholds_passed`. `details` are those
+        of RUNNING and the first of the ending's.
+
+        Raises TypeError or ValueError, naming the argument, for wrong types.
+        """
+        return StepContext(
+            self,
+            doc_id,
+            step_name,
+            details=details,
+            depends_on=depends_on,
+            warn_after_ms=warn_after_ms,
+            thresholds=thresholds,
+            fatal=fatal,
+        )
+
+    def get_steps(
+        self,
+        doc_id: str,
+        status: ProcessingStatus | str | Collection[ProcessingStatus | str] | None = None,
+        start_time: datetime | None = None,
+        end_time: datetime | None = None,
+    ) -> list[ProcessingStep]:
+        """Everything recorded for a document, ordered by timestamp; `[]` when it is unknown.
+
+        `status` is one or many, None for all; `start_time` is inclusive, `end_time` exclusive, both aware.
+        Raises TypeError or ValueError naming the argument, and what the storage raises when it cannot read.
+        """
+        return self.storage.get_steps(
+            check_doc_id(doc_id),
+            statuses=as_statuses(status),
+            start_time=None if start_time is None else check_time("start_time", start_time),
+            end_time=None if end_time is None else check_time("end_time", end_time),
+        )
+
+    def get_recent_errors(self, since: datetime, include_warnings: bool = False) -> list[RecentError]:
+        """ERROR and FAILED steps of all documents at or after `since`, newest first; WARNING too, if asked."""
+        return self.storage.get_recent_errors(
+            check_time("since", since), include_warnings=bool(include_warnings)
+        )
+
+    def flush(self, timeout: float = 10.0) -> int:
+        """Wait up to `timeout` seconds until everything recorded is delivered; how many steps are still not."""
+        return self.storage.flush(check_timeout(timeout))
+
+    def wait_projected(self, timeout: float = 10.0) -> bool:
+        """Wait up to `timeout` seconds until reads show what was delivered: read your own writes after `flush`."""
+        return self.storage.wait_projected(check_timeout(timeout))
+
+    def close(self, timeout: float = 2.0) -> None:
+        """Deliver what is pending for up to `timeout` seconds, and let go of everything."""
+        self.storage.close(check_timeout(timeout))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

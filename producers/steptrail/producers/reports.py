@@ -1,0 +1,79 @@
+"""What the poll thread tells Python's logging: librdkafka's own lines, and losses, each not too often."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+
+from confluent_kafka import KafkaError
+
+from .accounting import Accounting, Counters
+
+_log = logging.getLogger("steptrail.emitter")
+_kafka_log = logging.getLogger("steptrail.kafka")
+
+_REPEAT_S = 30.0
+_HELD_LINES = 1000
+
+
+class PollLog:
+    """Stands in for a logger in librdkafka's client: holds lines until the poll thread writes them.
+
+    librdkafka hands its lines to whoever polls, which may be a thread that emits and must not wait for a
+    log's file. `redact` takes out secrets, which librdkafka quotes from bad settings.
+    """
+
+    def __init__(self, redact: Callable[[object], str]) -> None:
+        self._redact = redact
+        self._lines: deque[tuple[int, str]] = deque(maxlen=_HELD_LINES)
+        self._told: dict[int, float] = {}
+
+    def log(self, level: int, form: str, *args: object) -> None:
+        """Called by librdkafka's client."""
+        self._lines.append((level, form % args))
+
+    def on_error(self, error: KafkaError) -> None:
+        """librdkafka's error callback: faults of the connection, most of which heal. Each code once in 30 s."""
+        now = time.monotonic()
+        if now - self._told.get(error.code(), -_REPEAT_S) >= _REPEAT_S:
+            self._told[error.code()] = now
+            level = logging.ERROR if error.fatal() else logging.WARNING
+            self._lines.append((level, f"{error.name()}: {error.str()}"))
+
+    def drain(self) -> None:
+        """Write what is held."""
+        while self._lines:
+            level, line = self._lines.popleft()
+            _kafka_log.log(level, "%s", self._redact(line))
+
+
+class LossReporter:
+    """Says in the log that events were lost: at once, then every 30 s while more are."""
+
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
+        self._told_at = -_REPEAT_S
+        self._told = 0
+
+    def tell(self, *, final: bool = False) -> None:
+        """Called often; logs rarely."""
+        now = time.monotonic()
+        if not final and now - self._told_at < _REPEAT_S:
+            return
+        accounting = self._counters.snapshot()
+        lost = accounting.lost + accounting.maybe_delivered
+        if lost > self._told:
+            self._told, self._told_at = lost, now
+            _log.warning(
+                "steps were not delivered: %s", describe(accounting), extra={"accounting": accounting}
+            )
+
+
+def describe(accounting: Accounting) -> str:
+    """The accounting in one line, for people."""
+    reasons = [f"{n:,} failed ({reason})" for reason, n in accounting.failed.items()]
+    reasons += [f"{n:,} dropped ({reason})" for reason, n in accounting.dropped.items()]
+    parts = [f"{accounting.delivered:,} delivered", *reasons, f"{accounting.pending:,} pending"]
+    return f"of {accounting.accepted:,} accepted: {', '.join(parts)}"

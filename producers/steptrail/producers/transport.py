@@ -1,0 +1,294 @@
+"""One librdkafka producer with its poll thread and its counts, in one process.
+
+Facts that this file is shaped by:
+
+- `produce` does not release Python's global lock, and each delivery report takes it anew. So in a process
+  that computes without pause the poll thread gets one report in 5 ms, and at some thousand events a second the
+  queue would fill up with events that were delivered long ago. Hence `_relieve`: past an eighth of the
+  queue the emitting thread serves some reports itself, never more than a bounded number at a time.
+- A report that raises would lose nothing (it is counted first) but would escape from whoever polls. `_report`
+  raises only `_Enough`, on purpose, which is how librdkafka is told to stop; each poll catches it.
+- After a fatal error (the idempotent producer's) a producer never sends again: a new one takes its place.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from steptrail.schemas.redact import redact_values
+from steptrail.schemas.settings import Settings
+from steptrail.schemas.topics import PARTITIONER, Topics
+
+from . import inheritance
+from .accounting import Counters, DropReason
+from .refusals import drop_reason, fail_reason
+from .reports import LossReporter, PollLog
+
+_log = logging.getLogger("steptrail.emitter")
+
+_POLL_S = 0.19  # librdkafka's client wakes up five times a second in any case
+_RETRY_START_S = 5.0
+_RELIEVE_EVERY = 256  # sends; a power of two
+_RELIEVE_AT_MOST = 512  # reports, about half a millisecond
+
+
+class _Enough(Exception):
+    """Stops librdkafka from serving further reports in this call."""
+
+
+class _Refused(Exception):
+    """The message goes nowhere, for this reason."""
+
+    def __init__(self, reason: DropReason) -> None:
+        self.reason = reason
+
+
+_ENOUGH = _Enough()
+
+
+class Transport:
+    """Sends messages to the steps topic; never waits for the network and never raises.
+
+    `send` expects that `counters.accept()` was called for the message, and leads it to one of its ends.
+    The producer is created by the first `send`. Safe for threads and for signal handlers.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.counters = Counters()
+        self.topic = Topics.from_settings(settings).steps.name
+        self.successor: Transport | None = None
+        self.exit_flush_s = settings.exit_flush_s
+        self._settings = settings
+        self._secrets = settings.secrets()
+        self._relieve_from = max(1, settings.queue_max_messages // 8)
+        self._starting = threading.RLock()
+        self._retry_at = 0.0
+        self._poller: _Poller | None = None
+        self._relieving: int | None = None
+        self._relief = 0
+        self._losses = LossReporter(self.counters)
+        # What `send` calls: at first what creates a producer, then its produce, at last what refuses.
+        self._produce: Callable[..., None] = self._start_and_produce
+
+    def send(self, sequence: int, key: bytes, value: bytes) -> None:
+        """Queue one message. `sequence` is what `counters.accept()` gave."""
+        try:
+            self._produce(self.topic, value, key, -1, self._report)
+        except BufferError:
+            self.counters.drop(DropReason.QUEUE_FULL)
+        except _Refused as refused:
+            if refused.reason is DropReason.FORK_INHERITED and self.successor is not None:
+                self.successor.counters.refuse(refused.reason)
+            else:
+                self.counters.drop(refused.reason)
+        except KafkaException as error:
+            self.counters.drop(drop_reason(_code(error)))
+            if _code(error) == KafkaError._FATAL:
+                self._replace_producer()
+        except Exception as error:
+            self.counters.drop(DropReason.INFRASTRUCTURE)
+            _log.error("an event could not be sent: %s", self._redacted(error))
+        if not sequence % _RELIEVE_EVERY and self.counters.pending > self._relieve_from:
+            self._relieve()
+
+    def flush(self, timeout: float) -> int:
+        """Wait up to `timeout` seconds until nothing is pending; how many events still are."""
+        deadline = time.monotonic() + timeout
+        pause = 0.001
+        while (pending := self.counters.pending) and (left := deadline - time.monotonic()) > 0:
+            # Asleep, the calling thread leaves Python's lock to the poll thread.
+            time.sleep(min(pause, left))
+            pause = min(pause * 1.5, 0.02)
+        return pending
+
+    def close_at_exit(self, timeout: float) -> int:
+        """Called when the process exits; how many events were left."""
+        return self.close(timeout, destroy=False)
+
+    def close(self, timeout: float, *, destroy: bool = True) -> int:
+        """Deliver what can be within `timeout` seconds and count the rest as failed; how many those were.
+
+        Without `destroy` librdkafka's threads stay, for a process that is about to exit.
+        """
+        with self._starting:
+            self._produce = _refuse_closed
+            poller, self._poller = self._poller, None
+        left = self.flush(timeout) if poller is not None else 0
+        if poller is not None:
+            if left:
+                poller.purge()
+                self.flush(0.3)
+            poller.stop(destroy=destroy)
+        self.counters.settle()
+        self._losses.tell(final=True)
+        return left
+
+    def retire(self) -> None:
+        """Nobody will send any more: let the poll thread end when all is reported."""
+        with self._starting:
+            self._produce = _refuse_closed
+            if self._poller is not None:
+                self._poller.retire()
+                inheritance.adopt(self)
+
+    def disown(self, successor: Transport) -> None:
+        """In a forked child: never touch the parent's producer again; `successor` counts for this process."""
+        self.successor = successor
+        self._produce = _refuse_inherited
+        self._poller = None
+
+    # --- the producer ------------------------------------------------------------------------------
+
+    def _start_and_produce(self, *message: Any) -> None:
+        with self._starting:
+            if self._produce == self._start_and_produce:
+                self._start()
+            produce = self._produce
+        produce(*message)
+
+    def _start(self) -> None:
+        if time.monotonic() < self._retry_at:
+            raise _Refused(DropReason.INFRASTRUCTURE)
+        try:
+            log = PollLog(self._redacted)
+            producer = Producer(producer_config(self._settings, log.on_error), logger=log)
+            self._poller = _Poller(producer, log, self._losses)
+            self._poller.start()
+            self._produce = producer.produce
+        except Exception as error:
+            self._retry_at = time.monotonic() + _RETRY_START_S
+            _log.error(
+                "Kafka's client did not start, events are dropped; next try in %.0f s: %s",
+                _RETRY_START_S,
+                self._redacted(error),
+            )
+            raise _Refused(DropReason.INFRASTRUCTURE) from None
+
+    def _replace_producer(self) -> None:
+        with self._starting:
+            poller, self._poller = self._poller, None
+            if poller is None:
+                return  # another thread did, or it is closed
+            self._produce = self._start_and_produce
+        _log.error("Kafka's client met a fatal error; a new one takes over")
+        poller.purge()
+        poller.retire()
+
+    def _redacted(self, error: object) -> str:
+        return redact_values(str(error), self._secrets)
+
+    # --- delivery reports --------------------------------------------------------------------------
+
+    def _report(self, error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            self.counters.deliver(message.partition(), message.offset())  # type: ignore[arg-type]
+        else:
+            self.counters.fail(fail_reason(error.code()))
+        if self._relief and self._relieving == threading.get_ident():
+            self._relief -= 1
+            if not self._relief:
+                raise _ENOUGH
+
+    def _relieve(self) -> None:
+        poller = self._poller
+        if poller is None or self._relief:
+            return
+        self._relieving = threading.get_ident()
+        self._relief = _RELIEVE_AT_MOST
+        try:
+            poller.poll(0)
+        finally:
+            self._relief = 0
+
+
+class _Poller(threading.Thread):
+    """Serves one producer's reports until it is stopped, or retired and all is reported."""
+
+    def __init__(self, producer: Producer, log: PollLog, losses: LossReporter) -> None:
+        super().__init__(name="steptrail-poll", daemon=True)
+        self._producer: Producer | None = producer
+        self._log = log
+        self._losses = losses
+        self._stopped = False
+        self._retired = False
+        self._destroy = True
+        inheritance.keep(producer)
+
+    def run(self) -> None:
+        while not (self._stopped or (self._retired and not self._held())):
+            self.poll(_POLL_S)
+            self._log.drain()
+            self._losses.tell()
+        self._log.drain()
+        if self._destroy:
+            producer, self._producer = self._producer, None
+            inheritance.release(producer)
+            del producer  # ends librdkafka's threads, which may take a moment: here nobody waits
+
+    def poll(self, timeout: float) -> None:
+        producer = self._producer
+        if producer is None:
+            return
+        try:
+            producer.poll(timeout)
+        except _Enough:
+            pass
+        except Exception as error:
+            _log.error("serving delivery reports failed: %s", type(error).__name__)
+            time.sleep(timeout)
+
+    def purge(self) -> None:
+        """Make librdkafka report everything that it still holds as undelivered."""
+        if self._producer is not None:
+            self._producer.purge(in_queue=True, in_flight=True, blocking=False)
+
+    def retire(self) -> None:
+        self._retired = True
+
+    def stop(self, *, destroy: bool) -> None:
+        if not destroy:
+            inheritance.leak(self._producer)
+        self._destroy = destroy
+        self._stopped = True
+
+    def _held(self) -> int:
+        return 0 if self._producer is None else len(self._producer)
+
+
+def producer_config(settings: Settings, on_error: Callable[[KafkaError], None]) -> dict[str, Any]:
+    """librdkafka's properties: ours, then the settings', then the few that the accounting stands on."""
+    return {
+        "acks": "all",
+        "enable.idempotence": True,
+        "linger.ms": settings.linger_ms,
+        "compression.type": "lz4",
+        "queue.buffering.max.messages": settings.queue_max_messages,
+        "queue.buffering.max.kbytes": settings.queue_max_kbytes,
+        "message.timeout.ms": settings.message_timeout_ms,
+        "reconnect.backoff.max.ms": 2000,
+        "socket.keepalive.enable": True,
+        "log.connection.close": False,
+        **settings.kafka_config(),
+        "partitioner": PARTITIONER,
+        "delivery.report.only.error": False,
+        "error_cb": on_error,
+    }
+
+
+def _code(error: KafkaException) -> int:
+    first = error.args[0] if error.args else None
+    return first.code() if isinstance(first, KafkaError) else 0
+
+
+def _refuse_closed(*_message: Any) -> None:
+    raise _Refused(DropReason.CLOSED)
+
+
+def _refuse_inherited(*_message: Any) -> None:
+    raise _Refused(DropReason.FORK_INHERITED)
