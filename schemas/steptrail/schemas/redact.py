@@ -15,7 +15,6 @@ _SECRET_NAME = re.compile(
     re.IGNORECASE,
 )
 _URL_PASSWORD = re.compile(r"(?P<start>\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s/:@'\"]*):[^\s'\"]*@")
-_SHORTEST_SECRET = 1
 
 
 def is_secret_name(name: str) -> bool:
@@ -41,9 +40,7 @@ def redact_message(message: str, config: Mapping[str, Any]) -> str:
 
 def redact_values(message: str, secrets: Iterable[str]) -> str:
     """A message in which none of these texts stands, longest first, nor a URL's password."""
-    for secret in sorted(
-        {secret for secret in secrets if len(secret) >= _SHORTEST_SECRET}, key=len, reverse=True
-    ):
+    for secret in sorted({secret for secret in secrets if secret}, key=len, reverse=True):
         message = message.replace(secret, REDACTED)
     return redacted(message)
 

