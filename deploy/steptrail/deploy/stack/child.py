@@ -22,6 +22,11 @@ class Watchdog:
         self._groups: set[int] = set()
         self._process: subprocess.Popen[str] | None = None
 
+    @property
+    def pid(self) -> int | None:
+        """Its process id while it runs."""
+        return self._process.pid if self._process is not None and self._process.poll() is None else None
+
     def add(self, group: int) -> None:
         """Have a process group killed when this process is gone."""
         self._groups.add(group)

@@ -5,10 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+from datetime import datetime, timezone
 from pathlib import Path
 
 MAX_LOG_BYTES = 10 * 1024 * 1024
 """A part's log is turned over at this size; one older file is kept."""
+
+_START = "--- steptrail: a start at "
+
+
+def mark_start(log: Path) -> None:
+    """Write a line that tells the starts of a part apart."""
+    with log.open("a", encoding="utf-8") as file:
+        file.write(f"{_START}{datetime.now(timezone.utc).isoformat(timespec='seconds')}\n")
 
 
 def turn_over(log: Path, *, limit: int = MAX_LOG_BYTES) -> bool:
@@ -26,7 +35,7 @@ def turn_over(log: Path, *, limit: int = MAX_LOG_BYTES) -> bool:
 
 
 def tail(log: Path, *, lines: int = 15, limit: int = 16_384) -> str:
-    """The last lines of a log, for a message; empty when there is none."""
+    """The last lines of a part's latest start, for a message; empty when there is none."""
     try:
         with log.open("rb") as file:
             file.seek(0, os.SEEK_END)
@@ -34,4 +43,6 @@ def tail(log: Path, *, lines: int = 15, limit: int = 16_384) -> str:
             text = file.read().decode("utf-8", "replace")
     except OSError:
         return ""
-    return "\n".join(text.splitlines()[-lines:])
+    _, started, latest = text.rpartition(_START)
+    found = latest.splitlines()[1:] if started else text.splitlines()
+    return "\n".join(found[-lines:])

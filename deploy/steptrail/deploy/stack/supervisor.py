@@ -18,7 +18,7 @@ from steptrail.deploy.stack.child import Child, Watchdog
 from steptrail.deploy.stack.folder import StackFolder, write_json
 from steptrail.deploy.stack.jars import ensure_jars
 from steptrail.deploy.stack.java import Java, find_java
-from steptrail.deploy.stack.logs import tail, turn_over
+from steptrail.deploy.stack.logs import mark_start, tail, turn_over
 from steptrail.deploy.stack.parts import Addresses, Part
 from steptrail.deploy.stack.ports import PREFERRED, is_free, stable_ports
 from steptrail.deploy.stack.supervised import PartState, RestartPolicy, Supervised
@@ -200,9 +200,9 @@ class Supervisor:
         supervised.start(time.monotonic())
 
     def _spawn(self, part: Part) -> Child:
-        return Child(
-            part.command, log=self._folder.log(part.name), environ=part.environ, watchdog=self._watchdog
-        )
+        log = self._folder.log(part.name)
+        mark_start(log)
+        return Child(part.command, log=log, environ=part.environ, watchdog=self._watchdog)
 
     def _stop(self) -> None:
         """End the writers first, then what they write to."""

