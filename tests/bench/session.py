@@ -51,7 +51,7 @@ class Session:
         """The local stack that all figures share, started at first use."""
         directory = Path(self._cleanup.enter_context(tempfile.TemporaryDirectory(prefix="steptrail-bench-")))
         self._cleanup.callback(stack.down, directory)
-        running = stack.up(directory)
+        running = stack.up(directory, projector=False)  # figures start their own
         self.say(f"the local stack is up after {running.seconds:.1f} s")
         return running
 

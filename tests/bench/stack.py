@@ -32,10 +32,11 @@ def clean_environment(**more: str) -> dict[str, str]:
     return environment | more
 
 
-def up(directory: Path) -> RunningStack:
+def up(directory: Path, *, projector: bool = True) -> RunningStack:
     """Start a stack in `directory`. Raises RuntimeError with its output when it does not come up."""
     started = time.monotonic()
-    answer = _run("up", "--detach", "--json", "--dir", str(directory))
+    with_projector = "--projector" if projector else "--no-projector"
+    answer = _run("up", "--detach", "--json", with_projector, "--dir", str(directory))
     seconds = time.monotonic() - started
     ready = _last_object(answer)
     return RunningStack(directory, ready["kafka"], ready["clickhouse"], seconds)
