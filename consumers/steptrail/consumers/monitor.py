@@ -52,7 +52,8 @@ class Monitor:
         self._lag_watch = lag_watch
         self._clock = clock
         self._wall = wall
-        self._fault: str | None = "its first partitions"
+        self._fault: str | None = "the consumer group to let it in"
+        self._joined = False
         self._written_through: dict[int, int] = {}  # partition -> broker time (ms) of what is written
         self._gaps: set[Gap] = set()
         self._events = 0
@@ -62,7 +63,8 @@ class Monitor:
     # --- happenings
 
     def assigned(self, partitions: Iterable[int]) -> None:
-        """The group gave these to this consumer."""
+        """The group gave these to this consumer; none at all where there are more consumers than partitions."""
+        self._joined = True
         if numbers := sorted(partitions):
             _log.info("partitions assigned", extra={"partitions": numbers})
 
@@ -125,7 +127,7 @@ class Monitor:
 
     def running(self) -> None:
         """All that is held can be read and written."""
-        if self._fault is not None:
+        if self._fault is not None and self._joined:
             self._fault = None
             _log.info("running", extra={"partitions": sorted(self.status.partitions)})
             self._show_state()

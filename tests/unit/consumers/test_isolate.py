@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import pytest
+
+from steptrail.consumers.dead_letters import DeadLetter
+from steptrail.consumers.isolate import Isolation, fault_of
+from steptrail.consumers.poison_limit import PoisonLimit, TooMuchPoison
+from steptrail.projections.batch import Batch
+from steptrail.projections.errors import BatchRejected
+from steptrail.schemas.errors import InfrastructureError
+from support.consumed import batch_of, event_value, message, new_builder
+
+
+class Store:
+    """Keeps what is written; rejects a batch, whole, that holds a value which `refuses` says is bad."""
+
+    def __init__(self, refuses: Callable[[bytes], bool] = lambda value: False) -> None:
+        self.refuses = refuses
+        self.offsets: dict[int, list[int]] = {}
+        self.spans: dict[int, list[tuple[int, int]]] = {}
+        self.letters: list[DeadLetter] = []
+        self.lost: set[int] = set()
+        self.writes = 0
+
+    def write(self, batch: Batch) -> dict[int, int]:
+        self.writes += 1
+        values = [part for run in batch.runs for part in run.parts[::2]]
+        if any(self.refuses(value) for value in values):
+            raise BatchRejected("some record is bad", {"details": 1})
+        done = {}
+        for run in batch.runs:
+            for trailer in run.parts[1::2]:
+                partition = int.from_bytes(trailer[8:12], "little")
+                if partition not in self.lost:
+                    self.offsets.setdefault(partition, []).append(int.from_bytes(trailer[12:20], "little"))
+        for partition, span in batch.spans.items():
+            if partition not in self.lost:
+                self.spans.setdefault(partition, []).append((span.first, span.last))
+                done[partition] = span.last + 1
+        return done
+
+    def bury(self, letters: Sequence[DeadLetter]) -> None:
+        self.letters.extend(letters)
+
+    def isolation(self, limit: PoisonLimit | None = None) -> Isolation:
+        return Isolation(self.write, self.bury, new_builder, limit or PoisonLimit())
+
+    def covered(self, partition: int) -> tuple[int, int]:
+        """First and last offset of the partition's spans, which must follow one another."""
+        spans = self.spans[partition]
+        for (_, last), (first, _) in pairwise(spans):
+            assert first == last + 1
+        return spans[0][0], spans[-1][1]
+
+
+def test_a_good_batch_is_written_at_once() -> None:
+    """No decode, no second write."""
+    store = Store()
+    assert store.isolation().write(batch_of(*(message(0, n) for n in range(5)))) == {0: 5}
+    assert store.writes == 1
+    assert store.letters == []
+
+
+def test_undecodable_records_go_alone() -> None:
+    """Truncated and with bytes too many: found by the strict decoder once the store has refused the batch."""
+    good = event_value()
+    bad = {3: good[:-3], 6: good + b"\0"}
+    store = Store(lambda value: value in bad.values())
+    batch = batch_of(*(message(0, n, bad.get(n, good)) for n in range(10)))
+    assert store.isolation().write(batch) == {0: 10}
+    assert [(letter.offset, letter.reason) for letter in store.letters] == [
+        ((0, 3), "TRUNCATED"),
+        ((0, 6), "TRAILING_BYTES"),
+    ]
+    assert store.offsets[0] == [0, 1, 2, 4, 5, 7, 8, 9]
+    assert store.covered(0) == (0, 9)
+    assert store.writes == 2
+
+
+def test_what_only_the_store_refuses_is_found_by_halving() -> None:
+    """Validators differ; the culprits alone are set aside, and no offset is skipped."""
+    odd = event_value(details='{"odd": 1}')
+    store = Store(lambda value: b'"odd"' in value)
+    bad = {(0, 7), (1, 101), (1, 102)}
+    places = [(0, n) for n in range(20)] + [(1, n) for n in range(100, 110)]
+    batch = batch_of(*(message(*place, odd if place in bad else event_value()) for place in places))
+    assert store.isolation().write(batch) == {0: 20, 1: 110}
+    assert {letter.offset for letter in store.letters} == bad
+    assert {letter.reason for letter in store.letters} == {"REFUSED_BY_STORE"}
+    assert store.offsets[0] == [n for n in range(20) if n != 7]
+    assert store.offsets[1] == [n for n in range(100, 110) if n not in (101, 102)]
+    assert store.covered(0) == (0, 19)
+    assert store.covered(1) == (100, 109)
+
+
+def test_a_batch_of_nothing_but_poison_still_advances() -> None:
+    """Its offsets are covered by the ledger without a row."""
+    store = Store(lambda value: True)
+    batch = batch_of(message(0, 0, None), message(0, 1, b"nonsense"), message(0, 2, event_value()[:-1]))
+    assert store.isolation().write(batch) == {0: 3}
+    assert [letter.reason for letter in store.letters] == ["EMPTY", "BAD_FRAME", "TRUNCATED"]
+    assert store.offsets == {}
+    assert store.covered(0) == (0, 2)
+
+
+def test_holes_stay_covered_through_halving() -> None:
+    """Offsets without records, at the start, between and at the cut."""
+    odd = event_value(details='{"odd": 1}')
+    store = Store(lambda value: b'"odd"' in value)
+    messages = [message(0, n, odd if n == 16 else event_value()) for n in (3, 8, 16, 17, 30)]
+    assert store.isolation().write(batch_of(*messages)) == {0: 31}
+    assert store.covered(0) == (3, 30)
+
+
+def test_letters_are_acknowledged_before_anything_is_written() -> None:
+    """When the dead-letter topic is away, the ledger does not pass the bad record."""
+    store = Store()
+
+    def bury(_: Sequence[DeadLetter]) -> None:
+        raise InfrastructureError("away")
+
+    isolation = Isolation(store.write, bury, new_builder, PoisonLimit())
+    with pytest.raises(InfrastructureError):
+        isolation.write(batch_of(message(0, 0), message(0, 1, b"nonsense")))
+    assert store.writes == 0
+
+
+def test_nothing_is_written_behind_a_lost_partition() -> None:
+    """A later piece of a partition that was lost in between would hide a hole."""
+    odd = event_value(details='{"odd": 1}')
+    store = Store(lambda value: b'"odd"' in value)
+    store.lost = {0}
+    places = [(0, 0), (1, 0), (0, 1), (1, 1), (0, 2), (1, 2), (0, 3), (1, 3)]
+    batch = batch_of(*(message(*place, odd if place == (1, 2) else event_value()) for place in places))
+    assert store.isolation().write(batch) == {1: 4}
+    assert store.covered(1) == (0, 3)
+    assert 0 not in store.spans
+
+
+def test_too_much_poison_stops_before_anything_is_set_aside() -> None:
+    """Then it is more likely us than them."""
+    store = Store(lambda value: True)
+    good = event_value()
+    batch = batch_of(*(message(0, n, good if n % 2 else good[:-1]) for n in range(20)))
+    with pytest.raises(TooMuchPoison, match=r"10 of 20 messages .* partition 0, offset 0 \(TRUNCATED\)"):
+        store.isolation(PoisonLimit(ratio=0.4, min_events=20)).write(batch)
+    row = batch_of(*(message(0, n, b"x") for n in range(5)))
+    with pytest.raises(TooMuchPoison, match="5 messages in a row"):
+        store.isolation(PoisonLimit(in_a_row=5)).write(row)
+    assert store.letters == []
+    assert store.offsets == {}
+
+
+def test_a_few_bad_ones_in_a_quiet_hour_stop_nothing() -> None:
+    """The ratio is looked at in large batches only."""
+    store = Store(lambda value: True)
+    store.isolation().write(batch_of(*(message(0, n, b"x") for n in range(5))))
+    assert len(store.letters) == 5
+
+
+def test_positions_count_from_the_start_of_the_value() -> None:
+    """So that one finds the byte in what the dead-letter topic holds."""
+    good = event_value()
+    fault = fault_of(message(0, 0, good + b"\0\0"))
+    assert fault is not None
+    assert fault.position == len(good)
+    assert fault_of(message(0, 0, good)) is None
+
+
+def test_dead_letters_say_where_why_and_by_whom() -> None:
+    """Kafka Connect's header names, then ours; the message's own come first."""
+    store = Store(lambda value: True)
+    batch = batch_of(message(4, 9, b"nonsense", headers=[("mine", b"1")]))
+    store.isolation().write(batch)
+    headers = dict(store.letters[0].headers("steptrail-projector", "7"))
+    assert headers["mine"] == b"1"
+    assert headers["__connect.errors.topic"] == b"steps"
+    assert headers["__connect.errors.partition"] == b"4"
+    assert headers["__connect.errors.offset"] == b"9"
+    assert headers["__connect.errors.connector.name"] == b"steptrail-projector"
+    assert headers["__connect.errors.task.id"] == b"7"
+    assert headers["__connect.errors.stage"] == b"VALUE_CONVERTER"
+    assert headers["__connect.errors.exception.class.name"] == b"steptrail.schemas.errors.EventDecodeError"
+    assert b"expected c3 01" in (headers["__connect.errors.exception.message"] or b"")
+    assert headers["steptrail.reason"] == b"BAD_FRAME"
+    assert headers["steptrail.position"] == b"0"
