@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 KAFKA_IMAGE = "confluentinc/cp-kafka:7.9.2"
-CLICKHOUSE_IMAGE = "clickhouse/clickhouse-server:25.8"
+CLICKHOUSE_IMAGE = "clickhouse/clickhouse-server:26.8"
 
 
 @cache

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from steptrail.deploy.stack.folder import StackFolder
+from steptrail.deploy.stack.jars import ensure_jars
+from steptrail.deploy.stack.java import find_java
 from steptrail.deploy.stack.logs import tail
 from steptrail.deploy.stack.parts import Addresses
 from steptrail.deploy.stack.supervisor import StackStartError, Supervisor, logger
@@ -41,7 +43,13 @@ def up(
     if not detach:
         run_here(folder, lambda at: _say_ready(at.told(folder), json_output), with_projector, any_port)
         return 0
-    _say_ready(_start_detached(folder, with_projector, any_port), json_output)
+    # Here as well as in the background: their errors keep their type, and a long download is announced.
+    stack = StackFolder(folder)
+    stack.create()
+    stack.lock().close()
+    find_java()
+    ensure_jars(say=lambda text: print(f"steptrail: {text}", file=sys.stderr, flush=True))
+    _say_ready(_start_detached(stack, with_projector, any_port), json_output)
     return 0
 
 
@@ -97,10 +105,8 @@ def run_here(
             handler.close()
 
 
-def _start_detached(folder: Path, with_projector: bool, any_port: bool) -> dict[str, str]:
-    stack = StackFolder(folder)
-    stack.create()
-    command = [sys.executable, "-m", "steptrail.deploy.stack", "--dir", str(folder), "--detach"]
+def _start_detached(stack: StackFolder, with_projector: bool, any_port: bool) -> dict[str, str]:
+    command = [sys.executable, "-m", "steptrail.deploy.stack", "--dir", str(stack.path), "--detach"]
     command += [] if with_projector else ["--no-projector"]
     command += ["--any-port"] if any_port else []
     with stack.log("supervisor-output").open("wb") as output:

@@ -1,0 +1,82 @@
+"""What steptrail asks of a broker, asked of the real one."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from steptrail.schemas.settings import Settings
+from steptrail.schemas.topics import Topics
+
+
+def produce(settings: Settings, topic: str, value: bytes, **options: object) -> Message:
+    """Send one message and return it as it was delivered; raises KafkaException when it was refused."""
+    reports: list[tuple[KafkaError | None, Message]] = []
+    producer = Producer({**settings.kafka_config(), "message.timeout.ms": 20_000, **options})
+    producer.produce(
+        topic, value, timestamp=1_000, callback=lambda error, message: reports.append((error, message))
+    )
+    assert producer.flush(30) == 0
+    ((error, message),) = reports
+    if error is not None:
+        raise KafkaException(error)
+    return message
+
+
+def test_the_brokers_time_counts(workspace: Settings) -> None:
+    """A record of the steps topic carries the broker's time, whatever its producer claimed."""
+    topic = Topics.from_settings(workspace).steps.name
+    before = time.time()
+    delivered = produce(workspace, topic, b"x", **{"enable.idempotence": True})
+    consumer = Consumer({**workspace.kafka_config(), "group.id": f"{workspace.topic_prefix}-test"})
+    try:
+        partition = delivered.partition()
+        assert partition is not None
+        consumer.assign([TopicPartition(topic, partition, 0)])
+        message = consumer.poll(30)
+        assert message is not None
+        assert message.error() is None
+        kind, at_ms = message.timestamp()
+    finally:
+        consumer.close()
+    assert kind == 2  # LogAppendTime
+    assert before - 5 < at_ms / 1000 < time.time() + 5
+
+
+def test_topics_do_not_appear_by_accident(workspace: Settings) -> None:
+    """Producing to a topic that nobody made fails, and makes none."""
+    name = f"{workspace.topic_prefix}.nobody-made-me"
+    with pytest.raises(KafkaException) as refused:
+        produce(
+            workspace,
+            name,
+            b"x",
+            **{"topic.metadata.propagation.max.ms": 500, "allow.auto.create.topics": True},
+        )
+    assert refused.value.args[0].code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC)
+    assert name not in AdminClient(workspace.kafka_config()).list_topics(timeout=30).topics
+
+
+def test_sizes_are_the_topics_own(workspace: Settings) -> None:
+    """The dead-letter topic takes what the steps topic refuses as too large."""
+    topics = Topics.from_settings(workspace)
+    large = bytes(1024 * 1024 + 500_000)
+    options = {"message.max.bytes": 4 * 1024 * 1024, "compression.type": "none"}
+    with pytest.raises(KafkaException) as refused:
+        produce(workspace, topics.steps.name, large, **options)
+    assert refused.value.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE
+    assert produce(workspace, topics.dlq.name, large, **options).offset() == 0
+
+
+def test_transactions_work(workspace: Settings) -> None:
+    """Several partitions are written in one transaction: the internal topics of one node suffice."""
+    topic = Topics.from_settings(workspace).steps.name
+    producer = Producer({**workspace.kafka_config(), "transactional.id": workspace.topic_prefix})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    for partition in (0, 1):
+        producer.produce(topic, b"x", partition=partition)
+    producer.commit_transaction(30)
