@@ -18,11 +18,13 @@ from steptrail.schemas.errors import SteptrailError
 from steptrail.schemas.event import us_from_datetime
 from steptrail.schemas.status import ProcessingStatus
 from steptrail.schemas.step import ProcessingStep, RecentError
+from steptrail.schemas.values import identity_text
 
 MAX_LIST_EVENTS = 100_000
 """The longest list that one call gives; longer ones come in pages."""
 
 _BLOCK = 5_000
+_LONGEST_NAME = 4096  # the most that the setting max_name_bytes allows
 _BEFORE_ALL, _AFTER_ALL = -(2**61), 2**61  # beyond every time that the store holds, well inside 64 bits
 _ENDS = {"forward": Cursor(_BEFORE_ALL, UUID(int=0)), "backward": Cursor(_AFTER_ALL, UUID(int=2**128 - 1))}
 _MISSING_TABLES = frozenset({60, 81})  # UNKNOWN_TABLE, UNKNOWN_DATABASE
@@ -63,14 +65,13 @@ class _Filter:
     def parameters(self) -> dict[str, Any]:
         chosen = ProcessingStatus if self.statuses is None else self.statuses
         parameters: dict[str, Any] = {
-            "any_pipeline": self.pipeline is None,
-            "pipeline": self.pipeline or "",
+            **_scope(self.pipeline),
             "statuses": sorted({ProcessingStatus(status).value for status in chosen}),
             "start_us": _micros("start_time", self.start, _BEFORE_ALL),
             "end_us": _micros("end_time", self.end, _AFTER_ALL),
         }
         if self.doc_id is not None:
-            parameters["doc_id"] = self.doc_id
+            parameters["doc_id"] = _stored(self.doc_id)
         return parameters
 
 
@@ -119,7 +120,9 @@ class Reader:
         statuses = (*_ERRORS, ProcessingStatus.WARNING) if include_warnings else _ERRORS
         chosen = _Filter(pipeline, statuses=statuses, start=since)
         if limit is not None:
-            found = list(islice(self._events(chosen, "backward", None, _positive("limit", limit)), limit))
+            if limit < 0:
+                raise ValueError(f"limit must not be negative: {limit}")
+            found = list(islice(self._events(chosen, "backward", None, limit), limit))
         else:
             hint = "give a limit, a later time, or read them with Reader.events()"
             found = self._whole(chosen, "backward", f"since {since.isoformat()} there are", hint)
@@ -127,7 +130,7 @@ class Reader:
 
     def document_state(self, pipeline: str | None, doc_id: str) -> list[StepState]:
         """The current state of each step of one document, in the order in which they began; [] when unknown."""
-        parameters = {"any_pipeline": pipeline is None, "pipeline": pipeline or "", "doc_id": doc_id}
+        parameters = {**_scope(pipeline), "doc_id": _stored(doc_id)}
         return [StepState.from_row(row) for row in self._rows("document_state", parameters)]
 
     def timeline(
@@ -243,6 +246,15 @@ class Reader:
                     f"{error}\nThe tables are not there yet: run `steptrail migrate`."
                 ) from error
             raise
+
+
+def _scope(pipeline: str | None) -> dict[str, Any]:
+    return {"any_pipeline": pipeline is None, "pipeline": _stored(pipeline or "")}
+
+
+def _stored(name: str) -> str:
+    """A name as emitters write it: without what UTF-8 or a text column cannot hold (`steptrail.schemas.values`)."""
+    return identity_text(name, _LONGEST_NAME)[0]
 
 
 def _micros(name: str, moment: datetime | None, default: int) -> int:

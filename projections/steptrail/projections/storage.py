@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
+from steptrail.producers.arguments import check_doc_id
 from steptrail.producers.emitter import StepEmitter
 from steptrail.producers.storage import Emitted
 from steptrail.projections.errors import StoreUnavailable
@@ -19,6 +20,7 @@ from steptrail.schemas.errors import ConfigurationError, InfrastructureError
 from steptrail.schemas.settings import Settings
 from steptrail.schemas.status import ProcessingStatus
 from steptrail.schemas.step import ProcessingStep, RecentError
+from steptrail.schemas.values import identity_text
 
 if TYPE_CHECKING:
     from steptrail.projections.clickhouse import ClickHouse
@@ -104,7 +106,8 @@ class ProjectedStorage:
         end_time: datetime | None = None,
     ) -> list[ProcessingStep]:
         """The events of one document, oldest first; `ResultTooLarge` past 100,000 of them."""
-        return self.reader.steps(self.pipeline, doc_id, statuses, start_time, end_time)
+        stored_as, _ = identity_text(check_doc_id(doc_id), self._settings.max_name_bytes)
+        return self.reader.steps(self.pipeline, stored_as, statuses, start_time, end_time)
 
     def get_recent_errors(
         self, since: datetime, *, include_warnings: bool = False, limit: int | None = None

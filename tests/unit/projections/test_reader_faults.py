@@ -89,7 +89,7 @@ def test_limits_and_cursors_are_checked() -> None:
     reader = Reader(store)
     with pytest.raises(ValueError, match="limit must be at least 1"):
         reader.timeline("p", "d", limit=0)
-    with pytest.raises(ValueError, match="limit must be at least 1"):
+    with pytest.raises(ValueError, match="must not be negative"):
         reader.recent_errors("p", NOW, limit=-1)
     with pytest.raises(ValueError, match="only one"):
         reader.timeline("p", "d", "a", before="b")
