@@ -187,3 +187,16 @@ def test_dead_letters_say_where_why_and_by_whom() -> None:
     assert b"expected c3 01" in (headers["__connect.errors.exception.message"] or b"")
     assert headers["steptrail.reason"] == b"BAD_FRAME"
     assert headers["steptrail.position"] == b"0"
+
+
+def test_after_a_rejected_batch_the_next_ones_are_looked_at_first() -> None:
+    """So that steady poison costs the store no rejection a batch."""
+    good = event_value()
+    store = Store(lambda value: value != good)
+    isolation = store.isolation()
+    isolation.write(batch_of(message(0, 0, good), message(0, 1, good + b"\0")))
+    assert store.writes == 2
+    isolation.write(batch_of(message(0, 2, good), message(0, 3, good[:-1]), message(0, 4, b"x")))
+    assert store.writes == 3
+    assert [letter.offset[1] for letter in store.letters] == [1, 4, 3]
+    assert store.covered(0) == (0, 4)
