@@ -1,0 +1,192 @@
+"""One statement on one handle, in a worker thread: settings, uploaded tables, rows or data.
+
+Nothing here knows of HTTP or of the event loop; every fault is an EngineError.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import orjson
+
+from steptrail.deploy.engine import formats
+from steptrail.deploy.engine.errors import EngineError
+from steptrail.deploy.engine.handles import QUERY_ID_SETTING, QUERY_ID_SQL, Engine, Handle, Insert, Stats
+from steptrail.deploy.engine.request import Request
+from steptrail.deploy.engine.sessions import Session
+from steptrail.deploy.engine.statement import Kind, Statement, replace_word
+
+_PIECE = 1 << 20
+
+
+class Execution:
+    """Runs `statement` for `request`, on the session's handle or on a fresh one.
+
+    `open` and `rows`, or `begin_insert` and `finish_insert`; then `close`. Any thread, one at a time.
+    """
+
+    def __init__(
+        self, engine: Engine, session: Session | None, request: Request, statement: Statement
+    ) -> None:
+        self._engine = engine
+        self._session = session
+        self._request = request
+        self._statement = statement
+        self._handle: Handle | None = None
+        self._uploaded: list[str] = []
+        self._started = time.perf_counter_ns()
+        self.stats = Stats()
+
+    @property
+    def output_format(self) -> str:
+        """The name of the format that rows come in."""
+        inserted = self._statement.kind in (Kind.INSERT, Kind.WRITE)
+        name = (None if inserted else self._statement.format) or self._request.default_format
+        return formats.canonical(name or "TabSeparated")
+
+    @property
+    def handle(self) -> Handle:
+        """The handle; after `open`."""
+        if self._handle is None:
+            raise RuntimeError("the execution is not open")
+        return self._handle
+
+    def open(self) -> None:
+        """Take the handle and make it ready for the statement; refuses several statements at once."""
+        request, statement = self._request, self._statement
+        settings = dict(request.settings)
+        if self._session is None:
+            self._handle = self._engine.open()
+            if request.readonly and settings.get("readonly", "0") in ("0", ""):
+                settings["readonly"] = "2"
+        else:
+            self._handle = self._session.handle
+        self._check_single()
+        if self._session is None:
+            if request.database:
+                self._handle.use(request.database)
+            upload_first = bool(request.externals)
+            readonly = settings.pop("readonly", None) if upload_first else None
+            self._handle.set({QUERY_ID_SETTING: request.query_id, **settings})
+            self._upload()
+            if readonly is not None:
+                self._handle.set({"readonly": readonly})
+            return
+        # A handle that was made read-only stays so: in a session the parser's verdict does the same.
+        if settings.pop("readonly", "0") not in ("0", "") or request.readonly:
+            self._check_reads_only()
+        if statement.kind is Kind.SETTING:
+            self._session.lay({}, None)
+        else:
+            self._session.lay(settings, request.database)
+        self._handle.set({QUERY_ID_SETTING: request.query_id})
+        self._upload()
+
+    def rows(self) -> Iterator[bytes]:
+        """Run the statement and give its output piece by piece; a statement without output gives nothing."""
+        statement, form = self._statement, self.output_format
+        if statement.kind is Kind.EMPTY:
+            raise EngineError(62, "Syntax error: Empty query")
+        sql = statement.sql
+        if statement.kind is Kind.KILL:
+            sql = replace_word(sql, b"QUERY_ID", QUERY_ID_SQL.encode())
+        if statement.kind is Kind.SELECT and formats.is_streamed(form):
+            pieces = self._streamed(sql, form)
+        else:
+            pieces = self._buffered(sql, form)
+        empty = True
+        for piece in pieces:
+            empty = False
+            yield piece
+        self._stop_clock()
+        if empty and form == "Native" and statement.kind in (Kind.SELECT, Kind.REPORT):
+            yield formats.native_header(self._columns())
+
+    def _streamed(self, sql: bytes, form: str) -> Iterator[bytes]:
+        stream = self.handle.stream(sql, form, self._request.parameters)
+        try:
+            while not stream.ended:
+                piece = stream.next(self.stats)
+                if piece:
+                    yield piece
+        finally:
+            stream.cancel()
+
+    def _buffered(self, sql: bytes, form: str) -> Iterator[bytes]:
+        result = self.handle.query(sql, form, self._request.parameters)
+        self.stats.add(result)
+        data: bytes = result.bytes()
+        del result
+        for start in range(0, len(data), _PIECE):
+            yield data[start : start + _PIECE] if len(data) > _PIECE else data
+
+    def begin_insert(self) -> Insert:
+        """Open, and begin the INSERT whose rows follow."""
+        self.open()
+        statement = self._statement
+        if self._request.parameters:
+            self.handle.set({f"param_{name}": value for name, value in self._request.parameters.items()})
+        head = statement.sql[: statement.head_end].rstrip()
+        return self.handle.insert(head, statement.format or "Values")
+
+    def finish_insert(self, insert: Insert) -> None:
+        """Commit the INSERT."""
+        insert.finish(self.stats)
+        self._stop_clock()
+
+    def close(self, *, failed: bool = False) -> bool:
+        """Give up the handle; returns False when the session's handle is not to be used again."""
+        handle, self._handle = self._handle, None
+        if handle is None:
+            return True
+        if self._session is None:
+            handle.close()
+            return True
+        try:
+            for name in self._uploaded:
+                handle.query(f"DROP TEMPORARY TABLE IF EXISTS `{name}`".encode(), "Null")
+        except EngineError:
+            return False
+        return not failed or self._session.is_clean()
+
+    def _stop_clock(self) -> None:
+        self.stats.elapsed_ns = time.perf_counter_ns() - self._started
+
+    def _check_single(self) -> None:
+        statement = self._statement
+        if statement.kind is Kind.INSERT and statement.data_start is not None:
+            return
+        several = statement.several or self.handle.classify(statement.sql)[1] > 1
+        if several:
+            raise EngineError(62, "Syntax error (Multi-statements are not allowed)")
+
+    def _check_reads_only(self) -> None:
+        if self.handle.classify(self._statement.sql)[0] != "READ_ONLY":
+            raise EngineError(164, "default: Cannot execute query in readonly mode.")
+
+    def _upload(self) -> None:
+        for name, (form, structure, content) in self._request.externals.items():
+            self.handle.query(
+                f"CREATE TEMPORARY TABLE `{name}` ({structure}) ENGINE = Memory".encode(), "Null"
+            )
+            self._uploaded.append(name)
+            insert = self.handle.insert(f"INSERT INTO `{name}`".encode(), form)
+            insert.append(content)
+            insert.finish(Stats())
+
+    def _columns(self) -> list[tuple[str, str]]:
+        """The names and types of a result without rows."""
+        statement, parameters = self._statement, self._request.parameters
+        if statement.kind is Kind.SELECT:
+            # DESCRIBE does not run the query.
+            described = b"DESCRIBE TABLE (" + statement.without_format + b"\n)"
+            try:
+                result = self.handle.query(described, "JSONCompactEachRow", parameters)
+                return [(row[0], row[1]) for row in map(orjson.loads, result.bytes().splitlines())]
+            except EngineError:
+                pass  # what cannot stand in brackets: run once more, for its columns
+        result = self.handle.query(
+            statement.without_format + b"\nFORMAT JSONCompact", "JSONCompact", parameters
+        )
+        return [(column["name"], column["type"]) for column in orjson.loads(result.bytes())["meta"]]

@@ -1,0 +1,210 @@
+"""The engine in this process and its handles: one directory, any number of handles side by side.
+
+The compiled module is used directly rather than through its wrapper: the wrapper drops the last chunk of a stream
+(totals and extremes), does not show the parser's classification, and rewrites error texts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from steptrail.deploy.engine.errors import EngineError, from_engine
+from steptrail.schemas import ConfigurationError
+
+# The engine gives each statement an id of its own; this setting, which only names the client, carries the id
+# that the client gave, so that a statement can be found and killed by it.
+QUERY_ID_SETTING = "chdb_client_name"
+QUERY_ID_SQL = f"if(Settings['{QUERY_ID_SETTING}'] = '', query_id, Settings['{QUERY_ID_SETTING}'])"
+
+
+@dataclass
+class Stats:
+    """What a statement read and wrote, for the summary header."""
+
+    read_rows: int = 0
+    read_bytes: int = 0
+    written_rows: int = 0
+    written_bytes: int = 0
+    result_rows: int = 0
+    result_bytes: int = 0
+    elapsed_ns: int = 0
+
+    def add(self, result: Any) -> None:
+        """Add the counts of one result (or one chunk of a stream)."""
+        self.read_rows += result.storage_rows_read()
+        self.read_bytes += result.storage_bytes_read()
+        self.written_rows += result.rows_written()
+        self.written_bytes += result.bytes_written()
+        self.result_rows += result.rows_read()
+        self.result_bytes += result.size()
+
+
+class Engine:
+    """The engine on one directory; it holds the directory's lock until `close`, or until the process dies.
+
+    Raises ConfigurationError when another process has the directory.
+    """
+
+    def __init__(self, path: Path, database: str) -> None:
+        # Half a second and 500 MB of library: only in the process that serves.
+        _chdb: Any = importlib.import_module("chdb._chdb")
+        self._module = _chdb
+        # Its handlers for SIGTERM and for crashes stand in the way of our own and of a core's plain end.
+        _chdb.reset_signal_handlers()
+        self._path = str(path.absolute())
+        if "?" in self._path:
+            raise ConfigurationError(f"the engine cannot use a directory with '?' in its name: {self._path}")
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            self._keeper: Any = _chdb.connect(self._path)
+            _chdb.reset_signal_handlers()
+            quoted = database.replace("\\", "\\\\").replace("`", "\\`")
+            self._keeper.query(f"CREATE DATABASE IF NOT EXISTS `{quoted}` ENGINE = Atomic")
+            facts = self._keeper.query("SELECT version(), timezone()", "TSV").bytes().decode()
+        except RuntimeError as error:
+            fault = from_engine(error)
+            if "lock" in str(fault).lower():
+                raise ConfigurationError(
+                    f"the directory {self._path} is in use by another process: one engine at a time"
+                ) from error
+            raise ConfigurationError(f"the engine does not start on {self._path}: {fault}") from error
+        self.version, self.timezone = facts.rstrip("\n").split("\t")
+
+    def open(self) -> Handle:
+        """Return a fresh handle: no settings, no temporary tables, database `default`."""
+        try:
+            return Handle(self._module.connect(self._path))
+        except RuntimeError as error:
+            raise from_engine(error) from error
+
+    def kill(self, query_id: str) -> None:
+        """Ask the statement with this id to stop; returns at once, and does nothing where there is none."""
+        with contextlib.suppress(EngineError), contextlib.closing(self.open()) as handle:
+            handle.query(f"KILL QUERY WHERE {QUERY_ID_SQL} = {quote(query_id)} ASYNC".encode(), "Null")
+
+    def close(self) -> None:
+        """Let go of the directory; every other handle must be closed."""
+        self._keeper.close()
+
+
+class Handle:
+    """One handle of the engine: runs one statement at a time, from any thread. Every fault is an EngineError."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def close(self) -> None:
+        """Give the handle back; an open stream is cancelled."""
+        with contextlib.suppress(RuntimeError):
+            self._connection.close()
+
+    def query(self, sql: bytes, form: str, parameters: Mapping[str, str] | None = None) -> Any:
+        """Run a statement to its end; return the engine's result object."""
+        try:
+            return self._connection.query(sql, form, params=dict(parameters or {}))
+        except RuntimeError as error:
+            raise from_engine(error) from error
+
+    def set(self, settings: Mapping[str, str]) -> None:
+        """Change settings of this handle; `readonly` goes last, since it forbids the rest."""
+        if settings:
+            ordered = sorted(settings.items(), key=lambda item: item[0] == "readonly")
+            assignments = ", ".join(f"{name} = {quote(value)}" for name, value in ordered)
+            self.query(f"SET {assignments}".encode("utf-8", "surrogateescape"), "Null")
+
+    def use(self, database: str) -> None:
+        """Make a database the current one."""
+        quoted = database.replace("\\", "\\\\").replace("`", "\\`")
+        self.query(f"USE `{quoted}`".encode("utf-8", "surrogateescape"), "Null")
+
+    def classify(self, sql: bytes) -> tuple[str, int]:
+        """Return the parser's verdict on a text, `READ_ONLY` … or `UNKNOWN`, and how many statements it holds."""
+        try:
+            found = self._connection.classify_query(sql)
+        except (RuntimeError, UnicodeDecodeError):
+            return "UNKNOWN", 0
+        return found["query_class"].name, int(found["statement_count"])
+
+    def stream(self, sql: bytes, form: str, parameters: Mapping[str, str]) -> Stream:
+        """Begin a statement whose rows are fetched chunk by chunk."""
+        try:
+            result = self._connection.send_query(sql, form, params=dict(parameters))
+        except RuntimeError as error:
+            raise from_engine(error) from error
+        return Stream(self._connection, result)
+
+    def insert(self, head: bytes, form: str) -> Insert:
+        """Begin an INSERT; `head` is the statement without FORMAT and data."""
+        try:
+            result = self._connection.send_insert(head, form)
+        except RuntimeError as error:
+            raise from_engine(error) from error
+        return Insert(self._connection, result)
+
+
+class Stream:
+    """The rows of a running statement."""
+
+    def __init__(self, connection: Any, result: Any) -> None:
+        self._connection = connection
+        self._result = result
+        self.ended = False
+
+    def next(self, stats: Stats) -> bytes:
+        """Return the next chunk; sets `ended` with the last one, which may be empty or hold the totals."""
+        try:
+            chunk = self._connection.streaming_fetch_result(self._result)
+        except RuntimeError as error:
+            self.ended = True
+            raise from_engine(error) from error
+        stats.add(chunk)
+        self.ended = chunk.rows_read() == 0
+        data: bytes = chunk.bytes()
+        return data
+
+    def cancel(self) -> None:
+        """Stop the statement, if it still runs."""
+        if not self.ended:
+            self.ended = True
+            with contextlib.suppress(RuntimeError):
+                self._connection.streaming_cancel_query(self._result)
+
+
+class Insert:
+    """A running INSERT that takes its rows piece by piece."""
+
+    def __init__(self, connection: Any, result: Any) -> None:
+        self._connection = connection
+        self._result = result
+
+    def append(self, data: bytes) -> None:
+        """Hand over bytes in the INSERT's format; pieces may be cut anywhere."""
+        try:
+            self._connection.insert_append(self._result, data)
+        except RuntimeError as error:
+            raise from_engine(error) from error
+
+    def finish(self, stats: Stats) -> None:
+        """Commit."""
+        try:
+            result = self._connection.insert_done(self._result)
+        except RuntimeError as error:
+            raise from_engine(error) from error
+        stats.written_rows += result.rows_written()
+        stats.written_bytes += result.bytes_written()
+
+    def cancel(self) -> None:
+        """Give up without committing."""
+        with contextlib.suppress(RuntimeError):
+            self._connection.insert_cancel(self._result)
+
+
+def quote(value: str) -> str:
+    """Return a text as an SQL string literal."""
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
