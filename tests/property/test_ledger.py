@@ -7,23 +7,28 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
-from steptrail.projections.clickhouse import ClickHouse
+
+from steptrail.projections.clickhouse import ClickHouse, connect
 from steptrail.projections.errors import TopicRecreated
 from steptrail.projections.migrate import migrate
 from steptrail.projections.projection import StepProjection
 from steptrail.schemas.settings import Settings
 from support.histories import Faults, FaultyClickHouse, Log, Writer, finish, make_log
+from support.stack import Stack
 
 TOPIC = "steptrail.steps.v1"
 
 
 @pytest.fixture(scope="module")
-def store(engine_settings: Settings) -> Iterator[ClickHouse]:
+def store(stack: Stack) -> Iterator[ClickHouse]:
     """A migrated database on the real engine, merges stopped so that no duplicate can be merged away."""
-    with ClickHouse(engine_settings.clickhouse_target()) as clickhouse:
+    name = f"ledger_{uuid.uuid4().hex[:10]}"
+    settings = Settings(kafka=stack.kafka, clickhouse=stack.with_database(name))
+    with connect(settings) as clickhouse:
         migrate(clickhouse)
-        clickhouse.command("SYSTEM STOP MERGES")
+        clickhouse.command("SYSTEM STOP MERGES steps")
         yield clickhouse
+        clickhouse.command(f"DROP DATABASE {name} SYNC")
 
 
 def check(clickhouse: ClickHouse, topic_id: str, log: Log) -> None:

@@ -127,7 +127,9 @@ class FaultyClickHouse(ClickHouse):
             time.sleep(self._faults.rng.uniform(0.02, 0.3))
         if kind == "slow" and " WHERE " in sql:
             # after the claims were looked at, while rows flow: the statement goes on for a while
-            sql = sql.replace(" WHERE ", f" WHERE sleep({self._faults.rng.uniform(0.05, 0.4):.3f}) = 0 AND ", 1)
+            sql = sql.replace(
+                " WHERE ", f" WHERE sleep({self._faults.rng.uniform(0.05, 0.4):.3f}) = 0 AND ", 1
+            )
         super().command(sql, parameters, data=data, settings=settings)
         if kind == "lost":
             raise StoreUnavailable("the reply was lost")
