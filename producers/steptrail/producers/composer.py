@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from math import isfinite
 from time import time_ns
-from typing import Any, NamedTuple
+from typing import Any
 
 from steptrail.schemas.codec import EventEncoder
 from steptrail.schemas.event import us_from_datetime
@@ -28,15 +28,12 @@ from .tracing import current_trace_id
 
 _CODES = {status: status.code for status in ProcessingStatus}
 _MAX_TRACE_ID = 64
+_new_tuple = tuple.__new__  # half the cost of calling a named tuple's class
 _CACHED_NAMES = 1024
 
 
-class Message(NamedTuple):
-    """What goes to Kafka for one event, and what its caller is told."""
-
-    key: bytes
-    value: bytes
-    emitted: Emitted
+Message = tuple[bytes, bytes, Emitted]
+"""What goes to Kafka for one event, its key and its value, and what the caller is told."""
 
 
 class Composer:
@@ -49,10 +46,11 @@ class Composer:
         self.pipeline = identity_text(settings.pipeline, settings.max_name_bytes)[0]
         self.worker = worker_name()
         self.frame = SINGLE_OBJECT_PREFIX
-        self._limits = settings
+        self._clean_names: set[str] = set()
         self._max_name = settings.max_name_bytes
         self._max_details = settings.max_details_bytes
         self._max_metrics = settings.max_metrics_bytes
+        self._max_error = settings.max_error_message_bytes
         self._encode = EventEncoder(self.pipeline, self.worker, emitter_id, self.frame).encode
         self._assign = executions.assign
 
@@ -78,40 +76,42 @@ class Composer:
         given_us = None if timestamp is None else us_from_datetime(timestamp)
         marks: dict[str, Marks | None] | None = None
 
-        doc_id, found = identity_text(doc_id, self._max_name)
-        if found:
-            marks = {"doc_id": found}
-        step_name, found = identity_text(step_name, self._max_name)
-        if found:
-            marks = {**(marks or {}), "step_name": found}
+        if not doc_id.isascii() or "\0" in doc_id or len(doc_id) > self._max_name:
+            doc_id, found = identity_text(doc_id, self._max_name)
+            if found:
+                marks = {"doc_id": found}
+        if step_name not in self._clean_names:
+            step_name, found = self._name(step_name)
+            if found:
+                marks = {**(marks or {}), "step_name": found}
 
-        details_json, found = json_object(details, self._max_details)
-        if found:
-            marks = {**(marks or {}), "details": found}
+        details_json = metrics_json = b"{}"
         depends_json = b"[]"
-        if details:
+        if details is not None:
+            details_json, found = json_object(details, self._max_details)
+            if found:
+                marks = {**(marks or {}), "details": found}
             if attempt is None:
                 attempt = _attempt_of(details)
             if depends_on is None:
                 depends_on = _dependencies_of(details)
-        if depends_on:
+        if depends_on is not None:
             depends_json, found = json_array(depends_on)
             if found:
                 marks = {**(marks or {}), "depends_on": found}
-
-        metrics_json, found = json_object(metrics, self._max_metrics)
-        if found:
-            marks = {**(marks or {}), "metrics": found}
-        if duration_ms is None:
-            if metrics:
-                duration_ms = _duration_of(metrics)
-        else:
+        if metrics is not None:
+            metrics_json, found = json_object(metrics, self._max_metrics)
+            if found:
+                marks = {**(marks or {}), "metrics": found}
+        if duration_ms is not None:
             duration_ms, found = _finite(duration_ms)
             if found:
                 marks = {**(marks or {}), "duration_ms": found}
+        elif metrics is not None:
+            duration_ms = _duration_of(metrics)
 
         if error_message is not None:
-            error_message, found = clean_text(error_message, self._limits.max_error_message_bytes)
+            error_message, found = clean_text(error_message, self._max_error)
             if found:
                 marks = {**(marks or {}), "error_message": found}
         if error_type is not None:
@@ -127,10 +127,11 @@ class Composer:
         if marks is not None:
             details_json = with_marks(details_json, marks)
 
-        execution_id, attempt, measured_ms = self._assign(
-            doc_id, step_name, status, given_us, now_us, execution_id, attempt
-        )
+        # An execution has the id of the event that began it, unless the caller names another.
         event_id = uuid7()
+        execution_id, attempt, measured_ms = self._assign(
+            doc_id, step_name, status, event_id, given_us, now_us, execution_id, attempt
+        )
         value = self._encode(
             event_id,
             doc_id,
@@ -148,7 +149,17 @@ class Composer:
             trace_id,
             sequence,
         )
-        return Message(message_key(self.pipeline, doc_id), value, Emitted(event_id, execution_id, attempt))
+        emitted = _new_tuple(Emitted, (event_id, execution_id, attempt))
+        return message_key(self.pipeline, doc_id), value, emitted
+
+    def _name(self, step_name: str) -> tuple[str, Marks | None]:
+        """A step's name made fit, and remembered when there was nothing to do."""
+        clean, found = identity_text(step_name, self._max_name)
+        if not found:
+            if len(self._clean_names) >= _CACHED_NAMES:
+                self._clean_names.clear()
+            self._clean_names.add(clean)
+        return clean, found
 
 
 def worker_name() -> str:
@@ -172,6 +183,8 @@ def _dependencies_of(details: Mapping[str, Any]) -> list[str] | None:
     try:
         names = details.get("depends_on")
     except Exception:
+        return None
+    if names is None:
         return None
     if type(names) is str:
         return [names]

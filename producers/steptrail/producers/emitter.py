@@ -161,7 +161,6 @@ class StepEmitter:
 
     def after_fork_in_child(self) -> None:
         """Called by the fork itself: the child's events are its own from here on."""
-        self._executions.after_fork()
         inherited = self._transport
         self._begin()
         inherited.disown(self._transport)

@@ -8,19 +8,16 @@ had it, or it fell out of the bounded map) is no harm: the fold settles it by ti
 
 from __future__ import annotations
 
-import threading
 import uuid
-from collections import OrderedDict
 from collections.abc import Mapping
 from time import perf_counter_ns
 from typing import Any, NamedTuple
 
 from typing_extensions import Self
 
-from steptrail.schemas.ids import new_execution_id
 from steptrail.schemas.status import ProcessingStatus
 
-DEFAULT_REMEMBERED = 10_000
+DEFAULT_REMEMBERED = 5_000
 """Steps whose last execution is remembered; about 400 bytes each."""
 
 _PENDING = ProcessingStatus.PENDING
@@ -63,112 +60,97 @@ class StepHandle(NamedTuple):
         return cls(doc_id, step_name, execution_id, attempt)
 
 
-class Assigned(NamedTuple):
-    """The execution of an event, and how long it ran if this event ended it."""
+# Plain tuples, since a named one costs a tenth of an event to make.
+Assigned = tuple[bytes, int, float | None]
+"""The execution of an event, its attempt, and for how many ms it ran if this event ended it."""
 
-    execution_id: bytes
-    attempt: int
-    duration_ms: float | None
-
-
-class _Last(NamedTuple):
-    execution_id: bytes
-    attempt: int
-    state: int  # 0 pending, 1 running, 2 ended
-    since_ns: int  # of RUNNING, by the steady clock
-    given_us: int | None  # of RUNNING, when the caller gave its timestamp
+_Last = tuple[bytes, int, int, int, int | None]
+"""execution_id; attempt; 0 pending, 1 running, 2 ended; since when (ns, steady clock); the time of RUNNING in
+microseconds, if the caller gave it."""
 
 
 class OpenExecutions:
-    """Remembers the last execution of the most recently used steps. Safe for threads; copied by a fork."""
+    """Remembers the last execution of the most recently used steps, `remembered` of them at least and twice as
+    many at most. Safe for threads, without a lock: each access is one operation on a dict, and what two
+    threads that record the same step at once make of each other is as good as any order. Copied by a fork.
+    """
 
-    __slots__ = ("_last", "_lock", "_remembered")
+    __slots__ = ("_last", "_older", "_remembered")
 
     def __init__(self, remembered: int = DEFAULT_REMEMBERED) -> None:
         self._remembered = remembered
-        self._last: OrderedDict[tuple[str, str], _Last] = OrderedDict()
-        self._lock = threading.RLock()
+        # Two generations: when the younger is full it becomes the older, and the older is forgotten whole.
+        self._last: dict[tuple[str, str], _Last] = {}
+        self._older: dict[tuple[str, str], _Last] = {}
 
     def __len__(self) -> int:
-        return len(self._last)
-
-    def after_fork(self) -> None:
-        """In a child: the lock may have been held by a thread that is not here; what is open stays open."""
-        self._lock = threading.RLock()
+        return len(self._last.keys() | self._older.keys())
 
     def assign(
         self,
         doc_id: str,
         step_name: str,
         status: ProcessingStatus,
+        fresh_id: bytes,
         given_us: int | None = None,
         now_us: int = 0,
         execution_id: bytes | None = None,
         attempt: int | None = None,
     ) -> Assigned:
-        """The execution of an event. `given_us` is its timestamp if the caller set one, `now_us` otherwise's.
+        """The execution of an event.
 
-        `execution_id` and `attempt`, where given, are kept.
+        `fresh_id` names the execution if the event begins one; `given_us` is the event's timestamp if the
+        caller set one, `now_us` the present. `execution_id` and `attempt`, where given, are kept.
         """
         key = (doc_id, step_name)
-        with self._lock:
-            last = self._last.get(key)
-            if status is _RUNNING:
-                if execution_id is None:
-                    if last is not None and last.state == 0:
-                        execution_id = last.execution_id
-                        attempt = attempt or last.attempt
-                    else:
-                        execution_id = new_execution_id()
-                attempt = attempt or _next(last, execution_id)
-                self._remember(key, last, _Last(execution_id, attempt, 1, perf_counter_ns(), given_us))
-                return Assigned(execution_id, attempt, None)
-            if status is _PENDING:
-                execution_id = execution_id or new_execution_id()
-                attempt = attempt or _next(last, execution_id)
-                self._remember(key, last, _Last(execution_id, attempt, 0, 0, None))
-                return Assigned(execution_id, attempt, None)
-            duration_ms = None
-            if (
-                last is not None
-                and last.state < 2
-                and (execution_id is None or execution_id == last.execution_id)
-            ):
-                execution_id = last.execution_id
-                attempt = attempt or last.attempt
-                if last.state == 1:
-                    duration_ms = _elapsed_ms(last, given_us, now_us)
-            elif execution_id is not None and last is not None and last.execution_id != execution_id:
-                # The ending of some other execution: what is remembered of this step stands.
-                return Assigned(execution_id, attempt or 1, None)
-            else:
-                execution_id = execution_id or new_execution_id()
-                attempt = attempt or _next(last, execution_id)
-            self._remember(key, last, _Last(execution_id, attempt, 2, 0, None))
-            return Assigned(execution_id, attempt, duration_ms)
-
-    def _remember(self, key: tuple[str, str], before: _Last | None, last: _Last) -> None:
-        self._last[key] = last
-        if before is not None:
-            self._last.move_to_end(key)
-        elif len(self._last) > self._remembered:
-            self._last.popitem(last=False)
+        last = self._last.get(key)
+        if last is None:
+            last = self._older.get(key)
+            if len(self._last) >= self._remembered:
+                self._older, self._last = self._last, {}
+        duration_ms = None
+        if status is _RUNNING:
+            if execution_id is None:
+                if last is not None and last[2] == 0:
+                    execution_id = last[0]
+                    attempt = attempt or last[1]
+                else:
+                    execution_id = fresh_id
+            if attempt is None:
+                attempt = 1 if last is None else _next(last, execution_id)
+            self._last[key] = (execution_id, attempt, 1, perf_counter_ns(), given_us)
+        elif status is _PENDING:
+            execution_id = execution_id or fresh_id
+            if attempt is None:
+                attempt = 1 if last is None else _next(last, execution_id)
+            self._last[key] = (execution_id, attempt, 0, 0, None)
+        elif last is not None and last[2] < 2 and (execution_id is None or execution_id == last[0]):
+            execution_id = last[0]
+            attempt = attempt or last[1]
+            if last[2] == 1:
+                duration_ms = _elapsed_ms(last, given_us, now_us)
+            self._last[key] = (execution_id, attempt, 2, 0, None)
+        elif execution_id is not None and last is not None and last[0] != execution_id:
+            # The ending of some other execution: what is remembered of this step stands.
+            attempt = attempt or 1
+        else:
+            execution_id = execution_id or fresh_id
+            if attempt is None:
+                attempt = 1 if last is None else _next(last, execution_id)
+            self._last[key] = (execution_id, attempt, 2, 0, None)
+        return execution_id, attempt, duration_ms
 
 
-def _next(last: _Last | None, execution_id: bytes) -> int:
-    if last is None:
-        return 1
-    if last.execution_id == execution_id:
-        return last.attempt
-    return min(last.attempt + 1, 2**31 - 1)
+def _next(last: _Last, execution_id: bytes) -> int:
+    return last[1] if last[0] == execution_id else min(last[1] + 1, 2**31 - 1)
 
 
 def _elapsed_ms(last: _Last, given_us: int | None, now_us: int) -> float | None:
     """By the steady clock, unless the caller told the times: then by those, if they make sense."""
-    if given_us is None and last.given_us is None:
-        return (perf_counter_ns() - last.since_ns) / 1e6
-    began_us = last.given_us
+    _, _, _, since_ns, began_us = last
+    if given_us is None and began_us is None:
+        return (perf_counter_ns() - since_ns) / 1e6
     if began_us is None:  # began by our clock, ended by theirs: only the wall clock can tell
-        began_us = now_us - (perf_counter_ns() - last.since_ns) // 1000
+        began_us = now_us - (perf_counter_ns() - since_ns) // 1000
     elapsed_us = (now_us if given_us is None else given_us) - began_us
     return elapsed_us / 1e3 if elapsed_us >= 0 else None

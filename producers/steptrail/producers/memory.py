@@ -74,7 +74,7 @@ class InMemoryStorage:
         if self._closed:
             self.refused += 1
             return Emitted(_NO_ID, execution_id or _NO_ID, attempt or 1)
-        message = self._compose(
+        _, value, emitted = self._compose(
             next(self._sequence),
             doc_id,
             step_name,
@@ -90,8 +90,8 @@ class InMemoryStorage:
             depends_on,
             trace_id,
         )
-        self._messages.append(message.value)
-        return message.emitted
+        self._messages.append(value)
+        return emitted
 
     def get_steps(
         self,

@@ -22,25 +22,30 @@ class PollLog:
     """Stands in for a logger in librdkafka's client: holds lines until the poll thread writes them.
 
     librdkafka hands its lines to whoever polls, which may be a thread that emits and must not wait for a
-    log's file. `redact` takes out secrets, which librdkafka quotes from bad settings.
+    log's file. Each kind of line is written once in 30 s. `redact` takes out secrets, since librdkafka
+    quotes bad settings.
     """
 
     def __init__(self, redact: Callable[[object], str]) -> None:
         self._redact = redact
         self._lines: deque[tuple[int, str]] = deque(maxlen=_HELD_LINES)
-        self._told: dict[int, float] = {}
+        self._told: dict[str, float] = {}
 
     def log(self, level: int, form: str, *args: object) -> None:
-        """Called by librdkafka's client."""
-        self._lines.append((level, form % args))
+        """Called by librdkafka's client, with the kind of the line as the first argument."""
+        self._hold(level, f"log {args[0] if args else form}", form % args)
 
     def on_error(self, error: KafkaError) -> None:
-        """librdkafka's error callback: faults of the connection, most of which heal. Each code once in 30 s."""
+        """librdkafka's error callback: faults of the connection, most of which heal."""
+        level = logging.ERROR if error.fatal() else logging.WARNING
+        self._hold(level, f"error {error.name()}", f"{error.name()}: {error.str()}")
+
+    def _hold(self, level: int, kind: str, line: str) -> None:
+        # A broker that is away would otherwise be told of several times a second.
         now = time.monotonic()
-        if now - self._told.get(error.code(), -_REPEAT_S) >= _REPEAT_S:
-            self._told[error.code()] = now
-            level = logging.ERROR if error.fatal() else logging.WARNING
-            self._lines.append((level, f"{error.name()}: {error.str()}"))
+        if now - self._told.get(kind, -_REPEAT_S) >= _REPEAT_S:
+            self._told[kind] = now
+            self._lines.append((level, line))
 
     def drain(self) -> None:
         """Write what is held."""

@@ -4,7 +4,7 @@ Facts that this file is shaped by:
 
 - `produce` does not release Python's global lock, and each delivery report takes it anew. So in a process
   that computes without pause the poll thread gets one report in 5 ms, and at some thousand events a second the
-  queue would fill up with events that were delivered long ago. Hence `_relieve`: past an eighth of the
+  queue would fill up with events that were delivered long ago. Hence `_relieve`: past a quarter of the
   queue the emitting thread serves some reports itself, never more than a bounded number at a time.
 - A report that raises would lose nothing (it is counted first) but would escape from whoever polls. `_report`
   raises only `_Enough`, on purpose, which is how librdkafka is told to stop; each poll catches it.
@@ -66,7 +66,7 @@ class Transport:
         self.exit_flush_s = settings.exit_flush_s
         self._settings = settings
         self._secrets = settings.secrets()
-        self._relieve_from = max(1, settings.queue_max_messages // 8)
+        self._relieve_from = max(1, settings.queue_max_messages // 4)
         self._starting = threading.RLock()
         self._retry_at = 0.0
         self._poller: _Poller | None = None
@@ -75,11 +75,12 @@ class Transport:
         self._losses = LossReporter(self.counters)
         # What `send` calls: at first what creates a producer, then its produce, at last what refuses.
         self._produce: Callable[..., None] = self._start_and_produce
+        self._on_report = self._report
 
     def send(self, sequence: int, key: bytes, value: bytes) -> None:
         """Queue one message. `sequence` is what `counters.accept()` gave."""
         try:
-            self._produce(self.topic, value, key, -1, self._report)
+            self._produce(self.topic, value, key, -1, self._on_report)
         except BufferError:
             self.counters.drop(DropReason.QUEUE_FULL)
         except _Refused as refused:
