@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 #: Command -> module, in the order in which the help lists them. A module may serve several commands,
 #: and may live in any of the roots.
 COMMANDS: dict[str, str] = {
+    "demo": "steptrail.deploy.cli.demo",
     "up": "steptrail.deploy.cli.stack",
     "down": "steptrail.deploy.cli.stack",
     "status": "steptrail.deploy.cli.stack",

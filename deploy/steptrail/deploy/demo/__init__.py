@@ -1,0 +1,1 @@
+"""The demonstration: real documents of this machine through a small pipeline in several processes."""
