@@ -21,6 +21,7 @@ from confluent_kafka.admin import AdminClient
 from steptrail.deploy.stack import down, stack_status, up
 from steptrail.deploy.stack.folder import StackRunningError, read_json
 from steptrail.deploy.stack.status import PartStatus
+from steptrail.deploy.stack.supervisor import StackStartError
 from steptrail.projections.clickhouse import connect
 from steptrail.schemas.settings import Settings, read_stack_file
 from steptrail.schemas.topics import Topics
@@ -65,11 +66,10 @@ def alive(found: list[psutil.Process]) -> list[psutil.Process]:
 
 
 @pytest.fixture(scope="module")
-def own_stack() -> Iterator[Path]:
-    """The folder of a running stack of this module's own, without a projector."""
+def used_folder() -> Iterator[Path]:
+    """A folder for all tests of this module; what runs there in the end is stopped."""
     folder = Path(tempfile.mkdtemp(prefix="steptrail-own-"))
     try:
-        start(folder, with_projector=False)
         yield folder
     finally:
         down(folder)
@@ -77,14 +77,11 @@ def own_stack() -> Iterator[Path]:
 
 
 @pytest.fixture
-def own_folder() -> Iterator[Path]:
-    """An empty folder; what runs there in the end is stopped."""
-    folder = Path(tempfile.mkdtemp(prefix="steptrail-own-"))
-    try:
-        yield folder
-    finally:
-        down(folder)
-        shutil.rmtree(folder)
+def own_stack(used_folder: Path) -> Path:
+    """The folder of a running stack that the test may hurt; one that an earlier test ended is started again."""
+    if not stack_status(used_folder).ready:
+        start(used_folder)
+    return used_folder
 
 
 def test_status_tells_every_part(own_stack: Path) -> None:
@@ -93,12 +90,12 @@ def test_status_tells_every_part(own_stack: Path) -> None:
     password = (own_stack / "clickhouse-password").read_text().strip()
     assert password not in json.dumps(told)
     assert (told["running"], told["ready"], told["failure"]) == (True, True, None)
-    assert {each["name"] for each in told["parts"]} == {"broker", "engine"}
+    assert {each["name"] for each in told["parts"]} == {"broker", "engine", "projector"}
     for each in told["parts"]:
         assert psutil.pid_exists(each["pid"])
         assert each["state"] == "ready"
         assert each["uptime_s"] >= 0
-        assert each["address"].startswith("127.0.0.1:")
+        assert "127.0.0.1:" in each["address"]
 
 
 def test_the_addresses_are_the_owners_secret(own_stack: Path) -> None:
@@ -130,7 +127,7 @@ def test_a_folder_has_one_stack(own_stack: Path) -> None:
     assert stack_status(own_stack).pid == pid
 
 
-@pytest.mark.parametrize("name", ["broker", "engine"])
+@pytest.mark.parametrize("name", ["broker", "engine", "projector"])
 def test_a_killed_part_comes_back(own_stack: Path, name: str) -> None:
     """A part that is killed is started again at its address; the crash is said in the log and counted."""
     before = part(own_stack, name)
@@ -152,63 +149,61 @@ def test_a_killed_part_comes_back(own_stack: Path, name: str) -> None:
         clickhouse.ping()
     assert (
         Topics.from_settings(settings).steps.name
-        in AdminClient(settings.kafka_config()).list_topics(30).topics
+        in AdminClient(settings.kafka_config()).list_topics(timeout=30).topics
     )
 
 
-def test_data_outlives_a_restart(own_folder: Path) -> None:
+def test_data_outlives_a_restart(own_stack: Path) -> None:
     """After `down` and `up` messages and rows are still there, and so are the ports, unless one was taken."""
-    first = start(own_folder, with_projector=False)
-    topic = Topics.from_settings(first).steps.name
+    first = settings_of(own_stack)
+    topic = Topics.from_settings(first).dlq.name
     producer = Producer(first.kafka_config())
-    producer.produce(topic, b"kept", partition=3)
+    producer.produce(topic, b"kept", partition=0)
     assert producer.flush(30) == 0
     with connect(first) as clickhouse:
         clickhouse.command("CREATE TABLE kept (word String) ENGINE = MergeTree ORDER BY word")
         clickhouse.command("INSERT INTO kept VALUES ('kept')")
-    assert down(own_folder)
-    assert not (own_folder / "stack.json").exists()
-    assert not down(own_folder)
+    assert down(own_stack)
+    assert read_stack_file(own_stack) is None
+    assert not down(own_stack)
 
     kafka_port = int(first.kafka.rpartition(":")[2])
     with socket.create_server(("127.0.0.1", kafka_port)):
-        second = start(own_folder, with_projector=False)
-        assert second.kafka != first.kafka
-        assert second.clickhouse == first.clickhouse
-        with connect(second) as clickhouse:
-            assert clickhouse.query("SELECT word FROM kept") == [("kept",)]
-        assert high_water(second, topic, 3) == 1
+        start(own_stack)
+    second = settings_of(own_stack)
+    assert second.kafka != first.kafka
+    assert second.clickhouse == first.clickhouse
+    with connect(second) as clickhouse:
+        assert clickhouse.query("SELECT word FROM kept") == [("kept",)]
+    assert high_water(second, topic, 0) == 1
 
 
-def test_nothing_outlives_a_killed_supervisor(own_folder: Path) -> None:
-    """After kill -9 of the supervisor no process of the whole stack is left, and the folder can be used again."""
-    start(own_folder)
-    found = processes(own_folder)
-    assert {each.name for each in stack_status(own_folder).parts} == {"broker", "engine", "projector"}
+def test_nothing_outlives_a_killed_supervisor(own_stack: Path) -> None:
+    """After kill -9 of the supervisor no process of the whole stack is left, and the folder is free again."""
+    found = processes(own_stack)
     assert len(found) >= 5  # the supervisor, its watchdog and three parts
     found[0].kill()
     assert until(lambda: alive(found) == []), alive(found)
-    status = stack_status(own_folder)
+    status = stack_status(own_stack)
     assert (status.running, status.ready) == (False, False)
     assert {each.state for each in status.parts} == {"stopped"}
-    assert read_stack_file(own_folder) is None
-    start(own_folder, with_projector=False)
-    assert stack_status(own_folder).ready
+    assert not down(own_stack)
 
 
-def test_a_start_that_fails_leaves_nothing(own_folder: Path) -> None:
+def test_a_start_that_fails_leaves_nothing(tmp_path: Path) -> None:
     """When a part cannot start the error shows its last words, and the parts that could are ended."""
-    start(own_folder, with_projector=False)
-    down(own_folder)
-    (own_folder / "kafka/data/meta.properties").write_text("version=1\ncluster.id=other\nnode.id=7\n")
-    with pytest.raises(Exception, match=r"(?s)the broker could not be started \(exit code 1\).*node\.id"):
-        up(own_folder, detach=True, any_port=True, with_projector=False)
-    assert not stack_status(own_folder).running
-    assert "the broker could not be started" in str(read_json(own_folder / "status.json")["failure"])
-    mine = str(own_folder)
-    assert [
-        each for each in psutil.process_iter(["cmdline"]) if mine in " ".join(each.info["cmdline"] or ())
-    ] == []
+    folder = tmp_path / "foreign"
+    meta = folder / "kafka/data/meta.properties"
+    meta.parent.mkdir(parents=True)
+    meta.write_text("version=1\ncluster.id=WFhYWFhYWFhYWFhYWFhYWA\nnode.id=7\n")
+    with pytest.raises(
+        StackStartError, match=r"(?s)the broker could not be started \(exit code 1\).*node id 7"
+    ):
+        up(folder, detach=True, any_port=True, with_projector=False)
+    assert not stack_status(folder).running
+    assert "the broker could not be started" in str(read_json(folder / "status.json")["failure"])
+    commands = [" ".join(each.info["cmdline"] or ()) for each in psutil.process_iter(["cmdline"])]
+    assert not [command for command in commands if str(folder) in command]
 
 
 def high_water(settings: Settings, topic: str, partition: int) -> int:
