@@ -37,7 +37,10 @@ def parse_clickhouse_url(
         parts = urlsplit(url.strip())
         port = parts.port
     except ValueError:
-        raise ValueError("the ClickHouse URL cannot be read: is its port a number up to 65535?") from None
+        raise ValueError(
+            "the ClickHouse URL cannot be read: is its port a number up to 65535, and are special characters of"
+            " the password percent-encoded, such as %3F for a question mark?"
+        ) from None
     if parts.scheme not in ("http", "https"):
         raise ValueError(
             "the ClickHouse URL starts with http:// or https://, such as http://127.0.0.1:8123/steptrail"

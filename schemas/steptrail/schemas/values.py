@@ -35,7 +35,7 @@ MAX_DEPTH: Final = 100
 Marks = dict[str, int]
 """Kinds of alterations and how often each was made."""
 
-_MAX_NODES = 200_000
+_MAX_NODES = 50_000
 _MAX_KEY = 1024
 _MAX_REPR = 8192
 _NATIVE_ONLY = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
