@@ -20,6 +20,7 @@ from confluent_kafka.admin import AdminClient
 
 from steptrail.deploy.stack import down, stack_status, up
 from steptrail.deploy.stack.folder import StackRunningError, read_json
+from steptrail.deploy.stack.jars import JarMismatchError, ensure_jars
 from steptrail.deploy.stack.status import PartStatus
 from steptrail.deploy.stack.supervisor import StackStartError
 from steptrail.projections.clickhouse import connect
@@ -204,6 +205,22 @@ def test_a_start_that_fails_leaves_nothing(tmp_path: Path) -> None:
     assert "the broker could not be started" in str(read_json(folder / "status.json")["failure"])
     commands = [" ".join(each.info["cmdline"] or ()) for each in psutil.process_iter(["cmdline"])]
     assert not [command for command in commands if str(folder) in command]
+
+
+def test_a_changed_jar_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When a cached jar is not the locked one, `up` names it and starts nothing."""
+    kept = {path.name: path for path in ensure_jars()}
+    cache = tmp_path / "steptrail" / next(iter(kept.values())).parent.name
+    cache.mkdir(parents=True)
+    for name, path in kept.items():
+        (cache / name).symlink_to(path)
+    changed = cache / next(name for name in kept if name.startswith("kafka_"))
+    changed.unlink()
+    changed.write_bytes(kept[changed.name].read_bytes() + b"\0")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(JarMismatchError, match=rf"{changed} is not the jar .* Nothing was started"):
+        up(tmp_path / "stack", detach=True, any_port=True)
+    assert stack_status(tmp_path / "stack").parts == ()
 
 
 def high_water(settings: Settings, topic: str, partition: int) -> int:

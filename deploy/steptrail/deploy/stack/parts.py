@@ -92,7 +92,7 @@ def broker_part(
         name="broker",
         command=broker.broker_command(java, jars, files),
         environ=_java_environ(environ),
-        ready=lambda pid: listens(pid, at.kafka_port) and broker.answers(at.kafka_port, timeout=1.0),
+        ready=lambda pid: broker.answers(at.kafka_port, timeout=1.0) and listens(pid, at.kafka_port),
         address=at.kafka,
         port=at.kafka_port,
     )
@@ -114,7 +114,7 @@ def engine_part(folder: StackFolder, at: Addresses, environ: Mapping[str, str]) 
         name="engine",
         command=[*command, "--database", DATABASE],
         environ=environ,
-        ready=lambda pid: listens(pid, at.clickhouse_port) and _http_ok(at.clickhouse_port, "/ping"),
+        ready=lambda pid: _http_ok(at.clickhouse_port, "/ping") and listens(pid, at.clickhouse_port),
         address=at.clickhouse_shown,
         port=at.clickhouse_port,
     )
@@ -137,7 +137,7 @@ def projector_part(at: Addresses, environ: Mapping[str, str]) -> Part:
         name="projector",
         command=[sys.executable, "-m", "steptrail.deploy.cli", "run", "projector"],
         environ=environ,
-        ready=lambda pid: listens(pid, at.metrics_port) and _http_ok(at.metrics_port, "/metrics"),
+        ready=lambda pid: _http_ok(at.metrics_port, "/metrics") and listens(pid, at.metrics_port),
         address=at.metrics,
         port=at.metrics_port,
     )

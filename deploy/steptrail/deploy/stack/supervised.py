@@ -25,12 +25,17 @@ class PartState(str, Enum):
 
 @dataclass(frozen=True)
 class RestartPolicy:
-    """When a part is started again. Seconds; `give_up_after` counts crashes of a part that was never ready."""
+    """When a part is started again. Seconds; `give_up_after` counts crashes of a part that was never ready.
+
+    A busy machine makes any part miss an answer now and then: one that has not answered for `doubt_s` is said
+    to be silent, one that has not for `silent_s` is killed.
+    """
 
     first_pause_s: float = 0.5
     longest_pause_s: float = 30.0
     calm_s: float = 60.0
     check_s: float = 3.0
+    doubt_s: float = 8.0
     silent_s: float = 60.0
     give_up_after: int = 3
 
@@ -157,7 +162,7 @@ class Supervised:
             self._due = now + self._policy.check_s
             return
         allowed = self.part.start_s if self.state is PartState.STARTING else self._policy.silent_s
-        if self.state is PartState.READY:
+        if self.state is PartState.READY and now - self._answered >= self._policy.doubt_s:
             self.state = PartState.SILENT
             self._say(f"{self.part.name} does not answer at {self.part.address}")
         if now - self._answered >= allowed:
