@@ -14,6 +14,7 @@ from time import time_ns
 from typing import Any
 
 from steptrail.schemas.codec import EventEncoder
+from steptrail.schemas.errors import DataError
 from steptrail.schemas.event import us_from_datetime
 from steptrail.schemas.framing import SINGLE_OBJECT_PREFIX
 from steptrail.schemas.ids import uuid7
@@ -36,16 +37,25 @@ Message = tuple[bytes, bytes, Emitted]
 """What goes to Kafka for one event, its key and its value, and what the caller is told."""
 
 
+class TooLargeError(DataError):
+    """The encoded event is longer than an event may be, in spite of the limits on its parts."""
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(f"an event of {size} bytes, at most {limit} are allowed")
+
+
 class Composer:
     """Composes the events of one emitter in one process. Safe for threads.
 
-    `compose` never raises for a strange value; types are the caller's to check (steptrail.producers.arguments).
+    `compose` never raises for a strange value, only TooLargeError for too much of them. Types are the caller's
+    to check (steptrail.producers.arguments).
     """
 
     def __init__(self, settings: Settings, emitter_id: bytes, executions: OpenExecutions) -> None:
         self.pipeline = identity_text(settings.pipeline, settings.max_name_bytes)[0]
         self.worker = worker_name()
         self.frame = SINGLE_OBJECT_PREFIX
+        self._max_message = settings.max_event_bytes + len(self.frame)
         self._clean_names: set[str] = set()
         self._max_name = settings.max_name_bytes
         self._max_details = settings.max_details_bytes
@@ -91,10 +101,10 @@ class Composer:
             details_json, found = json_object(details, self._max_details)
             if found:
                 marks = {**(marks or {}), "details": found}
-            if attempt is None:
-                attempt = _attempt_of(details)
-            if depends_on is None:
-                depends_on = _dependencies_of(details)
+            # A plain dict without these keys is the common case, and said at once.
+            if type(details) is not dict or "retry_count" in details or "depends_on" in details:
+                attempt = attempt or _attempt_of(details)
+                depends_on = depends_on or _dependencies_of(details)
         if depends_on is not None:
             depends_json, found = json_array(depends_on)
             if found:
@@ -107,7 +117,7 @@ class Composer:
             duration_ms, found = _finite(duration_ms)
             if found:
                 marks = {**(marks or {}), "duration_ms": found}
-        elif metrics is not None:
+        elif metrics is not None and (type(metrics) is not dict or "duration_ms" in metrics):
             duration_ms = _duration_of(metrics)
 
         if error_message is not None:
@@ -149,6 +159,8 @@ class Composer:
             trace_id,
             sequence,
         )
+        if len(value) > self._max_message:
+            raise TooLargeError(len(value) - len(self.frame), self._max_message - len(self.frame))
         emitted = _new_tuple(Emitted, (event_id, execution_id, attempt))
         return message_key(self.pipeline, doc_id), value, emitted
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from types import TracebackType
@@ -16,15 +15,14 @@ from steptrail.schemas.settings import Settings
 from steptrail.schemas.status import ProcessingStatus
 
 from . import inheritance
-from .accounting import Accounting, DropReason
+from .accounting import Accounting
 from .arguments import as_status, check_event, check_rest, check_timeout
 from .composer import Composer
 from .executions import OpenExecutions
 from .storage import Emitted
-from .transport import Transport
+from .transport import RELIEF_EVERY, Transport
 
-_log = logging.getLogger("steptrail.emitter")
-_NOTHING = b"\0" * 16
+_NO_ID = b"\0" * 16
 
 
 class StepEmitter:
@@ -60,7 +58,6 @@ class StepEmitter:
         """8 random bytes: this emitter in this process."""
         composer = Composer(self.settings, self.emitter_id, self._executions)
         self._compose = composer.compose
-        self._max_message = self.settings.max_event_bytes + len(composer.frame)
         self._transport = Transport(self.settings)
 
     @property
@@ -108,8 +105,9 @@ class StepEmitter:
         ):
             check_rest(error_type, execution_id, attempt, duration_ms, depends_on, trace_id)
 
+        # From here on a call more or less is felt by every step of every worker.
         transport = self._transport
-        sequence = transport.counters.accept()
+        sequence = transport.accept()
         try:
             key, value, emitted = self._compose(
                 sequence,
@@ -128,14 +126,14 @@ class StepEmitter:
                 trace_id,
             )
         except Exception as error:
-            # No value is known to bring this about; if one does, its caller must not pay for it.
-            transport.counters.drop(DropReason.NOT_ENCODED)
-            _log.error("a step could not be encoded: %s: %s", type(error).__name__, error)
-            return Emitted(_NOTHING, execution_id or _NOTHING, attempt or 1)
-        if len(value) > self._max_message:
-            transport.counters.drop(DropReason.TOO_LARGE)
-        else:
-            transport.send(sequence, key, value)
+            transport.not_encoded(error)
+            return Emitted(_NO_ID, execution_id or _NO_ID, attempt or 1)
+        try:
+            transport.produce(transport.topic, value, key, -1, transport.on_report)
+        except Exception as error:
+            transport.not_sent(error)
+        if not sequence % RELIEF_EVERY:
+            transport.relieve()
         return emitted
 
     def flush(self, timeout: float) -> int:

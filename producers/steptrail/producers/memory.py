@@ -18,7 +18,7 @@ from steptrail.schemas.step import ProcessingStep, RecentError
 from steptrail.schemas.values import identity_text
 
 from .arguments import as_status, check_doc_id, check_event, check_rest, check_time, check_timeout
-from .composer import Composer
+from .composer import Composer, TooLargeError
 from .executions import OpenExecutions
 from .readback import recent_error_of, step_of
 from .storage import Emitted
@@ -31,7 +31,8 @@ class InMemoryStorage:
     """A Storage that keeps its events in this process: no Kafka, no ClickHouse, the same answers.
 
     Events pass through the real encoding and back, so what a test reads is what production would give. They
-    are readable at once, and kept until `clear`. Emitted after `close`, they are only counted, in `refused`.
+    are readable at once, and kept until `clear`. Those emitted after `close`, or too large, are only counted,
+    in `refused`.
     """
 
     def __init__(self, pipeline: str = "default") -> None:
@@ -43,7 +44,7 @@ class InMemoryStorage:
         self._messages: deque[bytes] = deque()
         self._closed = False
         self.refused = 0
-        """Events that came after `close`."""
+        """Events that came after `close`, or were too large."""
 
     @property
     def pipeline(self) -> str:
@@ -74,22 +75,26 @@ class InMemoryStorage:
         if self._closed:
             self.refused += 1
             return Emitted(_NO_ID, execution_id or _NO_ID, attempt or 1)
-        _, value, emitted = self._compose(
-            next(self._sequence),
-            doc_id,
-            step_name,
-            status,
-            timestamp,
-            details,
-            metrics,
-            error_message,
-            error_type,
-            execution_id,
-            attempt,
-            duration_ms,
-            depends_on,
-            trace_id,
-        )
+        try:
+            _, value, emitted = self._compose(
+                next(self._sequence),
+                doc_id,
+                step_name,
+                status,
+                timestamp,
+                details,
+                metrics,
+                error_message,
+                error_type,
+                execution_id,
+                attempt,
+                duration_ms,
+                depends_on,
+                trace_id,
+            )
+        except TooLargeError:
+            self.refused += 1
+            return Emitted(_NO_ID, execution_id or _NO_ID, attempt or 1)
         self._messages.append(value)
         return emitted
 

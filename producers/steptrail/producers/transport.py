@@ -4,7 +4,7 @@ Facts that this file is shaped by:
 
 - `produce` does not release Python's global lock, and each delivery report takes it anew. So in a process
   that computes without pause the poll thread gets one report in 5 ms, and at some thousand events a second the
-  queue would fill up with events that were delivered long ago. Hence `_relieve`: past a quarter of the
+  queue would fill up with events that were delivered long ago. Hence `relieve`: past a quarter of the
   queue the emitting thread serves some reports itself, never more than a bounded number at a time.
 - A report that raises would lose nothing (it is counted first) but would escape from whoever polls. `_report`
   raises only `_Enough`, on purpose, which is how librdkafka is told to stop; each poll catches it.
@@ -27,15 +27,18 @@ from steptrail.schemas.topics import PARTITIONER, Topics
 
 from . import inheritance
 from .accounting import Counters, DropReason
+from .composer import TooLargeError
 from .refusals import drop_reason, fail_reason
 from .reports import LossReporter, PollLog
+
+RELIEF_EVERY = 256
+"""Events after which an emitting thread is asked to relieve the poll thread."""
 
 _log = logging.getLogger("steptrail.emitter")
 
 _POLL_S = 0.19  # librdkafka's client wakes up five times a second in any case
 _RETRY_START_S = 5.0
-_RELIEVE_EVERY = 256  # sends; a power of two
-_RELIEVE_AT_MOST = 512  # reports, about half a millisecond
+_RELIEF_AT_MOST = 512  # reports, about half a millisecond
 
 
 class _Enough(Exception):
@@ -53,10 +56,13 @@ _ENOUGH = _Enough()
 
 
 class Transport:
-    """Sends messages to the steps topic; never waits for the network and never raises.
+    """Brings messages to the steps topic; never waits for the network.
 
-    `send` expects that `counters.accept()` was called for the message, and leads it to one of its ends.
-    The producer is created by the first `send`. Safe for threads and for signal handlers.
+    Who emits calls, in this order: `accept()`, which counts the event as pending and gives its sequence number;
+    `produce(topic, value, key, -1, on_report)`; if that raised, `not_sent(error)`; and after every RELIEF_EVERY
+    events `relieve()`. These are attributes, and several are not methods, because the way through them is what
+    every step of every worker pays for. The producer is created by the first `produce`. Safe for threads and
+    for signal handlers.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -64,6 +70,10 @@ class Transport:
         self.topic = Topics.from_settings(settings).steps.name
         self.successor: Transport | None = None
         self.exit_flush_s = settings.exit_flush_s
+        self.accept = self.counters.accept
+        # At first what creates a producer, then that producer's own, at last what refuses.
+        self.produce: Callable[..., None] = self._start_and_produce
+        self.on_report = self._report
         self._settings = settings
         self._secrets = settings.secrets()
         self._relieve_from = max(1, settings.queue_max_messages // 4)
@@ -73,30 +83,44 @@ class Transport:
         self._relieving: int | None = None
         self._relief = 0
         self._losses = LossReporter(self.counters)
-        # What `send` calls: at first what creates a producer, then its produce, at last what refuses.
-        self._produce: Callable[..., None] = self._start_and_produce
-        self._on_report = self._report
 
-    def send(self, sequence: int, key: bytes, value: bytes) -> None:
-        """Queue one message. `sequence` is what `counters.accept()` gave."""
-        try:
-            self._produce(self.topic, value, key, -1, self._on_report)
-        except BufferError:
+    def not_encoded(self, error: Exception) -> None:
+        """There is no message of the accepted event."""
+        if isinstance(error, TooLargeError):
+            self.counters.drop(DropReason.TOO_LARGE)
+        else:
+            # No value is known to bring this about; if one does, its caller must not pay for it.
+            self.counters.drop(DropReason.NOT_ENCODED)
+            _log.error("a step could not be encoded: %s: %s", type(error).__name__, error)
+
+    def not_sent(self, error: Exception) -> None:
+        """`produce` raised this."""
+        if isinstance(error, BufferError):
             self.counters.drop(DropReason.QUEUE_FULL)
-        except _Refused as refused:
-            if refused.reason is DropReason.FORK_INHERITED and self.successor is not None:
-                self.successor.counters.refuse(refused.reason)
+        elif isinstance(error, _Refused):
+            if error.reason is DropReason.FORK_INHERITED and self.successor is not None:
+                self.successor.counters.refuse(error.reason)
             else:
-                self.counters.drop(refused.reason)
-        except KafkaException as error:
+                self.counters.drop(error.reason)
+        elif isinstance(error, KafkaException):
             self.counters.drop(drop_reason(_code(error)))
             if _code(error) == KafkaError._FATAL:
                 self._replace_producer()
-        except Exception as error:
+        else:
             self.counters.drop(DropReason.INFRASTRUCTURE)
             _log.error("an event could not be sent: %s", self._redacted(error))
-        if not sequence % _RELIEVE_EVERY and self.counters.pending > self._relieve_from:
-            self._relieve()
+
+    def relieve(self) -> None:
+        """Serve some reports, if the poll thread cannot keep up."""
+        poller = self._poller
+        if self.counters.pending <= self._relieve_from or poller is None or self._relief:
+            return
+        self._relieving = threading.get_ident()
+        self._relief = _RELIEF_AT_MOST
+        try:
+            poller.poll(0)
+        finally:
+            self._relief = 0
 
     def flush(self, timeout: float) -> int:
         """Wait up to `timeout` seconds until nothing is pending; how many events still are."""
@@ -118,7 +142,7 @@ class Transport:
         Without `destroy` librdkafka's threads stay, for a process that is about to exit.
         """
         with self._starting:
-            self._produce = _refuse_closed
+            self.produce = _refuse_closed
             poller, self._poller = self._poller, None
         left = self.flush(timeout) if poller is not None else 0
         if poller is not None:
@@ -133,7 +157,7 @@ class Transport:
     def retire(self) -> None:
         """Nobody will send any more: let the poll thread end when all is reported."""
         with self._starting:
-            self._produce = _refuse_closed
+            self.produce = _refuse_closed
             if self._poller is not None:
                 self._poller.retire()
                 inheritance.adopt(self)
@@ -141,16 +165,16 @@ class Transport:
     def disown(self, successor: Transport) -> None:
         """In a forked child: never touch the parent's producer again; `successor` counts for this process."""
         self.successor = successor
-        self._produce = _refuse_inherited
+        self.produce = _refuse_inherited
         self._poller = None
 
     # --- the producer ------------------------------------------------------------------------------
 
     def _start_and_produce(self, *message: Any) -> None:
         with self._starting:
-            if self._produce == self._start_and_produce:
+            if self.produce == self._start_and_produce:  # or another thread was first
                 self._start()
-            produce = self._produce
+            produce = self.produce
         produce(*message)
 
     def _start(self) -> None:
@@ -161,7 +185,7 @@ class Transport:
             producer = Producer(producer_config(self._settings, log.on_error), logger=log)
             self._poller = _Poller(producer, log, self._losses)
             self._poller.start()
-            self._produce = producer.produce
+            self.produce = producer.produce
         except Exception as error:
             self._retry_at = time.monotonic() + _RETRY_START_S
             _log.error(
@@ -176,7 +200,7 @@ class Transport:
             poller, self._poller = self._poller, None
             if poller is None:
                 return  # another thread did, or it is closed
-            self._produce = self._start_and_produce
+            self.produce = self._start_and_produce
         _log.error("Kafka's client met a fatal error; a new one takes over")
         poller.purge()
         poller.retire()
@@ -196,24 +220,13 @@ class Transport:
             if not self._relief:
                 raise _ENOUGH
 
-    def _relieve(self) -> None:
-        poller = self._poller
-        if poller is None or self._relief:
-            return
-        self._relieving = threading.get_ident()
-        self._relief = _RELIEVE_AT_MOST
-        try:
-            poller.poll(0)
-        finally:
-            self._relief = 0
-
 
 class _Poller(threading.Thread):
     """Serves one producer's reports until it is stopped, or retired and all is reported."""
 
     def __init__(self, producer: Producer, log: PollLog, losses: LossReporter) -> None:
         super().__init__(name="steptrail-poll", daemon=True)
-        self._producer: Producer | None = producer
+        self.producer: Producer | None = producer
         self._log = log
         self._losses = losses
         self._stopped = False
@@ -228,12 +241,12 @@ class _Poller(threading.Thread):
             self._losses.tell()
         self._log.drain()
         if self._destroy:
-            producer, self._producer = self._producer, None
+            producer, self.producer = self.producer, None
             inheritance.release(producer)
             del producer  # ends librdkafka's threads, which may take a moment: here nobody waits
 
     def poll(self, timeout: float) -> None:
-        producer = self._producer
+        producer = self.producer
         if producer is None:
             return
         try:
@@ -246,20 +259,20 @@ class _Poller(threading.Thread):
 
     def purge(self) -> None:
         """Make librdkafka report everything that it still holds as undelivered."""
-        if self._producer is not None:
-            self._producer.purge(in_queue=True, in_flight=True, blocking=False)
+        if self.producer is not None:
+            self.producer.purge(in_queue=True, in_flight=True, blocking=False)
 
     def retire(self) -> None:
         self._retired = True
 
     def stop(self, *, destroy: bool) -> None:
         if not destroy:
-            inheritance.leak(self._producer)
+            inheritance.leak(self.producer)
         self._destroy = destroy
         self._stopped = True
 
     def _held(self) -> int:
-        return 0 if self._producer is None else len(self._producer)
+        return 0 if self.producer is None else len(self.producer)
 
 
 def producer_config(settings: Settings, on_error: Callable[[KafkaError], None]) -> dict[str, Any]:
