@@ -13,7 +13,7 @@ from steptrail.schemas.framing import frame_single_object
 from steptrail.schemas.settings import Settings
 from steptrail.schemas.topics import Topics
 from support.consumed import event, event_value
-from support.projecting import produce, projected, projecting, read_all, until
+from support.projecting import headers_of, produce, projected, projecting, read_all, until
 
 
 def test_every_event_is_projected_exactly_once(workspace: Settings) -> None:
@@ -61,7 +61,7 @@ def status_99() -> bytes:
     return value[: at + 1] + b"\x7e" + value[at + 2 :]
 
 
-POISON = {
+POISON: dict[str, list[bytes | None]] = {
     "EMPTY": [None, b""],
     "BAD_FRAME": [b"hello, world", b"\xc3\x01\x00"],
     "UNKNOWN_SCHEMA": [b"\xc3\x01" + struct.pack("<Q", 1) + event_value()[10:], b"\x00\x00\x00\x00\x07abc"],
@@ -99,15 +99,14 @@ def test_poison_goes_alone_and_the_rest_goes_on(workspace: Settings) -> None:
     letters = read_all(workspace, topics.dlq.name)
     places = set()
     for letter in letters:
-        headers = dict(letter.headers() or [])
+        headers = headers_of(letter)
         place = (int(headers["__connect.errors.partition"]), int(headers["__connect.errors.offset"]))
         original = sent[place]
         assert letter.value() == original.value()
         assert letter.key() == original.key()
-        assert headers["source"] == b"test"
-        assert headers["__connect.errors.topic"].decode() == topics.steps.name
-        reason = headers["steptrail.reason"].decode()
-        assert original.value() in POISON[reason]
+        assert headers["source"] == "test"
+        assert headers["__connect.errors.topic"] == topics.steps.name
+        assert original.value() in POISON[headers["steptrail.reason"]]
         places.add(place)
     assert len(letters) == len(places) == len(bad)
     with projected(workspace) as store:

@@ -88,6 +88,13 @@ def read_all(settings: Settings, topic: str) -> list[Message]:
         consumer.close()
 
 
+def headers_of(message: Message) -> dict[str, str]:
+    """A message's headers as text."""
+    pairs = message.headers() or []
+    assert isinstance(pairs, list)
+    return {key: value.decode() if isinstance(value, bytes) else str(value) for key, value in pairs}
+
+
 class Projected:
     """What the store holds of a workspace."""
 
@@ -188,6 +195,10 @@ def projectors(settings: Settings, count: int = 1, **environ: str) -> Iterator[S
         for _ in range(count):
             running.append(ProjectorProcess(settings, **environ))  # noqa: PERF401  each must be closed
         yield running
+    except BaseException:
+        for process in running:
+            print(f"--- projector {process.process.pid}\n{process.said()}")
+        raise
     finally:
         for process in running:
             process.close()

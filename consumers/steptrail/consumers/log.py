@@ -37,11 +37,20 @@ class JsonFormatter(logging.Formatter):
             return json.dumps(line, default=str)
 
 
+# It logs the errors that it raises, with tracebacks; we tell them in our own words.
+_TOO_CHATTY = ("clickhouse_connect", "urllib3")
+
+
 def configure_logging(level: int | str = logging.INFO, stream: IO[str] | None = None) -> None:
-    """Send everything under `steptrail` to `stream` (stderr by default) as JSON lines; safe to call twice."""
+    """Send all logging to `stream` (stderr by default) as JSON lines: steptrail's from `level` on, others' warnings.
+
+    For programs, not for libraries: it replaces the root logger's handlers. Safe to call twice.
+    """
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter())
-    logger = logging.getLogger("steptrail")
-    logger.handlers[:] = [handler]
-    logger.setLevel(level)
-    logger.propagate = False
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("steptrail").setLevel(level)
+    for name in _TOO_CHATTY:
+        logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -413,8 +413,7 @@ class ConsumeLoop:
             self._monitor.committed(offsets)
 
     def _commit_now(self, numbers: Collection[int]) -> None:
-        held = self._partitions.held
-        offsets = {p: w for p in numbers if p in held and (w := held[p].written) is not None}
+        offsets = self._partitions.uncommitted(numbers)
         if offsets:
             try:
                 self._consumer.commit(offsets=self._entries(offsets), asynchronous=False)

@@ -24,13 +24,14 @@ class Held:
 
     `generation` differs for each time it was assigned, so that an answer that comes late, for an assignment
     that has ended since, is known as such. `written` is the offset after the last one that is written, so the
-    one at which the next batch has to start; None until it was opened.
+    one at which the next batch has to start; None until it was opened. `started` is what `written` was then.
     """
 
     partition: int
     generation: int
     phase: Phase = Phase.WAITING
     written: int | None = None
+    started: int | None = None
 
 
 class Partitions:
@@ -78,6 +79,8 @@ class Partitions:
             held.written = self.positions[start.partition] = start.offset
         else:
             held.written = buffered_from
+        if held.started is None:
+            held.started = held.written
         held.phase = Phase.SEEKING
 
     def rewind(self) -> None:
@@ -97,6 +100,11 @@ class Partitions:
     def generations(self, partitions: Collection[int]) -> dict[int, int]:
         """Partition -> generation of those among `partitions` that are held."""
         return {p: self.held[p].generation for p in partitions if p in self.held}
+
+    def uncommitted(self, partitions: Iterable[int]) -> dict[int, int]:
+        """Of `partitions`, those of which something was written, and up to where."""
+        held = [self.held[p] for p in partitions if p in self.held]
+        return {h.partition: h.written for h in held if h.written is not None and h.written != h.started}
 
     def in_phase(self, *phases: Phase) -> list[int]:
         """The held partitions in one of these phases."""

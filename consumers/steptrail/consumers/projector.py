@@ -39,7 +39,6 @@ def run_projector(
     stop: threading.Event,
     *,
     accept_topic: str | None = None,
-    limit: PoisonLimit | None = None,
 ) -> int:
     """Project step events until `stop` is set, then shut down within `settings.shutdown_timeout_s`; returns 0.
 
@@ -74,7 +73,7 @@ def run_projector(
                 dead_letters,
                 group=group,
                 new_builder=lambda: BatchBuilder(schemas),
-                limit=limit or PoisonLimit(),
+                limit=PoisonLimit(settings.poison_max_in_a_row, settings.poison_max_ratio),
                 metrics=metrics,
                 accept_topic=accept_topic,
             ),

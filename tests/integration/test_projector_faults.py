@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+import json
+import re
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from steptrail.consumers.broker import BrokerQuestions
+from steptrail.consumers.lag import projector_lag
+from steptrail.consumers.poison_limit import TooMuchPoison
+from steptrail.projections.errors import TopicRecreated
+from steptrail.schemas.settings import Settings
+from steptrail.schemas.topics import Topics, ensure_topics
+from support.consumed import event_value
+from support.projecting import Projected, produce, projected, projecting, projectors, until
+from support.proxy import Mode, Proxy, proxy_to
+
+
+@contextmanager
+def behind_proxy(settings: Settings) -> Iterator[tuple[Settings, Proxy]]:
+    """The same settings, with ClickHouse reached through a proxy."""
+    url = urlsplit(settings.clickhouse.get_secret_value())
+    assert url.hostname
+    assert url.port
+    with proxy_to(url.hostname, url.port) as proxy:
+        host = f"{url.netloc.rpartition('@')[0]}@127.0.0.1:{proxy.port}"
+        yield settings.with_values(clickhouse=url._replace(netloc=host).geturl()), proxy
+
+
+def check_exact(store: Projected, sent: dict[tuple[int, int], Any]) -> None:
+    """Every record once, no hole in the ledger."""
+    until(lambda: store.count() >= len(sent), "projection of everything")
+    assert store.offsets() == sorted(sent)
+    assert store.ledger_holes() == []
+
+
+def test_a_store_that_is_away_is_waited_for(workspace: Settings) -> None:
+    """Cut in the middle of writing, again and again: it pauses, says so, goes on; nothing lost, nothing twice."""
+    with behind_proxy(workspace) as (settings, proxy), projected(workspace) as store:
+        sent = produce(workspace, (event_value() for _ in range(3_000)))
+        with projectors(settings, STEPTRAIL_BATCH_MAX_EVENTS="500") as [projector]:
+            until(lambda: store.count() > 0, "first rows")
+            for _ in range(4):
+                proxy.mode = Mode.REFUSE
+                sent |= produce(workspace, (event_value() for _ in range(300)))
+                time.sleep(0.5)
+                proxy.mode = Mode.PASS
+                time.sleep(0.3)
+                proxy.cut()
+            check_exact(store, sent)
+            said = projector.said()
+            assert "waiting for ClickHouse at" in said
+            assert "Traceback" not in said
+
+
+def test_a_store_that_is_away_at_the_start_is_waited_for(workspace: Settings) -> None:
+    """Started first, it stays in its group and begins when the store is there."""
+    with behind_proxy(workspace) as (settings, proxy), projected(workspace) as store:
+        proxy.mode = Mode.REFUSE
+        sent = produce(workspace, (event_value() for _ in range(600)))
+        with projectors(settings) as [projector]:
+            until(lambda: "waiting for ClickHouse" in projector.said(), "message that says what it waits for")
+            away = projector_lag(settings)
+            assert away.lag_events is None
+            assert any("ClickHouse" in problem for problem in away.problems)
+            assert away.group_state == "STABLE"
+            proxy.mode = Mode.PASS
+            check_exact(store, sent)
+
+
+def test_sigterm_finishes_commits_and_leaves(workspace: Settings) -> None:
+    """Exit code 0 well within the deadline; the group's offsets are the ledger's; nothing of it left in the group."""
+    sent = produce(workspace, (event_value() for _ in range(20_000)))
+    with projected(workspace) as store:
+        with projectors(workspace, STEPTRAIL_BATCH_MAX_EVENTS="2000") as [projector]:
+            until(lambda: store.count() > 0, "first rows")
+            projector.signal(signal.SIGTERM)
+            assert projector.wait() == 0
+            assert json.loads(projector.said().splitlines()[-1])["message"] == "stopped"
+        topics = Topics(workspace.topic_prefix)
+        questions = BrokerQuestions(workspace.kafka_config(), topics.steps.name)
+        committed = questions.committed(topics.projector_group, range(6))
+        assert {p: o - 1 for p, o in committed.items() if o is not None} == store.high_water()
+        assert questions.group(topics.projector_group).members == ()
+        with projectors(workspace):
+            check_exact(store, sent)
+
+
+def test_a_shutdown_keeps_its_deadline_when_the_store_hangs(workspace: Settings) -> None:
+    """A statement that is never answered does not hold up the end."""
+    with behind_proxy(workspace) as (settings, proxy), projected(workspace) as store:
+        sent = produce(workspace, (event_value() for _ in range(1_000)))
+        with projectors(settings, STEPTRAIL_SHUTDOWN_TIMEOUT_S="3") as [projector]:
+            until(lambda: store.count() > 0, "first rows")
+            proxy.mode = Mode.HANG
+            sent |= produce(workspace, (event_value() for _ in range(100)))
+            time.sleep(1.5)
+            projector.signal(signal.SIGTERM)
+            began = time.monotonic()
+            assert projector.wait() == 0
+            assert (
+                time.monotonic() - began < 15
+            )  # the machine may be busy; the time-out of a statement is 300
+        with projectors(workspace):
+            check_exact(store, sent)
+
+
+def test_two_projectors_share_and_one_is_killed(workspace: Settings) -> None:
+    """Each has partitions; after kill -9 of one the other has them all; every record once."""
+    sent = produce(workspace, (event_value() for _ in range(3_000)))
+    options = '{"session.timeout.ms": "6000"}'
+    with (
+        projected(workspace) as store,
+        projectors(workspace, 2, STEPTRAIL_KAFKA_OPTIONS=options, STEPTRAIL_BATCH_MAX_EVENTS="200") as [
+            one,
+            two,
+        ],
+    ):
+        topics = Topics(workspace.topic_prefix)
+        questions = BrokerQuestions(workspace.kafka_config(), topics.steps.name)
+
+        def shared() -> bool:
+            members = questions.group(topics.projector_group).members
+            return sorted(len(member.partitions) for member in members) == [3, 3]
+
+        until(shared, "even share of the partitions")
+        sent |= produce(workspace, (event_value() for _ in range(3_000)))
+        one.signal(signal.SIGKILL)
+        sent |= produce(workspace, (event_value() for _ in range(1_000)))
+        check_exact(store, sent)
+        assert two.process.poll() is None
+
+
+def test_records_that_expired_are_a_gap_and_said(workspace: Settings) -> None:
+    """Reading goes on behind it; the log says which offsets are missing; nothing else is."""
+    produce(workspace, (event_value() for _ in range(600)))
+    with projected(workspace) as store:
+        with projectors(workspace) as [projector]:
+            until(lambda: store.count() == 600, "projection")
+            projector.signal(signal.SIGTERM)
+            projector.wait()
+        produce(workspace, (event_value() for _ in range(600)))  # 100 to 199 of each partition
+        topic = Topics(workspace.topic_prefix).steps.name
+        admin = AdminClient(workspace.kafka_config())
+        for future in admin.delete_records([TopicPartition(topic, 2, 150)]).values():
+            future.result()
+        with projectors(workspace) as [projector]:
+            until(lambda: store.count() == 1_150, "projection of what is left")
+            [gap] = [
+                json.loads(line) for line in projector.said().splitlines() if "offsets were lost" in line
+            ]
+            assert (gap["level"], gap["partition"]) == ("ERROR", 2)
+            assert (gap["first_offset"], gap["last_offset"]) == (100, 149)
+        assert store.high_water() == dict.fromkeys(range(6), 199)
+
+
+def recreate(settings: Settings) -> None:
+    topic = Topics(settings.topic_prefix).steps.name
+    admin = AdminClient(settings.kafka_config())
+    admin.delete_topics([topic])[topic].result()
+    until(lambda: topic not in admin.list_topics(timeout=10).topics, "deletion of the topic")
+
+    def created() -> bool:
+        try:
+            ensure_topics(settings)
+        except Exception:  # it may still be on its way out
+            return False
+        return True
+
+    until(created, "creation of the topic")
+
+
+def test_a_recreated_topic_stops_the_projector(workspace: Settings) -> None:
+    """Its offsets mean something else: nothing of it is written, and the message says how to go on."""
+    produce(workspace, (event_value() for _ in range(60)))
+    with projected(workspace) as store:
+        with projecting(workspace):
+            until(lambda: store.count() == 60, "projection")
+        recreate(workspace)
+        sent = produce(workspace, (event_value() for _ in range(120)))
+        with pytest.raises(TopicRecreated, match="--accept-topic") as raised, projecting(workspace) as thread:
+            thread.join(30)
+        assert store.count() == 60
+        told = re.search(r"--accept-topic (\S+)", str(raised.value))
+        assert told is not None
+        with projecting(workspace, accept_topic=told[1]):
+            until(lambda: store.count() == 60 + len(sent), "projection of the new topic")
+
+
+def test_a_topic_recreated_while_it_is_read_stops_the_projector(workspace: Settings) -> None:
+    """The same, with the projector running."""
+    produce(workspace, (event_value() for _ in range(60)))
+    with projected(workspace) as store:
+
+        def recreate_under_it() -> None:
+            with projecting(workspace) as thread:
+                until(lambda: store.count() == 60, "projection")
+                recreate(workspace)
+                produce(workspace, (event_value() for _ in range(120)))
+                thread.join(60)
+
+        with pytest.raises(TopicRecreated):
+            recreate_under_it()
+        assert store.count() == 60
+
+
+def test_too_much_poison_stops_the_projector(workspace: Settings) -> None:
+    """Nothing of it is set aside, and a start with another limit goes on."""
+    sent = produce(workspace, (b"junk" if n % 2 else event_value() for n in range(240)))
+    strict = workspace.with_values(poison_max_in_a_row=1)
+    with projected(workspace) as store:
+        with (
+            pytest.raises(TooMuchPoison, match="STEPTRAIL_POISON_MAX_IN_A_ROW"),
+            projecting(strict) as thread,
+        ):
+            thread.join(30)
+        assert store.count() == 0
+        with projecting(workspace):
+            until(lambda: store.count() == len(sent) // 2, "projection of the good ones")
