@@ -59,9 +59,11 @@ def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
 
     def say(text: str) -> None:
         reporter = request.config.pluginmanager.get_plugin("terminalreporter")
-        if reporter is not None:
-            reporter.ensure_newline()
-            reporter.write_line(f"integration tests: {text}")
+        capture = request.config.pluginmanager.get_plugin("capturemanager")
+        if reporter is not None and capture is not None:
+            with capture.global_and_fixture_disabled():
+                reporter.ensure_newline()
+                reporter.write_line(f"integration tests: {text}")
 
     with ExitStack() as held:
         found = _from_environment()
