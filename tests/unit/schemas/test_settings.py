@@ -181,6 +181,18 @@ def test_typing_errors_in_names_are_found() -> None:
     assert unknown_variables(dict.fromkeys(names, "x")) == ["STEPTRAIL_KAKFA"]
 
 
+def test_every_variable_that_is_read_somewhere_is_listed() -> None:
+    """What the program and compose.yaml name STEPTRAIL_* is a setting, or on the page as read elsewhere."""
+    roots = ("schemas", "producers", "projections", "consumers", "deploy")
+    files = [path for root in roots for path in (ROOT / root).rglob("*.py")]
+    named = {
+        name
+        for path in [*files, *(ROOT / "deploy").glob("*.yaml")]
+        for name in re.findall(r"\bSTEPTRAIL_[A-Z][A-Z_]*[A-Z]\b", path.read_text())
+    }
+    assert unknown_variables(dict.fromkeys(named, "x")) == []
+
+
 def test_every_setting_is_described() -> None:
     """There is no field without a description."""
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []

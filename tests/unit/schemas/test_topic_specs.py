@@ -37,6 +37,8 @@ def test_dead_letters_are_larger_and_stay_longer() -> None:
     topics = Topics()
     assert int(topics.dlq.config["max.message.bytes"]) == 2 * 1024 * 1024
     assert int(topics.dlq.config["retention.ms"]) > int(topics.steps.config["retention.ms"])
+    assert Topics(retention_ms=-1).dlq.config["retention.ms"] == "-1"
+    assert Topics(retention_ms=10**12).dlq.config["retention.ms"] == str(10**12)
 
 
 def test_states_are_compacted() -> None:
