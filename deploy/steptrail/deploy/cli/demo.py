@@ -55,6 +55,9 @@ def demo(
     steptrail demo --keep
     steptrail demo --docs 300 --workers 2 --json
     """
+    from concurrent.futures import ThreadPoolExecutor
+
+    from steptrail.deploy.demo.corpus import choose
     from steptrail.deploy.demo.progress import display
     from steptrail.deploy.demo.report import as_json, print_report
     from steptrail.deploy.demo.stack import stack_in
@@ -62,24 +65,27 @@ def demo(
     from steptrail.schemas.settings import Settings, default_dir
 
     folder = (directory or default_dir() / "demo").expanduser().absolute()
+    count = workers or max(2, min(4, os.cpu_count() or 2))
     shown = display()
     try:
         shown.stage("starting a local stack: Kafka, ClickHouse, the projector")
-        with stack_in(folder, keep=keep) as ran_before:
-            use_stack(folder)
-            with connect(Settings()) as clickhouse:
-                result = _work(
-                    clickhouse, folder, docs, workers or max(2, min(4, os.cpu_count() or 2)), shown
-                )
-                shown.end()
-                if json:
-                    write_json(as_json(result))
-                else:
-                    print_report(result)
-                    _print_document(clickhouse, result)
-            if not (keep or ran_before):
-                shown = display()
-                shown.stage("stopping the stack")
+        with ThreadPoolExecutor(1) as aside:
+            looked_for = aside.submit(choose, docs)  # while the stack's processes start
+            with stack_in(folder, keep=keep) as ran_before:
+                use_stack(folder)
+                shown.stage("choosing documents")
+                documents = _with_damaged(looked_for.result(), folder, docs)
+                with connect(Settings()) as clickhouse:
+                    result = _work(clickhouse, documents, min(count, len(documents)), shown)
+                    shown.end()
+                    if json:
+                        write_json(as_json(result))
+                    else:
+                        print_report(result)
+                        _print_document(clickhouse, result)
+                if not (keep or ran_before):
+                    shown = display()
+                    shown.stage("stopping the stack")
     finally:
         shown.end()
     if not json:
@@ -88,18 +94,18 @@ def demo(
         raise typer.Exit(NO)
 
 
-def _work(clickhouse: ClickHouse, folder: Path, docs: int, workers: int, shown: Display) -> DemoResult:
-    from steptrail.deploy.demo.corpus import choose
+def _with_damaged(found: list[str], folder: Path, docs: int) -> list[str]:
+    """The documents, a tenth of them at most replaced by damaged copies of others."""
     from steptrail.deploy.demo.damage import make_damaged
-    from steptrail.deploy.demo.run import Progress, run_demo
 
-    shown.stage("choosing documents")
-    found = choose(docs)
     if not found:
         raise CommandError("no documents were found on this machine.", exit_code=USAGE, kind="no_documents")
-    # Damaged copies stand for a small part, and in the place of as many others.
-    damaged = make_damaged(found, folder / "damaged")[: max(1, docs // 10)]
-    documents = found[: max(1, docs - len(damaged))] + damaged if docs > 1 else found
+    damaged = make_damaged(found, folder / "damaged")[: docs // 10]
+    return found[: docs - len(damaged)] + damaged
+
+
+def _work(clickhouse: ClickHouse, documents: list[str], workers: int, shown: Display) -> DemoResult:
+    from steptrail.deploy.demo.run import Progress, run_demo
 
     shown.stage(f"{workers} workers on {len(documents):,} documents", len(documents))
     worked = False
@@ -112,7 +118,7 @@ def _work(clickhouse: ClickHouse, folder: Path, docs: int, workers: int, shown: 
         shown.counted(done, total)
 
     progress = Progress(worked=shown.counted, projected=projected)
-    return run_demo(clickhouse, documents, min(workers, len(documents)), progress)
+    return run_demo(clickhouse, documents, workers, progress)
 
 
 def _print_document(clickhouse: ClickHouse, result: DemoResult) -> None:

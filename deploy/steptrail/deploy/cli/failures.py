@@ -96,12 +96,12 @@ def _known_error(error: BaseException) -> CommandError | None:
         return CommandError(f"Kafka: {said}", exit_code=UNREACHABLE, kind="kafka", hint=_WHERE)
     if not isinstance(error, SteptrailError):
         return None
-    # The first line says what is wrong; where there are more, they say what to do.
-    message, _, hint = str(error).partition("\n")
     if isinstance(error, ConfigurationError):
-        return CommandError(message, exit_code=USAGE, kind="configuration", hint=hint or None)
+        return CommandError(str(error), exit_code=USAGE, kind="configuration")
     if isinstance(error, BadCursor):
-        return CommandError(message, exit_code=USAGE, kind="bad_cursor", hint=hint or None)
+        return CommandError(str(error), exit_code=USAGE, kind="bad_cursor")
+    # Of the store's errors the first line says what is wrong, and further ones what to do.
+    message, _, hint = str(error).partition("\n")
     if isinstance(error, SchemaMismatch):
         return CommandError(message, exit_code=UNREACHABLE, kind="schema_mismatch", hint=hint or None)
     if isinstance(error, InfrastructureError):
@@ -109,7 +109,7 @@ def _known_error(error: BaseException) -> CommandError | None:
         return CommandError(message, exit_code=UNREACHABLE, kind="unreachable", hint=hint or _WHERE)
     if isinstance(error, QueryError):
         return CommandError(message, exit_code=REFUSED, kind="query_refused", hint=hint or None)
-    return CommandError(message, exit_code=NO, kind=_snake_case(type(error).__name__), hint=hint or None)
+    return CommandError(str(error), exit_code=NO, kind=_snake_case(type(error).__name__))
 
 
 _WHERE = (

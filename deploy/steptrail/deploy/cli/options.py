@@ -11,7 +11,7 @@ import typer
 from steptrail.deploy.cli.failures import UNREACHABLE, CommandError
 
 if TYPE_CHECKING:
-    from steptrail.schemas.settings import Settings
+    from steptrail.schemas.settings import Settings, StackAddresses
 
 Json = Annotated[bool, typer.Option("--json", help="Write JSON for programs; errors too, on standard error.")]
 Pipeline = Annotated[
@@ -56,3 +56,11 @@ def use_stack(directory: Path) -> None:
         if name.upper().startswith(("STEPTRAIL_KAFKA", "STEPTRAIL_CLICKHOUSE")):
             del os.environ[name]
     os.environ["STEPTRAIL_DIR"] = str(directory.expanduser().absolute())
+
+
+def local_stack(settings: Settings) -> StackAddresses | None:
+    """The local stack, when it is what `settings` lead to; None when they lead elsewhere."""
+    from steptrail.schemas.settings import read_stack_file
+
+    stack = read_stack_file()
+    return stack if stack is not None and stack.kafka == settings.kafka else None

@@ -22,6 +22,7 @@ COMMANDS: dict[str, str] = {
     "doc": "steptrail.deploy.cli.doc",
     "errors": "steptrail.deploy.cli.recent_errors",
     "sql": "steptrail.deploy.cli.sql",
+    "lag": "steptrail.deploy.cli.lag",
     "run": "steptrail.deploy.cli.running",
     "topics": "steptrail.deploy.cli.setup",
     "migrate": "steptrail.deploy.cli.setup",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from steptrail.deploy.cli.failures import NO
-from steptrail.deploy.cli.options import Json, StackDir, settings_for
+from steptrail.deploy.cli.options import Json, StackDir, local_stack, settings_for
 from steptrail.deploy.cli.output import cells, stdout, table, write_json_lines
 
 
@@ -60,7 +61,11 @@ def topics(
     """
     from steptrail.schemas.topics import ensure_topics
 
-    changes = ensure_topics(settings_for(directory), alter=alter, timeout=10)
+    settings = settings_for(directory)
+    if local_stack(settings) is not None and "STEPTRAIL_RETENTION_MS" not in os.environ:
+        # A local stack keeps everything unless told otherwise.
+        settings = settings.with_values(retention_ms=-1, dlq_retention_ms=-1)
+    changes = ensure_topics(settings, alter=alter, timeout=10)
     if json:
         write_json_lines(asdict(change) for change in changes)
     else:

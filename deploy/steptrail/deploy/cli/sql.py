@@ -49,6 +49,8 @@ def sql(
         write_json_lines(dict(zip(names, row, strict=True)) for row in rows)
     elif csv:
         _write_csv(names, rows)
+    elif "query_id" in names and "written_rows" in names:
+        note("done")  # a statement without an answer: the library gives its statistics in place of one
     else:
         _show(names, rows)
     if cut:
@@ -80,13 +82,23 @@ def _ask(text: str, limit: int, directory: Any) -> tuple[Sequence[str], list[tup
 
 
 _SERVER_PREFIX = re.compile(r"^.*?(?:DB::Exception: )", re.DOTALL)
-_SERVER_TAIL = re.compile(r"\s*\((?:version |for url |official build).*$", re.DOTALL)
-_MAYBE = re.compile(r"maybe you meant: (.*?)(?:\.|$)", re.IGNORECASE)
+_SERVER_TAIL = re.compile(
+    r"(?:\s*\([A-Z_]{3,}\))?(?:\s*\((?:version |for url |official build).*)?$", re.DOTALL
+)
+
+# The client library adds FORMAT Native; a query that is cut short fails there, at words that nobody wrote.
+_CUT_SHORT = re.compile(r"failed at position \d+ \(Native\)[^:]*: Native\.?")
+_EXPECTED = re.compile(r"Expected one of: (.{160}).+", re.DOTALL)
 
 
 def refused(error: Any) -> CommandError:
     """The server's complaint, without its stack trace, its version and our address around it."""
-    text = _SERVER_TAIL.sub("", _SERVER_PREFIX.sub("", str(error))).strip()
+    text = (
+        _SERVER_TAIL.sub("", _SERVER_PREFIX.sub("", str(error)), count=1)
+        .replace("\n FORMAT Native", "")
+        .strip()
+    )
+    text = _EXPECTED.sub(r"Expected one of: \1 …", _CUT_SHORT.sub("the query ends too early.", text))
     if len(text) > 1200:
         text = text[:1200].rstrip() + " …"
     code = f" (code {error.code}{f', {error.name}' if error.name else ''})" if error.code else ""

@@ -14,6 +14,20 @@ from steptrail.deploy.demo import files, images, texts
 from steptrail.deploy.demo.files import Unsuitable
 from steptrail.producers import ProcessingStepManager, StepContext
 
+#: Its steps, in the order in which a document comes to them.
+STEPS = (
+    "read",
+    "detect",
+    "decompress",
+    "detect_inside",
+    "unpack",
+    "measure_image",
+    "decode",
+    "extract_text",
+    "count_terms",
+    "parse",
+)
+
 #: A step that takes longer ends with WARNING.
 SLOW_MS = 250.0
 
@@ -33,14 +47,14 @@ def _process(manager: ProcessingStepManager, path: str, run: str) -> None:
         step.metric("bytes", len(data))
 
     name = os.path.basename(path)
-    kind = _detect(manager, path, name, data)
+    kind = _detect(manager, path, "detect", name, data, after="read")
     if kind in files.COMPRESSED:
         with _step(manager, path, "decompress", details={"format": kind}, depends_on="detect") as step:
             packed = len(data)
             data = files.decompress(kind, data)
             step.metrics |= {"bytes": len(data), "ratio": round(len(data) / packed, 2)}
         name = os.path.splitext(name)[0]
-        kind = _detect(manager, path, name, data)
+        kind = _detect(manager, path, "detect_inside", name, data, after="decompress")
 
     if kind in files.ARCHIVES:
         _archive(manager, path, kind, data)
@@ -51,8 +65,10 @@ def _process(manager: ProcessingStepManager, path: str, run: str) -> None:
         _text(manager, path, kind, data)
 
 
-def _detect(manager: ProcessingStepManager, path: str, name: str, data: bytes) -> str:
-    with _step(manager, path, "detect", depends_on="read") as step:
+def _detect(
+    manager: ProcessingStepManager, path: str, step_name: str, name: str, data: bytes, *, after: str
+) -> str:
+    with _step(manager, path, step_name, depends_on=after) as step:
         kind, promised = files.detect(name, data)
         step.details["kind"] = kind
         if kind in ("empty", "binary"):

@@ -38,7 +38,7 @@ def stack_in(folder: Path, *, keep: bool) -> Iterator[bool]:
 @contextmanager
 def _bound_to_this_process(folder: Path) -> Iterator[None]:
     command = [sys.executable, "-m", "steptrail.deploy.stack", "--dir", str(folder), "--any-port"]
-    command += ["--with-parent", str(os.getpid())]
+    command += ["--parent", str(os.getpid())]
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
         supervisor = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)  # noqa: S603 - our own module
         try:

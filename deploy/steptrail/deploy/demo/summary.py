@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from steptrail.deploy.demo.pipeline import STEPS
+
 if TYPE_CHECKING:
     from steptrail.projections.clickhouse import ClickHouse
 
@@ -15,7 +17,7 @@ FROM steps
 WHERE pipeline = {pipeline:String} AND emitter_id IN {emitters:Array(String)}
 """
 
-STEPS = """
+BY_STEP = """
 SELECT
     step_name,
     countIf(status = 'SUCCESS')                                     AS success,
@@ -32,7 +34,7 @@ FROM
     LIMIT 1 BY event_id
 )
 GROUP BY step_name
-ORDER BY min(sequence), step_name
+ORDER BY indexOf({steps:Array(String)}, step_name), step_name
 """
 
 ERRORS = """
@@ -82,7 +84,7 @@ class Run:
 
     def __init__(self, clickhouse: ClickHouse, pipeline: str, emitter_ids: Sequence[str]) -> None:
         self._clickhouse = clickhouse
-        self._parameters = {"pipeline": pipeline, "emitters": list(emitter_ids)}
+        self._parameters = {"pipeline": pipeline, "emitters": list(emitter_ids), "steps": list(STEPS)}
 
     def projected(self) -> tuple[int, int]:
         """Distinct events and documents of the run that are in the store."""
@@ -97,7 +99,7 @@ class Run:
         return RunSummary(
             documents=documents,
             events=events,
-            by_step=self._clickhouse.rows(STEPS, self._parameters),
+            by_step=self._clickhouse.rows(BY_STEP, self._parameters),
             errors=self._clickhouse.rows(ERRORS, self._parameters),
             interesting=str(interesting[0][0]) if interesting else None,
             store_events=int(store_events),
