@@ -11,7 +11,7 @@ from support.stack import CHOSEN, planned_kind, stack, workspace
 __all__ = ["stack", "workspace"]
 
 # Fixtures that put a real Kafka under a test: the shared stack, or one that the test starts itself.
-_REAL_KAFKA = {"stack", "own_stack"}
+_REAL_KAFKA = {"stack", "own_stack", "used_folder"}
 _ran: set[str] = set()
 
 

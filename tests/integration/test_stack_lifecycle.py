@@ -8,6 +8,8 @@ import shutil
 import signal
 import socket
 import stat
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -189,6 +191,24 @@ def test_nothing_outlives_a_killed_supervisor(own_stack: Path) -> None:
     assert (status.running, status.ready) == (False, False)
     assert {each.state for each in status.parts} == {"stopped"}
     assert not down(own_stack)
+
+
+def test_in_the_foreground_ctrl_c_stops_everything(used_folder: Path) -> None:
+    """`steptrail up --json` prints one JSON line when ready, says what happens on stderr, and ends at Ctrl-C."""
+    down(used_folder)
+    command = [sys.executable, "-m", "steptrail.deploy.cli", "up", "--dir", str(used_folder), "--json"]
+    with subprocess.Popen(
+        [*command, "--any-port", "--no-projector"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        ready = json.loads(process.stdout.readline())
+        found = processes(used_folder)
+        process.send_signal(signal.SIGINT)
+        rest, said = process.communicate(timeout=60)
+    assert set(ready) == {"kafka", "clickhouse", "dir"}
+    assert (process.returncode, rest) == (0, "")
+    assert "steptrail: broker ready at " in said
+    assert alive(found) == []
 
 
 def test_a_start_that_fails_leaves_nothing(tmp_path: Path) -> None:

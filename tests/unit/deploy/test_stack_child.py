@@ -180,3 +180,14 @@ def test_a_part_that_runs_once_is_done(tmp_path: Path, watchdog: Watchdog) -> No
     failed = Stage(tmp_path, watchdog, [sys.executable, "-c", "raise SystemExit(1)"], once=True)
     assert failed.tick_until(PartState.STOPPED, 1.0)
     assert failed.supervised.hopeless
+
+
+def test_a_start_that_the_system_refuses_is_a_crash(tmp_path: Path, watchdog: Watchdog) -> None:
+    """When not even a process can be made (here: no folder for its log) it is said and tried again."""
+    stage = Stage(tmp_path / "absent", watchdog, ["sleep", "600"])
+    assert stage.supervised.state is PartState.WAITING
+    assert stage.said[0].startswith("part ended (it could not be started: ")
+    (tmp_path / "absent").mkdir()
+    assert stage.supervised.tick(1.0)
+    assert stage.supervised.pid is not None
+    stage.supervised.kill()

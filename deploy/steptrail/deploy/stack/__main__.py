@@ -67,7 +67,8 @@ def _close_output() -> None:
 
 def _follow(parent: int) -> None:
     """Have the kernel ask this process to stop when its parent dies."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     if os.getppid() != parent:
         sys.exit("the parent is gone")
 

@@ -81,11 +81,14 @@ class Supervised:
         return self.never_ready and self.crashes >= self._policy.give_up_after
 
     def start(self, now: float) -> None:
-        """Start its process."""
-        self._child = self._spawn(self.part)
-        self.state = PartState.STARTING
-        self.since = self._answered = now
-        self._due = now
+        """Start its process; where that fails (a full disk, say) it counts as a crash."""
+        self.since = self._answered = self._due = now
+        try:
+            self._child = self._spawn(self.part)
+        except OSError as fault:
+            self._crashed(f"it could not be started: {fault}", now)
+        else:
+            self.state = PartState.STARTING
 
     def tick(self, now: float) -> bool:
         """Notice an end, ask for its health, restart it, whatever is due; True when its state changed."""
@@ -137,10 +140,13 @@ class Supervised:
         if self.part.once and code == 0:
             self.state = PartState.DONE
             return
+        self._crashed(describe_exit(code), now)
+
+    def _crashed(self, cause: str, now: float) -> None:
         if now - self.since >= self._policy.calm_s:
             self.crashes = 0
         self.crashes += 1
-        self.last_exit = describe_exit(code)
+        self.last_exit = cause
         if self.part.once:
             self.state = PartState.STOPPED
             return

@@ -234,7 +234,10 @@ class Supervisor:
             "clickhouse": at.clickhouse_shown if at else None,
             "parts": [part.told(lambda moment: self._wall + moment) for part in self._parts.values()],
         }
-        write_json(self._folder.status_file, told)
+        try:
+            write_json(self._folder.status_file, told)
+        except OSError as fault:  # a full disk must not take the stack down with it
+            logger.warning("the status could not be written: %s", fault)
 
     @contextmanager
     def _signal_handlers(self) -> Iterator[None]:

@@ -132,7 +132,7 @@ def _start_detached(stack: StackFolder, with_projector: bool, any_port: bool) ->
 
 def _last_words(stack: StackFolder) -> str:
     words = tail(stack.log("supervisor-output")).removeprefix("steptrail: ")
-    return words or f"the supervisor ended without a word; see {stack.logs}"
+    return words or f"the stack was stopped before it was ready; its logs are in {stack.logs}"
 
 
 def _say_ready(addresses: dict[str, str], json_output: bool) -> None:
