@@ -14,7 +14,7 @@ from steptrail.projections.errors import StoreUnavailable
 from steptrail.projections.storage import ProjectedStorage, open_storage
 from steptrail.schemas.settings import Settings
 from steptrail.schemas.status import ProcessingStatus as S
-from support.projector import running_projector
+from support.projecting import projecting
 
 LONG = 60.0
 
@@ -27,7 +27,7 @@ def storage(workspace: Settings) -> Iterator[ProjectedStorage]:
 
 def test_writes_are_read(workspace: Settings, storage: ProjectedStorage) -> None:
     """After wait_projected all of one's events are readable, with what was given and what was added."""
-    with running_projector(workspace):
+    with projecting(workspace):
         started = datetime.now(timezone.utc)
         first = storage.emit(doc_id="d", step_name="parse", status=S.RUNNING)
         for n in range(200):
@@ -52,7 +52,7 @@ def test_writes_are_read(workspace: Settings, storage: ProjectedStorage) -> None
 
 def test_pipelines_are_apart(workspace: Settings, storage: ProjectedStorage) -> None:
     """A storage reads its own pipeline, though another has the same document."""
-    with running_projector(workspace), open_storage(workspace, pipeline="other") as other:
+    with projecting(workspace), open_storage(workspace, pipeline="other") as other:
         storage.emit(doc_id="d", step_name="ours", status=S.ERROR)
         other.emit(doc_id="d", step_name="theirs", status=S.ERROR)
         assert storage.wait_projected(LONG)
@@ -66,7 +66,7 @@ def test_pipelines_are_apart(workspace: Settings, storage: ProjectedStorage) -> 
 def test_long_and_strange_document_ids_are_found(workspace: Settings, storage: ProjectedStorage) -> None:
     """An id that had to be cut or cleaned for the event is found by the id that was given."""
     names = ["x" * 5000, "x" * 5001, "lone \ud800 surrogate", "nul \x00 in it"]
-    with running_projector(workspace):
+    with projecting(workspace):
         for n, name in enumerate(names):
             storage.emit(doc_id=name, step_name=f"s{n}", status=S.SUCCESS)
         assert storage.wait_projected(LONG)
@@ -111,7 +111,7 @@ def _child(storage: ProjectedStorage, answers: multiprocessing.SimpleQueue[objec
 def test_a_forked_child_reads_and_writes(workspace: Settings, storage: ProjectedStorage) -> None:
     """A child of fork uses connections of its own, and the parent goes on with its."""
     context = multiprocessing.get_context("fork")
-    with running_projector(workspace):
+    with projecting(workspace):
         storage.emit(doc_id="d", step_name="parent", status=S.SUCCESS)
         assert storage.wait_projected(LONG)
         assert len(storage.get_steps("d")) == 1
