@@ -69,7 +69,7 @@ def run_race(session: Session) -> Race:
     events = session.scaled(EVENTS)
     messages = topic.encoded(events)
     laps = []
-    for number in range(1 if session.quick else 3):
+    for number in range(1 if session.quick else 5):
         settings = session.workspace("race")
         topic.fill(settings, messages)
         hand_events = min(session.scaled(HANDWRITTEN_EVENTS), events)
