@@ -132,11 +132,15 @@ def setup_part(environ: Mapping[str, str]) -> Part:
 
 
 def projector_part(at: Addresses, environ: Mapping[str, str]) -> Part:
-    """The projector, exactly as `steptrail run projector` runs it."""
+    """The projector, exactly as `steptrail run projector` runs it.
+
+    A name in its consumer group lets it take its own place again at once after a crash; without one the
+    group would wait for the dead member until its session times out.
+    """
     return Part(
         name="projector",
         command=[sys.executable, "-m", "steptrail.deploy.cli", "run", "projector"],
-        environ=environ,
+        environ={"STEPTRAIL_GROUP_INSTANCE_ID": "local-stack", **environ},
         ready=lambda pid: _http_ok(at.metrics_port, "/metrics") and listens(pid, at.metrics_port),
         address=at.metrics,
         port=at.metrics_port,
