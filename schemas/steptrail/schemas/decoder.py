@@ -35,7 +35,8 @@ def decode_event(body: bytes, schema: dict[str, Any] = STEP_EVENT_SCHEMA) -> Ste
     """The event that an unframed body holds, written by `schema` (one of the bundled ones).
 
     Raises EventDecodeError for anything that `encode_event` would not have written for an event with a time
-    that DateTime64 holds, an attempt of at least 1, a finite duration and JSON of the right kind.
+    that DateTime64 holds, an attempt of at least 1, a sequence of at least 0, a finite duration and JSON of
+    the right kind.
     """
     if len(body) > MAX_EVENT_BYTES:
         message = f"the event has {len(body)} bytes, at most {MAX_EVENT_BYTES} are allowed"
@@ -170,6 +171,11 @@ def _check_timestamp(value: int, position: int) -> None:
         raise _Refused(DecodeReason.BAD_TIMESTAMP, position, message)
 
 
+def _check_sequence(value: int, position: int) -> None:
+    if value < 0:
+        raise _Refused(DecodeReason.BAD_VALUE, position, f"sequences count from 0, not {value}")
+
+
 def _check_duration(value: float | None, position: int) -> None:
     if value is not None and not math.isfinite(value):
         raise _Refused(DecodeReason.BAD_VALUE, position, f"a duration is a finite number, not {value}")
@@ -210,5 +216,6 @@ _CHECKS: Final[dict[str, Callable[[Any, int], None]]] = {
     "details": _check_object,
     "metrics": _check_object,
     "depends_on": _check_array,
+    "sequence": _check_sequence,
 }
 _PLANS: dict[int, tuple[dict[str, Any], list[tuple[str, Reader, Callable[[Any, int], None] | None]]]] = {}

@@ -118,6 +118,7 @@ def test_what_no_encoder_of_ours_writes_is_refused(
         ({"metrics": "null"}, DecodeReason.BAD_JSON),
         ({"depends_on": "{}"}, DecodeReason.BAD_JSON),
         ({"depends_on": '["a"'}, DecodeReason.BAD_JSON),
+        ({"sequence": -1}, DecodeReason.BAD_VALUE),
     ],
 )
 def test_values_that_the_tables_cannot_hold_are_refused(change: dict[str, Any], reason: DecodeReason) -> None:
@@ -151,7 +152,7 @@ def test_the_ends_of_the_ranges_are_in() -> None:
         dataclasses.replace(EVENT, timestamp=MIN_TIMESTAMP_US),
         dataclasses.replace(EVENT, timestamp=MAX_TIMESTAMP_US),
         dataclasses.replace(EVENT, attempt=2**31 - 1, sequence=2**63 - 1),
-        dataclasses.replace(EVENT, sequence=-(2**63)),
+        dataclasses.replace(EVENT, sequence=0),
     ):
         assert decode_event(encode_event(event)) == event
 
