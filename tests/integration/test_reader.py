@@ -353,6 +353,8 @@ def test_projected_offsets(tables: Tables) -> None:
     tables.write([event()])
     assert tables.reader.projected_offsets("made-up", "made-up-id") == {0: 2}
     assert tables.reader.projected_offsets("made-up", "another-id") == {}
+    assert tables.reader.projected_offsets("made-up", "made-up-id", at_least=2) == {0: 2}
+    assert tables.reader.projected_offsets("made-up", "made-up-id", at_least=3) == {}
 
 
 def test_cursors_name_events(tables: Tables) -> None:

@@ -12,7 +12,7 @@ _INCLUDE = "-- include: "
 def query(name: str) -> str:
     """The statement in `sql/<name>.sql`, with `-- include: other` lines replaced by `sql/<other>.sql`."""
     lines: list[str] = []
-    for line in (files(__package__) / "sql" / f"{name}.sql").read_text(encoding="utf-8").splitlines():
+    for line in (files("steptrail.projections") / "sql" / f"{name}.sql").read_text(encoding="utf-8").splitlines():
         start, include, other = line.partition(_INCLUDE)
         lines.append(query(other.strip()) if include and not start.strip() else line)
     return "\n".join(lines)

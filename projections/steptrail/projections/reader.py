@@ -166,11 +166,16 @@ class Reader:
         chosen = _Filter(pipeline, None, statuses, start, end)
         return self._page(chosen, after, before, limit, newest_first)
 
-    def projected_offsets(self, topic: str, topic_id: str, projection: str = "steps") -> dict[int, int]:
-        """The last Kafka offset of each partition that is in every table of the projection; absent: none yet."""
-        parameters = {"projection": projection, "topic": topic, "topic_id": topic_id}
+    def projected_offsets(
+        self, topic: str, topic_id: str, projection: str = "steps", *, at_least: int = 0
+    ) -> dict[int, int]:
+        """The last Kafka offset of each partition that is in every table of the projection; absent: none yet.
+
+        `at_least` leaves out partitions that have not come so far, and spares reading the ledger's history.
+        """
+        parameters = {"projection": projection, "topic": topic, "topic_id": topic_id, "at_least": at_least}
         rows = self._rows("projected_offsets", parameters)
-        return {int(row["partition"]): int(row["last_offset"]) for row in rows}
+        return {int(row["partition"]): int(row["reached"]) for row in rows}
 
     def _page(
         self,

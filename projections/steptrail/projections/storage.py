@@ -138,7 +138,9 @@ class ProjectedStorage:
                     topic_id = _topic_id(
                         self._settings, self._emitter.topic, max(deadline - time.monotonic(), 1.0)
                     )
-                projected = self.reader.projected_offsets(self._emitter.topic, topic_id)
+                projected = self.reader.projected_offsets(
+                    self._emitter.topic, topic_id, at_least=min(wanted.values())
+                )
             except InfrastructureError as error:
                 failure = error
             else:
@@ -195,7 +197,8 @@ def _connect(settings: Settings) -> ClickHouse:
 
 def _topic_id(settings: Settings, topic: str, timeout: float) -> str:
     """The id of the topic as it is now: a topic that was created again has another, and other offsets."""
-    admin = AdminClient(settings.kafka_config())
+    # A client for one question: it is not kept, since it would not survive a fork. What goes wrong is raised.
+    admin = AdminClient({"log_level": 3, **settings.kafka_config()})
     try:
         answer = admin.describe_topics(TopicCollection([topic]), request_timeout=timeout)[topic]
         return str(answer.result(timeout + 1.0).topic_id)
