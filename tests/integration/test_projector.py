@@ -25,7 +25,7 @@ def test_every_event_is_projected_exactly_once(workspace: Settings) -> None:
         until(lambda: store.count() >= 10_500, "projection of the later events")
         assert store.offsets() == sorted(sent)
         ends = {p: max(o for q, o in sent if q == p) for p in range(6)}
-        assert store.high_water() == ends
+        until(lambda: store.high_water() == ends, "ledger up to the end")
         assert store.ledger_holes() == []
         assert store.clickhouse.query("SELECT uniqExact(event_id) FROM steps") == [(10_500,)]
 

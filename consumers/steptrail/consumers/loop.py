@@ -5,7 +5,7 @@ One turn, over and over:
     settle     take in what the writer has finished: a claim, a batch, a fault
     employ     give the idle writer its next task: claim what waits, else write the batch that is due
     throttle   a full buffer and a busy writer: wait a little, then pause the partitions
-    seek       put opened partitions where they have to be read from
+    place      have opened partitions read from where they have to be
     read       Kafka → buffer
     report     lag, progress, metrics
 
@@ -126,6 +126,7 @@ class ConsumeLoop:
         self._task_began = 0.0
         self._last_closed = clock()
         self._retry_at = 0.0
+        self._placed: set[int] = set()  # assigned to the consumer, which may lag behind what the group says
         self._held_back = False
         self._stopping = False
 
@@ -142,7 +143,7 @@ class ConsumeLoop:
                 self._settle()
                 self._employ()
                 self._throttle()
-                self._seek()
+                self._place()
                 self._read()
                 self._report()
         finally:
@@ -270,20 +271,24 @@ class ConsumeLoop:
             self._held_back = False
             self._resume(self._partitions.in_phase(Phase.FLOWING))
 
-    # --- seek
+    # --- place
 
-    def _seek(self) -> None:
-        for partition in self._partitions.in_phase(Phase.SEEKING):
+    def _place(self) -> None:
+        for partition in self._partitions.in_phase(Phase.OPENED):
             offset = self._partitions.positions[partition]
-            try:
-                self._consumer.seek(TopicPartition(self._topic, partition, offset))
-            except KafkaException as error:
-                # Right after the assignment the fetcher may not be there yet: the next turn tries again.
-                _log.debug("seek to %d in partition %d: %s", offset, partition, error)
-                continue
+            # Assigned anew instead of sought: a seek is refused, or ignored, in several states of the fetcher,
+            # among them the one after an offset was out of range.
+            self._take_off([partition])
+            self._consumer.incremental_assign([TopicPartition(self._topic, partition, offset)])
+            self._placed.add(partition)
             self._partitions.held[partition].phase = Phase.FLOWING
-            if not self._held_back:
-                self._resume([partition])
+            self._switch(self._consumer.pause if self._held_back else self._consumer.resume, [partition])
+
+    def _take_off(self, numbers: Collection[int]) -> None:
+        placed = self._placed.intersection(numbers)
+        if placed:
+            self._consumer.incremental_unassign([TopicPartition(self._topic, number) for number in placed])
+            self._placed -= placed
 
     # --- read
 
@@ -330,12 +335,9 @@ class ConsumeLoop:
 
     def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
         numbers = [entry.partition for entry in assigned]
-        # Offset 0 is not where it is read from: `seek` says that, when the sink has opened the partition.
-        entries = [TopicPartition(self._topic, number, 0) for number in numbers]
-        consumer.incremental_assign(entries)
-        if numbers:
-            consumer.pause(entries)
-            self._partitions.assign(numbers)
+        # Nothing is read yet: `place` says from where, when the sink has opened the partition.
+        consumer.incremental_assign([])
+        self._partitions.assign(numbers)
         self._monitor.assigned(numbers)
 
     def _on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
@@ -346,13 +348,13 @@ class ConsumeLoop:
             self._settle()
             self._commit_now(numbers)
         self._give_up(numbers)
-        consumer.incremental_unassign(revoked)
 
     def _on_lost(self, consumer: Consumer, lost: list[TopicPartition]) -> None:
         self._give_up([entry.partition for entry in lost])
-        consumer.incremental_unassign(lost)
 
     def _give_up(self, numbers: list[int]) -> None:
+        self._take_off(numbers)
+        self._consumer.incremental_unassign([])
         self._partitions.forget(numbers)
         if set(numbers) & set(self._buffered_from()):
             self._drop_buffered()

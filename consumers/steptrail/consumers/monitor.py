@@ -171,8 +171,8 @@ class Monitor:
             shown.end = self._lag_watch.ends.get(number)
             oldest = first_times.get(number)
             if oldest is None and shown.lag_events:
-                # Not read yet: no older than the last that was written.
-                oldest = self._written_through.get(number)
+                # Not read yet: no older than the last that was written, or else than this program knows.
+                oldest = self._written_through.setdefault(number, int(now_ms))
             shown.lag_seconds = max(0.0, (now_ms - oldest) / 1000) if oldest is not None else 0.0
             label = str(number)
             self.metrics.lag_seconds.labels(label).set(shown.lag_seconds)

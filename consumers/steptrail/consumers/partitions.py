@@ -10,11 +10,11 @@ from steptrail.consumers.positions import Start
 
 
 class Phase(Enum):
-    """Where a held partition stands; it is paused in all phases but FLOWING."""
+    """Where a held partition stands; it is only read while FLOWING."""
 
     WAITING = "to be opened by the sink"
     OPENING = "being opened"
-    SEEKING = "opened, to be positioned"
+    OPENED = "opened, to be read from its position"
     FLOWING = "being read"
 
 
@@ -81,14 +81,14 @@ class Partitions:
             held.written = buffered_from
         if held.started is None:
             held.started = held.written
-        held.phase = Phase.SEEKING
+        held.phase = Phase.OPENED
 
     def rewind(self) -> None:
         """Unwritten records were dropped: read them again."""
         for held in self.held.values():
-            if held.phase in (Phase.SEEKING, Phase.FLOWING) and held.written is not None:
+            if held.phase in (Phase.OPENED, Phase.FLOWING) and held.written is not None:
                 self.positions[held.partition] = held.written
-                held.phase = Phase.SEEKING
+                held.phase = Phase.OPENED
             else:
                 self.positions.pop(held.partition, None)
 

@@ -57,7 +57,7 @@ def test_only_opened_partitions_take_records() -> None:
     assert partitions.opening() == {}
     partitions.opened(Start(0, 5, 5), None)
     assert partitions.positions == {0: 5}
-    assert partitions.in_phase(Phase.SEEKING) == [0]
+    assert partitions.in_phase(Phase.OPENED) == [0]
 
 
 def test_a_late_answer_for_an_earlier_assignment_is_known_as_such() -> None:
@@ -77,7 +77,7 @@ def test_a_rewind_reads_again_from_what_is_written() -> None:
     partitions.suspend([1])
     partitions.rewind()
     assert partitions.positions == {0: 10}
-    assert partitions.in_phase(Phase.SEEKING) == [0]
+    assert partitions.in_phase(Phase.OPENED) == [0]
 
 
 def test_kept_records_are_not_read_again() -> None:
