@@ -27,7 +27,8 @@ from steptrail.deploy.stack.jars import cache_dir
 from steptrail.projections.batch import BatchBuilder
 from steptrail.projections.clickhouse import ClickHouse
 from steptrail.projections.migrate import migrate, migrations
-from steptrail.projections.projection import STEP_EXECUTIONS, STEPS, StepProjection
+from steptrail.projections.projection import StepProjection
+from steptrail.projections.step_events import STEP_EXECUTIONS, STEPS
 from steptrail.schemas import Settings, message_key, partition_for
 from steptrail.schemas.codec import encode_event
 from steptrail.schemas.framing import frame_single_object

@@ -13,7 +13,7 @@ from steptrail.projections.errors import TopicRecreated
 from steptrail.projections.migrate import migrate
 from steptrail.projections.projection import StepProjection
 from steptrail.schemas.settings import Settings
-from support.histories import Faults, FaultyClickHouse, Log, Writer, finish, make_log
+from support.histories import Commits, Faults, FaultyClickHouse, Log, Writer, finish, make_log
 from support.stack import Stack
 
 TOPIC = "steptrail.steps.v1"
@@ -59,13 +59,14 @@ def test_random_histories_write_each_record_once(store: ClickHouse, seed: int) -
     topic_id = uuid.uuid4().hex
     rate = rng.choice([0.05, 0.2, 0.4])
     limit = rng.choice([3, 10, 40])
+    commits = Commits()
 
     def projection() -> StepProjection:
         faulty = FaultyClickHouse(store.target, Faults(random.Random(rng.random()), rate))
         return StepProjection(faulty, topic=TOPIC, topic_id=topic_id)
 
     writers = [
-        Writer(projection, random.Random(rng.random()), log, batches=rng.randint(2, 6), limit=limit)
+        Writer(projection, random.Random(rng.random()), log, commits, batches=rng.randint(2, 6), limit=limit)
         for _ in range(rng.randint(1, 3))
     ]
     for writer in writers:
@@ -74,7 +75,7 @@ def test_random_histories_write_each_record_once(store: ClickHouse, seed: int) -
         writer.join(timeout=120)
         assert not writer.is_alive()
         assert writer.failure is None, writer.failure
-    finish(StepProjection(store, topic=TOPIC, topic_id=topic_id), log, rng, limit=limit)
+    finish(StepProjection(store, topic=TOPIC, topic_id=topic_id), log, commits, rng, limit=limit)
     check(store, topic_id, log)
 
 

@@ -46,6 +46,28 @@ class Record:
 Log = dict[int, list[Record]]
 
 
+class Commits:
+    """The group's committed offsets. Like a consumer, a writer reads on from the greater of this and the ledger."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._next: dict[int, int] = {}
+
+    def commit(self, done: Mapping[int, int]) -> None:
+        """Take what a write said may be committed."""
+        with self._lock:
+            for partition, offset in done.items():
+                self._next[partition] = max(offset, self._next.get(partition, 0))
+
+    def resume(self, projected: Mapping[int, int]) -> dict[int, int]:
+        """Where to read on, given where the ledger stands."""
+        with self._lock:
+            return {
+                partition: max(offset, self._next.get(partition, 0))
+                for partition, offset in projected.items()
+            }
+
+
 def make_log(rng: random.Random, *, partitions: int, records: int) -> Log:
     """A log with holes in its offsets and broker times that span table partitions (months) and go back at times."""
     log: Log = {}
@@ -155,6 +177,7 @@ class Writer(threading.Thread):
         make_projection: Callable[[], StepProjection],
         rng: random.Random,
         log: Log,
+        commits: Commits,
         *,
         batches: int,
         limit: int,
@@ -163,6 +186,7 @@ class Writer(threading.Thread):
         self._make_projection = make_projection
         self._rng = rng
         self._log = log
+        self._commits = commits
         self._batches = batches
         self._limit = limit
         self.failure: BaseException | None = None
@@ -181,19 +205,21 @@ class Writer(threading.Thread):
     def _live(self) -> None:
         projection = self._make_projection()
         mine = [p for p in self._log if self._rng.random() < 0.7] or [self._rng.choice(list(self._log))]
-        positions = dict(projection.open(mine))
+        positions = self._commits.resume(projection.open(mine))
         for _ in range(self._rng.randint(1, 4)):
             held = {p: position for p, position in positions.items() if p in projection.held}
             batch = make_batch(self._rng, self._log, held, limit=self._limit) if held else None
             if batch is None:
                 return
-            positions.update(projection.write(batch))
+            done = projection.write(batch)
+            self._commits.commit(done)
+            positions.update(done)
             if self._rng.random() < 0.2:
                 time.sleep(self._rng.uniform(0, 0.05))
 
 
-def finish(projection: StepProjection, log: Log, rng: random.Random, *, limit: int) -> None:
+def finish(projection: StepProjection, log: Log, commits: Commits, rng: random.Random, *, limit: int) -> None:
     """An undisturbed writer takes everything over and brings the log to its end."""
-    positions = dict(projection.open(list(log)))
+    positions = commits.resume(projection.open(list(log)))
     while (batch := make_batch(rng, log, positions, limit=limit)) is not None:
         positions.update(projection.write(batch))

@@ -15,7 +15,7 @@ from steptrail.schemas.framing import single_object_prefix
 # What follows each value in a batch; see steptrail.projections.batch.
 _TRAILER_FIELDS = (
     {"name": "guard", "type": {"type": "fixed", "name": "guard_t", "size": 8}},
-    {"name": "trailer", "type": {"type": "fixed", "name": "trailer_t", "size": 20}},
+    {"name": "trailer", "type": {"type": "fixed", "name": "trailer_t", "size": 21}},
 )
 
 

@@ -1,10 +1,10 @@
 """A batch of Kafka records as bytes: what is staged, and which offsets it covers.
 
-Avro's binary encoding of a record is the plain concatenation of its fields, so a message's value, with 28
+Avro's binary encoding of a record is the plain concatenation of its fields, so a message's value, with 29
 bytes of ours behind it, is a record of a wider schema, and a list of them is the inside of an Avro block: a
 batch is wrapped without decoding anything.
 
-    value (frame + body)  |  guard 8  |  partition int32  |  offset int64  |  broker time int64 (ms)
+    value (frame + body)  |  guard 8  |  partition int32  |  offset int64  |  broker time int64 (ms)  |  resent
 
 The guard is random for each batch. A body that is too short or too long, or that holds two records, moves
 what the engine reads as the guard, and validation sees it: nobody can put a number into a message that is
@@ -23,7 +23,7 @@ from steptrail.schemas.errors import DecodeReason, EventDecodeError
 from steptrail.schemas.event import MAX_EVENT_BYTES
 from steptrail.schemas.framing import split_frame
 
-_TRAILER = struct.Struct("<8siqq")
+_TRAILER = struct.Struct("<8siqqB")
 TRAILER_BYTES = _TRAILER.size
 MAX_VALUE_BYTES = MAX_EVENT_BYTES + 10  # the longest frame
 
@@ -61,7 +61,10 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Records of one topic, with the offsets they cover, by partition. Written as a whole or not at all."""
+    """Records of one topic, with the offsets they cover, by partition. Written as a whole or not at all.
+
+    `resent` of its records were sent again on purpose, and may be of events that are projected already.
+    """
 
     guard: bytes
     runs: tuple[Run, ...]
@@ -70,6 +73,7 @@ class Batch:
     size: int
     first_time_ms: int
     last_time_ms: int
+    resent: int = 0
 
     @property
     def partitions(self) -> list[int]:
@@ -95,11 +99,16 @@ class BatchBuilder:
         self.spans: dict[int, Span] = {}
         self.rows = 0
         self.size = 0
+        self.resent = 0
         self._first_time_ms = 0
         self._last_time_ms = 0
 
-    def add(self, partition: int, offset: int, broker_time_ms: int, value: bytes | None) -> None:
+    def add(
+        self, partition: int, offset: int, broker_time_ms: int, value: bytes | None, resent: bool = False
+    ) -> None:
         """Take in one record; offsets of a partition must come in ascending order.
+
+        `resent` says that the record carries the header of one that was sent again.
 
         Raises EventDecodeError, and takes in nothing, for a value that no known frame begins, that is empty or
         that is longer than an event may be. The caller then decides, and says `skip`.
@@ -119,7 +128,7 @@ class BatchBuilder:
         span.last = offset
         span.rows += 1
         span.offset_sum += offset
-        run.parts += (value, _TRAILER.pack(self._guard, partition, offset, broker_time_ms))
+        run.parts += (value, _TRAILER.pack(self._guard, partition, offset, broker_time_ms, resent))
         run.size += length + TRAILER_BYTES
         self.size += length
         if not self.rows or broker_time_ms < self._first_time_ms:
@@ -127,6 +136,7 @@ class BatchBuilder:
         if broker_time_ms > self._last_time_ms:
             self._last_time_ms = broker_time_ms
         self.rows += 1
+        self.resent += resent
 
     def skip(self, partition: int, offset: int) -> None:
         """Cover an offset without a record: it was dead-lettered, or is a hole."""
@@ -143,6 +153,7 @@ class BatchBuilder:
             self.size,
             self._first_time_ms,
             self._last_time_ms,
+            self.resent,
         )
 
     def _turn_to(self, partition: int, offset: int) -> None:

@@ -10,10 +10,10 @@ from typing import Any
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, Error, OperationalError
-from steptrail.schemas.settings import ClickHouseTarget, Settings
 from urllib3.exceptions import HTTPError
 
 from steptrail.projections.errors import QueryError, StoreRefused, StoreUnavailable
+from steptrail.schemas.settings import ClickHouseTarget, Settings
 
 # Server errors that say "not now" rather than "not like this": https://github.com/ClickHouse/ClickHouse
 # src/Common/ErrorCodes.cpp. Whoever gets one waits and tries the same again.

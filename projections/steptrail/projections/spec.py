@@ -1,0 +1,71 @@
+"""What a projection is: a staged record's columns and checks, and the tables that it is written to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A table that a batch is written to; `columns` maps its columns to expressions over the stage.
+
+    `keeps_offsets` says that its rows carry their Kafka offsets and broker time, so that the ledger can ask it
+    what it has. One that does not must hold idempotent aggregates only: it may be given a record twice.
+    `once_by` names the stage's column and the table's column that identify an event, for records that were sent
+    again on purpose: of those, only events that are not there yet are written.
+    """
+
+    table: str
+    columns: Mapping[str, str]
+    keeps_offsets: bool
+    group_by: str = ""
+    once_by: ResentOnce | None = None
+
+    def insert(self, stage: str, conditions: list[str]) -> str:
+        """The statement that copies the rows of table `stage` which meet all `conditions`."""
+        grouped = f" GROUP BY {self.group_by}" if self.group_by else ""
+        return (
+            f"INSERT INTO {self.table} ({', '.join(self.columns)}) "
+            f"SELECT {', '.join(self.columns.values())} FROM {stage} "
+            f"WHERE {' AND '.join(conditions)}{grouped}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ResentOnce:
+    """How to see that an event is there already: its id, and what narrows the search (the table's primary key)."""
+
+    staged_id: str
+    stored_id: str
+    narrowed_by: tuple[str, ...]
+
+    def condition(self, table: str, stage: str) -> str:
+        """SQL: the row was not sent again, or its event is neither in `table` nor earlier in `stage`.
+
+        Exact because all records of an event have one key, hence one partition, hence one writer.
+        """
+        key = ", ".join(self.narrowed_by)
+        return (
+            f"(resent = 0 OR ({self.staged_id} NOT IN (SELECT {self.stored_id} FROM {table} "
+            f"WHERE ({key}) IN (SELECT {key} FROM {stage} WHERE resent = 1) "
+            f"AND {self.stored_id} IN (SELECT {self.staged_id} FROM {stage} WHERE resent = 1)) "
+            f"AND {self.staged_id} NOT IN (SELECT {self.staged_id} FROM {stage} WHERE resent = 0) "
+            f"AND (kafka_partition, kafka_offset) IN (SELECT kafka_partition, min(kafka_offset) FROM {stage} "
+            f"WHERE resent = 1 GROUP BY kafka_partition, {self.staged_id})))"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectionSpec:
+    """A projection of one kind of record.
+
+    `name` is its key in the ledger. `stage_columns` is the SQL of the stage's columns between the frame and the
+    trailer, in the order of the record's fields, computed ones (MATERIALIZED) last. `checks` maps names to SQL
+    that is true for a row that must not pass.
+    """
+
+    name: str
+    stage_columns: str
+    checks: Mapping[str, str]
+    targets: tuple[Target, ...]
