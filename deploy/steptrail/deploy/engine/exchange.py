@@ -26,12 +26,11 @@ from steptrail.deploy.engine.request import Request, read_request
 from steptrail.deploy.engine.running import Running
 from steptrail.deploy.engine.sessions import Session, Sessions
 from steptrail.deploy.engine.statement import Kind, Statement, parse
+from steptrail.deploy.engine.upload import Upload
 
 T = TypeVar("T")
 _HEAD = 64 * 1024  # where an INSERT's FORMAT is looked for before its data is taken as a stream
 _SQL_LIMIT = 64 << 20
-_INSERT_PIECE = 8 << 20
-_INLINE_VALUES = 1 << 20
 _FIRST = 1 << 20  # up to here an answer is held back, so that it can still become a plain error
 _FIRST_SECONDS = 0.5
 _SPILL = 64 << 20
@@ -98,43 +97,35 @@ class Exchange:
         return self._request
 
     async def _serve(self, request: Request) -> None:
-        statement, head_complete = await self._statement(request)
+        statement = await self._statement(request)
+        if statement.kind is not Kind.KILL:
+            self._server.running.admit()
         self._session = self._take_session(request)
-        self._execution = Execution(self._server.engine, self._session, request, statement)
-        # A short INSERT … VALUES that is all here is run as it is: the engine reads the rows out of the text.
-        inlined = head_complete and statement.format == "Values" and len(statement.sql) < _INLINE_VALUES
-        if statement.kind is Kind.INSERT and statement.data_start is not None and not inlined:
-            await self._insert(self._execution, statement)
+        self._execution = Execution(
+            self._server.engine, self._session, request, statement, self._server.scratch
+        )
+        if statement.data_start is not None:
+            await self._insert(self._execution, request, statement, statement.data_start)
             return
-        if self._gone:
-            raise EngineError(210, "The client closed the connection")
         with self._watching(request, statement):
             await self._rows(self._execution, request, statement)
 
-    async def _statement(self, request: Request) -> tuple[Statement, bool]:
-        """The statement, and whether all of the request's text is in it."""
+    async def _statement(self, request: Request) -> Statement:
+        """The statement; for an INSERT with data it ends where the first of them do, and the body goes on."""
         sql = request.query
         if self._method != "POST":
-            return parse(sql), True
+            return parse(sql)
         if sql:
-            sql += b"\n"
+            sql = sql if sql.endswith(b"\n") else sql + b"\n"
             statement = parse(sql)
-            if statement.kind is Kind.INSERT and statement.data_start is not None:
-                return statement, False
-        head = await self._body.gather(_HEAD)
-        sql += head
+            if statement.data_start is not None:
+                return statement
+        sql += await self._body.gather(_HEAD)
         statement = parse(sql)
-        if (
-            statement.kind is Kind.INSERT
-            and statement.data_start is not None
-            and statement.format != "Values"
-        ):
-            return statement, False
-        rest = await self._body.read(_INLINE_VALUES if statement.kind is Kind.INSERT else _SQL_LIMIT)
-        if rest:
-            sql += rest
-            statement = parse(sql)
-        return statement, True
+        if statement.data_start is not None:
+            return statement
+        rest = await self._body.read(_SQL_LIMIT)
+        return parse(sql + rest) if rest else statement
 
     def _take_session(self, request: Request) -> Session | None:
         if request.session_id is None:
@@ -143,30 +134,22 @@ class Exchange:
             request.session_id, must_exist=request.session_check, timeout=request.session_timeout
         )
 
-    async def _insert(self, execution: Execution, statement: Statement) -> None:
-        """Feed an INSERT: the next piece comes in while the engine takes the last one."""
-        insert = await self._work(execution.begin_insert)
-        try:
-            piece = statement.sql[statement.data_start :]
-            if len(piece) < _INSERT_PIECE:
-                more = await self._body.gather(_INSERT_PIECE - len(piece))
-                piece = piece + more if piece else more
-            while True:
-                taken = asyncio.ensure_future(self._work(insert.append, piece)) if piece else None
-                try:
-                    following = await self._body.gather(_INSERT_PIECE)
-                finally:
-                    if taken is not None:
-                        await taken
-                if not following:
-                    break
-                piece = following
-            await self._work(execution.finish_insert, insert)
-        except BaseException:
-            await asyncio.shield(self._work(insert.cancel))
-            raise
-        await self._release(failed=False)
-        await self._answer.whole(b"", None, execution.stats, None)
+    async def _insert(
+        self, execution: Execution, request: Request, statement: Statement, data_start: int
+    ) -> None:
+        """Take in the rows of an INSERT, then run it."""
+        with contextlib.closing(Upload(self._server.scratch)) as upload:
+            data = statement.sql[data_start:]
+            while data or not self._body.ended:
+                if upload.on_disk:
+                    await self._work(upload.add, data)
+                else:
+                    upload.add(data)
+                data = await (self._body.gather(_PIECE) if upload.on_disk else self._body.next())
+            with self._watching(request, statement):
+                await self._work(execution.insert, upload)
+                await self._release(failed=False)
+                await self._answer.whole(b"", None, execution.stats, None)
 
     async def _rows(self, execution: Execution, request: Request, statement: Statement) -> None:
         encoding = choose(self._headers.get("accept-encoding", "")) if request.compress_response else None
@@ -175,6 +158,8 @@ class Exchange:
 
         def first() -> tuple[list[bytes], bool, Any]:
             nonlocal rows
+            if self._gone:
+                raise EngineError(210, "The client closed the connection")
             execution.open()
             rows = execution.rows()
             if request.wait_end:
@@ -261,7 +246,9 @@ class Exchange:
         except BaseException as error:
             file.close()
             if isinstance(error, OSError):
-                raise EngineError(1001, f"The result cannot be kept until its end: {error}") from error
+                raise EngineError(
+                    243, f"The result cannot be kept until its end: {error.strerror}"
+                ) from error
             raise
         return [], True, file
 
@@ -278,8 +265,10 @@ class Exchange:
             while (await self._receive())["type"] != "http.disconnect":
                 pass
             self._gone = True
-            if self._holds_id and statement.kind in _KILLED_WITH_CLIENT:
+            # More than once: it may be about to begin.
+            while self._holds_id and statement.kind in _KILLED_WITH_CLIENT:
                 await self._work(self._server.engine.kill, request.query_id, worker=self._server.aside)
+                await asyncio.sleep(0.2)
 
         task = asyncio.ensure_future(watch())
         try:

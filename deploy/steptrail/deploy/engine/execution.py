@@ -5,35 +5,52 @@ Nothing here knows of HTTP or of the event loop; every fault is an EngineError.
 
 from __future__ import annotations
 
+import contextlib
+import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import orjson
 
 from steptrail.deploy.engine import formats
 from steptrail.deploy.engine.errors import EngineError
-from steptrail.deploy.engine.handles import QUERY_ID_SETTING, QUERY_ID_SQL, Engine, Handle, Insert, Stats
+from steptrail.deploy.engine.handles import (
+    QUERY_ID_SETTING,
+    QUERY_ID_SQL,
+    Engine,
+    Handle,
+    Stats,
+    Stream,
+    quote,
+)
 from steptrail.deploy.engine.request import Request
 from steptrail.deploy.engine.sessions import Session
 from steptrail.deploy.engine.statement import Kind, Statement, replace_word
+from steptrail.deploy.engine.upload import Upload
 
+_FORMAT_NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)
 _PIECE = 1 << 20
+_ASK_PARSER = 64 * 1024
+_ARRAY_OF_ROWS = "output_format_json_array_of_rows"
 
 
 class Execution:
     """Runs `statement` for `request`, on the session's handle or on a fresh one.
 
-    `open` and `rows`, or `begin_insert` and `finish_insert`; then `close`. Any thread, one at a time.
+    `open` and `rows`, or `insert`; then `close`. Any thread, one at a time.
     """
 
     def __init__(
-        self, engine: Engine, session: Session | None, request: Request, statement: Statement
+        self, engine: Engine, session: Session | None, request: Request, statement: Statement, scratch: Path
     ) -> None:
         self._engine = engine
+        self._scratch = scratch
         self._session = session
         self._request = request
         self._statement = statement
         self._handle: Handle | None = None
+        self._stream: Stream | None = None
         self._uploaded: list[str] = []
         self._started = time.perf_counter_ns()
         self.stats = Stats()
@@ -91,7 +108,8 @@ class Execution:
         sql = statement.sql
         if statement.kind is Kind.KILL:
             sql = replace_word(sql, b"QUERY_ID", QUERY_ID_SQL.encode())
-        if statement.kind is Kind.SELECT and formats.is_streamed(form):
+        arrays = _ARRAY_OF_ROWS in self._request.settings or _ARRAY_OF_ROWS.encode() in sql
+        if statement.kind is Kind.SELECT and formats.is_streamed(form) and not arrays:
             pieces = self._streamed(sql, form)
         else:
             pieces = self._buffered(sql, form)
@@ -104,14 +122,11 @@ class Execution:
             yield formats.native_header(self._columns())
 
     def _streamed(self, sql: bytes, form: str) -> Iterator[bytes]:
-        stream = self.handle.stream(sql, form, self._request.parameters)
-        try:
-            while not stream.ended:
-                piece = stream.next(self.stats)
-                if piece:
-                    yield piece
-        finally:
-            stream.cancel()
+        self._stream = stream = self.handle.stream(sql, form, self._request.parameters)
+        while not stream.ended:
+            piece = stream.next(self.stats)
+            if piece:
+                yield piece
 
     def _buffered(self, sql: bytes, form: str) -> Iterator[bytes]:
         result = self.handle.query(sql, form, self._request.parameters)
@@ -121,18 +136,18 @@ class Execution:
         for start in range(0, len(data), _PIECE):
             yield data[start : start + _PIECE] if len(data) > _PIECE else data
 
-    def begin_insert(self) -> Insert:
-        """Open, and begin the INSERT whose rows follow."""
+    def insert(self, upload: Upload) -> None:
+        """Open, and insert the uploaded rows."""
         self.open()
         statement = self._statement
-        if self._request.parameters:
-            self.handle.set({f"param_{name}": value for name, value in self._request.parameters.items()})
-        head = statement.sql[: statement.head_end].rstrip()
-        return self.handle.insert(head, statement.format or "Values")
-
-    def finish_insert(self, insert: Insert) -> None:
-        """Commit the INSERT."""
-        insert.finish(self.stats)
+        sql = b"%s\nFROM INFILE %s\n%s\nFORMAT %s" % (
+            statement.head,
+            quote(upload.path).encode(),
+            statement.insert_settings,
+            (statement.format or "Values").encode(),
+        )
+        result = self.handle.query(sql, "Null", self._request.parameters)
+        self.stats.add(result)
         self._stop_clock()
 
     def close(self, *, failed: bool = False) -> bool:
@@ -140,6 +155,8 @@ class Execution:
         handle, self._handle = self._handle, None
         if handle is None:
             return True
+        if self._stream is not None:
+            self._stream.cancel()
         if self._session is None:
             handle.close()
             return True
@@ -157,9 +174,16 @@ class Execution:
         statement = self._statement
         if statement.kind is Kind.INSERT and statement.data_start is not None:
             return
-        several = statement.several or self.handle.classify(statement.sql)[1] > 1
+        # The engine would run them all. Its own parser is asked too, but for long texts: it takes a second a MB.
+        several = statement.several
+        if not several and len(statement.sql) < _ASK_PARSER:
+            several = self.handle.classify(statement.sql)[1] > 1
         if several:
             raise EngineError(62, "Syntax error (Multi-statements are not allowed)")
+        if statement.kind is Kind.WRITE and statement.takes_input:
+            raise EngineError(
+                48, "INSERT … SELECT … FROM input() is left out: insert into a table, then select from it"
+            )
 
     def _check_reads_only(self) -> None:
         if self.handle.classify(self._statement.sql)[0] != "READ_ONLY":
@@ -167,13 +191,16 @@ class Execution:
 
     def _upload(self) -> None:
         for name, (form, structure, content) in self._request.externals.items():
+            if not _FORMAT_NAME.fullmatch(form):
+                raise EngineError(73, f"Unknown format {form!r}")
             self.handle.query(
                 f"CREATE TEMPORARY TABLE `{name}` ({structure}) ENGINE = Memory".encode(), "Null"
             )
             self._uploaded.append(name)
-            insert = self.handle.insert(f"INSERT INTO `{name}`".encode(), form)
-            insert.append(content)
-            insert.finish(Stats())
+            with contextlib.closing(Upload(self._scratch)) as upload:
+                upload.add(content)
+                sql = f"INSERT INTO `{name}` FROM INFILE {quote(upload.path)} FORMAT {form}"
+                self.handle.query(sql.encode(), "Null")
 
     def _columns(self) -> list[tuple[str, str]]:
         """The names and types of a result without rows."""

@@ -7,6 +7,7 @@ The compiled module is used directly rather than through its wrapper: the wrappe
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -68,7 +69,7 @@ class Engine:
             facts = self._keeper.query("SELECT version(), timezone()", "TSV").bytes().decode()
         except RuntimeError as error:
             fault = from_engine(error)
-            if "lock" in str(fault).lower():
+            if _is_locked(path):
                 raise ConfigurationError(
                     f"the directory {self._path} is in use by another process: one engine at a time"
                 ) from error
@@ -97,11 +98,18 @@ class Handle:
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
+        # What runs on the handle: to touch it once the handle is closed ends the process.
+        self._open: Stream | None = None
 
     def close(self) -> None:
-        """Give the handle back; an open stream is cancelled."""
+        """Give the handle back; what still runs on it is cancelled first. Closing twice does no harm."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        if self._open is not None:
+            self._open.cancel()
         with contextlib.suppress(RuntimeError):
-            self._connection.close()
+            connection.close()
 
     def query(self, sql: bytes, form: str, parameters: Mapping[str, str] | None = None) -> Any:
         """Run a statement to its end; return the engine's result object."""
@@ -136,15 +144,8 @@ class Handle:
             result = self._connection.send_query(sql, form, params=dict(parameters))
         except RuntimeError as error:
             raise from_engine(error) from error
-        return Stream(self._connection, result)
-
-    def insert(self, head: bytes, form: str) -> Insert:
-        """Begin an INSERT; `head` is the statement without FORMAT and data."""
-        try:
-            result = self._connection.send_insert(head, form)
-        except RuntimeError as error:
-            raise from_engine(error) from error
-        return Insert(self._connection, result)
+        self._open = stream = Stream(self._connection, result)
+        return stream
 
 
 class Stream:
@@ -175,33 +176,16 @@ class Stream:
                 self._connection.streaming_cancel_query(self._result)
 
 
-class Insert:
-    """A running INSERT that takes its rows piece by piece."""
-
-    def __init__(self, connection: Any, result: Any) -> None:
-        self._connection = connection
-        self._result = result
-
-    def append(self, data: bytes) -> None:
-        """Hand over bytes in the INSERT's format; pieces may be cut anywhere."""
-        try:
-            self._connection.insert_append(self._result, data)
-        except RuntimeError as error:
-            raise from_engine(error) from error
-
-    def finish(self, stats: Stats) -> None:
-        """Commit."""
-        try:
-            result = self._connection.insert_done(self._result)
-        except RuntimeError as error:
-            raise from_engine(error) from error
-        stats.written_rows += result.rows_written()
-        stats.written_bytes += result.bytes_written()
-
-    def cancel(self) -> None:
-        """Give up without committing."""
-        with contextlib.suppress(RuntimeError):
-            self._connection.insert_cancel(self._result)
+def _is_locked(path: Path) -> bool:
+    """Tell whether a living process holds the engine's lock on a directory."""
+    try:
+        with (path / "status").open("rb") as status:
+            fcntl.flock(status, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def quote(value: str) -> str:

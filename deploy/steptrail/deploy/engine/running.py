@@ -13,15 +13,18 @@ class Running:
         self._ids: set[str] = set()
 
     def enter(self, query_id: str) -> None:
-        """Note a statement; raises EngineError 216 where its id still runs, 202 where there are too many."""
+        """Note a request; raises EngineError 216 where its query id still runs."""
         if query_id in self._ids:
             raise EngineError(216, f"Query with id = {query_id} is already running.")
-        if len(self._ids) >= self._limit:
+        self._ids.add(query_id)
+
+    def admit(self) -> None:
+        """Raise EngineError 202 where the requests noted are too many."""
+        if len(self._ids) > self._limit:
             raise EngineError(
                 202,
                 f"Too many simultaneous queries. Maximum: {self._limit} (--max-queries of the engine server)",
             )
-        self._ids.add(query_id)
 
     def leave(self, query_id: str) -> None:
         """Forget a statement; once is enough, twice does no harm."""

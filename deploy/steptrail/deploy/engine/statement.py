@@ -53,17 +53,21 @@ class Statement:
     """One statement of `sql`.
 
     `format` is the name in its FORMAT clause, and `format_span` the clause's place in bytes. For an INSERT with
-    data, `head_end` is where the text before FORMAT or VALUES ends and `data_start` where the rows begin.
-    `several` tells that another statement follows a semicolon.
+    data, `head` is the text before SETTINGS, FORMAT and VALUES, `insert_settings` its SETTINGS clause, and
+    `data_start` tells where the rows begin.
+    `several` tells that another statement follows a semicolon, `takes_input` that it reads the table function
+    input().
     """
 
     sql: bytes
     kind: Kind
     format: str | None = None
     format_span: tuple[int, int] | None = None
-    head_end: int = 0
+    head: bytes = b""
+    insert_settings: bytes = b""
     data_start: int | None = None
     several: bool = False
+    takes_input: bool = False
 
     @property
     def without_format(self) -> bytes:
@@ -87,7 +91,7 @@ def parse(sql: bytes) -> Statement:
     previous: re.Match[bytes] | None = None
     format_name: str | None = None
     format_span: tuple[int, int] | None = None
-    ended = several = False
+    ended = several = takes_input = False
     for token in _tokens(sql):
         if ended:
             if token.group() != b";":
@@ -99,6 +103,8 @@ def parse(sql: bytes) -> Statement:
             if text == b";":
                 ended = True
             else:
+                if text == b"(" and previous is not None and previous.group().lower() == b"input":
+                    takes_input = True
                 depth += 1 if text[0] in _OPENING else -1
             previous = token
             continue
@@ -124,13 +130,26 @@ def parse(sql: bytes) -> Statement:
         previous = token
     if kind is None:
         kind = Kind.EMPTY if previous is None or ended else Kind.SELECT  # "(SELECT …)" opens with a bracket
-    return Statement(sql, kind, format_name, format_span, several=several)
+    return Statement(sql, kind, format_name, format_span, several=several, takes_input=takes_input)
 
 
 def _parse_insert(sql: bytes, position: int) -> Statement:
     depth = 0
     seen = 0
     previous_is_format: re.Match[bytes] | None = None
+    settings_start: int | None = None
+
+    def with_data(form: str, head_end: int, data_start: int) -> Statement:
+        split = head_end if settings_start is None else settings_start
+        return Statement(
+            sql,
+            Kind.INSERT,
+            form,
+            head=sql[:split],
+            insert_settings=sql[split:head_end],
+            data_start=data_start,
+        )
+
     for token in _TOKEN.finditer(sql, position):
         if token.lastgroup == "skip":
             continue
@@ -147,15 +166,14 @@ def _parse_insert(sql: bytes, position: int) -> Statement:
             continue
         word = text.upper()
         if previous_is_format is not None:
-            start = previous_is_format.start()
-            return Statement(
-                sql, Kind.INSERT, text.decode(), (start, token.end()), start, _data_start(sql, token.end())
-            )
+            return with_data(text.decode(), previous_is_format.start(), _data_start(sql, token.end()))
         # The first two words are INTO and the table: a table may be called `format`.
         if seen > 2 and word == b"FORMAT":
             previous_is_format = token
         elif seen > 2 and word == b"VALUES":
-            return Statement(sql, Kind.INSERT, "Values", None, token.start(), token.end())
+            return with_data("Values", token.start(), token.end())
+        elif seen > 2 and word == b"SETTINGS":
+            settings_start = token.start()
         elif seen > 2 and word in _INSERT_SOURCES:
             rest = parse(sql[token.start() :])
             span = rest.format_span
@@ -166,6 +184,7 @@ def _parse_insert(sql: bytes, position: int) -> Statement:
                 rest.format,
                 (span[0] + at, span[1] + at) if span else None,
                 several=rest.several,
+                takes_input=rest.takes_input,
             )
     return Statement(sql, Kind.INSERT)
 
