@@ -100,7 +100,7 @@ def _with_damaged(found: list[str], folder: Path, docs: int) -> list[str]:
 
     if not found:
         raise CommandError("no documents were found on this machine.", exit_code=USAGE, kind="no_documents")
-    damaged = make_damaged(found, folder / "damaged")[: docs // 10]
+    damaged = make_damaged(found, folder / "damaged", docs // 10)
     return found[: docs - len(damaged)] + damaged
 
 

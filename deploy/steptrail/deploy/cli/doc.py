@@ -19,14 +19,18 @@ if TYPE_CHECKING:
     from steptrail.projections.records import StepRecord
     from steptrail.projections.states import StepState
 
-#: Bounded, because it reads every document's name.
+#: Documents whose id holds the given one, is a few keystrokes from it, or shares most of its letter groups.
+#: It looks at every id, so it is bounded where it is asked.
 _NEAR = """
-SELECT doc_id
+SELECT DISTINCT doc_id
 FROM steps
 WHERE ({pipeline:String} = '' OR pipeline = {pipeline:String})
-GROUP BY doc_id
-HAVING positionCaseInsensitiveUTF8(doc_id, {doc:String}) > 0
-    OR ngramDistanceCaseInsensitive(doc_id, {doc:String}) < 0.5
+    AND (
+        positionCaseInsensitiveUTF8(doc_id, {doc:String}) > 0
+        OR (length(doc_id) BETWEEN length({doc:String}) - 2 AND length({doc:String}) + 2
+            AND editDistance(doc_id, {doc:String}) <= 2)
+        OR ngramDistanceCaseInsensitive(doc_id, {doc:String}) < 0.4
+    )
 ORDER BY
     positionCaseInsensitiveUTF8(doc_id, {doc:String}) = 0,
     ngramDistanceCaseInsensitive(doc_id, {doc:String}),

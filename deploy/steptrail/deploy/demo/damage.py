@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from itertools import zip_longest
 from pathlib import Path
 
 from steptrail.deploy.demo.corpus import kind_of
@@ -14,23 +15,30 @@ from steptrail.deploy.demo.files import MAX_BYTES
 COPIES = 4
 
 
-def make_damaged(originals: list[str], folder: Path) -> list[str]:
-    """Write damaged copies of some of `originals` into an emptied `folder`; return their paths.
+def make_damaged(originals: list[str], folder: Path, count: int) -> list[str]:
+    """Write at most `count` damaged copies of some of `originals` into an emptied `folder`; return their paths.
 
-    Four of each: compressed files cut short, archives and images with a flipped byte, Python and JSON cut in
-    the middle, texts in an encoding that is not UTF-8, files that are too large, and one that is missing.
+    At most four of each sort, and first one of each: a file that is missing, texts in an encoding that is not
+    UTF-8, Python and JSON cut in the middle, a file that is too large, compressed files cut short, archives
+    and images with a flipped bit.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    made: list[str] = []
-    for kind, name, harm in _HARMS:
-        wanted = [path for path in originals if kind_of(path) == kind]
-        for path in _readable(wanted, COPIES):
-            copy = folder / f"{name}-{os.path.basename(path)}"
-            copy.write_bytes(harm(Path(path).read_bytes()))
-            made.append(str(copy))
-    made.append(str(folder / "missing.txt"))
-    return sorted(dict.fromkeys(made))
+    sorts = [
+        [
+            (name, harm, path)
+            for path in _readable([each for each in originals if kind_of(each) == kind], COPIES)
+        ]
+        for kind, name, harm in _HARMS
+    ]
+    made = [str(folder / "missing.txt")]
+    for name, harm, path in (copy for turn in zip_longest(*sorts) for copy in turn if copy is not None):
+        if len(made) >= count:
+            break
+        target = folder / f"{name}-{os.path.basename(path)}"
+        target.write_bytes(harm(Path(path).read_bytes()))
+        made.append(str(target))
+    return list(dict.fromkeys(made))[:count]
 
 
 def _readable(paths: list[str], count: int) -> list[str]:
@@ -69,11 +77,11 @@ def _enlarged(data: bytes) -> bytes:
 
 
 _HARMS: tuple[tuple[str, str, Callable[[bytes], bytes]], ...] = (
+    ("text", "old-encoding", _old_encoding),
+    ("python", "unfinished", _unbalanced),
+    ("text", "enlarged", _enlarged),
+    ("json", "cut", _cut),
     ("gzip", "cut", _cut),
     ("archive", "flipped", _flip),
     ("image", "flipped", _flip),
-    ("python", "unfinished", _unbalanced),
-    ("json", "cut", _cut),
-    ("text", "old-encoding", _old_encoding),
-    ("text", "enlarged", _enlarged),
 )
