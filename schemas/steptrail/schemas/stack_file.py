@@ -67,13 +67,17 @@ def read_stack_file(directory: Path | str | None = None) -> StackAddresses | Non
 
 
 def process_lives(pid: int) -> bool:
-    """Whether a process with this id runs, whoever owns it."""
-    if pid <= 0:
+    """Whether a process with this id runs, whoever owns it. One that has ended and was not reaped does not."""
+    if not 0 < pid < 2**31:
         return False
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except (PermissionError, OverflowError):
-        return pid < 2**31
-    return True
+    except PermissionError:
+        pass  # it lives, and is somebody else's
+    try:
+        status = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:  # no /proc here, or it ended just now
+        return not Path("/proc/self/stat").exists()
+    return status.rpartition(b")")[2].split()[0] != b"Z"

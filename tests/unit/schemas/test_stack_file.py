@@ -9,7 +9,7 @@ import pytest
 
 from steptrail.schemas.errors import ConfigurationError
 from steptrail.schemas.settings import Settings
-from steptrail.schemas.stack_file import default_dir, read_stack_file
+from steptrail.schemas.stack_file import default_dir, process_lives, read_stack_file
 
 
 @pytest.fixture(autouse=True)
@@ -91,3 +91,13 @@ def test_the_folder_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     monkeypatch.setenv("XDG_DATA_HOME", "data")
     monkeypatch.setenv("HOME", "/home/me")
     assert default_dir() == Path("/home/me/.local/share/steptrail")
+
+
+def test_a_process_that_ended_and_was_not_reaped_does_not_live() -> None:
+    """A killed stack is not taken for a running one where nobody reaps it."""
+    child = subprocess.Popen([sys.executable, "-c", "pass"])
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it is a zombie now
+    assert not process_lives(child.pid)
+    child.wait()
+    assert not process_lives(child.pid)
+    assert process_lives(os.getpid())
