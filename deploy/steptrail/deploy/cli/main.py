@@ -93,6 +93,7 @@ def run(argv: list[str]) -> int:
 
 def _usage_error(error: BaseException) -> CommandError | None:
     """Click's complaint as a CommandError, recognised by its shape: typer carries click inside or beside it."""
-    if not (hasattr(error, "exit_code") and hasattr(error, "format_message")):
+    tell, code = getattr(error, "format_message", None), getattr(error, "exit_code", None)
+    if tell is None or not isinstance(code, int):
         return None
-    return CommandError(error.format_message(), exit_code=error.exit_code, kind="usage")
+    return CommandError(str(tell()), exit_code=code, kind="usage")

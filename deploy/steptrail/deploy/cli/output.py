@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, datetime, timezone
+from enum import Enum
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +74,7 @@ def json_ready(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     if isinstance(value, str):
-        return str(value.value) if hasattr(value, "value") else value
+        return str(value.value) if isinstance(value, Enum) else value
     if isinstance(value, datetime):
         aware = value if value.tzinfo else value.replace(tzinfo=timezone.utc)
         return aware.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from steptrail.deploy.cli.failures import NO, CommandError
+from steptrail.deploy.cli.failures import NO, CommandError, need_local_stack
 from steptrail.deploy.cli.options import Json
 from steptrail.deploy.cli.output import cells, note, stdout, table, write_json
 from steptrail.deploy.cli.times import show_duration
@@ -55,6 +55,7 @@ def up(
     steptrail up --detach
     steptrail up --dir ./stack --detach --json
     """
+    need_local_stack()
     from steptrail.deploy import stack
     from steptrail.deploy.stack.folder import StackRunningError
 
