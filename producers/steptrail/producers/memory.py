@@ -9,6 +9,7 @@ from itertools import count
 from typing import Any
 
 from steptrail.schemas.codec import decode_event
+from steptrail.schemas.errors import EventDecodeError
 from steptrail.schemas.event import StepEvent, us_from_datetime
 from steptrail.schemas.framing import split_frame
 from steptrail.schemas.ids import new_emitter_id
@@ -31,8 +32,8 @@ class InMemoryStorage:
     """A Storage that keeps its events in this process: no Kafka, no ClickHouse, the same answers.
 
     Events pass through the real encoding and back, so what a test reads is what production would give. They
-    are readable at once, and kept until `clear`. Those emitted after `close`, or too large, are only counted,
-    in `refused`.
+    are readable at once, and kept until `clear`. Those that production would not show either are only counted,
+    in `refused`: emitted after `close`, too large, or of a time that ClickHouse cannot hold.
     """
 
     def __init__(self, pipeline: str = "default") -> None:
@@ -41,10 +42,10 @@ class InMemoryStorage:
         self._settings = Settings.model_construct(**{**defaults, "pipeline": pipeline})
         self._compose = Composer(self._settings, new_emitter_id(), OpenExecutions()).compose
         self._sequence = count()
-        self._messages: deque[bytes] = deque()
+        self._events: deque[StepEvent] = deque()
         self._closed = False
         self.refused = 0
-        """Events that came after `close`, or were too large."""
+        """Events that were accepted and will never be readable."""
 
     @property
     def pipeline(self) -> str:
@@ -95,7 +96,10 @@ class InMemoryStorage:
         except TooLargeError:
             self.refused += 1
             return Emitted(_NO_ID, execution_id or _NO_ID, attempt or 1)
-        self._messages.append(value)
+        try:
+            self._events.append(decode_event(value[split_frame(value).length :]))
+        except EventDecodeError:  # a dead letter, in production
+            self.refused += 1
         return emitted
 
     def get_steps(
@@ -132,12 +136,11 @@ class InMemoryStorage:
 
     def events(self) -> Iterator[StepEvent]:
         """Every event as it would stand in Kafka, in the order of emission."""
-        for message in tuple(self._messages):
-            yield decode_event(message[split_frame(message).length :])
+        yield from tuple(self._events)
 
     def clear(self) -> None:
         """Forget all events; open executions stay open."""
-        self._messages.clear()
+        self._events.clear()
 
     def flush(self, timeout: float) -> int:
         """Nothing is ever pending here."""

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import datetime, timezone
+
 import pytest
 
 from steptrail.producers import InMemoryStorage, ProcessingStepManager, Storage
@@ -53,3 +55,13 @@ def test_refuses_and_counts_after_close() -> None:
     manager.close()
     assert storage.refused == 1
     assert [step.step_name for step in manager.get_steps("d")] == ["a"]
+
+
+def test_counts_what_the_store_cannot_hold() -> None:
+    """A time outside of what ClickHouse holds is a dead letter in production: here it is counted as refused."""
+    storage = InMemoryStorage()
+    manager = ProcessingStepManager(storage)
+    manager.add_step("d", "ancient", "SUCCESS", timestamp=datetime(1583, 1, 1, tzinfo=timezone.utc))
+    manager.add_step("d", "a century ago", "SUCCESS", timestamp=datetime(1925, 1, 1, tzinfo=timezone.utc))
+    assert [step.step_name for step in manager.get_steps("d")] == ["a century ago"]
+    assert storage.refused == 1
