@@ -36,7 +36,8 @@ CREATE TABLE IF NOT EXISTS steps
         ORDER BY (pipeline, status, timestamp)
     )
 )
-ENGINE = ReplacingMergeTree
+-- Of an event that was sent twice the later copy stays: the fold counts the greatest broker time, merged or not.
+ENGINE = ReplacingMergeTree(broker_time)
 PARTITION BY toYYYYMM(broker_time)
 ORDER BY (pipeline, doc_id, timestamp, event_id)
 SETTINGS index_granularity = 1024, deduplicate_merge_projection_mode = 'rebuild'
