@@ -1,4 +1,4 @@
-"""Is the event's schema compatible, in both directions, with every version that was ever released?
+"""Is each schema compatible, in both directions, with every version that was ever released?
 
 `python tests/check_schemas.py` prints what it compared and exits with 1 when something is not: old events are
 replayed to new readers, and new events reach readers that were not upgraded yet (FULL_TRANSITIVE).
@@ -13,7 +13,7 @@ from typing import Any
 import avro.schema
 from avro.compatibility import ReaderWriterCompatibilityChecker, SchemaCompatibilityType
 
-from steptrail.schemas.bundled import STEP_EVENT_SCHEMA, fingerprint, released_schemas
+from steptrail.schemas.bundled import EMITTER_REPORT_SCHEMA, STEP_EVENT_SCHEMA, fingerprint, released_schemas
 
 _SCALARS = frozenset(
     {"null", "boolean", "int", "long", "float", "double", "bytes", "string", "enum", "fixed"}
@@ -57,13 +57,15 @@ def _is_scalar(kind: Any) -> bool:
 
 def main() -> int:
     """Print each comparison and each fault; the exit code."""
-    released = released_schemas()
-    print(f"step_event.avsc, fingerprint {fingerprint(STEP_EVENT_SCHEMA).hex()}")
-    for name, schema in released.items():
-        print(f"  against {name}, fingerprint {fingerprint(schema).hex()}")
-    wrong = faults(STEP_EVENT_SCHEMA, released)
-    if not released:
-        wrong.append("no released schema was found: nothing was compared")
+    wrong = []
+    for record, schema in (("step_event", STEP_EVENT_SCHEMA), ("emitter_report", EMITTER_REPORT_SCHEMA)):
+        released = released_schemas(record)
+        print(f"{record}.avsc, fingerprint {fingerprint(schema).hex()}")
+        for name, old in released.items():
+            print(f"  against {name}, fingerprint {fingerprint(old).hex()}")
+        wrong += faults(schema, released)
+        if not released:
+            wrong.append(f"no released schema of {record} was found: nothing was compared")
     for fault in wrong:
         print(f"  FAULT: {fault}")
     print("not compatible" if wrong else "fully compatible with every released version")

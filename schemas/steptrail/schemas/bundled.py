@@ -27,14 +27,14 @@ def fingerprint(schema: dict[str, Any]) -> bytes:
     return crc64_avro(to_parsing_canonical_form(schema).encode()).to_bytes(8, "little")
 
 
-def released_schemas() -> dict[str, dict[str, Any]]:
-    """Every released version of the event's schema by its file name, oldest first."""
-    files = [entry for entry in (_AVRO / "released").iterdir() if entry.name.endswith(".avsc")]
+def released_schemas(record: str = "step_event") -> dict[str, dict[str, Any]]:
+    """Every released version of a record's schema by its file name, oldest first."""
+    files = [entry for entry in (_AVRO / "released").iterdir() if entry.name.startswith(f"{record}.v")]
     return {entry.name: json.loads(entry.read_text("utf-8")) for entry in sorted(files, key=_version)}
 
 
 def schema_by_fingerprint(fp: bytes) -> dict[str, Any] | None:
-    """The schema with this fingerprint (8 bytes as on the wire), None when it is not one of ours."""
+    """The event's schema with this fingerprint (8 bytes as on the wire), None when it is not one of ours."""
     return _BY_FINGERPRINT.get(fp)
 
 
@@ -82,6 +82,12 @@ STEP_EVENT_SCHEMA: Final[dict[str, Any]] = json.loads((_AVRO / "step_event.avsc"
 """The schema that this version writes; treat it as constant."""
 
 STEP_EVENT_FINGERPRINT: Final[bytes] = fingerprint(STEP_EVENT_SCHEMA)
+"""Its fingerprint, 8 bytes as on the wire."""
+
+EMITTER_REPORT_SCHEMA: Final[dict[str, Any]] = json.loads((_AVRO / "emitter_report.avsc").read_text("utf-8"))
+"""The schema of emitters' reports that this version writes; treat it as constant."""
+
+EMITTER_REPORT_FINGERPRINT: Final[bytes] = fingerprint(EMITTER_REPORT_SCHEMA)
 """Its fingerprint, 8 bytes as on the wire."""
 
 _BY_FINGERPRINT: Final[dict[bytes, dict[str, Any]]] = {

@@ -75,6 +75,9 @@ def test_a_released_version_never_changes() -> None:
     assert {name: fingerprint(schema).hex() for name, schema in released_schemas().items()} == {
         "step_event.v1.avsc": "5f4752d4cad89e3d"
     }
+    assert {
+        name: fingerprint(schema).hex() for name, schema in released_schemas("emitter_report").items()
+    } == {"emitter_report.v1.avsc": "97bd0109f458a958"}
     for schema in released_schemas().values():
         assert schema_by_fingerprint(fingerprint(schema)) is not None
 
