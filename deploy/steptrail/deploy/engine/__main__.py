@@ -48,6 +48,20 @@ def main(arguments: list[str] | None = None) -> int:
         "--max-queries", type=int, default=100, metavar="N", help="statements at once (default: %(default)s)"
     )
     parser.add_argument(
+        "--keep-free",
+        type=int,
+        default=256 << 20,
+        metavar="BYTES",
+        help="of the disk; inserts and merges that would take more are refused (default: 256 MiB)",
+    )
+    parser.add_argument(
+        "--memory-ratio",
+        type=float,
+        default=0.5,
+        metavar="SHARE",
+        help="of the machine's memory that statements may take together (default: %(default)s)",
+    )
+    parser.add_argument(
         "--drain",
         type=float,
         default=3.0,
@@ -67,6 +81,8 @@ def main(arguments: list[str] | None = None) -> int:
                 max_body=given.max_body,
                 max_queries=given.max_queries,
                 drain_s=given.drain,
+                keep_free=given.keep_free,
+                memory_ratio=given.memory_ratio,
             )
         )
     except ConfigurationError as error:

@@ -118,6 +118,8 @@ class Execution:
             empty = False
             yield piece
         self._stop_clock()
+        if statement.kind in (Kind.WRITE, Kind.CHANGE):
+            self._engine.space.check_written()
         if empty and form == "Native" and statement.kind in (Kind.SELECT, Kind.REPORT):
             yield formats.native_header(self._columns())
 
@@ -149,6 +151,7 @@ class Execution:
         result = self.handle.query(sql, "Null", self._request.parameters)
         self.stats.add(result)
         self._stop_clock()
+        self._engine.space.check_written()
 
     def close(self, *, failed: bool = False) -> bool:
         """Give up the handle; returns False when the session's handle is not to be used again."""

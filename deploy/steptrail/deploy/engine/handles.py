@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from steptrail.deploy.engine.errors import EngineError, from_engine
+from steptrail.deploy.engine.space import Space, write_config
 from steptrail.schemas import ConfigurationError
 
 # The engine gives each statement an id of its own; this setting, which only names the client, carries the id
@@ -51,18 +52,22 @@ class Engine:
     Raises ConfigurationError when another process has the directory.
     """
 
-    def __init__(self, path: Path, database: str) -> None:
+    def __init__(self, path: Path, database: str, *, keep_free: int = 0, memory_ratio: float = 0.5) -> None:
         # Half a second and 500 MB of library: only in the process that serves.
         _chdb: Any = importlib.import_module("chdb._chdb")
         self._module = _chdb
         # Its handlers for SIGTERM and for crashes stand in the way of our own and of a core's plain end.
         _chdb.reset_signal_handlers()
         self._path = str(path.absolute())
-        if "?" in self._path:
-            raise ConfigurationError(f"the engine cannot use a directory with '?' in its name: {self._path}")
+        if any(mark in self._path for mark in "?&%"):
+            raise ConfigurationError(
+                f"the engine cannot use a directory with '?', '&' or '%' in its name: {self._path}"
+            )
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        config = write_config(path.absolute(), keep_free=keep_free, memory_ratio=memory_ratio)
+        self.space = Space(path.absolute(), keep_free)
         try:
-            self._keeper: Any = _chdb.connect(self._path)
+            self._keeper: Any = _chdb.connect(f"{self._path}?config-file={config}")
             _chdb.reset_signal_handlers()
             quoted = database.replace("\\", "\\\\").replace("`", "\\`")
             self._keeper.query(f"CREATE DATABASE IF NOT EXISTS `{quoted}` ENGINE = Atomic")

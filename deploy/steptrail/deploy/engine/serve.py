@@ -25,6 +25,7 @@ from steptrail.deploy.engine.exchange import Server
 from steptrail.deploy.engine.handles import Engine
 from steptrail.deploy.engine.running import Running
 from steptrail.deploy.engine.sessions import Sessions
+from steptrail.deploy.engine.space import lift_file_limits
 from steptrail.schemas import ConfigurationError
 
 _log = logging.getLogger("steptrail.engine")
@@ -43,6 +44,8 @@ class Options:
     max_body: int = 1 << 30
     max_queries: int = 100
     drain_s: float = 3.0
+    keep_free: int = 256 << 20
+    memory_ratio: float = 0.5
 
 
 class _Uvicorn(uvicorn.Server):
@@ -61,7 +64,13 @@ def serve(options: Options) -> None:
     listener = _bind(options.host, options.port)
     with contextlib.closing(listener):
         password = load_password(options.password_file)
-        engine = Engine(options.path, options.database)
+        lift_file_limits()
+        engine = Engine(
+            options.path,
+            options.database,
+            keep_free=options.keep_free,
+            memory_ratio=options.memory_ratio,
+        )
         try:
             loop = uvloop.new_event_loop()
             with contextlib.closing(loop):

@@ -35,6 +35,9 @@ class Kind(Enum):
     WRITE = "write"  # INSERT … SELECT
     SETTING = "setting"  # SET, USE: changes the session
     KILL = "kill"
+    CHANGE = (
+        "change"  # other statements that may write rows: CREATE … AS SELECT, ALTER, OPTIMIZE, INTO OUTFILE
+    )
     OTHER = "other"
     EMPTY = "empty"
 
@@ -43,6 +46,9 @@ _KINDS = {
     **dict.fromkeys((b"SELECT", b"WITH", b"FROM", b"VALUES"), Kind.SELECT),
     **dict.fromkeys((b"SHOW", b"DESCRIBE", b"DESC", b"EXPLAIN", b"EXISTS", b"CHECK"), Kind.REPORT),
     **dict.fromkeys((b"SET", b"USE"), Kind.SETTING),
+    **dict.fromkeys(
+        (b"CREATE", b"REPLACE", b"ALTER", b"OPTIMIZE", b"UPDATE", b"DELETE", b"RESTORE"), Kind.CHANGE
+    ),
     b"INSERT": Kind.INSERT,
     b"KILL": Kind.KILL,
 }
@@ -124,7 +130,7 @@ def parse(sql: bytes) -> Statement:
                 elif word == b"INSERT" and kind is Kind.SELECT:
                     kind = Kind.WRITE  # WITH … INSERT INTO … SELECT
                 elif word == b"OUTFILE" and kind is Kind.SELECT:
-                    kind = Kind.OTHER
+                    kind = Kind.CHANGE
         elif kind is None:
             kind = Kind.OTHER
         previous = token
