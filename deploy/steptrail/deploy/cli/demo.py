@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -69,7 +70,7 @@ def demo(
     count = workers or max(2, min(4, os.cpu_count() or 2))
     shown = display()
     try:
-        shown.stage("starting a local stack: Kafka, ClickHouse, the projector")
+        shown.stage("starting Kafka, ClickHouse, the projector")
         with ThreadPoolExecutor(1) as aside:
             looked_for = aside.submit(choose, docs)  # while the stack's processes start
             with stack_in(folder, keep=keep) as ran_before:
@@ -137,19 +138,19 @@ def _print_document(clickhouse: ClickHouse, result: DemoResult) -> None:
 
 
 def _print_next(folder: Path, result: DemoResult, *, running: bool) -> None:
-    document = result.summary.interesting or "DOC"
+    document = quote(result.summary.interesting or "DOC")
     lines = ["", "What to type next:"]
     if not running:
-        lines.append(f"  steptrail up --detach --dir {folder}")
+        lines.append(f"  steptrail up --detach --dir {quote(str(folder))}")
     lines += [
-        f"  export STEPTRAIL_DIR={folder}",
+        f"  export STEPTRAIL_DIR={quote(str(folder))}",
         "  steptrail errors --since 1h --limit 20",
         f"  steptrail doc {document}",
         '  steptrail sql "SELECT step_name, status, count() FROM steps GROUP BY ALL ORDER BY ALL"',
         "  steptrail lag",
         "  steptrail down"
         if running
-        else f"  rm -r {folder}        # the demonstration's data, when you are done",
+        else f"  rm -r {quote(str(folder))}        # the demonstration's data, when you are done",
     ]
     stdout().print("\n".join(lines), markup=False, soft_wrap=True)
 

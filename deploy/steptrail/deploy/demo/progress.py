@@ -9,7 +9,6 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     SpinnerColumn,
     TextColumn,
@@ -44,8 +43,8 @@ class Bars:
         self._progress = Progress(
             SpinnerColumn(finished_text="[green]✓"),
             TextColumn("{task.description}"),
-            BarColumn(bar_width=30),
-            MofNCompleteColumn(),
+            BarColumn(bar_width=16),
+            TextColumn("{task.fields[counted]}"),
             TimeElapsedColumn(),
             console=Console(stderr=True),
         )
@@ -55,12 +54,12 @@ class Bars:
     def stage(self, text: str, total: int | None = None) -> None:
         """See Display."""
         self._finish()
-        self._task = self._progress.add_task(text, total=total)
+        self._task = self._progress.add_task(text, total=total, counted="")
 
     def counted(self, done: int, total: int | None = None) -> None:
         """See Display."""
         if self._task is not None:
-            self._progress.update(self._task, completed=done, total=total)
+            self._progress.update(self._task, completed=done, total=total, counted=f"{done:,}")
 
     def end(self) -> None:
         """See Display."""
