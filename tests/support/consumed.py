@@ -7,7 +7,6 @@ from typing import Any
 from confluent_kafka import Message
 
 from steptrail.consumers.buffer import Buffer, ConsumedBatch
-from steptrail.consumers.projector import known_schemas
 from steptrail.projections.batch import BatchBuilder
 from steptrail.schemas.codec import encode_event
 from steptrail.schemas.event import StepEvent
@@ -62,12 +61,8 @@ def message(partition: int, offset: int, value: Any = _EVENT, **values: Any) -> 
     )
 
 
-def new_builder() -> BatchBuilder:
-    return BatchBuilder(known_schemas())
-
-
 def buffer_of(positions: dict[int, int]) -> Buffer:
-    return Buffer(new_builder, positions)
+    return Buffer(BatchBuilder, positions)
 
 
 def batch_of(*messages: Message, **starts: int) -> ConsumedBatch:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from confluent_kafka import KafkaError, Message
 
+from steptrail.consumers.headers import is_resent
 from steptrail.projections.batch import Batch, BatchBuilder
 from steptrail.schemas.errors import EventDecodeError
 
@@ -94,8 +95,12 @@ class Buffer:
                     self._meet(partition, expected, offset, message.timestamp()[1])
             elif offset < expected:
                 continue
+            headers = message.headers()
             try:
-                add(partition, offset, message.timestamp()[1], message.value())
+                if headers and is_resent(message):
+                    add(partition, offset, message.timestamp()[1], message.value(), True)
+                else:
+                    add(partition, offset, message.timestamp()[1], message.value())
             except EventDecodeError as refusal:
                 self._builder.skip(partition, offset)
                 self._refused.append(Refused(message, refusal))

@@ -9,6 +9,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from steptrail.consumers.headers import header_pairs
 from steptrail.schemas.errors import InfrastructureError
 
 ACKNOWLEDGE_TIMEOUT_S = 30.0
@@ -63,7 +64,7 @@ class DeadLetter:
             "steptrail.field": self.field,
             "steptrail.broker_time_ms": self.message.timestamp()[1],
         }
-        own = [(k, v) for k, v in _own_headers(self.message) if k not in told]
+        own = [(k, v) for k, v in header_pairs(self.message) if k not in told]
         return [*own, *((k, str(v).encode()) for k, v in told.items() if v is not None)]
 
 
@@ -157,11 +158,3 @@ class DeadLetters:
             else:
                 producer.poll(0)
                 return
-
-
-def _own_headers(message: Message) -> list[tuple[str, bytes | None]]:
-    headers = message.headers()
-    if not headers:
-        return []
-    pairs = headers.items() if isinstance(headers, dict) else headers
-    return [(k, v.encode() if isinstance(v, str) else v) for k, v in pairs]

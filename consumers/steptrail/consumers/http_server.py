@@ -88,7 +88,7 @@ def _handler(status: Status, metrics: ProjectorMetrics) -> type[BaseHTTPRequestH
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:
             """Say nothing; a scrape every few seconds is no news."""
 
     return Handler

@@ -24,6 +24,7 @@ from confluent_kafka import Message
 from steptrail.consumers.buffer import ConsumedBatch
 from steptrail.consumers.dead_letters import DeadLetter
 from steptrail.consumers.glance import looks_right
+from steptrail.consumers.headers import is_resent
 from steptrail.consumers.poison_limit import PoisonLimit
 from steptrail.projections.batch import Batch, BatchBuilder
 from steptrail.projections.errors import BatchRejected
@@ -148,7 +149,7 @@ class Isolation:
             if position in bad:
                 builder.skip(partition, offset)
             else:
-                builder.add(partition, offset, message.timestamp()[1], message.value())
+                builder.add(partition, offset, message.timestamp()[1], message.value(), is_resent(message))
         return builder.build()
 
 

@@ -22,11 +22,8 @@ from steptrail.consumers.monitor import Monitor
 from steptrail.consumers.poison_limit import PoisonLimit
 from steptrail.consumers.sink import ProjectorSink
 from steptrail.consumers.status import Status
-from steptrail.projections.avro_block import WriterSchema, writer_schema
 from steptrail.projections.batch import BatchBuilder
 from steptrail.projections.clickhouse import connect
-from steptrail.schemas.bundled import STEP_EVENT_SCHEMA, fingerprint, released_schemas
-from steptrail.schemas.framing import single_object_prefix
 from steptrail.schemas.settings import Settings
 from steptrail.schemas.topics import Topics
 
@@ -57,7 +54,6 @@ def run_projector(
     dead_letters = DeadLetters(
         shared, topics.dlq.name, connector=group, task=settings.group_instance_id or str(os.getpid())
     )
-    schemas = known_schemas()
     clickhouse = connect(settings)
     server = None
     if settings.metrics_port is not None:
@@ -72,12 +68,12 @@ def run_projector(
                 questions,
                 dead_letters,
                 group=group,
-                new_builder=lambda: BatchBuilder(schemas),
+                new_builder=BatchBuilder,
                 limit=PoisonLimit(settings.poison_max_in_a_row, settings.poison_max_ratio),
                 metrics=metrics,
                 accept_topic=accept_topic,
             ),
-            lambda positions: Buffer(lambda: BatchBuilder(schemas), positions),
+            lambda positions: Buffer(BatchBuilder, positions),
             limits=BatchLimits(settings.batch_max_events, settings.batch_max_bytes, settings.batch_max_age_s),
             monitor=monitor,
             shutdown_timeout=settings.shutdown_timeout_s,
@@ -88,13 +84,6 @@ def run_projector(
         if server is not None:
             server.close()
     return 0
-
-
-def known_schemas() -> dict[bytes, WriterSchema]:
-    """Every schema that events may be written with, by the frame that begins their values."""
-    schemas = [*released_schemas().values(), STEP_EVENT_SCHEMA]
-    frames = {single_object_prefix(fingerprint(schema)): schema for schema in schemas}
-    return {frame: writer_schema(frame, schema) for frame, schema in frames.items()}
 
 
 def consumer_config(settings: Settings, group: str, monitor: Monitor) -> dict[str, Any]:
@@ -109,9 +98,11 @@ def consumer_config(settings: Settings, group: str, monitor: Monitor) -> dict[st
         # A consumer that was killed holds its partitions for so long.
         "session.timeout.ms": 10_000,
         "topic.metadata.refresh.interval.ms": 15_000,
-        # Prefetched records are memory: this much at most, and asked for again soon after it was full.
-        "queued.max.messages.kbytes": 32 * 1024,
-        "queued.min.messages": 100_000,
+        # Prefetched records are memory, and compressed ones grow tenfold when they arrive: small fetches, asked
+        # for again as soon as there is room, are as fast as large ones and take half the memory.
+        "queued.min.messages": 50_000,
+        "queued.max.messages.kbytes": 16 * 1024,
+        "max.partition.fetch.bytes": 128 * 1024,
         "fetch.queue.backoff.ms": 20,
         "fetch.wait.max.ms": 100,
     }

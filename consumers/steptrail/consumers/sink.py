@@ -95,17 +95,9 @@ class ProjectorSink:
             )
 
     def _project(self, batch: Batch) -> dict[int, int]:
-        projection = self._projection
-        if projection is None:
+        if self._projection is None:
             raise ClaimLost("nothing is claimed yet")
-        # A rejected batch has let its claims go.
-        dropped = [partition for partition in batch.spans if partition not in projection.held]
-        if dropped:
-            stands = projection.open(dropped)
-            moved = [p for p in dropped if stands.get(p, batch.spans[p].first + 1) > batch.spans[p].first]
-            if moved:
-                raise ClaimLost(f"partitions {moved} were claimed by another consumer meanwhile")
-        return projection.write(batch)
+        return self._projection.write(batch)
 
     def _bury(self, letters: Sequence[DeadLetter]) -> None:
         if letters:

@@ -83,3 +83,11 @@ def test_age_counts_from_the_first_record() -> None:
     buffer.extend([message(0, 1)], now=3.0)
     assert buffer.opened_at == 2.0
     assert len(event_value()) > 50
+
+
+def test_records_that_were_sent_again_are_marked() -> None:
+    """By their header; other headers mean nothing."""
+    buffer = buffer_of({0: 0})
+    again = [("other", b"x"), ("steptrail.resent", b"1")]
+    buffer.extend([message(0, 0), message(0, 1, headers=again), message(0, 2, headers=again[:1])], now=1.0)
+    assert buffer.close().batch.resent == 1

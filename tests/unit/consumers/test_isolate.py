@@ -8,10 +8,10 @@ import pytest
 from steptrail.consumers.dead_letters import DeadLetter
 from steptrail.consumers.isolate import Isolation, fault_of
 from steptrail.consumers.poison_limit import PoisonLimit, TooMuchPoison
-from steptrail.projections.batch import Batch
+from steptrail.projections.batch import Batch, BatchBuilder
 from steptrail.projections.errors import BatchRejected
 from steptrail.schemas.errors import InfrastructureError
-from support.consumed import batch_of, event_value, message, new_builder
+from support.consumed import batch_of, event_value, message
 
 
 class Store:
@@ -46,7 +46,7 @@ class Store:
         self.letters.extend(letters)
 
     def isolation(self, limit: PoisonLimit | None = None) -> Isolation:
-        return Isolation(self.write, self.bury, new_builder, limit or PoisonLimit())
+        return Isolation(self.write, self.bury, BatchBuilder, limit or PoisonLimit())
 
     def covered(self, partition: int) -> tuple[int, int]:
         """First and last offset of the partition's spans, which must follow one another."""
@@ -122,7 +122,7 @@ def test_letters_are_acknowledged_before_anything_is_written() -> None:
     def bury(_: Sequence[DeadLetter]) -> None:
         raise InfrastructureError("away")
 
-    isolation = Isolation(store.write, bury, new_builder, PoisonLimit())
+    isolation = Isolation(store.write, bury, BatchBuilder, PoisonLimit())
     with pytest.raises(InfrastructureError):
         isolation.write(batch_of(message(0, 0), message(0, 1, b"nonsense")))
     assert store.writes == 0
