@@ -7,9 +7,11 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from steptrail.schemas.settings import Settings
+from support.stack import environ_of
 
 PATIENCE_S = 90.0
 
@@ -23,17 +25,21 @@ class Ended:
     log: str
 
 
-def run_script(script: str, *arguments: str, settings: Settings | None = None) -> Ended:
-    """Run Python source in a process of its own; every line that it prints is JSON."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("STEPTRAIL_")}
+def run_script(script: str, settings: Settings | None = None, *, folder: Path | None = None) -> Ended:
+    """Run Python source in a process of its own; every line that it prints is JSON.
+
+    With a `folder` the source is a file there, which multiprocessing's spawned children can import.
+    """
     if settings is not None:
-        environment |= {"STEPTRAIL_KAFKA": settings.kafka, "STEPTRAIL_TOPIC_PREFIX": settings.topic_prefix}
+        environment = environ_of(settings)
+    else:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("STEPTRAIL_")}
+    command = [sys.executable, "-c", script]
+    if folder is not None:
+        file = folder / "script.py"
+        file.write_text(script, encoding="utf-8")
+        command = [sys.executable, str(file)]
     ran = subprocess.run(
-        [sys.executable, "-c", script, *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
+        command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
     return Ended(ran.returncode, [json.loads(line) for line in ran.stdout.splitlines()], ran.stderr)
