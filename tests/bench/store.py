@@ -73,7 +73,8 @@ def open_store(session: Session) -> Iterator[Store]:
     directory = cache_dir() / "bench" / f"store-{events}-{_key()}"
     about = directory / "complete.json"
     if not about.exists():
-        shutil.rmtree(directory, ignore_errors=True)
+        for outdated in directory.parent.glob(f"store-{events}-*"):
+            shutil.rmtree(outdated, ignore_errors=True)
         session.say(f"building the stores of {events:,} and {events * COPIES:,} events in {directory} (once)")
         started = time.monotonic()
         with running_engine(directory) as url:
