@@ -25,7 +25,13 @@ from .clickhouse_target import ClickHouseTarget, parse_clickhouse_url
 from .errors import ConfigurationError
 from .event import MAX_EVENT_BYTES
 from .redact import is_secret_name, redacted
-from .settings_parsing import check_addresses, check_pipeline, check_topic_prefix, parse_options
+from .settings_parsing import (
+    check_addresses,
+    check_pipeline,
+    check_registry_urls,
+    check_topic_prefix,
+    parse_options,
+)
 from .stack_file import StackAddresses, default_dir, read_stack_file
 
 __all__ = [
@@ -133,6 +139,24 @@ class Settings(BaseSettings):
     )
     clickhouse_verify: bool = Field(
         True, description="Whether ClickHouse's certificate is checked. Leave it on."
+    )
+
+    # Schema registry
+    schema_registry: Annotated[str, AfterValidator(check_registry_urls)] | None = Field(
+        None,
+        description="URL of a schema registry that speaks Confluent's protocol, several with commas between; unset:"
+        " no registry is needed, schemas come with the package. Asks for the extra `steptrail[registry]`.",
+    )
+    schema_registry_user: str | None = Field(None, description="User at the schema registry, if it asks.")
+    schema_registry_password: SecretStr | None = Field(None, description="Password at the schema registry.")
+    schema_registry_ca: str | None = Field(
+        None,
+        description="File with the certificates of the authorities that the schema registry is trusted by.",
+    )
+    schema_registry_register: bool = Field(
+        True,
+        description="Whether emitters register the event's schema; otherwise they only look it up, and somebody else"
+        " registers it.",
     )
 
     # Names

@@ -29,6 +29,7 @@ This page is made from the model: `python -m steptrail.schemas.settings_page > d
 _SECTIONS = (
     ("Kafka", "kafka"),
     ("ClickHouse", "clickhouse"),
+    ("Schema registry", "schema_registry"),
     ("Names", "pipeline"),
     ("Topics", "steps_partitions"),
     ("Limits of an event", "max_event_bytes"),

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 _TOPIC_PREFIX = re.compile(r"[A-Za-z0-9._-]{1,200}")
 _ADDRESS = re.compile(r"(?:[A-Za-z_]+://)?(?:\[[0-9a-fA-F:.%a-z]+\]|[^\s,:/\[\]]+)(?::(?P<port>\d{1,5}))?")
@@ -17,6 +18,25 @@ def check_addresses(value: str) -> str:
         match = _ADDRESS.fullmatch(address.strip())
         if match is None or not 0 < int(match["port"] or 9092) < 65536:
             raise ValueError("expected host:port, several with commas between")
+    return value
+
+
+def check_registry_urls(value: str) -> str:
+    """URLs of a schema registry; credentials have settings of their own, so that the URL may be shown."""
+    for url in value.split(","):
+        try:
+            parts = urlsplit(url.strip())
+            named = parts.hostname is not None and (parts.port is None or parts.port > 0)
+        except ValueError:
+            named = False
+        else:
+            if parts.username or parts.password:
+                raise ValueError(
+                    "the URL holds a user or a password: put them into STEPTRAIL_SCHEMA_REGISTRY_USER and"
+                    " STEPTRAIL_SCHEMA_REGISTRY_PASSWORD"
+                )
+        if not named or parts.scheme not in ("http", "https"):
+            raise ValueError("expected a URL such as http://127.0.0.1:8081, several with commas between")
     return value
 
 
