@@ -13,6 +13,7 @@ import fastavro
 import pytest
 from clickhouse_connect.driver.external import ExternalData
 from clickhouse_connect.driver.httpclient import HttpClient
+from clickhouse_connect.driver.summary import QuerySummary
 
 from support.engine import EngineServer, engine, table
 
@@ -38,7 +39,7 @@ def avro(rows: int) -> bytes:
 
 def test_server_facts(client: HttpClient) -> None:
     """A client learns version, time zone and settings when it connects, and a ping is answered."""
-    assert client.server_version.startswith("26.")
+    assert client.server_version == client.command("SELECT version()")
     assert "max_execution_time" in client.server_settings
     assert client.ping()
 
@@ -131,7 +132,7 @@ def test_insert_rows(client: HttpClient, table: str) -> None:
         "a Array(String), m Map(String, UInt8), f Nullable(Float64)) ENGINE = MergeTree ORDER BY id"
     )
     at = dt.datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC)
-    rows = [[1, "x", at, ["a", "b"], {"k": 1}, None], [2, None, at, [], {}, 1.5]]
+    rows: list[list[Any]] = [[1, "x", at, ["a", "b"], {"k": 1}, None], [2, None, at, [], {}, 1.5]]
     summary = client.insert(table, rows, column_names=["id", "l", "t", "a", "m", "f"])
     assert summary.written_rows == 2
     naive = at.replace(tzinfo=None)
@@ -147,7 +148,8 @@ def test_insert_large_compressed(engine: EngineServer, table: str, compress: str
     client = engine.client(compress=compress)
     client.command(f"CREATE TABLE {table} (id UInt64, s String) ENGINE = Memory")
     rows = 300_000
-    client.insert(table, [list(range(rows)), ["word"] * rows], column_oriented=True)
+    columns: list[list[Any]] = [list(range(rows)), ["word"] * rows]
+    client.insert(table, columns, column_oriented=True)
     assert client.command(f"SELECT uniqExact(id) FROM {table}") == rows
     ids = client.query(f"SELECT id FROM {table} ORDER BY id").result_columns[0]
     assert list(ids) == list(range(rows))
@@ -203,6 +205,7 @@ def test_insert_avro(client: HttpClient, table: str) -> None:
         data=avro(50_000),
         settings={"log_comment": "steptrail/x/1/,0,", "async_insert": 0, "max_execution_time": 60},
     )
+    assert isinstance(summary, QuerySummary)
     assert summary.written_rows == 50_000
     parts = client.query(
         f"SELECT count(), sum(rows) FROM system.parts WHERE database = 'steptrail' AND table = '{table}' AND active"

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import lz4.frame
 import pytest
@@ -34,7 +35,7 @@ def running(engine: EngineServer, comment: str) -> int:
 
 
 @contextlib.contextmanager
-def slow_query(engine: EngineServer, sql: str, **parameters: object) -> Iterator[list[BaseException | str]]:
+def slow_query(engine: EngineServer, sql: str, **parameters: Any) -> Iterator[list[BaseException | str]]:
     """Run a statement in a thread; what it ended with."""
     ended: list[BaseException | str] = []
 
@@ -66,7 +67,7 @@ def raw_post(engine: EngineServer, sql: str, **parameters: str) -> socket.socket
 @pytest.mark.parametrize("compressed", [False, True])
 def test_failure_amid_the_rows(engine: EngineServer, compressed: bool) -> None:
     """A failure after rows were sent ends with the tagged exception and a broken connection."""
-    parameters = {"enable_http_compression": 1} if compressed else {}
+    parameters: dict[str, Any] = {"enable_http_compression": 1} if compressed else {}
     reply = engine.send(LATE, headers={"Accept-Encoding": "lz4"} if compressed else {}, **parameters)
     assert reply.status == 200
     assert reply.broken

@@ -8,6 +8,8 @@ import json
 import shutil
 import subprocess
 import zlib
+from collections.abc import Callable
+from typing import Any
 
 import lz4.frame
 import pytest
@@ -32,7 +34,7 @@ def test_credentials(engine: EngineServer, how: str) -> None:
 
     def reply(password: str) -> tuple[int, str]:
         headers: dict[str, str] = {}
-        parameters = {}
+        parameters: dict[str, Any] = {}
         if how == "headers":
             headers = {"X-ClickHouse-User": "default", "X-ClickHouse-Key": password}
         elif how == "basic":
@@ -136,7 +138,8 @@ def test_unknown_setting_and_database(engine: EngineServer) -> None:
 def test_get_reads_only(engine: EngineServer, table: str) -> None:
     """GET cannot write, whatever it says about readonly."""
     create = f"CREATE TABLE {table} (n UInt8) ENGINE = Memory"
-    for parameters in ({}, {"readonly": 0}):
+    every: list[dict[str, Any]] = [{}, {"readonly": 0}]
+    for parameters in every:
         reply = engine.send(create, method="GET", database="steptrail", **parameters)
         assert reply.headers["x-clickhouse-exception-code"] == "164"
     assert engine.send("SELECT 1", method="GET", max_threads=1).text == "1\n"
@@ -162,7 +165,7 @@ def test_statement_parts(engine: EngineServer, table: str) -> None:
 
 def test_response_compression(engine: EngineServer) -> None:
     """A response is compressed when the client takes it and asks for it, small or streamed."""
-    unpack = {
+    unpack: dict[str, Callable[[bytes], bytes]] = {
         "gzip": gzip.decompress,
         "deflate": zlib.decompress,
         "lz4": lz4.frame.decompress,

@@ -65,7 +65,7 @@ class EngineServer:
         path: str = "/",
         headers: dict[str, str] | None = None,
         login: bool = True,
-        **parameters: object,
+        **parameters: Any,
     ) -> Reply:
         """Send one request on a connection of its own."""
         given = {key: str(value) for key, value in parameters.items()}
@@ -83,7 +83,7 @@ class EngineServer:
             except http.client.IncompleteRead as error:
                 return Reply(response.status, told, error.partial, broken=True)
 
-    def ask(self, query: str, **parameters: object) -> str:
+    def ask(self, query: str, **parameters: Any) -> str:
         """Run a statement in database steptrail; its TSV output without the last line end."""
         reply = self.send(body=query.encode(), **{"database": "steptrail", **parameters})
         assert reply.status == 200, reply.text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hmac
 import ipaddress
 import os
@@ -21,25 +22,34 @@ _NO = f"{USER}: Authentication failed: password is incorrect, or there is no use
 def load_password(path: Path) -> str:
     """Return the password in `path`; where the file is absent, write a fresh one that only its owner can read.
 
-    Raises ConfigurationError if the file is empty, or if others may read it.
+    Raises ConfigurationError if the file is empty, cannot be written, or can be read by others.
     """
-    try:
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
-    except FileExistsError:
-        pass
-    else:
-        password = secrets.token_urlsafe(24)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(password + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        return password
+    if not path.exists():
+        _make_password(path)
     if path.stat().st_mode & 0o077:
         raise ConfigurationError(f"the password file {path} can be read by others: chmod 600 it")
     password = path.read_text().strip()
     if not password:
         raise ConfigurationError(f"the password file {path} is empty: delete it, and a new one is made")
     return password
+
+
+def _make_password(path: Path) -> None:
+    """Write a password under another name first, so that the file is whole whenever it is there."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                file.write(secrets.token_urlsafe(24) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            with contextlib.suppress(FileExistsError):  # another process was faster: its password counts
+                os.link(draft, path)
+        finally:
+            draft.unlink()
+    except OSError as error:
+        raise ConfigurationError(f"the password file {path} cannot be written: {error.strerror}") from error
 
 
 class Authenticator:

@@ -102,19 +102,20 @@ class Handle:
     """One handle of the engine: runs one statement at a time, from any thread. Every fault is an EngineError."""
 
     def __init__(self, connection: Any) -> None:
-        self._connection = connection
+        self._connection: Any = connection
+        self._closed = False
         # What runs on the handle: to touch it once the handle is closed ends the process.
         self._open: Stream | None = None
 
     def close(self) -> None:
         """Give the handle back; what still runs on it is cancelled first. Closing twice does no harm."""
-        connection, self._connection = self._connection, None
-        if connection is None:
+        if self._closed:
             return
+        self._closed = True
         if self._open is not None:
             self._open.cancel()
         with contextlib.suppress(RuntimeError):
-            connection.close()
+            self._connection.close()
 
     def query(self, sql: bytes, form: str, parameters: Mapping[str, str] | None = None) -> Any:
         """Run a statement to its end; return the engine's result object."""
