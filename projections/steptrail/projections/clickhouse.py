@@ -81,16 +81,25 @@ class ClickHouse:
         """The database that unqualified table names mean."""
         return self.target.database
 
+    def table(
+        self,
+        sql: str,
+        parameters: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> tuple[list[str], list[tuple[Any, ...]]]:
+        """Run a reading statement; `{name:Type}` in it is bound by the server. Column names, and all rows."""
+        with self._errors():
+            result = self._connected().query(sql, parameters=_dict(parameters), settings=_dict(settings))
+            return list(result.column_names), [tuple(row) for row in result.result_rows]
+
     def query(
         self,
         sql: str,
         parameters: Mapping[str, Any] | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> list[tuple[Any, ...]]:
-        """Run a reading statement; `{name:Type}` in it is bound by the server. All rows, as tuples."""
-        with self._errors():
-            result = self._connected().query(sql, parameters=_dict(parameters), settings=_dict(settings))
-            return [tuple(row) for row in result.result_rows]
+        """Like `table`, the rows alone."""
+        return self.table(sql, parameters, settings)[1]
 
     def rows(
         self,
@@ -98,11 +107,9 @@ class ClickHouse:
         parameters: Mapping[str, Any] | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> list[dict[str, Any]]:
-        """Like `query`, each row a dict by column name."""
-        with self._errors():
-            result = self._connected().query(sql, parameters=_dict(parameters), settings=_dict(settings))
-            names = result.column_names
-            return [dict(zip(names, row, strict=True)) for row in result.result_rows]
+        """Like `table`, each row a dict by column name."""
+        names, found = self.table(sql, parameters, settings)
+        return [dict(zip(names, row, strict=True)) for row in found]
 
     def command(
         self,

@@ -64,19 +64,11 @@ def _ask(text: str, limit: int, directory: Any) -> tuple[Sequence[str], list[tup
     from steptrail.projections.clickhouse import ClickHouse
     from steptrail.projections.errors import QueryError
 
-    class Answering(ClickHouse):
-        """Gives the names of columns too, which an answer without rows has, and which may be twice the same."""
-
-        def answer(self, text: str, settings: dict[str, Any]) -> tuple[Sequence[str], list[tuple[Any, ...]]]:
-            with self._errors():
-                result = self._connected().query(text, settings=settings)
-                return list(result.column_names), [tuple(row) for row in result.result_rows]
-
     # `break` ends the answer at the first block that passes the bound, so a careless SELECT * stays cheap.
     bounds = {"max_result_rows": limit + 1, "result_overflow_mode": "break"} if limit else {}
-    with closing(Answering(settings_for(directory).clickhouse_target())) as clickhouse:
+    with closing(ClickHouse(settings_for(directory).clickhouse_target())) as clickhouse:
         try:
-            return clickhouse.answer(text, bounds)
+            return clickhouse.table(text, settings=bounds)
         except QueryError as error:
             raise refused(error) from error
 
