@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from confluent_kafka import KafkaError, Message
 
-from steptrail.consumers.headers import is_resent
 from steptrail.projections.batch import Batch, BatchBuilder
 from steptrail.schemas.errors import EventDecodeError
+from steptrail.schemas.headers import times_resent
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,9 @@ class Buffer:
                     self._meet(partition, expected, offset, message.timestamp()[1])
             elif offset < expected:
                 continue
-            headers = message.headers()
+            headers = message.headers()  # mostly None, which costs next to nothing
             try:
-                if headers and is_resent(message):
+                if headers is not None and times_resent(headers):
                     add(partition, offset, message.timestamp()[1], message.value(), True)
                 else:
                     add(partition, offset, message.timestamp()[1], message.value())

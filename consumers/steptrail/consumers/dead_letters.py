@@ -9,12 +9,11 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from steptrail.consumers.headers import header_pairs
+from steptrail.schemas import headers as names
 from steptrail.schemas.errors import InfrastructureError
 
 ACKNOWLEDGE_TIMEOUT_S = 30.0
 _MAX_MESSAGE_BYTES = 2 * 1024 * 1024
-_CONNECT = "__connect.errors."
 
 
 class DeadLettersUnavailable(InfrastructureError):
@@ -46,32 +45,33 @@ class DeadLetter:
         assert offset is not None
         return partition, offset
 
-    def headers(self, connector: str, task: str) -> list[tuple[str, bytes | None]]:
+    def headers(self, connector: str, task: str, topic_id: str | None) -> names.Headers:
         """The message's own headers, then Kafka Connect's, then ours. Values are UTF-8 text."""
         partition, offset = self.offset
         told: dict[str, object] = {
-            f"{_CONNECT}topic": self.message.topic(),
-            f"{_CONNECT}partition": partition,
-            f"{_CONNECT}offset": offset,
-            f"{_CONNECT}connector.name": connector,
-            f"{_CONNECT}task.id": task,
-            f"{_CONNECT}stage": self.stage,
-            f"{_CONNECT}class.name": "steptrail.consumers.isolate",
-            f"{_CONNECT}exception.class.name": self.exception_class,
-            f"{_CONNECT}exception.message": self.explanation,
-            "steptrail.reason": self.reason,
-            "steptrail.position": self.position,
-            "steptrail.field": self.field,
-            "steptrail.broker_time_ms": self.message.timestamp()[1],
+            f"{names.CONNECT}topic": self.message.topic(),
+            f"{names.CONNECT}partition": partition,
+            f"{names.CONNECT}offset": offset,
+            f"{names.CONNECT}connector.name": connector,
+            f"{names.CONNECT}task.id": task,
+            f"{names.CONNECT}stage": self.stage,
+            f"{names.CONNECT}class.name": "steptrail.consumers.isolate",
+            f"{names.CONNECT}exception.class.name": self.exception_class,
+            f"{names.CONNECT}exception.message": self.explanation,
+            names.REASON: self.reason,
+            names.POSITION: self.position,
+            names.FIELD: self.field,
+            names.BROKER_TIME_MS: self.message.timestamp()[1],
+            names.TOPIC_ID: topic_id,
         }
-        own = [(k, v) for k, v in header_pairs(self.message) if k not in told]
+        own = [(k, v) for k, v in names.header_list(self.message.headers()) if k not in told]
         return [*own, *((k, str(v).encode()) for k, v in told.items() if v is not None)]
 
 
 class DeadLetters:
     """Sends dead letters to `topic` and waits until the brokers have them.
 
-    Where an acknowledgement was lost the letter may be there twice; topic, partition and offset in its
+    Where an acknowledgement was lost the letter may be there twice; the topic's id, partition and offset in its
     headers identify it.
     """
 
@@ -101,8 +101,11 @@ class DeadLetters:
         # Acknowledged, but perhaps not yet covered by a written batch: a retry need not send them again.
         self._acknowledged: set[tuple[int, int]] = set()
 
-    def send(self, letters: Sequence[DeadLetter]) -> None:
-        """Send all and wait for all. Raises DeadLettersUnavailable when any was not acknowledged in time."""
+    def send(self, letters: Sequence[DeadLetter], topic_id: str | None = None) -> None:
+        """Send all and wait for all; `topic_id` is the Kafka id of the topic that they were read from.
+
+        Raises DeadLettersUnavailable when any was not acknowledged in time.
+        """
         pending = [letter for letter in letters if letter.offset not in self._acknowledged]
         if not pending:
             return
@@ -120,7 +123,7 @@ class DeadLetters:
                 else:
                     failures.append(error)
 
-            self._produce(producer, letter, acknowledged, until)
+            self._produce(producer, letter, topic_id, acknowledged, until)
         # message.timeout.ms ends the wait by itself; the extra second lets it say why.
         left = producer.flush(max(until - time.monotonic(), 0.0) + 1.0)
         if failures or left:
@@ -138,7 +141,9 @@ class DeadLetters:
             self._producer.flush(timeout)
             self._producer = None
 
-    def _produce(self, producer: Producer, letter: DeadLetter, acknowledged: Any, until: float) -> None:
+    def _produce(
+        self, producer: Producer, letter: DeadLetter, topic_id: str | None, acknowledged: Any, until: float
+    ) -> None:
         message = letter.message
         while True:
             try:
@@ -146,7 +151,7 @@ class DeadLetters:
                     self._topic,
                     value=message.value(),
                     key=message.key(),
-                    headers=letter.headers(self._connector, self._task),  # type: ignore[arg-type]
+                    headers=letter.headers(self._connector, self._task, topic_id),  # type: ignore[arg-type]
                     on_delivery=acknowledged,
                 )
             except BufferError as error:  # the queue is full: let some of it go

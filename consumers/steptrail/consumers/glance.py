@@ -6,6 +6,7 @@ the strict decoder takes; what it takes beyond that are numbers spelled too long
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from struct import unpack_from
 
 import orjson
@@ -14,26 +15,34 @@ from steptrail.schemas.event import MAX_TIMESTAMP_US, MIN_TIMESTAMP_US
 from steptrail.schemas.framing import SINGLE_OBJECT_PREFIX
 
 _HEAD = len(SINGLE_OBJECT_PREFIX)
+_CONFLUENT_HEAD = 5
 _INFINITY = float("inf")
 _JSON = ((dict, b"{}"), (dict, b"{}"), (list, b"[]"))  # details, metrics, depends_on
 
 
-def looks_right(value: bytes | None) -> bool:
-    """Whether `value` is an event of this version's schema in single-object framing, at a glance.
+def looks_right(value: bytes | None, confluent: Collection[bytes] = ()) -> bool:
+    """Whether `value` is an event of this version's schema, at a glance.
 
-    False for events of other schemas too: those are for the strict decoder to judge.
+    `confluent` are the frames by which a registry names that schema. False for events of other schemas too: those
+    are for the strict decoder to judge.
     """
-    if value is None or not value.startswith(SINGLE_OBJECT_PREFIX):
+    if value is None:
+        return False
+    if value.startswith(SINGLE_OBJECT_PREFIX):
+        head = _HEAD
+    elif value[:_CONFLUENT_HEAD] in confluent:
+        head = _CONFLUENT_HEAD
+    else:
         return False
     try:
-        return _fields_are_right(value)
+        return _fields_are_right(value, head)
     except (IndexError, ValueError):  # the end came too early; bad UTF-8; bad JSON
         return False
 
 
-def _fields_are_right(value: bytes) -> bool:
+def _fields_are_right(value: bytes, head: int) -> bool:
     """Field by field, in the order of step_event.avsc."""
-    at = _HEAD + 16  # event_id
+    at = head + 16  # event_id
     at = _text(value, _text(value, _text(value, at)))  # pipeline, doc_id, step_name
     attempt, at = _number(value, at + 16)  # execution_id before it
     status = value[at]

@@ -18,20 +18,21 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from confluent_kafka import Message
 
-from steptrail.consumers.buffer import ConsumedBatch
+from steptrail.consumers.buffer import ConsumedBatch, Refused
 from steptrail.consumers.dead_letters import DeadLetter
 from steptrail.consumers.glance import looks_right
-from steptrail.consumers.headers import is_resent
 from steptrail.consumers.poison_limit import PoisonLimit
-from steptrail.projections.batch import Batch, BatchBuilder
+from steptrail.consumers.writer_schemas import WriterSchemas
+from steptrail.projections.batch import Batch
 from steptrail.projections.errors import BatchRejected
-from steptrail.schemas.bundled import STEP_EVENT_SCHEMA, schema_by_fingerprint
 from steptrail.schemas.decoder import decode_event
 from steptrail.schemas.errors import DecodeReason, EventDecodeError
 from steptrail.schemas.framing import split_frame
+from steptrail.schemas.headers import times_resent
 
 _log = logging.getLogger("steptrail.consumers.isolate")
 
@@ -52,12 +53,12 @@ class Isolation:
         self,
         write: Callable[[Batch], dict[int, int]],
         bury: Callable[[Sequence[DeadLetter]], None],
-        new_builder: Callable[[], BatchBuilder],
+        schemas: WriterSchemas,
         limit: PoisonLimit,
     ) -> None:
         self._write = write
         self._bury = bury
-        self._new_builder = new_builder
+        self._schemas = schemas
         self._limit = limit
         self._wary = 0  # batches still to be glanced at before they are written
         self.batches = 0  # how many had to be taken apart
@@ -65,8 +66,10 @@ class Isolation:
     def write(self, consumed: ConsumedBatch) -> dict[int, int]:
         """Write all of the batch that can be written; partition -> next offset to commit.
 
-        Raises TooMuchPoison before anything is buried or written, and whatever `write` and `bury` raise.
+        Raises TooMuchPoison before anything is buried or written, RegistryUnavailable when it is not known which
+        schema wrote a message and the registry does not answer, and whatever `write` and `bury` raise.
         """
+        consumed = self._resolved(consumed)
         known = [as_letter(refused.message, refused.error) for refused in consumed.refused]
         if self._wary:
             self._wary -= 1
@@ -85,13 +88,34 @@ class Isolation:
         self._set_aside(consumed, found)
         return self._without(consumed, known, found)
 
+    def _resolved(self, consumed: ConsumedBatch) -> ConsumedBatch:
+        """The batch with those taken in again that were refused only for a schema that the registry knows."""
+        if not self._schemas.has_registry:
+            return consumed
+        refused: list[Refused] = []
+        for each in consumed.refused:
+            if each.error.reason is DecodeReason.UNKNOWN_SCHEMA:
+                try:
+                    self._schemas.learn(split_frame(each.message.value()))
+                    continue
+                except EventDecodeError as error:
+                    each = Refused(each.message, error)
+            refused.append(each)
+        batch = consumed.batch
+        if len(refused) < len(consumed.refused):
+            bad = {_position(each.message) for each in refused}
+            batch = self._batch_of(consumed.messages, bad, consumed.starts)
+        return replace(consumed, batch=batch, refused=refused)
+
     def _glance(self, consumed: ConsumedBatch, known: list[DeadLetter]) -> list[DeadLetter]:
-        return self._decode([m for m in consumed.messages if not looks_right(m.value())], known)
+        return self._decode(
+            [m for m in consumed.messages if not looks_right(m.value(), self._schemas.current)], known
+        )
 
     def _decode(self, messages: list[Message], known: list[DeadLetter]) -> list[DeadLetter]:
         """Letters for those of `messages` that the strict decoder refuses, but for those that are known."""
         places = {letter.offset for letter in known}
-        faults = [(m, fault_of(m)) for m in messages if _position(m) not in places]
+        faults = [(m, fault_of(m, self._schemas)) for m in messages if _position(m) not in places]
         return [as_letter(message, fault) for message, fault in faults if fault is not None]
 
     def _without(
@@ -141,7 +165,7 @@ class Isolation:
         return {partition: offset for partition, offset in stand.items() if partition not in lost}
 
     def _batch_of(self, messages: list[Message], bad: set[tuple[int, int]], starts: dict[int, int]) -> Batch:
-        builder = self._new_builder()
+        builder = self._schemas.new_builder()
         for message in messages:
             partition, offset = position = _position(message)
             if partition not in builder.spans and starts.get(partition, offset) < offset:
@@ -149,23 +173,21 @@ class Isolation:
             if position in bad:
                 builder.skip(partition, offset)
             else:
-                builder.add(partition, offset, message.timestamp()[1], message.value(), is_resent(message))
+                resent = times_resent(message.headers()) > 0
+                builder.add(partition, offset, message.timestamp()[1], message.value(), resent)
         return builder.build()
 
 
-def fault_of(message: Message) -> EventDecodeError | None:
-    """Why this message is no event, by the strict decoder; None when it is one."""
+def fault_of(message: Message, schemas: WriterSchemas) -> EventDecodeError | None:
+    """Why this message is no event, by the strict decoder; None when it is one.
+
+    Raises RegistryUnavailable when the registry has to be asked for its schema and does not answer.
+    """
     try:
         value = message.value()
         frame = split_frame(value)
         assert value is not None
-        schema = STEP_EVENT_SCHEMA
-        if frame.fingerprint is not None:
-            known = schema_by_fingerprint(frame.fingerprint)
-            if known is None:
-                told = f"no schema is known with fingerprint {frame.fingerprint.hex()}"
-                return EventDecodeError(DecodeReason.UNKNOWN_SCHEMA, told, position=2)
-            schema = known
+        schema = schemas.schema_of(frame)
         try:
             decode_event(value[frame.length :], schema)
         except EventDecodeError as error:

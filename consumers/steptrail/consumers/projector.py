@@ -22,8 +22,9 @@ from steptrail.consumers.monitor import Monitor
 from steptrail.consumers.poison_limit import PoisonLimit
 from steptrail.consumers.sink import ProjectorSink
 from steptrail.consumers.status import Status
-from steptrail.projections.batch import BatchBuilder
+from steptrail.consumers.writer_schemas import WriterSchemas
 from steptrail.projections.clickhouse import connect
+from steptrail.schemas.registry import SchemaRegistry
 from steptrail.schemas.settings import Settings
 from steptrail.schemas.topics import Topics
 
@@ -54,6 +55,7 @@ def run_projector(
     dead_letters = DeadLetters(
         shared, topics.dlq.name, connector=group, task=settings.group_instance_id or str(os.getpid())
     )
+    schemas = WriterSchemas(SchemaRegistry(settings) if settings.schema_registry else None)
     clickhouse = connect(settings)
     server = None
     if settings.metrics_port is not None:
@@ -68,12 +70,12 @@ def run_projector(
                 questions,
                 dead_letters,
                 group=group,
-                new_builder=BatchBuilder,
+                schemas=schemas,
                 limit=PoisonLimit(settings.poison_max_in_a_row, settings.poison_max_ratio),
                 metrics=metrics,
                 accept_topic=accept_topic,
             ),
-            lambda positions: Buffer(BatchBuilder, positions),
+            lambda positions: Buffer(schemas.new_builder, positions),
             limits=BatchLimits(settings.batch_max_events, settings.batch_max_bytes, settings.batch_max_age_s),
             monitor=monitor,
             shutdown_timeout=settings.shutdown_timeout_s,

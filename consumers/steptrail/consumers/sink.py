@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 
 from steptrail.consumers.broker import BrokerQuestions
 from steptrail.consumers.buffer import ConsumedBatch
@@ -11,7 +11,8 @@ from steptrail.consumers.isolate import Isolation
 from steptrail.consumers.metrics import ProjectorMetrics
 from steptrail.consumers.poison_limit import PoisonLimit
 from steptrail.consumers.positions import Start, start_of
-from steptrail.projections.batch import Batch, BatchBuilder
+from steptrail.consumers.writer_schemas import WriterSchemas
+from steptrail.projections.batch import Batch
 from steptrail.projections.clickhouse import ClickHouse
 from steptrail.projections.errors import ClaimLost, TopicRecreated
 from steptrail.projections.projection import StepProjection
@@ -32,7 +33,7 @@ class ProjectorSink:
         dead_letters: DeadLetters,
         *,
         group: str,
-        new_builder: Callable[[], BatchBuilder],
+        schemas: WriterSchemas,
         limit: PoisonLimit,
         metrics: ProjectorMetrics,
         accept_topic: str | None = None,
@@ -43,7 +44,7 @@ class ProjectorSink:
         self._group = group
         self._metrics = metrics
         self._accept_topic = accept_topic
-        self._isolation = Isolation(self._project, self._bury, new_builder, limit)
+        self._isolation = Isolation(self._project, self._bury, schemas, limit)
         self._topic_id: str | None = None
         self._projection: StepProjection | None = None
 
@@ -101,6 +102,6 @@ class ProjectorSink:
 
     def _bury(self, letters: Sequence[DeadLetter]) -> None:
         if letters:
-            self._dead_letters.send(letters)
+            self._dead_letters.send(letters, self._topic_id)
             for letter in letters:
                 self._metrics.dead_letters.labels(letter.reason).inc()

@@ -8,7 +8,8 @@ import pytest
 from steptrail.consumers.dead_letters import DeadLetter
 from steptrail.consumers.isolate import Isolation, fault_of
 from steptrail.consumers.poison_limit import PoisonLimit, TooMuchPoison
-from steptrail.projections.batch import Batch, BatchBuilder
+from steptrail.consumers.writer_schemas import WriterSchemas
+from steptrail.projections.batch import Batch
 from steptrail.projections.errors import BatchRejected
 from steptrail.schemas.errors import InfrastructureError
 from support.consumed import batch_of, event_value, message
@@ -46,7 +47,7 @@ class Store:
         self.letters.extend(letters)
 
     def isolation(self, limit: PoisonLimit | None = None) -> Isolation:
-        return Isolation(self.write, self.bury, BatchBuilder, limit or PoisonLimit())
+        return Isolation(self.write, self.bury, WriterSchemas(), limit or PoisonLimit())
 
     def covered(self, partition: int) -> tuple[int, int]:
         """First and last offset of the partition's spans, which must follow one another."""
@@ -122,7 +123,7 @@ def test_letters_are_acknowledged_before_anything_is_written() -> None:
     def bury(_: Sequence[DeadLetter]) -> None:
         raise InfrastructureError("away")
 
-    isolation = Isolation(store.write, bury, BatchBuilder, PoisonLimit())
+    isolation = Isolation(store.write, bury, WriterSchemas(), PoisonLimit())
     with pytest.raises(InfrastructureError):
         isolation.write(batch_of(message(0, 0), message(0, 1, b"nonsense")))
     assert store.writes == 0
@@ -164,10 +165,10 @@ def test_a_few_bad_ones_in_a_quiet_hour_stop_nothing() -> None:
 def test_positions_count_from_the_start_of_the_value() -> None:
     """So that one finds the byte in what the dead-letter topic holds."""
     good = event_value()
-    fault = fault_of(message(0, 0, good + b"\0\0"))
+    fault = fault_of(message(0, 0, good + b"\0\0"), WriterSchemas())
     assert fault is not None
     assert fault.position == len(good)
-    assert fault_of(message(0, 0, good)) is None
+    assert fault_of(message(0, 0, good), WriterSchemas()) is None
 
 
 def test_dead_letters_say_where_why_and_by_whom() -> None:
@@ -175,7 +176,7 @@ def test_dead_letters_say_where_why_and_by_whom() -> None:
     store = Store(lambda value: True)
     batch = batch_of(message(4, 9, b"nonsense", headers=[("mine", b"1")]))
     store.isolation().write(batch)
-    headers = dict(store.letters[0].headers("steptrail-projector", "7"))
+    headers = dict(store.letters[0].headers("steptrail-projector", "7", "an-id"))
     assert headers["mine"] == b"1"
     assert headers["__connect.errors.topic"] == b"steps"
     assert headers["__connect.errors.partition"] == b"4"
@@ -187,6 +188,7 @@ def test_dead_letters_say_where_why_and_by_whom() -> None:
     assert b"expected c3 01" in (headers["__connect.errors.exception.message"] or b"")
     assert headers["steptrail.reason"] == b"BAD_FRAME"
     assert headers["steptrail.position"] == b"0"
+    assert headers["steptrail.topic_id"] == b"an-id"
 
 
 def test_after_a_rejected_batch_the_next_ones_are_looked_at_first() -> None:
