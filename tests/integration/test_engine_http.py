@@ -211,6 +211,25 @@ def test_wait_end_of_query(engine: EngineServer) -> None:
     assert json.loads(large.headers["x-clickhouse-summary"])["result_rows"] == "1000000"
 
 
+def test_long_addresses(engine: EngineServer) -> None:
+    """An address may be a megabyte long, and is refused past that."""
+    for length in (50_000, 59_990, 60_100, 500_000, 1_000_000):
+        reply = engine.send("SELECT length({s:String})", method="GET", param_s="x" * length)
+        assert reply.text == f"{length}\n"
+    reply = engine.send("SELECT length({s:String})", method="GET", param_s="x" * 2_000_000)
+    assert (reply.status, reply.headers["x-clickhouse-exception-code"]) == (414, "309")
+
+
+def test_bodies_larger_than_memory_holds(engine: EngineServer, table: str) -> None:
+    """Past 64 MiB the rows of an insert wait on the disk, and are all stored."""
+    engine.ask(f"CREATE TABLE {table} (s String) ENGINE = MergeTree ORDER BY tuple()")
+    body = b"".join(b"%0999d\n" % n for n in range(75_000))
+    assert engine.send(f"INSERT INTO steptrail.{table} FORMAT TSV", body).status == 200
+    assert (
+        engine.ask(f"SELECT count(), uniqExact(s), sum(length(s)) FROM {table}") == "75000\t75000\t74925000"
+    )
+
+
 def test_paths_and_methods(engine: EngineServer) -> None:
     """What is not the interface says so."""
     assert engine.send(method="GET", path="/play").status == 404

@@ -10,6 +10,7 @@ from steptrail.deploy.engine.auth import Authenticator, check_origin
 from steptrail.deploy.engine.body import Receive
 from steptrail.deploy.engine.errors import EngineError
 from steptrail.deploy.engine.exchange import Exchange, Server
+from steptrail.deploy.engine.protocol import MAX_ADDRESS
 from steptrail.deploy.engine.request import parse_query_string
 
 _log = logging.getLogger("steptrail.engine")
@@ -54,6 +55,10 @@ class App:
             )
         if method not in ("GET", "HEAD", "POST"):
             raise EngineError(36, f"The method {method} is not used here: GET or POST", status=405)
+        if len(scope["query_string"]) >= MAX_ADDRESS:
+            raise EngineError(
+                309, f"The address is longer than {MAX_ADDRESS} bytes: use the body", status=414
+            )
         pairs = parse_query_string(scope["query_string"])
         parameters = dict(pairs)
         if method != "POST" and not parameters.get("query"):

@@ -23,6 +23,7 @@ from steptrail.deploy.engine.app import App
 from steptrail.deploy.engine.auth import Authenticator, is_loopback, load_password
 from steptrail.deploy.engine.exchange import Server
 from steptrail.deploy.engine.handles import Engine
+from steptrail.deploy.engine.protocol import Protocol
 from steptrail.deploy.engine.running import Running
 from steptrail.deploy.engine.sessions import Sessions
 from steptrail.deploy.engine.space import lift_file_limits
@@ -109,7 +110,7 @@ async def _serve(options: Options, listener: socket.socket, engine: Engine, pass
         )
         config = uvicorn.Config(
             App(server, Authenticator(password)),
-            http="httptools",
+            http=Protocol,
             loop="none",
             lifespan="off",
             ws="none",
