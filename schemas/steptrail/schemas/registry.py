@@ -17,6 +17,7 @@ from .redact import redact_values
 from .settings import Settings
 
 TIMEOUT_S: Final = 5.0
+_NOT_THERE: Final = (40401, 40402, 40403)  # no such subject, version, schema
 
 
 class RegistryUnavailable(InfrastructureError):
@@ -109,8 +110,9 @@ class SchemaRegistry:
             return question()
         except SchemaRegistryError as error:
             told = self._told(f"HTTP {error.http_status_code}, {error.error_message}")
-            # Not there, not compatible, not valid: an answer. All else is a registry that cannot answer now.
-            if error.http_status_code in (404, 409, 422):
+            # Not there, not compatible, not valid: an answer. All else is a registry that cannot answer now, among
+            # it a plain 404 from a path at which there is none.
+            if error.error_code in _NOT_THERE or error.http_status_code in (409, 422):
                 raise refusal(told) from None
             raise RegistryUnavailable(told) from None
         except Exception as error:  # the HTTP library's, of several kinds
