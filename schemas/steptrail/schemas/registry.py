@@ -43,14 +43,9 @@ class SchemaRegistry:
         if settings.schema_registry is None:
             raise ConfigurationError("STEPTRAIL_SCHEMA_REGISTRY is not set")
         self.url = settings.schema_registry
-        try:
-            # Here, and not when it is first needed: an import in a thread would be cut in half by a fork.
-            from confluent_kafka.schema_registry import SchemaRegistryClient
-        except ImportError as missing:
-            raise ConfigurationError(
-                f"STEPTRAIL_SCHEMA_REGISTRY is set, but the Python package {missing.name!r} is not installed: "
-                "pip install 'steptrail[registry]'"
-            ) from None
+        require_client()
+        from confluent_kafka.schema_registry import SchemaRegistryClient
+
         self._secrets = settings.secrets()
         self._lock = threading.Lock()
         self._ids: dict[tuple[str, str], int] = {}
@@ -120,6 +115,20 @@ class SchemaRegistry:
 
     def _told(self, what: str) -> str:
         return redact_values(f"the schema registry at {self.url}: {what}", self._secrets)
+
+
+def require_client() -> None:
+    """Load what speaks to a registry; raises ConfigurationError when it is not installed.
+
+    For whoever will ask from a thread: an import that a fork cuts in half leaves the child's modules locked.
+    """
+    try:
+        import confluent_kafka.schema_registry  # noqa: F401
+    except ImportError as missing:
+        raise ConfigurationError(
+            f"STEPTRAIL_SCHEMA_REGISTRY is set, but the Python package {missing.name!r} is not installed: "
+            "pip install 'steptrail[registry]'"
+        ) from None
 
 
 def subject_of(topic: str) -> str:
