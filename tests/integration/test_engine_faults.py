@@ -180,6 +180,29 @@ def test_client_that_leaves_amid_its_insert(engine: EngineServer, table: str) ->
     assert engine.ask(f"SELECT count() FROM {table}") == "0"
 
 
+def test_rows_that_cannot_be_written_are_an_error(engine: EngineServer, table: str) -> None:
+    """Whatever keeps rows from being stored is answered with its code, never with success."""
+    engine.ask(
+        f"CREATE TABLE {table} (n UInt32, CONSTRAINT low CHECK n < 1000) ENGINE = MergeTree ORDER BY n"
+    )
+    engine.ask(f"CREATE TABLE {table}_p (n UInt32) ENGINE = MergeTree PARTITION BY n ORDER BY n")
+    engine.ask(f"CREATE TABLE {table}_v (n UInt32) ENGINE = Memory")
+    engine.ask(
+        f"CREATE MATERIALIZED VIEW {table}_m TO {table}_v AS SELECT throwIf(n = 7, 'no sevens') + n AS n FROM {table}"
+    )
+    for target, code, rows in (
+        (table, "469", b"1\n2\n5000\n"),
+        (f"{table}_p", "252", b"".join(b"%d\n" % n for n in range(200))),
+        (table, "395", b"6\n7\n"),
+    ):
+        reply = engine.send(f"INSERT INTO steptrail.{target} FORMAT TSV", rows)
+        assert (reply.status, reply.headers["x-clickhouse-exception-code"]) == (500, code), reply.text
+    assert engine.ask(f"SELECT count() FROM {table}_p") == "0"
+    engine.ask(f"DROP TABLE {table}_m")
+    engine.ask(f"DROP TABLE {table}_p")
+    engine.ask(f"DROP TABLE {table}_v")
+
+
 def test_slow_reader_does_not_hold_the_others(engine: EngineServer) -> None:
     """A client that does not read its rows stops at a bounded buffer, and leaves everyone else alone."""
     name = secrets.token_hex(4)
