@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench import topic
+from bench.processor import measured, port_of
 from bench.stack import clean_environment
 from steptrail.projections.clickhouse import connect
 from steptrail.schemas import Settings
@@ -31,7 +32,8 @@ HANDWRITTEN_EVENTS = 100_000
 
 @dataclass(frozen=True)
 class Lap:
-    """One repeat: events a second of each way, and what our process said of itself."""
+    """One repeat: events a second of each way, what the processes said of themselves, and the processor time in
+    µs that an event cost each of them, start and end of the client included."""
 
     ours: float
     handwritten: float
@@ -39,6 +41,8 @@ class Lap:
     copy_without_projection: float
     told: dict[str, Any]
     handwritten_told: dict[str, Any]
+    cpu_us: dict[str, float]
+    handwritten_cpu_us: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,13 @@ class Race:
         """Median of ours divided by `other`, each taken within a repeat."""
         return float(statistics.median(lap.ours / getattr(lap, other) for lap in self.laps))
 
+    def cpu(self, name: str) -> dict[str, float]:
+        """Medians of µs of processor time an event, by process; `name` is cpu_us or handwritten_cpu_us."""
+        first: dict[str, float] = getattr(self.laps[0], name)
+        return {
+            process: statistics.median(getattr(lap, name)[process] for lap in self.laps) for process in first
+        }
+
     def share(self, group: str) -> dict[str, float]:
         """Medians of the shares that our process told."""
         names = self.laps[0].told[group]
@@ -68,15 +79,27 @@ def run_race(session: Session) -> Race:
     """Run the repeats."""
     events = session.scaled(EVENTS)
     messages = topic.encoded(events)
+    ports = {"broker": port_of(session.stack.kafka), "engine": port_of(session.stack.clickhouse)}
     laps = []
     for number in range(1 if session.quick else 5):
         settings = session.workspace("race")
         topic.fill(settings, messages)
         hand_events = min(session.scaled(HANDWRITTEN_EVENTS), events)
-        hand = _handwritten(session, settings, hand_events)
-        told = _ours(session, settings, events)
+        with measured(ports) as hand_cpu:
+            hand = _handwritten(session, settings, hand_events)
+        with measured(ports) as cpu:
+            told = _ours(session, settings, events)
         copy, plain = _copies(settings, events)
-        lap = Lap(events / told["seconds"], hand_events / hand["seconds"], copy, plain, told, hand)
+        lap = Lap(
+            events / told["seconds"],
+            hand_events / hand["seconds"],
+            copy,
+            plain,
+            told,
+            hand,
+            {name: spent / events * 1e6 for name, spent in cpu.items()},
+            {name: spent / hand_events * 1e6 for name, spent in hand_cpu.items()},
+        )
         session.say(
             f"lap {number + 1}: ours {lap.ours:,.0f}/s, handwritten {lap.handwritten:,.0f}/s, "
             f"engine's copy {lap.copy:,.0f}/s"
