@@ -3,7 +3,7 @@
 from .accounting import Accounting, DropReason, FailReason
 from .emit_only import emit_only
 from .emitter import StepEmitter
-from .executions import StepHandle
+from .handle import StepHandle
 from .log import LogLevel
 from .manager import ProcessingStepManager
 from .memory import InMemoryStorage

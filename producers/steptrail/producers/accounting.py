@@ -3,13 +3,12 @@
     accepted = delivered + failed + dropped + pending
 
 Each of the five is counted by itself, none is worked out from the others: that is what makes the equation
-worth checking. `pending` is a bag with one token for each event that librdkafka holds.
+worth checking. `pending` is a table with one entry for each event that librdkafka holds.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -91,7 +90,7 @@ class Accounting:
 
 
 class _Tally:
-    """A number that only grows by one; `add()` gives the number before, in one atomic step."""
+    """A number that only grows by one, in one atomic step."""
 
     __slots__ = ("_count", "add")
 
@@ -101,8 +100,7 @@ class _Tally:
 
     @property
     def value(self) -> int:
-        # itertools.count shows its position only so: "count(7)".
-        return int(repr(self._count)[6:-1])
+        return position(self._count)
 
 
 class Counters:
@@ -110,15 +108,31 @@ class Counters:
     may emit while the interrupted code does. Held for a few operations, never across a call to librdkafka.
     """
 
-    __slots__ = ("_accepted", "_delivered", "_dropped", "_failed", "_pending", "_settled", "lock", "offsets")
+    __slots__ = (
+        "_accepted",
+        "_delivered",
+        "_dropped",
+        "_failed",
+        "_pending",
+        "_settled",
+        "accept",
+        "lock",
+        "offsets",
+    )
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
-        self._accepted = _Tally()
+        self._pending: dict[int, int] = {}
+        self._accepted = count()
+        self.accept: Callable[[], int] = map(self._pending.setdefault, self._accepted, count()).__next__
+        """One event more, pending from now on; its sequence number.
+
+        No method, and without the lock: one step of the iterator draws the number and enters it as pending,
+        in one operation that no thread or signal handler can come between.
+        """
         self._delivered = _Tally()
         self._failed = {reason: _Tally() for reason in FailReason}
         self._dropped = {reason: _Tally() for reason in DropReason}
-        self._pending: deque[None] = deque()
         self._settled = False
         self.offsets: dict[int, int] = {}
         """Partition -> highest offset that a delivery report named."""
@@ -128,30 +142,25 @@ class Counters:
         """Events that librdkafka holds."""
         return len(self._pending)
 
-    def accept(self) -> int:
-        """One event more, pending from now on; its sequence number."""
-        with self.lock:
-            self._pending.append(None)
-            return self._accepted.add()
-
     def drop(self, reason: DropReason) -> None:
         """A pending event did not get into librdkafka."""
         with self.lock:
-            self._pending.pop()
+            self._pending.popitem()
             self._dropped[reason].add()
 
     def refuse(self, reason: DropReason) -> int:
         """One event more, dropped at once; its sequence number."""
         with self.lock:
-            self._dropped[reason].add()
-            return self._accepted.add()
+            sequence = self.accept()
+            self.drop(reason)
+            return sequence
 
     def deliver(self, partition: int, offset: int) -> None:
         """A pending event is stored on the broker."""
         with self.lock:
             if self._settled:
                 return  # too late: it was counted as unreported
-            self._pending.pop()
+            self._pending.popitem()
             self._delivered.add()
             if offset > self.offsets.get(partition, -1):
                 self.offsets[partition] = offset
@@ -161,7 +170,7 @@ class Counters:
         with self.lock:
             if self._settled:
                 return
-            self._pending.pop()
+            self._pending.popitem()
             self._failed[reason].add()
 
     def settle(self) -> None:
@@ -174,13 +183,24 @@ class Counters:
     def snapshot(self) -> Accounting:
         """All numbers at one moment."""
         with self.lock:
+            # Only `accept` goes past the lock: look until it did not in between.
+            while True:
+                accepted, pending = position(self._accepted), len(self._pending)
+                if accepted == position(self._accepted):
+                    break
             return Accounting(
-                accepted=self._accepted.value,
+                accepted=accepted,
                 delivered=self._delivered.value,
                 failed=_occurred(self._failed),
                 dropped=_occurred(self._dropped),
-                pending=len(self._pending),
+                pending=pending,
             )
+
+
+def position(numbers: count[int]) -> int:
+    """How many numbers have been drawn from a count that began at 0."""
+    # itertools.count shows where it is only so: "count(7)".
+    return int(repr(numbers)[6:-1])
 
 
 def _occurred(tallies: Mapping[FailReason, _Tally] | Mapping[DropReason, _Tally]) -> Mapping[str, int]:

@@ -8,12 +8,7 @@ had it, or it fell out of the bounded map) is no harm: the fold settles it by ti
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Mapping
 from time import perf_counter_ns
-from typing import Any, NamedTuple
-
-from typing_extensions import Self
 
 from steptrail.schemas.status import ProcessingStatus
 
@@ -22,42 +17,6 @@ DEFAULT_REMEMBERED = 5_000
 
 _PENDING = ProcessingStatus.PENDING
 _RUNNING = ProcessingStatus.RUNNING
-
-
-class StepHandle(NamedTuple):
-    """Names one execution, also to another process: hand it on, and give it back to `add_step(execution=…)`."""
-
-    doc_id: str
-    step_name: str
-    execution_id: bytes
-    attempt: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """As values that JSON can hold, for a message or a job's arguments."""
-        return {
-            "doc_id": self.doc_id,
-            "step_name": self.step_name,
-            "execution_id": str(uuid.UUID(bytes=self.execution_id)),
-            "attempt": self.attempt,
-        }
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """What `to_dict` gave; raises ValueError naming what is missing or wrong."""
-        try:
-            doc_id, step_name, attempt = data["doc_id"], data["step_name"], data["attempt"]
-            execution_id = uuid.UUID(data["execution_id"]).bytes
-        except KeyError as missing:
-            raise ValueError(f"a step handle needs {missing}") from None
-        except (ValueError, TypeError, AttributeError):
-            raise ValueError(
-                f"execution_id of a step handle must be a UUID, not {data['execution_id']!r}"
-            ) from None
-        if not isinstance(doc_id, str) or not isinstance(step_name, str):
-            raise ValueError("doc_id and step_name of a step handle must be texts")
-        if not isinstance(attempt, int) or isinstance(attempt, bool) or not 1 <= attempt < 2**31:
-            raise ValueError(f"attempt of a step handle must be 1 or more, not {attempt!r}")
-        return cls(doc_id, step_name, execution_id, attempt)
 
 
 # Plain tuples, since a named one costs a tenth of an event to make.

@@ -13,7 +13,7 @@ from steptrail.schemas.status import ProcessingStatus
 from .tracing import current_trace_id
 
 if TYPE_CHECKING:
-    from .storage import Emitted
+    from .handle import StepHandle
 
 LOGGER_NAME = "steptrail.steps"
 
@@ -44,7 +44,7 @@ def log_step(
     step_name: str,
     status: ProcessingStatus,
     error_message: str | None,
-    emitted: Emitted,
+    handle: StepHandle,
     trace_id: str | None = None,
 ) -> None:
     """Log one step through `steptrail.steps` if its status is one to log. Never raises.
@@ -69,8 +69,8 @@ def log_step(
                 "step_name": step_name,
                 "status": status.value,
                 "error_message": error_message,
-                "execution_id": str(uuid.UUID(bytes=emitted.execution_id)),
-                "attempt": emitted.attempt,
+                "execution_id": str(uuid.UUID(bytes=handle.execution_id)),
+                "attempt": handle.attempt,
                 "trace_id": trace_id or current_trace_id(),
             },
         )

@@ -13,12 +13,10 @@ from steptrail.schemas.status import ProcessingStatus
 from steptrail.schemas.step import ProcessingStep, RecentError
 
 from .arguments import as_status, as_statuses, check_doc_id, check_time, check_timeout
-from .executions import StepHandle
+from .handle import StepHandle
 from .log import LEVELS, log_step
 from .step_context import StepContext
 from .storage import Storage
-
-_new_tuple = tuple.__new__  # half the cost of calling a named tuple's class
 
 
 class ProcessingStepManager:
@@ -101,7 +99,7 @@ class ProcessingStepManager:
             )
         if status in LEVELS:
             log_step(self.pipeline, doc_id, step_name, status, error_message, emitted)
-        return _new_tuple(StepHandle, (doc_id, step_name, emitted[1], emitted[2]))
+        return emitted
 
     def step(
         self,

@@ -3,32 +3,76 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from datetime import datetime
 from itertools import count
-from typing import Any
+from typing import NoReturn
 
 from steptrail.schemas.codec import decode_event
 from steptrail.schemas.errors import EventDecodeError
 from steptrail.schemas.event import StepEvent, us_from_datetime
 from steptrail.schemas.framing import split_frame
-from steptrail.schemas.ids import new_emitter_id
 from steptrail.schemas.settings import Settings
 from steptrail.schemas.status import ProcessingStatus
 from steptrail.schemas.step import ProcessingStep, RecentError
 from steptrail.schemas.values import identity_text
 
-from .arguments import as_status, check_doc_id, check_event, check_rest, check_time, check_timeout
-from .composer import Composer, TooLargeError
-from .executions import OpenExecutions
+from .accounting import position
+from .arguments import check_doc_id, check_time, check_timeout
+from .extraction import TooLargeError
 from .readback import recent_error_of, step_of
-from .storage import Emitted
+from .source import EventSource
 
 _ERRORS = frozenset({ProcessingStatus.ERROR, ProcessingStatus.FAILED})
-_NO_ID = b"\0" * 16
 
 
-class InMemoryStorage:
+class _ClosedError(Exception):
+    """The storage is closed."""
+
+
+def _never_called(*_report: object) -> None:
+    raise AssertionError("nothing is reported in memory")
+
+
+def _refuse(*_message: object) -> NoReturn:
+    raise _ClosedError
+
+
+class _Kept:
+    """The Line of the twin: a list of events, each encoded and decoded again."""
+
+    def __init__(self) -> None:
+        self.topic = "memory"
+        self.events: deque[StepEvent] = deque()
+        self.accept: Callable[[], int] = count().__next__
+        self.produce: Callable[..., None] = self._keep
+        self.on_report: Callable[..., None] = _never_called
+        self.refused = count()
+
+    def _keep(self, _topic: str, value: bytes, *_rest: object) -> None:
+        self.events.append(decode_event(value[split_frame(value).length :]))
+
+    def not_encoded(self, error: Exception) -> None:
+        """Too large, in production a drop; anything else is a fault of steptrail and must show in a test."""
+        if not isinstance(error, TooLargeError):
+            raise error
+        next(self.refused)
+
+    def not_sent(self, error: Exception) -> None:
+        """Closed, or what would be a dead letter in production."""
+        if not isinstance(error, EventDecodeError | _ClosedError):
+            raise error
+        next(self.refused)
+
+    def relieve(self) -> None:
+        """Nothing to do."""
+
+    def close(self) -> None:
+        """Refuse what comes from now on."""
+        self.produce = _refuse
+
+
+class InMemoryStorage(EventSource):
     """A Storage that keeps its events in this process: no Kafka, no ClickHouse, the same answers.
 
     Events pass through the real encoding and back, so what a test reads is what production would give. They
@@ -39,68 +83,14 @@ class InMemoryStorage:
     def __init__(self, pipeline: str = "default") -> None:
         # Only pipeline and limits matter here; a test must not depend on the environment that it runs in.
         defaults = {name: field.get_default(call_default_factory=True) for name, field in _FIELDS}
-        self._settings = Settings.model_construct(**{**defaults, "pipeline": pipeline})
-        self._compose = Composer(self._settings, new_emitter_id(), OpenExecutions()).compose
-        self._sequence = count()
-        self._events: deque[StepEvent] = deque()
-        self._closed = False
-        self.refused = 0
-        """Events that were accepted and will never be readable."""
+        super().__init__(Settings.model_construct(**{**defaults, "pipeline": pipeline}))
+        self._kept = _Kept()
+        self._begin(self._kept)
 
     @property
-    def pipeline(self) -> str:
-        """The pipeline whose steps these are."""
-        return self._settings.pipeline
-
-    def emit(
-        self,
-        *,
-        doc_id: str,
-        step_name: str,
-        status: ProcessingStatus,
-        timestamp: datetime | None = None,
-        details: Mapping[str, Any] | None = None,
-        metrics: Mapping[str, Any] | None = None,
-        error_message: str | None = None,
-        error_type: str | None = None,
-        execution_id: bytes | None = None,
-        attempt: int | None = None,
-        duration_ms: float | None = None,
-        depends_on: Collection[str] | None = None,
-        trace_id: str | None = None,
-    ) -> Emitted:
-        """Take one event; raises TypeError or ValueError as every Storage does."""
-        status = as_status(status)
-        check_event(doc_id, step_name, timestamp, details, metrics, error_message)
-        check_rest(error_type, execution_id, attempt, duration_ms, depends_on, trace_id)
-        if self._closed:
-            self.refused += 1
-            return Emitted(_NO_ID, execution_id or _NO_ID, attempt or 1)
-        try:
-            _, value, emitted = self._compose(
-                next(self._sequence),
-                doc_id,
-                step_name,
-                status,
-                timestamp,
-                details,
-                metrics,
-                error_message,
-                error_type,
-                execution_id,
-                attempt,
-                duration_ms,
-                depends_on,
-                trace_id,
-            )
-        except TooLargeError:
-            self.refused += 1
-            return Emitted(_NO_ID, execution_id or _NO_ID, attempt or 1)
-        try:
-            self._events.append(decode_event(value[split_frame(value).length :]))
-        except EventDecodeError:  # a dead letter, in production
-            self.refused += 1
-        return emitted
+    def refused(self) -> int:
+        """Events that were accepted and will never be readable."""
+        return position(self._kept.refused)
 
     def get_steps(
         self,
@@ -111,7 +101,7 @@ class InMemoryStorage:
         end_time: datetime | None = None,
     ) -> list[ProcessingStep]:
         """The events of one document, oldest first; [] for an unknown one."""
-        wanted, _ = identity_text(check_doc_id(doc_id), self._settings.max_name_bytes)
+        wanted, _ = identity_text(check_doc_id(doc_id), self.settings.max_name_bytes)
         start_us = None if start_time is None else us_from_datetime(check_time("start_time", start_time))
         end_us = None if end_time is None else us_from_datetime(check_time("end_time", end_time))
         found = [
@@ -136,11 +126,11 @@ class InMemoryStorage:
 
     def events(self) -> Iterator[StepEvent]:
         """Every event as it would stand in Kafka, in the order of emission."""
-        yield from tuple(self._events)
+        yield from tuple(self._kept.events)
 
     def clear(self) -> None:
         """Forget all events; open executions stay open."""
-        self._events.clear()
+        self._kept.events.clear()
 
     def flush(self, timeout: float) -> int:
         """Nothing is ever pending here."""
@@ -155,7 +145,7 @@ class InMemoryStorage:
     def close(self, timeout: float = 2.0) -> None:
         """Refuse further events; what is there stays readable."""
         check_timeout(timeout)
-        self._closed = True
+        self._kept.close()
 
 
 def _position(event: StepEvent) -> tuple[int, bytes]:

@@ -16,7 +16,7 @@ from typing_extensions import Self
 from steptrail.schemas.status import ProcessingStatus
 
 from .arguments import check_doc_id, check_rest
-from .executions import StepHandle
+from .handle import StepHandle
 from .thresholds import PASSED_KEY, Thresholds
 
 if TYPE_CHECKING:

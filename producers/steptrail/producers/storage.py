@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from steptrail.schemas.errors import SteptrailError
 from steptrail.schemas.status import ProcessingStatus
 from steptrail.schemas.step import ProcessingStep, RecentError
 
+from .handle import StepHandle
 
-class Emitted(NamedTuple):
-    """What an event was given: its own id, and the execution that it belongs to."""
-
-    event_id: bytes
-    """16 bytes, UUIDv7."""
-    execution_id: bytes
-    """16 bytes, UUIDv7; a later status of the same run carries it again."""
-    attempt: int
-    """1 for the first run of the step."""
+Emitted = StepHandle
+"""What `Storage.emit` gives back."""
 
 
 class NotReadableError(SteptrailError):

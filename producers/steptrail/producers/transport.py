@@ -27,12 +27,9 @@ from steptrail.schemas.topics import PARTITIONER, Topics
 
 from . import inheritance
 from .accounting import Counters, DropReason
-from .composer import TooLargeError
+from .extraction import TooLargeError
 from .refusals import drop_reason, fail_reason
 from .reports import LossReporter, PollLog
-
-RELIEF_EVERY = 256
-"""Events after which an emitting thread is asked to relieve the poll thread."""
 
 _log = logging.getLogger("steptrail.emitter")
 
@@ -56,13 +53,9 @@ _ENOUGH = _Enough()
 
 
 class Transport:
-    """Brings messages to the steps topic; never waits for the network.
+    """The Line (steptrail.producers.source) to the steps topic. Never waits for the network.
 
-    Who emits calls, in this order: `accept()`, which counts the event as pending and gives its sequence number;
-    `produce(topic, value, key, -1, on_report)`; if that raised, `not_sent(error)`; and after every RELIEF_EVERY
-    events `relieve()`. These are attributes, and several are not methods, because the way through them is what
-    every step of every worker pays for. The producer is created by the first `produce`. Safe for threads and
-    for signal handlers.
+    The producer is created by the first `produce`. Safe for threads and for signal handlers.
     """
 
     def __init__(self, settings: Settings) -> None:

@@ -156,9 +156,9 @@ class Forks:
         pids.append(os.fork())
         return "forked"
 emitter.emit(doc_id="d", step_name="s", status=ProcessingStatus.RUNNING, details={"x": Forks()})
-tell(emitter, child=pids == [0])
 if pids != [0]:
     os.waitpid(pids[0], 0)
+tell(emitter, child=pids == [0])
 """
     )
     told = {line["child"]: line for line in ended.lines}

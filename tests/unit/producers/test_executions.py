@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import pytest
-
-from steptrail.producers.executions import OpenExecutions, StepHandle
+from steptrail.producers.executions import OpenExecutions
 from steptrail.schemas import ProcessingStatus, uuid7
 
 PENDING, RUNNING, SUCCESS = ProcessingStatus.PENDING, ProcessingStatus.RUNNING, ProcessingStatus.SUCCESS
@@ -57,20 +55,3 @@ def test_pending_opens_and_running_joins() -> None:
     assert second[0] != first[0]
     assert second[1] == 2
     assert executions.assign("d", "s", SUCCESS, uuid7()) == (second[0], 2, None)  # never ran: no duration
-
-
-@pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        ({}, "doc_id"),
-        ({"doc_id": "d", "step_name": "s", "attempt": 1}, "execution_id"),
-        ({"doc_id": "d", "step_name": "s", "attempt": 1, "execution_id": "x"}, "UUID"),
-        ({"doc_id": "d", "step_name": "s", "attempt": 1, "execution_id": 5}, "UUID"),
-        ({"doc_id": 1, "step_name": "s", "attempt": 1, "execution_id": "0" * 32}, "doc_id"),
-        ({"doc_id": "d", "step_name": "s", "attempt": 0, "execution_id": "0" * 32}, "attempt"),
-    ],
-)
-def test_handles_are_checked(given: dict[str, object], said: str) -> None:
-    """A handle from outside that is not one raises ValueError saying what is wrong."""
-    with pytest.raises(ValueError, match=said):
-        StepHandle.from_dict(given)

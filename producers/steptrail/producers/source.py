@@ -1,0 +1,236 @@
+"""From a caller's arguments to the message of one event: checks, ids, time, normalised values, bytes.
+
+The emitter and the in-memory twin are both such sources, so that a test on the twin sees what Kafka would carry.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime
+from struct import Struct
+from time import time_ns
+from typing import Any, Protocol
+
+from steptrail.schemas.codec import EventEncoder
+from steptrail.schemas.event import us_from_datetime
+from steptrail.schemas.framing import SINGLE_OBJECT_PREFIX
+from steptrail.schemas.ids import new_emitter_id
+from steptrail.schemas.settings import Settings
+from steptrail.schemas.status import ProcessingStatus
+from steptrail.schemas.topics import message_key
+from steptrail.schemas.values import Marks, clean_text, identity_text, json_array, json_object, with_marks
+
+from .arguments import as_status, check_event, check_rest
+from .executions import OpenExecutions
+from .extraction import TooLargeError, attempt_of, dependencies_of, duration_of, finite, worker_name
+from .handle import StepHandle
+from .tracing import current_trace_id
+
+RELIEF_EVERY = 256
+"""Events after which a line is asked whether it needs relief."""
+
+_CODES = {status: status.code for status in ProcessingStatus}
+_MAX_TRACE_ID = 64
+_CACHED_NAMES = 1024
+_NO_ID = b"\0" * 16
+_pack_id = Struct(">QQ").pack
+_new_tuple = tuple.__new__  # half the cost of calling a named tuple's class
+
+
+class Line(Protocol):
+    """Where messages go. Attributes rather than methods, some of them, since each call is felt."""
+
+    topic: str
+    accept: Callable[[], int]
+    """Counts one event more and gives its sequence number."""
+    produce: Callable[..., None]
+    """Takes topic, value, key, partition (-1: by the key) and `on_report`."""
+    on_report: Callable[..., None]
+
+    def not_encoded(self, error: Exception) -> None:
+        """There is no message of the accepted event."""
+        ...
+
+    def not_sent(self, error: Exception) -> None:
+        """`produce` raised this."""
+        ...
+
+    def relieve(self) -> None:
+        """Called after every RELIEF_EVERY events."""
+        ...
+
+
+class EventSource:
+    """Turns steps into messages and puts them on a line. Safe for threads and signal handlers."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._executions = OpenExecutions()
+        self._assign = self._executions.assign
+        self._clean_names: set[str] = set()
+        self._max_name = settings.max_name_bytes
+        self._max_details = settings.max_details_bytes
+        self._max_metrics = settings.max_metrics_bytes
+        self._max_error = settings.max_error_message_bytes
+        self._max_message = settings.max_event_bytes + len(SINGLE_OBJECT_PREFIX)
+
+    def _begin(self, line: Line) -> None:
+        """From now on, events are those of a new emitter, in this process, on this line."""
+        self.emitter_id = new_emitter_id()
+        """8 random bytes: this emitter in this process."""
+        pipeline, _ = identity_text(self.settings.pipeline, self._max_name)
+        self._key_start = message_key(pipeline, "")
+        self._encode = EventEncoder(pipeline, worker_name(), self.emitter_id, SINGLE_OBJECT_PREFIX).encode
+        # The low half of event ids: UUIDv7's variant, then 61 random bits with room for sequence numbers above.
+        self._id_base = 1 << 63 | int.from_bytes(os.urandom(8), "big") >> 3
+        self._line = line
+
+    @property
+    def pipeline(self) -> str:
+        """The pipeline whose steps these are."""
+        return self.settings.pipeline
+
+    def emit(
+        self,
+        *,
+        doc_id: str,
+        step_name: str,
+        status: ProcessingStatus,
+        timestamp: datetime | None = None,
+        details: Mapping[str, Any] | None = None,
+        metrics: Mapping[str, Any] | None = None,
+        error_message: str | None = None,
+        error_type: str | None = None,
+        execution_id: bytes | None = None,
+        attempt: int | None = None,
+        duration_ms: float | None = None,
+        depends_on: Collection[str] | None = None,
+        trace_id: str | None = None,
+    ) -> StepHandle:
+        """Take one event; what each argument means is told at `Storage`.
+
+        Raises TypeError or ValueError naming the argument for a wrong type, an unknown status or a naive
+        `timestamp`, and nothing else, whatever becomes of the event.
+        """
+        # This is what every step of every worker pays for, so it is one long function: a call more is felt.
+        if type(status) is not ProcessingStatus:
+            status = as_status(status)
+        check_event(doc_id, step_name, timestamp, details, metrics, error_message)
+        if (
+            error_type is not None
+            or execution_id is not None
+            or attempt is not None
+            or duration_ms is not None
+            or depends_on is not None
+            or trace_id is not None
+        ):
+            check_rest(error_type, execution_id, attempt, duration_ms, depends_on, trace_id)
+
+        line = self._line
+        sequence = line.accept()
+        try:
+            now_ns = time_ns()
+            now_us = now_ns // 1000
+            given_us = None if timestamp is None else us_from_datetime(timestamp)
+            marks: dict[str, Marks | None] | None = None
+            doc, name = doc_id, step_name
+            if not doc.isascii() or "\0" in doc or len(doc) > self._max_name:
+                doc, found = identity_text(doc, self._max_name)
+                if found:
+                    marks = {"doc_id": found}
+            if name not in self._clean_names:
+                name, found = self._clean_name(name)
+                if found:
+                    marks = {**(marks or {}), "step_name": found}
+
+            details_json = metrics_json = b"{}"
+            depends_json = b"[]"
+            if details is not None:
+                details_json, found = json_object(details, self._max_details)
+                if found:
+                    marks = {**(marks or {}), "details": found}
+                # A plain dict without these keys is the common case, and said at once.
+                if type(details) is not dict or "retry_count" in details or "depends_on" in details:
+                    attempt = attempt or attempt_of(details)
+                    depends_on = depends_on or dependencies_of(details)
+            if depends_on is not None:
+                depends_json, found = json_array(depends_on)
+                if found:
+                    marks = {**(marks or {}), "depends_on": found}
+            if metrics is not None:
+                metrics_json, found = json_object(metrics, self._max_metrics)
+                if found:
+                    marks = {**(marks or {}), "metrics": found}
+                if duration_ms is None and (type(metrics) is not dict or "duration_ms" in metrics):
+                    duration_ms = duration_of(metrics)
+            if duration_ms is not None:
+                duration_ms, found = finite(duration_ms)
+                if found:
+                    marks = {**(marks or {}), "duration_ms": found}
+            if error_message is not None:
+                error_message, found = clean_text(error_message, self._max_error)
+                if found:
+                    marks = {**(marks or {}), "error_message": found}
+            if error_type is not None:
+                error_type, found = identity_text(error_type, self._max_name)
+                if found:
+                    marks = {**(marks or {}), "error_type": found}
+            if trace_id is None:
+                trace_id = current_trace_id()
+            else:
+                trace_id, found = clean_text(trace_id, _MAX_TRACE_ID)
+                if found:
+                    marks = {**(marks or {}), "trace_id": found}
+            if marks is not None:
+                details_json = with_marks(details_json, marks)
+
+            # UUIDv7 with a sub-millisecond fraction (RFC 9562, method 3); the sequence keeps ids of one emitter
+            # apart and in order without a lock, its random base keeps emitters apart.
+            moment = (now_ns << 12) // 1_000_000
+            event_id = _pack_id(
+                (moment << 4 & 0xFFFF_FFFF_FFFF_0000) | 0x7000 | (moment & 0xFFF), self._id_base + sequence
+            )
+            # An execution has the id of the event that began it, unless the caller names another.
+            execution_id, attempt, measured_ms = self._assign(
+                doc, name, status, event_id, given_us, now_us, execution_id, attempt
+            )
+            value = self._encode(
+                event_id,
+                doc,
+                name,
+                execution_id,
+                attempt,
+                _CODES[status],
+                now_us if given_us is None else given_us,
+                measured_ms if duration_ms is None else duration_ms,
+                error_type,
+                error_message,
+                details_json,
+                metrics_json,
+                depends_json,
+                trace_id,
+                sequence,
+            )
+            if len(value) > self._max_message:
+                raise TooLargeError(len(value), self._max_message)
+            key = self._key_start + doc.encode()
+        except Exception as error:
+            line.not_encoded(error)
+            return StepHandle(_NO_ID, execution_id or _NO_ID, attempt or 1, doc_id, step_name)
+        try:
+            line.produce(line.topic, value, key, -1, line.on_report)
+        except Exception as error:
+            line.not_sent(error)
+        if not sequence % RELIEF_EVERY:
+            line.relieve()
+        return _new_tuple(StepHandle, (event_id, execution_id, attempt, doc_id, step_name))
+
+    def _clean_name(self, step_name: str) -> tuple[str, Marks | None]:
+        """A step's name made fit, and remembered when there was nothing to do."""
+        clean, found = identity_text(step_name, self._max_name)
+        if not found:
+            if len(self._clean_names) >= _CACHED_NAMES:
+                self._clean_names.clear()
+            self._clean_names.add(clean)
+        return clean, found
