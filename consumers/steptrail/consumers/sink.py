@@ -1,4 +1,4 @@
-"""Where the projector's batches go: ledger and tables, with bad records set aside on the way."""
+"""Where consumed batches go: a projection's ledger and tables; for steps, bad records are set aside on the way."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from steptrail.consumers.writer_schemas import WriterSchemas
 from steptrail.projections.batch import Batch
 from steptrail.projections.clickhouse import ClickHouse
 from steptrail.projections.errors import ClaimLost, TopicRecreated
-from steptrail.projections.projection import StepProjection
+from steptrail.projections.projection import Projection
+from steptrail.projections.spec import ProjectionSpec
+from steptrail.projections.step_events import STEP_EVENTS
 
 
-class ProjectorSink:
-    """The loop's sink (`steptrail.consumers.loop.Sink`) for the steps projection.
+class ProjectionSink:
+    """The loop's sink (`steptrail.consumers.loop.Sink`) for a projection of the topic that `questions` are about.
 
     Nothing is asked of Kafka or the store before the first `open`, so that either may be away at the start.
     Raises TopicRecreated, besides what Sink says, when the topic is not the one that it was; a recreated topic
@@ -30,23 +32,18 @@ class ProjectorSink:
         self,
         clickhouse: ClickHouse,
         questions: BrokerQuestions,
-        dead_letters: DeadLetters,
+        spec: ProjectionSpec,
         *,
         group: str,
-        schemas: WriterSchemas,
-        limit: PoisonLimit,
-        metrics: ProjectorMetrics,
         accept_topic: str | None = None,
     ) -> None:
         self._clickhouse = clickhouse
         self._questions = questions
-        self._dead_letters = dead_letters
+        self._spec = spec
         self._group = group
-        self._metrics = metrics
         self._accept_topic = accept_topic
-        self._isolation = Isolation(self._project, self._bury, schemas, limit)
         self._topic_id: str | None = None
-        self._projection: StepProjection | None = None
+        self._projection: Projection | None = None
 
     def open(self, partitions: Collection[int]) -> dict[int, Start]:
         """Claim the partitions; where to read on in those that were won."""
@@ -58,26 +55,22 @@ class ProjectorSink:
         return {p: start_of(p, projected[p], committed[p], first[p], end[p]) for p in projected}
 
     def write(self, batch: ConsumedBatch) -> dict[int, int]:
-        """Project the batch but for its bad records, which are in the dead-letter topic when this returns."""
+        """Project the batch. Raises BatchRejected, besides what Sink says, when a record is not what it should be."""
         # Asked after the batch was read: if the topic is the same now, every record in it was of that topic.
         self._require_same_topic()
-        before = self._isolation.batches
-        done = self._isolation.write(batch)
-        self._metrics.isolations.inc(self._isolation.batches - before)
-        self._dead_letters.written(done)
-        return done
+        return self._project(batch.batch)
 
     def release(self, partitions: Collection[int]) -> None:
         """Forget the claims."""
         if self._projection is not None:
             self._projection.release(partitions)
 
-    def _prepared(self) -> StepProjection:
+    def _prepared(self) -> Projection:
         self._require_same_topic()
         if self._projection is None:
             assert self._topic_id is not None
-            projection = StepProjection(
-                self._clickhouse, topic=self._questions.topic, topic_id=self._topic_id
+            projection = Projection(
+                self._clickhouse, self._spec, topic=self._questions.topic, topic_id=self._topic_id
             )
             projection.prepare(accept_recreated=self._accept_topic == self._topic_id)
             self._projection = projection
@@ -99,6 +92,36 @@ class ProjectorSink:
         if self._projection is None:
             raise ClaimLost("nothing is claimed yet")
         return self._projection.write(batch)
+
+
+class ProjectorSink(ProjectionSink):
+    """The sink for step events."""
+
+    def __init__(
+        self,
+        clickhouse: ClickHouse,
+        questions: BrokerQuestions,
+        dead_letters: DeadLetters,
+        *,
+        group: str,
+        schemas: WriterSchemas,
+        limit: PoisonLimit,
+        metrics: ProjectorMetrics,
+        accept_topic: str | None = None,
+    ) -> None:
+        super().__init__(clickhouse, questions, STEP_EVENTS, group=group, accept_topic=accept_topic)
+        self._dead_letters = dead_letters
+        self._metrics = metrics
+        self._isolation = Isolation(self._project, self._bury, schemas, limit)
+
+    def write(self, batch: ConsumedBatch) -> dict[int, int]:
+        """Project the batch but for its bad records, which are in the dead-letter topic when this returns."""
+        self._require_same_topic()
+        before = self._isolation.batches
+        done = self._isolation.write(batch)
+        self._metrics.isolations.inc(self._isolation.batches - before)
+        self._dead_letters.written(done)
+        return done
 
     def _bury(self, letters: Sequence[DeadLetter]) -> None:
         if letters:
