@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from struct import unpack_from
 from typing import Any, Final
 
@@ -59,6 +60,43 @@ def decode_event(body: bytes, schema: dict[str, Any] = STEP_EVENT_SCHEMA) -> Ste
         raise EventDecodeError(DecodeReason.TRAILING_BYTES, message, position=position)
     values["status"] = STATUS_BY_CODE[values["status"]]
     return StepEvent(**values)
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedField:
+    """A field that could be read: its bytes are those from `start` to before `end` of the body."""
+
+    name: str
+    value: Any
+    start: int
+    end: int
+
+
+def decode_fields(
+    body: bytes, schema: dict[str, Any] = STEP_EVENT_SCHEMA
+) -> tuple[list[DecodedField], EventDecodeError | None]:
+    """What can be read of a body that is perhaps no event: its fields up to the first fault, and that fault.
+
+    For people who want to know what is wrong with a message; `decode_event` is for programs. A field whose
+    value is not allowed (an unknown status, bad JSON) is the fault, and not among the fields.
+    """
+    fields: list[DecodedField] = []
+    position = 0
+    for name, read, check in _plan(schema):
+        start = position
+        try:
+            value, position = read(body, position)
+            if check is not None:
+                check(value, start)
+        except _Refused as refused:
+            return fields, EventDecodeError(
+                refused.reason, refused.message, position=refused.position, field=name
+            )
+        fields.append(DecodedField(name, value, start, position))
+    if position != len(body):
+        message = f"{len(body) - position} bytes after the end of the event"
+        return fields, EventDecodeError(DecodeReason.TRAILING_BYTES, message, position=position)
+    return fields, None
 
 
 def _plan(schema: dict[str, Any]) -> list[tuple[str, Reader, Callable[[Any, int], None] | None]]:

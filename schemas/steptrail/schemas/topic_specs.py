@@ -52,7 +52,11 @@ class Topics:
             f"{prefix}.steps.v1.dlq",
             1,
             # A dead letter is the message and why it is dead; it may have been a message of any size.
-            {**_kept(_longer(retention_ms, dlq_retention_ms)), "max.message.bytes": str(2 * _MIB)},
+            {
+                **_kept(_longer(retention_ms, dlq_retention_ms)),
+                "message.timestamp.type": "LogAppendTime",
+                "max.message.bytes": str(2 * _MIB),
+            },
         )
         self.emitters = TopicSpec(
             f"{prefix}.emitters.v1", 1, {**kept, "message.timestamp.type": "LogAppendTime"}
@@ -82,6 +86,11 @@ class Topics:
     def projector_group(self) -> str:
         """The consumer group that writes the steps to ClickHouse."""
         return f"{self.prefix}-projector"
+
+    @property
+    def dead_letters_group(self) -> str:
+        """The consumer group that writes the dead letters to ClickHouse."""
+        return f"{self.prefix}-dead-letters"
 
     @property
     def health_group(self) -> str:
