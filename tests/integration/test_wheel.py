@@ -11,7 +11,7 @@ import pytest
 from uv import find_uv_bin
 
 ROOT = Path(__file__).parents[2]
-NOT_FOR_WORKERS = ["clickhouse_connect", "chdb", "typer", "rich", "prometheus_client", "starlette", "uvicorn"]
+NOT_FOR_WORKERS = ["clickhouse_connect", "chdb", "typer", "rich", "prometheus_client", "uvicorn"]
 
 
 def run(*command: str, cwd: Path, expect: int = 0) -> subprocess.CompletedProcess[str]:

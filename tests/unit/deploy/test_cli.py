@@ -93,7 +93,7 @@ def test_without_the_extra_it_says_what_to_install() -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "extra"), [("clickhouse_connect", "cli,clickhouse"), ("starlette", "cli,local")]
+    ("module", "extra"), [("clickhouse_connect", "cli,clickhouse"), ("uvicorn", "cli,local")]
 )
 def test_a_missing_library_names_its_extra(
     module: str, extra: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

