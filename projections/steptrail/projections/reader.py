@@ -2,50 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
-from steptrail.projections.errors import QueryError, SchemaMismatch, StoreUnavailable
 from steptrail.projections.pages import Cursor, Page
-from steptrail.projections.queries import query
+from steptrail.projections.queries import Store, ask, micros, positive, scope, stored
 from steptrail.projections.records import StepRecord
 from steptrail.projections.states import StepState
 from steptrail.schemas.errors import SteptrailError
-from steptrail.schemas.event import us_from_datetime
 from steptrail.schemas.status import ProcessingStatus
 from steptrail.schemas.step import ProcessingStep, RecentError
-from steptrail.schemas.values import identity_text
 
 MAX_LIST_EVENTS = 100_000
 """The longest list that one call gives; longer ones come in pages."""
 
 _BLOCK = 5_000
-_LONGEST_NAME = 4096  # the most that the setting max_name_bytes allows
 _BEFORE_ALL, _AFTER_ALL = -(2**61), 2**61  # beyond every time that the store holds, well inside 64 bits
 _ENDS = {"forward": Cursor(_BEFORE_ALL, UUID(int=0)), "backward": Cursor(_AFTER_ALL, UUID(int=2**128 - 1))}
-_MISSING_TABLES = frozenset({60, 81})  # UNKNOWN_TABLE, UNKNOWN_DATABASE
 _ERRORS = (ProcessingStatus.ERROR, ProcessingStatus.FAILED)
 
 
 class ResultTooLarge(SteptrailError):
     """The list would be longer than one call gives: narrow the question, or read it in pages."""
-
-
-class Store(Protocol):
-    """What the reader needs of ClickHouse."""
-
-    def rows(
-        self,
-        sql: str,
-        parameters: Mapping[str, Any] | None = None,
-        settings: Mapping[str, Any] | None = None,
-    ) -> list[dict[str, Any]]:
-        """All rows of a statement, each by column name; raises the errors of `steptrail.projections.errors`."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +47,13 @@ class _Filter:
     def parameters(self) -> dict[str, Any]:
         chosen = ProcessingStatus if self.statuses is None else self.statuses
         parameters: dict[str, Any] = {
-            **_scope(self.pipeline),
+            **scope(self.pipeline),
             "statuses": sorted({ProcessingStatus(status).value for status in chosen}),
-            "start_us": _micros("start_time", self.start, _BEFORE_ALL),
-            "end_us": _micros("end_time", self.end, _AFTER_ALL),
+            "start_us": micros("start_time", self.start, _BEFORE_ALL),
+            "end_us": micros("end_time", self.end, _AFTER_ALL),
         }
         if self.doc_id is not None:
-            parameters["doc_id"] = _stored(self.doc_id)
+            parameters["doc_id"] = stored(self.doc_id)
         return parameters
 
 
@@ -116,7 +98,7 @@ class Reader:
         With `limit`, only so many. Raises `ResultTooLarge` when there are more than MAX_LIST_EVENTS and no limit
         was given.
         """
-        _micros("since", since, 0)  # so that a bad one is called by this name
+        micros("since", since, 0)  # so that a bad one is called by this name
         statuses = (*_ERRORS, ProcessingStatus.WARNING) if include_warnings else _ERRORS
         chosen = _Filter(pipeline, statuses=statuses, start=since)
         if limit is not None:
@@ -130,8 +112,8 @@ class Reader:
 
     def document_state(self, pipeline: str | None, doc_id: str) -> list[StepState]:
         """The current state of each step of one document, in the order in which they began; [] when unknown."""
-        parameters = {**_scope(pipeline), "doc_id": _stored(doc_id)}
-        return [StepState.from_row(row) for row in self._rows("document_state", parameters)]
+        parameters = {**scope(pipeline), "doc_id": stored(doc_id)}
+        return [StepState.from_row(row) for row in ask(self._clickhouse, "document_state", parameters)]
 
     def timeline(
         self,
@@ -174,7 +156,7 @@ class Reader:
         `at_least` leaves out partitions that have not come so far, and spares reading the ledger's history.
         """
         parameters = {"projection": projection, "topic": topic, "topic_id": topic_id, "at_least": at_least}
-        rows = self._rows("projected_offsets", parameters)
+        rows = ask(self._clickhouse, "projected_offsets", parameters)
         return {int(row["partition"]): int(row["reached"]) for row in rows}
 
     def _page(
@@ -187,7 +169,7 @@ class Reader:
     ) -> Page[StepRecord]:
         if after is not None and before is not None:
             raise ValueError("a page comes after a cursor or before one: give only one of them")
-        _positive("limit", limit)
+        positive("limit", limit)
         position = before if after is None else after
         cursor = None if position is None else Cursor.parse(position)
         goes_back = before is not None
@@ -228,7 +210,7 @@ class Reader:
         position = cursor or _ENDS[direction]
         while True:
             parameters |= {"from_us": position.micros, "from_id": str(position.event_id), "fetch": fetch}
-            rows = self._rows(sql, parameters)
+            rows = ask(self._clickhouse, sql, parameters)
             for row in rows:
                 record = StepRecord.from_row(row)
                 if record.cursor != position:
@@ -236,44 +218,3 @@ class Reader:
                     yield record
             if len(rows) < fetch:
                 return
-
-    def _rows(self, name: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
-        try:
-            return self._clickhouse.rows(query(name), parameters)
-        except StoreUnavailable as error:
-            raise StoreUnavailable(
-                f"{error}\nIs ClickHouse running there? STEPTRAIL_CLICKHOUSE says where it is; "
-                f"`steptrail up` starts a local stack."
-            ) from error
-        except QueryError as error:
-            if error.code in _MISSING_TABLES:
-                raise SchemaMismatch(
-                    f"{error}\nThe tables are not there yet: run `steptrail migrate`."
-                ) from error
-            raise
-
-
-def _scope(pipeline: str | None) -> dict[str, Any]:
-    return {"any_pipeline": pipeline is None, "pipeline": _stored(pipeline or "")}
-
-
-def _stored(name: str) -> str:
-    """A name as emitters write it: without what UTF-8 or a text column cannot hold (`steptrail.schemas.values`)."""
-    return identity_text(name, _LONGEST_NAME)[0]
-
-
-def _micros(name: str, moment: datetime | None, default: int) -> int:
-    if moment is None:
-        return default
-    if not isinstance(moment, datetime):
-        raise TypeError(f"{name} must be a datetime with a time zone, not {type(moment).__name__}")
-    try:
-        return us_from_datetime(moment)
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from None
-
-
-def _positive(name: str, value: int) -> int:
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1, not {value}")
-    return value
