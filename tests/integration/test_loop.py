@@ -13,12 +13,12 @@ from steptrail.consumers.backoff import Backoff, BackoffPolicy
 from steptrail.consumers.batching import BatchLimits
 from steptrail.consumers.broker import BrokerQuestions
 from steptrail.consumers.buffer import Buffer, ConsumedBatch
+from steptrail.consumers.consumer_config import consumer_config
 from steptrail.consumers.lag_watch import LagWatch
 from steptrail.consumers.loop import ConsumeLoop
 from steptrail.consumers.metrics import ProjectorMetrics
 from steptrail.consumers.monitor import Monitor
 from steptrail.consumers.positions import Start, start_of
-from steptrail.consumers.projector import consumer_config
 from steptrail.consumers.status import State, Status
 from steptrail.projections.batch import BatchBuilder
 from steptrail.schemas.errors import InfrastructureError

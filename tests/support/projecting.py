@@ -112,12 +112,18 @@ class Projected:
 
     def high_water(self) -> dict[int, int]:
         """The last offset in the ledger, by partition."""
-        sql = "SELECT partition, max(last_offset) FROM projection_ledger GROUP BY partition"
+        sql = (
+            "SELECT partition, max(last_offset) FROM projection_ledger WHERE projection_name = 'steps' "
+            "GROUP BY partition"
+        )
         return {int(p): int(o) for p, o in self.clickhouse.query(sql)}
 
     def ledger_holes(self) -> list[tuple[int, int, int]]:
         """Partition, last offset and next first offset wherever the ledger's batches leave something out."""
-        sql = "SELECT partition, first_offset, last_offset FROM projection_ledger ORDER BY partition, first_offset"
+        sql = (
+            "SELECT partition, first_offset, last_offset FROM projection_ledger "
+            "WHERE projection_name = 'steps' ORDER BY partition, first_offset"
+        )
         holes = []
         stand: dict[int, int] = {}
         for partition, first, last in self.clickhouse.query(sql):

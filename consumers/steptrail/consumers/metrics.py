@@ -10,11 +10,10 @@ _BATCH_EVENTS = (1, 10, 100, 1_000, 5_000, 10_000, 25_000, 50_000, 100_000)
 
 
 class ProjectorMetrics:
-    """Metrics of one projector, in a registry of their own; every name begins with `steptrail_projector_`."""
+    """Metrics of one projection; every name begins with `name`. `registry` is one that several may share."""
 
-    def __init__(self) -> None:
-        self.registry = registry = CollectorRegistry()
-        name = "steptrail_projector"
+    def __init__(self, name: str = "steptrail_projector", registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry = registry or CollectorRegistry()
         self.events = Counter(f"{name}_events", "Records of the topic that are done with", registry=registry)
         self.projected = Counter(f"{name}_projected", "Events written to every table", registry=registry)
         self.bytes = Counter(f"{name}_bytes", "Bytes of the records that are done with", registry=registry)

@@ -21,6 +21,8 @@ _log = logging.getLogger("steptrail.consumers")
 PROGRESS_EVERY_S = 10.0
 IDLE_PROGRESS_EVERY_S = 60.0
 REFRESH_EVERY_S = 1.0
+# A batch takes well below a second; a writer that is at it for so long is waiting for something.
+SLOW_AFTER_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Written:
 class Monitor:
     """Told by the loop what happens; never raises and never blocks.
 
-    `clock` is monotonic, `wall` is the time of day, both in seconds.
+    `log` takes its lines. `clock` is monotonic, `wall` is the time of day, both in seconds.
     """
 
     def __init__(
@@ -44,15 +46,18 @@ class Monitor:
         metrics: ProjectorMetrics,
         lag_watch: LagWatch,
         *,
+        log: logging.Logger = _log,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
+        self._log = log
         self.status = status
         self.metrics = metrics
         self._lag_watch = lag_watch
         self._clock = clock
         self._wall = wall
         self._fault: str | None = "the consumer group to let it in"
+        self._slow: str | None = None
         self._joined = False
         self._written_through: dict[int, int] = {}  # partition -> broker time (ms) of what is written
         self._gaps: set[Gap] = set()
@@ -66,7 +71,7 @@ class Monitor:
         """The group gave these to this consumer; none at all where there are more consumers than partitions."""
         self._joined = True
         if numbers := sorted(partitions):
-            _log.info("partitions assigned", extra={"partitions": numbers})
+            self._log.info("partitions assigned", extra={"partitions": numbers})
 
     def revoked(self, partitions: Iterable[int]) -> None:
         """The group took these away."""
@@ -76,7 +81,7 @@ class Monitor:
             self._written_through.pop(number, None)
             self.metrics.forget_partition(number)
         if numbers:
-            _log.info("partitions revoked", extra={"partitions": numbers})
+            self._log.info("partitions revoked", extra={"partitions": numbers})
 
     def claimed(self, count: int) -> None:
         """So many partitions were claimed in the ledger."""
@@ -88,7 +93,7 @@ class Monitor:
             return
         self._gaps.add(gap)
         self.metrics.gap_events.labels(str(gap.partition)).inc(gap.last - gap.first + 1)
-        _log.error(
+        self._log.error(
             "offsets were lost: %s",
             gap.reason,
             extra={"partition": gap.partition, "first_offset": gap.first, "last_offset": gap.last},
@@ -106,7 +111,7 @@ class Monitor:
         metrics.batches.inc()
         metrics.batch_seconds.observe(done.seconds)
         metrics.batch_events.observe(batch.events)
-        _log.debug(
+        self._log.debug(
             "batch written",
             extra={"events": batch.events, "bytes": batch.batch.size, "seconds": round(done.seconds, 4)},
         )
@@ -120,7 +125,7 @@ class Monitor:
         """Nothing can be written for now; the next try is after `delay` seconds."""
         self._fault = reason
         self.metrics.faults.inc()
-        _log.warning(
+        self._log.warning(
             "waiting for %s", reason, extra={"retry_in_seconds": round(delay, 2), "failures": failures}
         )
         self._show_state()
@@ -129,22 +134,30 @@ class Monitor:
         """All that is held can be read and written."""
         if self._fault is not None and self._joined:
             self._fault = None
-            _log.info("running", extra={"partitions": sorted(self.status.partitions)})
+            self._log.info("running", extra={"partitions": sorted(self.status.partitions)})
             self._show_state()
+
+    def writer_busy(self, seconds: float) -> None:
+        """The writer has been at its task for so long."""
+        if seconds < SLOW_AFTER_S:
+            self._slow = None
+        elif self._slow is None:
+            self._slow = "the store to answer"
+            _log.warning("waiting for the store to answer", extra={"seconds": round(seconds, 1)})
 
     def broker_said(self, error: KafkaError) -> None:
         """The consumer reported an error that it will mend by itself."""
-        _log.warning("kafka: %s", error.str(), extra={"code": error.name()})
+        self._log.warning("kafka: %s", error.str(), extra={"code": error.name()})
 
     def stopping(self) -> None:
         """The shutdown began."""
         self.status.enter(State.STOPPING)
-        _log.info("stopping")
+        self._log.info("stopping")
 
     def stopped(self) -> None:
         """The shutdown is over."""
         self.status.enter(State.STOPPED)
-        _log.info("stopped", extra={"events": self._events})
+        self._log.info("stopped", extra={"events": self._events})
 
     # --- every turn
 
@@ -184,7 +197,7 @@ class Monitor:
     def _show_state(self) -> None:
         if self.status.state in (State.STOPPING, State.STOPPED):
             return
-        reason = self._fault or self._lag_watch.fault
+        reason = self._fault or self._slow or self._lag_watch.fault
         if reason == self.status.waiting_for and self.status.state is not State.STARTING:
             return
         self.metrics.waiting.clear()
@@ -202,7 +215,7 @@ class Monitor:
         if elapsed < (PROGRESS_EVERY_S if busy else IDLE_PROGRESS_EVERY_S):
             return
         self._told_at, self._events_told = now, self._events
-        _log.info(
+        self._log.info(
             "progress",
             extra={
                 "state": self.status.state.value,

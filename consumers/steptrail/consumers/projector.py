@@ -1,18 +1,19 @@
-"""The projector: the consume loop with the steps projection as its sink."""
+"""The projector: the consume loop with the steps projection as its sink, and dead letters beside it."""
 
 from __future__ import annotations
 
 import logging
 import os
 import threading
-from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer
 
 from steptrail.consumers.batching import BatchLimits
 from steptrail.consumers.broker import BrokerQuestions
 from steptrail.consumers.buffer import Buffer
+from steptrail.consumers.consumer_config import consumer_config
 from steptrail.consumers.dead_letters import DeadLetters
+from steptrail.consumers.dlq.source import dead_letter_source
 from steptrail.consumers.http_server import StatusServer
 from steptrail.consumers.lag_watch import LagWatch
 from steptrail.consumers.log import configure_logging
@@ -20,6 +21,7 @@ from steptrail.consumers.loop import ConsumeLoop
 from steptrail.consumers.metrics import ProjectorMetrics
 from steptrail.consumers.monitor import Monitor
 from steptrail.consumers.poison_limit import PoisonLimit
+from steptrail.consumers.side_projection import SideProjection
 from steptrail.consumers.sink import ProjectorSink
 from steptrail.consumers.status import Status
 from steptrail.consumers.writer_schemas import WriterSchemas
@@ -30,6 +32,9 @@ from steptrail.schemas.topics import Topics
 
 _log = logging.getLogger("steptrail.consumers.projector")
 _kafka_log = logging.getLogger("steptrail.kafka")
+
+# A statement that takes longer counts as lost; whether it still took effect, the ledger finds out.
+STORE_TIMEOUT_S = 60.0
 
 
 def run_projector(
@@ -56,12 +61,21 @@ def run_projector(
         shared, topics.dlq.name, connector=group, task=settings.group_instance_id or str(os.getpid())
     )
     schemas = WriterSchemas(SchemaRegistry(settings) if settings.schema_registry else None)
-    clickhouse = connect(settings)
+    clickhouse = connect(settings, timeout=STORE_TIMEOUT_S)
     server = None
     if settings.metrics_port is not None:
         server = StatusServer(status, metrics, host=settings.metrics_host, port=settings.metrics_port)
         _log.info("serving metrics", extra={"host": settings.metrics_host, "port": server.port})
+    beside = SideProjection(
+        settings,
+        clickhouse,
+        dead_letter_source(topics, schemas),
+        stop,
+        registry=metrics.registry,
+        accept_topic=accept_topic,
+    )
     try:
+        beside.start()
         ConsumeLoop(
             Consumer(consumer_config(settings, group, monitor)),
             topic,
@@ -81,47 +95,13 @@ def run_projector(
             shutdown_timeout=settings.shutdown_timeout_s,
         ).run(stop)
     finally:
+        beside.stop()
+        beside.join(settings.shutdown_timeout_s)
         dead_letters.close(1.0)
         clickhouse.close()
         if server is not None:
             server.close()
     return 0
-
-
-def consumer_config(settings: Settings, group: str, monitor: Monitor) -> dict[str, Any]:
-    """The consumer's librdkafka properties: our defaults, the settings' over them, what must be so over all."""
-
-    def on_commit(error: KafkaError | None, _: list[TopicPartition]) -> None:
-        if error is not None and error.code() != KafkaError._NO_OFFSET:
-            monitor.broker_said(error)
-
-    defaults = {
-        "isolation.level": "read_committed",
-        # A consumer that was killed holds its partitions for so long.
-        "session.timeout.ms": 10_000,
-        "topic.metadata.refresh.interval.ms": 15_000,
-        # Prefetched records are memory, and compressed ones grow tenfold when they arrive: small fetches, asked
-        # for again as soon as there is room, are as fast as large ones and take half the memory.
-        "queued.min.messages": 50_000,
-        "queued.max.messages.kbytes": 16 * 1024,
-        "max.partition.fetch.bytes": 128 * 1024,
-        "fetch.queue.backoff.ms": 20,
-        "fetch.wait.max.ms": 100,
-    }
-    needed = {
-        "group.id": group,
-        "partition.assignment.strategy": "cooperative-sticky",
-        "enable.auto.commit": False,
-        "enable.auto.offset.store": False,
-        # Where to start is decided in steptrail.consumers.positions; never jump by yourself.
-        "auto.offset.reset": "error",
-        "on_commit": on_commit,
-        "error_cb": monitor.broker_said,
-        "logger": _kafka_log,
-    }
-    if settings.group_instance_id is not None:
-        needed["group.instance.id"] = settings.group_instance_id
-    return {**defaults, **settings.kafka_config(), **needed}
 
 
 if __name__ == "__main__":

@@ -54,6 +54,12 @@ class WriterSchemas:
         """
         self.schema_of(frame)
 
+    def known(self, frame: Frame) -> dict[str, Any] | None:
+        """The schema that wrote what follows the frame, None where it is not known; asks nobody. For any thread."""
+        if frame.fingerprint is not None:
+            return schema_by_fingerprint(frame.fingerprint)
+        return self._by_id.get(frame.schema_id) if frame.schema_id is not None else None
+
     def schema_of(self, frame: Frame) -> dict[str, Any]:
         """The schema that wrote what follows the frame; raises as `learn` does."""
         if frame.fingerprint is not None:

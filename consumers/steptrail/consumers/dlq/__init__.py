@@ -1,0 +1,1 @@
+"""Dead letters after they were set aside: reading, explaining, sending again, dropping."""
