@@ -30,6 +30,7 @@ from typing import Any, Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from steptrail.consumers.assignment import Assignment
 from steptrail.consumers.backoff import Backoff
 from steptrail.consumers.batching import BatchLimits
 from steptrail.consumers.buffer import Buffer, ConsumedBatch
@@ -117,6 +118,7 @@ class ConsumeLoop:
         self._shutdown_timeout = shutdown_timeout
         self._clock = clock
 
+        self._assignment = Assignment(consumer, topic)
         self._partitions = Partitions()
         self._make_buffer = new_buffer
         self._buffer = self._new_buffer()
@@ -126,7 +128,6 @@ class ConsumeLoop:
         self._task_began = 0.0
         self._last_closed = clock()
         self._retry_at = 0.0
-        self._placed: set[int] = set()  # assigned to the consumer, which may lag behind what the group says
         self._held_back = False
         self._stopping = False
 
@@ -198,10 +199,11 @@ class ConsumeLoop:
                 held.written = commits[partition] = done[partition]
             else:
                 lost.append(partition)
-        self._commit(commits)
+        if self._assignment.commit(commits):
+            self._monitor.committed(commits)
         self._monitor.written(Written(task.batch, frozenset(done), self._clock() - task.began))
         if lost:
-            self._pause(lost)
+            self._assignment.pause(lost)
             self._partitions.suspend(lost)
         if lost or dropped:
             # What is buffered does not begin where the partitions now stand.
@@ -213,7 +215,7 @@ class ConsumeLoop:
 
     def _stall(self, fault: InfrastructureError) -> None:
         held = list(self._partitions.held)
-        self._pause(held)
+        self._assignment.pause(held)
         self._partitions.suspend(held)
         self._retry_later(str(fault))
 
@@ -266,29 +268,19 @@ class ConsumeLoop:
             self._await(self._task, READ_TIMEOUT_S)
             if not self._task.future.done() and self._clock() - self._task_began > PATIENCE_S:
                 self._held_back = True
-                self._pause(self._partitions.in_phase(Phase.FLOWING))
+                self._assignment.pause(self._partitions.in_phase(Phase.FLOWING))
         elif self._held_back and not full:
             self._held_back = False
-            self._resume(self._partitions.in_phase(Phase.FLOWING))
+            self._assignment.resume(self._partitions.in_phase(Phase.FLOWING))
 
     # --- place
 
     def _place(self) -> None:
-        for partition in self._partitions.in_phase(Phase.OPENED):
-            offset = self._partitions.positions[partition]
-            # Assigned anew instead of sought: a seek is refused, or ignored, in several states of the fetcher,
-            # among them the one after an offset was out of range.
-            self._take_off([partition])
-            self._consumer.incremental_assign([TopicPartition(self._topic, partition, offset)])
-            self._placed.add(partition)
-            self._partitions.held[partition].phase = Phase.FLOWING
-            self._switch(self._consumer.pause if self._held_back else self._consumer.resume, [partition])
-
-    def _take_off(self, numbers: Collection[int]) -> None:
-        placed = self._placed.intersection(numbers)
-        if placed:
-            self._consumer.incremental_unassign([TopicPartition(self._topic, number) for number in placed])
-            self._placed -= placed
+        for partition, offset in self._partitions.to_place().items():
+            if self._assignment.place(partition, offset):
+                self._partitions.placed(partition)
+                if self._held_back:
+                    self._assignment.pause([partition])
 
     # --- read
 
@@ -317,13 +309,15 @@ class ConsumeLoop:
         out_of_range = code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)
         if out_of_range and partition in self._partitions.in_phase(Phase.FLOWING):
             # Records expired before they were read. Opening again finds where the log begins, and says the gap.
-            self._pause([partition])
+            self._assignment.pause([partition])
             self._partitions.suspend([partition])
             self._drop_buffered()
 
     # --- report
 
     def _report(self) -> None:
+        busy = self._clock() - self._task_began if self._task is not None else 0.0
+        self._monitor.writer_busy(busy)
         if not self._backoff.failures and not self._partitions.in_phase(Phase.WAITING, Phase.OPENING):
             self._monitor.running()
         first_times = dict(self._buffer.first_times)
@@ -333,28 +327,26 @@ class ConsumeLoop:
 
     # --- rebalance: called by the consumer from within `consume` and `close`
 
-    def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
+    def _on_assign(self, _: Consumer, assigned: list[TopicPartition]) -> None:
         numbers = [entry.partition for entry in assigned]
-        # Nothing is read yet: `place` says from where, when the sink has opened the partition.
-        consumer.incremental_assign([])
+        self._assignment.accept()
         self._partitions.assign(numbers)
         self._monitor.assigned(numbers)
 
-    def _on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
+    def _on_revoke(self, _: Consumer, revoked: list[TopicPartition]) -> None:
         numbers = [entry.partition for entry in revoked]
         task = self._task
         if not self._stopping and isinstance(task, Writing) and set(numbers) & set(task.generations):
             self._await(task, min(REVOKE_PATIENCE_S, self._shutdown_timeout))
             self._settle()
-            self._commit_now(numbers)
+            self._assignment.commit(self._partitions.uncommitted(numbers), wait=True)
         self._give_up(numbers)
 
-    def _on_lost(self, consumer: Consumer, lost: list[TopicPartition]) -> None:
+    def _on_lost(self, _: Consumer, lost: list[TopicPartition]) -> None:
         self._give_up([entry.partition for entry in lost])
 
     def _give_up(self, numbers: list[int]) -> None:
-        self._take_off(numbers)
-        self._consumer.incremental_unassign([])
+        self._assignment.give_up(numbers)
         self._partitions.forget(numbers)
         if set(numbers) & set(self._buffered_from()):
             self._drop_buffered()
@@ -383,47 +375,7 @@ class ConsumeLoop:
         # A batch that is being written right now is left to end; its answer is for an older state then.
         self._batch = None
         self._buffer = self._new_buffer()
-        flowing = self._partitions.in_phase(Phase.FLOWING)
-        self._pause(flowing)
         self._partitions.rewind()
-
-    # --- the consumer
-
-    def _pause(self, numbers: Collection[int]) -> None:
-        self._switch(self._consumer.pause, numbers)
-
-    def _resume(self, numbers: Collection[int]) -> None:
-        self._switch(self._consumer.resume, numbers)
-
-    def _switch(self, act: Callable[[list[TopicPartition]], None], numbers: Collection[int]) -> None:
-        if numbers:
-            try:
-                act([TopicPartition(self._topic, number) for number in numbers])
-            except KafkaException as error:
-                # Not assigned any more: the callback that says so comes with the next read.
-                _log.debug("cannot pause or resume partitions %s: %s", sorted(numbers), error)
-
-    def _commit(self, offsets: dict[int, int]) -> None:
-        if not offsets:
-            return
-        try:
-            self._consumer.commit(offsets=self._entries(offsets), asynchronous=True)
-        except KafkaException as error:
-            # The ledger knows better than the group's offsets; the next commit brings them up.
-            _log.warning("commit failed: %s", error)
-        else:
-            self._monitor.committed(offsets)
-
-    def _commit_now(self, numbers: Collection[int]) -> None:
-        offsets = self._partitions.uncommitted(numbers)
-        if offsets:
-            try:
-                self._consumer.commit(offsets=self._entries(offsets), asynchronous=False)
-            except KafkaException as error:
-                _log.warning("commit failed: %s", error)
-
-    def _entries(self, offsets: dict[int, int]) -> list[TopicPartition]:
-        return [TopicPartition(self._topic, number, offset) for number, offset in offsets.items()]
 
     # --- the end
 
@@ -445,5 +397,6 @@ class ConsumeLoop:
         self._monitor.stopped()
 
     def _leave(self) -> Any:
-        self._commit_now(list(self._partitions.held))
+        held = list(self._partitions.held)
+        self._assignment.commit(self._partitions.uncommitted(held), wait=True)
         self._consumer.close()

@@ -25,6 +25,7 @@ class Held:
     `generation` differs for each time it was assigned, so that an answer that comes late, for an assignment
     that has ended since, is known as such. `written` is the offset after the last one that is written, so the
     one at which the next batch has to start; None until it was opened. `started` is what `written` was then.
+    `read_from`: in phase OPENED, the offset to place it at.
     """
 
     partition: int
@@ -32,6 +33,7 @@ class Held:
     phase: Phase = Phase.WAITING
     written: int | None = None
     started: int | None = None
+    read_from: int = 0
 
 
 class Partitions:
@@ -76,21 +78,35 @@ class Partitions:
         """The sink has it. `buffered_from`: where unwritten records of it that were kept begin, if any were."""
         held = self.held[start.partition]
         if buffered_from is None:
-            held.written = self.positions[start.partition] = start.offset
+            held.written = held.read_from = start.offset
         else:
-            held.written = buffered_from
+            held.written, held.read_from = buffered_from, self.positions[start.partition]
         if held.started is None:
             held.started = held.written
         held.phase = Phase.OPENED
+        self.positions.pop(start.partition, None)
 
     def rewind(self) -> None:
-        """Unwritten records were dropped: read them again."""
+        """Unwritten records were dropped: read them again.
+
+        Until a partition is placed anew nothing of it is taken in: what is still on its way lies further on, and
+        would leave out what was dropped.
+        """
+        self.positions.clear()
         for held in self.held.values():
             if held.phase in (Phase.OPENED, Phase.FLOWING) and held.written is not None:
-                self.positions[held.partition] = held.written
+                held.read_from = held.written
                 held.phase = Phase.OPENED
-            else:
-                self.positions.pop(held.partition, None)
+
+    def to_place(self) -> dict[int, int]:
+        """Partition -> offset of those that were opened and are not read yet."""
+        return {h.partition: h.read_from for h in self.held.values() if h.phase is Phase.OPENED}
+
+    def placed(self, partition: int) -> None:
+        """It is read from its offset on."""
+        held = self.held[partition]
+        held.phase = Phase.FLOWING
+        self.positions[partition] = held.read_from
 
     def current(self, partition: int, generation: int) -> Held | None:
         """The held partition, if it is still the same assignment."""

@@ -14,7 +14,7 @@ from steptrail.consumers.positions import Start, start_of
 from steptrail.consumers.writer_schemas import WriterSchemas
 from steptrail.projections.batch import Batch
 from steptrail.projections.clickhouse import ClickHouse
-from steptrail.projections.errors import ClaimLost, TopicRecreated
+from steptrail.projections.errors import ClaimLost, QueryError, StoreRefused, TopicRecreated
 from steptrail.projections.projection import Projection
 from steptrail.projections.spec import ProjectionSpec
 from steptrail.projections.step_events import STEP_EVENTS
@@ -47,8 +47,12 @@ class ProjectionSink:
 
     def open(self, partitions: Collection[int]) -> dict[int, Start]:
         """Claim the partitions; where to read on in those that were won."""
-        projection = self._prepared()
-        projected = projection.open(partitions)
+        try:
+            projected = self._prepared().open(partitions)
+        except QueryError as error:
+            # No record is to blame here: tables are gone, or not those of this program. Check them again then.
+            self._projection = None
+            raise StoreRefused(str(error), code=error.code, name=error.name) from error
         committed = self._questions.committed(self._group, projected)
         first = self._questions.first_offsets(projected)
         end = self._questions.end_offsets(projected)

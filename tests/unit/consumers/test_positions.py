@@ -44,7 +44,7 @@ def flowing(*numbers: int) -> Partitions:
     partitions.assign(numbers)
     for number in partitions.opening():
         partitions.opened(Start(number, 10, 10), None)
-        partitions.held[number].phase = Phase.FLOWING
+        partitions.placed(number)
     return partitions
 
 
@@ -56,8 +56,11 @@ def test_only_opened_partitions_take_records() -> None:
     assert partitions.opening() == {0: 1, 1: 1}
     assert partitions.opening() == {}
     partitions.opened(Start(0, 5, 5), None)
+    assert partitions.to_place() == {0: 5}
+    assert partitions.positions == {}
+    partitions.placed(0)
     assert partitions.positions == {0: 5}
-    assert partitions.in_phase(Phase.OPENED) == [0]
+    assert partitions.in_phase(Phase.FLOWING) == [0]
 
 
 def test_a_late_answer_for_an_earlier_assignment_is_known_as_such() -> None:
@@ -71,13 +74,14 @@ def test_a_late_answer_for_an_earlier_assignment_is_known_as_such() -> None:
 
 
 def test_a_rewind_reads_again_from_what_is_written() -> None:
-    """Dropped records are read again, in partitions that flow; those that wait get their position when opened."""
+    """And takes in nothing before it was placed there: what is still on its way would leave a hole."""
     partitions = flowing(0, 1)
     partitions.positions.update({0: 90, 1: 80})
     partitions.suspend([1])
     partitions.rewind()
-    assert partitions.positions == {0: 10}
-    assert partitions.in_phase(Phase.OPENED) == [0]
+    assert partitions.positions == {}
+    assert partitions.to_place() == {0: 10}
+    assert partitions.in_phase(Phase.WAITING) == [1]
 
 
 def test_kept_records_are_not_read_again() -> None:
@@ -87,5 +91,12 @@ def test_kept_records_are_not_read_again() -> None:
     partitions.suspend([0])
     partitions.opening()
     partitions.opened(Start(0, 10, 10), buffered_from=10)
-    assert partitions.positions == {0: 90}
+    assert partitions.to_place() == {0: 90}
     assert partitions.held[0].written == 10
+
+
+def test_only_what_was_written_is_committed() -> None:
+    """A partition that was opened and given back leaves the group's offset alone."""
+    partitions = flowing(0, 1)
+    partitions.held[1].written = 12
+    assert partitions.uncommitted([0, 1, 7]) == {1: 12}

@@ -1,0 +1,85 @@
+"""What the loop does with its Kafka consumer beside reading: place, pause, resume, commit."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Mapping
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+_log = logging.getLogger("steptrail.consumers.assignment")
+
+
+class Assignment:
+    """The partitions of `topic` that `consumer` reads; may lag behind what the group says it should.
+
+    A partition that the group assigns is not read until `place` says from where. Errors of Kafka are logged,
+    not raised: what was assigned may be gone already, and the callback that says so comes with the next read.
+    """
+
+    def __init__(self, consumer: Consumer, topic: str) -> None:
+        self._consumer = consumer
+        self._topic = topic
+        self._placed: set[int] = set()
+
+    def accept(self) -> None:
+        """Within a rebalance: agree to what the group assigned, reading none of it yet."""
+        self._consumer.incremental_assign([])
+
+    def give_up(self, partitions: Collection[int]) -> None:
+        """Within a rebalance: let go of these."""
+        placed = sorted(self._placed.intersection(partitions))
+        self._consumer.incremental_unassign([TopicPartition(self._topic, number) for number in placed])
+        self._placed.difference_update(placed)
+
+    def place(self, partition: int, offset: int) -> bool:
+        """Read a partition from `offset` on; whether that could be done now.
+
+        Everything that was fetched of it before is forgotten. It is assigned anew rather than sought: a seek is
+        refused, or ignored, in several states of the fetcher, among them after an offset out of range.
+        """
+        try:
+            if partition in self._placed:
+                self._consumer.incremental_unassign([TopicPartition(self._topic, partition)])
+                self._placed.discard(partition)
+            self._consumer.incremental_assign([TopicPartition(self._topic, partition, offset)])
+        except KafkaException as error:
+            _log.warning("cannot read partition %d from offset %d yet: %s", partition, offset, error)
+            return False
+        self._placed.add(partition)
+        self.resume([partition])
+        return True
+
+    def pause(self, partitions: Collection[int]) -> None:
+        """Stop reading these; what was prefetched of them is thrown away."""
+        self._switch(self._consumer.pause, partitions)
+
+    def resume(self, partitions: Collection[int]) -> None:
+        """Read these again, from where they were."""
+        self._switch(self._consumer.resume, partitions)
+
+    def commit(self, offsets: Mapping[int, int], *, wait: bool = False) -> bool:
+        """Commit offset by partition; whether it was sent (and, with `wait`, acknowledged).
+
+        A commit that fails does no harm: the ledger knows better, and the next one brings the group up to date.
+        """
+        if not offsets:
+            return False
+        entries = [TopicPartition(self._topic, number, offset) for number, offset in offsets.items()]
+        try:
+            if wait:
+                self._consumer.commit(offsets=entries, asynchronous=False)
+            else:
+                self._consumer.commit(offsets=entries, asynchronous=True)
+        except KafkaException as error:
+            _log.warning("commit failed: %s", error)
+            return False
+        return True
+
+    def _switch(self, act: Callable[[list[TopicPartition]], None], partitions: Collection[int]) -> None:
+        placed = sorted(self._placed.intersection(partitions))
+        if placed:
+            try:
+                act([TopicPartition(self._topic, number) for number in placed])
+            except KafkaException as error:
+                _log.debug("cannot pause or resume partitions %s: %s", placed, error)
