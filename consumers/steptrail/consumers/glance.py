@@ -65,7 +65,8 @@ def _fields_are_right(value: bytes, head: int) -> bool:
         text = value[start:at]
         if size & 1 or at > len(value):
             return False
-        if text != empty and type(orjson.loads(text)) is not kind:
+        # The store wants the bracket to come first.
+        if text != empty and (text[:1] != empty[:1] or type(orjson.loads(text)) is not kind):
             return False
     at = _text(value, _optional_text(value, at))  # trace_id, worker
     _, at = _number(value, at + 8)  # emitter_id before the sequence

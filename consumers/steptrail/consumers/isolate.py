@@ -25,7 +25,7 @@ from confluent_kafka import Message
 from steptrail.consumers.buffer import ConsumedBatch, Refused
 from steptrail.consumers.dead_letters import DeadLetter
 from steptrail.consumers.glance import looks_right
-from steptrail.consumers.poison_limit import PoisonLimit
+from steptrail.consumers.poison_limit import PoisonLimit, TooMuchPoison
 from steptrail.consumers.writer_schemas import WriterSchemas
 from steptrail.projections.batch import Batch
 from steptrail.projections.errors import BatchRejected
@@ -40,6 +40,9 @@ _log = logging.getLogger("steptrail.consumers.isolate")
 WARY_BATCHES = 20
 
 REFUSED_BY_STORE = "REFUSED_BY_STORE"
+
+# Records of one batch that only the store refuses, before it counts as the store's fault, or ours.
+MAX_REFUSED_BY_STORE = 50
 
 
 class Isolation:
@@ -141,6 +144,7 @@ class Isolation:
         `stand` says for each partition up to where it is written.
         """
         lost: set[int] = set()
+        refused: list[DeadLetter] = []
         todo = deque(pieces)
         while todo:
             piece = [message for message in todo.popleft() if message.partition() not in lost]
@@ -155,6 +159,13 @@ class Isolation:
                     todo.extendleft(reversed(_halves(piece, bad)))
                     continue
                 letter = _refused_by_store(good[0], rejected)
+                refused.append(letter)
+                if len(refused) > MAX_REFUSED_BY_STORE:
+                    raise TooMuchPoison(
+                        f"the store refuses {len(refused)} records of a batch that decode without a fault, first at "
+                        f"partition {refused[0].offset[0]}, offset {refused[0].offset[1]}: {rejected}\n"
+                        "Stopped, because then it is the store, or this program, that is wrong."
+                    ) from rejected
                 self._bury([letter])
                 bad.add(letter.offset)
                 todo.appendleft(piece)
@@ -189,10 +200,19 @@ def fault_of(message: Message, schemas: WriterSchemas) -> EventDecodeError | Non
         assert value is not None
         schema = schemas.schema_of(frame)
         try:
-            decode_event(value[frame.length :], schema)
+            event = decode_event(value[frame.length :], schema)
         except EventDecodeError as error:
             at = None if error.position is None else error.position + frame.length
             return EventDecodeError(error.reason, error.message, position=at, field=error.field)
+        for name, text, first in (
+            ("details", event.details, "{"),
+            ("metrics", event.metrics, "{"),
+            ("depends_on", event.depends_on, "["),
+        ):
+            if not text.startswith(first):  # JSON, but the store wants the bracket to come first
+                return EventDecodeError(
+                    DecodeReason.BAD_JSON, f"the text does not start with {first}", field=name
+                )
     except EventDecodeError as error:
         return error
     return None

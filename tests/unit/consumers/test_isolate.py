@@ -202,3 +202,20 @@ def test_after_a_rejected_batch_the_next_ones_are_looked_at_first() -> None:
     assert store.writes == 3
     assert [letter.offset[1] for letter in store.letters] == [1, 4, 3]
     assert store.covered(0) == (0, 4)
+
+
+def test_a_store_that_refuses_good_records_stops_it() -> None:
+    """A fault of the store must not turn good records into dead letters without end."""
+    store = Store(lambda value: True)
+    with pytest.raises(TooMuchPoison, match="the store refuses 51 records"):
+        store.isolation().write(batch_of(*(message(0, n) for n in range(100))))
+    assert len(store.letters) == 50
+
+
+def test_json_that_does_not_begin_with_its_bracket_is_found_without_halving() -> None:
+    """The store's validator does not take the space before it."""
+    odd = event_value(details=' {"a": 1}')
+    store = Store(lambda value: value == odd)
+    store.isolation().write(batch_of(*(message(0, n, odd if n == 5 else event_value()) for n in range(9))))
+    assert [letter.reason for letter in store.letters] == ["BAD_JSON"]
+    assert store.writes == 2
