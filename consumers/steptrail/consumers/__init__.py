@@ -1,1 +1,22 @@
 """Running parts: the consume loop, the projector and dead letters."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from steptrail.consumers.lag import LagReport as LagReport
+    from steptrail.consumers.lag import projector_lag as projector_lag
+    from steptrail.consumers.projector import run_projector as run_projector
+
+__all__ = ["LagReport", "projector_lag", "run_projector"]
+
+_HOMES = {"LagReport": "lag", "projector_lag": "lag", "run_projector": "projector"}
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded at first use: each part brings libraries that the others do without.
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
