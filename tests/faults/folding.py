@@ -1,0 +1,81 @@
+"""The fold, written a second time and differently: one pass, a few numbers kept for each execution.
+
+Two statements of one rule that were written apart rarely share a mistake. This one works on dicts as fastavro gives
+them and knows nothing of steptrail's models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+CODES = {"PENDING": 0, "RUNNING": 1, "SUCCESS": 2, "WARNING": 3, "ERROR": 4, "FAILED": 5, "SKIPPED": 6}
+
+Key = tuple[str, str, str]
+"""Pipeline, document, step."""
+
+
+@dataclass(slots=True)
+class Execution:
+    """One run so far. Times in microseconds since the epoch."""
+
+    winner: tuple[int, int, bytes] = (-1, 0, b"")
+    """Rank, time and event id of the deciding event."""
+    event: Mapping[str, Any] = field(default_factory=dict)
+    attempt: int = 0
+    first_run: int | None = None
+    first_any: int = 2**63
+    last_any: int = -(2**63)
+    dependencies: tuple[bool, tuple[int, int, bytes], str] = (False, (-1, 0, b""), "[]")
+    ids: set[bytes] = field(default_factory=set)
+
+
+class Folding:
+    """Folds events in whatever order they come. An event that stands twice on the topic is to be given once."""
+
+    def __init__(self) -> None:
+        self._runs: dict[Key, dict[bytes, Execution]] = {}
+
+    def add(self, event: Mapping[str, Any], broker_us: int) -> None:
+        """Take one record: the event's fields as in the schema, status by name."""
+        moment = min(event["timestamp"], broker_us)
+        code = CODES[event["status"]]
+        precedence = (min(code, 2), moment, event["event_id"])
+        runs = self._runs.setdefault((event["pipeline"], event["doc_id"], event["step_name"]), {})
+        run = runs.get(event["execution_id"])
+        if run is None:
+            run = runs[event["execution_id"]] = Execution()
+        run.ids.add(event["event_id"])
+        if precedence > run.winner:
+            run.winner, run.event = precedence, event
+        depends = (event["depends_on"] != "[]", precedence, event["depends_on"])
+        if depends > run.dependencies:
+            run.dependencies = depends
+        run.attempt = max(run.attempt, event["attempt"])
+        if code == 1 and (run.first_run is None or moment < run.first_run):
+            run.first_run = moment
+        run.first_any = min(run.first_any, moment)
+        run.last_any = max(run.last_any, moment)
+
+    def executions(self) -> Iterator[tuple[Any, ...]]:
+        """Key, execution id, the winner's rank, time, id and status, attempt, first run, first and last event."""
+        for key, runs in self._runs.items():
+            for execution_id, run in runs.items():
+                status = CODES[run.event["status"]]
+                yield (
+                    *(*key, execution_id.hex(), run.winner[0], run.winner[1], run.winner[2].hex(), status),
+                    *(run.attempt, run.first_run, run.first_any, run.last_any),
+                )
+
+    def states(self) -> Iterator[tuple[Any, ...]]:
+        """Key and the current state of each step, in the order of the view's columns."""
+        for key, runs in self._runs.items():
+            execution_id, run = max(runs.items(), key=lambda item: (item[1].last_any, item[0]))
+            event = run.event
+            yield (
+                *(*key, event["status"], run.attempt, execution_id.hex(), run.first_run, run.winner[1]),
+                *(event["duration_ms"], event["error_type"], event["error_message"]),
+                *(event["details"], event["metrics"], run.dependencies[2], len(runs)),
+                sum(len(other.ids) for other in runs.values()),
+            )
