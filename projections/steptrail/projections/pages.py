@@ -42,35 +42,17 @@ class Cursor:
         return datetime_from_us(self.micros)
 
     def __str__(self) -> str:
-        body = _LAYOUT.pack(_VERSION, self.micros, self.event_id.bytes)
-        checked = body + struct.pack(">I", zlib.crc32(body))
-        return base64.urlsafe_b64encode(checked).decode("ascii").rstrip("=")
+        return seal(_LAYOUT.pack(_VERSION, self.micros, self.event_id.bytes))
 
     @classmethod
     def parse(cls, text: str | Cursor) -> Cursor:
         """The cursor that `text` stands for; a Cursor is given back as it is. Raises `BadCursor`."""
         if isinstance(text, Cursor):
             return text
-        if not isinstance(text, str):
-            raise TypeError(f"a cursor is a str or a Cursor, not {type(text).__name__}")
-        try:
-            data = base64.b64decode(
-                text.encode("ascii") + b"=" * (-len(text) % 4), altchars=b"-_", validate=True
-            )
-        except (UnicodeEncodeError, binascii.Error) as error:
-            raise _bad(text, "it is not URL-safe base64") from error
-        if len(data) != _LAYOUT.size + 4:
-            raise _bad(text, "it is cut or has something added")
-        body, checksum = data[: _LAYOUT.size], data[_LAYOUT.size :]
-        if struct.pack(">I", zlib.crc32(body)) != checksum:
-            raise _bad(text, "its checksum is wrong")
-        version, micros, event_id = _LAYOUT.unpack(body)
+        version, micros, event_id = _LAYOUT.unpack(unseal(text, _LAYOUT.size))
         if version != _VERSION:
-            raise _bad(text, f"it is of version {version}, this program knows {_VERSION}")
-        cursor = cls(micros, UUID(bytes=event_id))
-        if str(cursor) != text:
-            raise _bad(text, "it is not written as a page writes it")
-        return cursor
+            raise bad_cursor(text, f"it is of version {version}, this program knows {_VERSION}")
+        return cls(micros, UUID(bytes=event_id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +74,31 @@ class Page(Generic[Item]):
         return len(self.items)
 
 
-def _bad(text: str, why: str) -> BadCursor:
+def seal(body: bytes) -> str:
+    """`body` with a checksum, as a text that needs no escaping in a URL or a shell."""
+    checked = body + struct.pack(">I", zlib.crc32(body))
+    return base64.urlsafe_b64encode(checked).decode("ascii").rstrip("=")
+
+
+def unseal(text: str, size: int | None = None) -> bytes:
+    """The body, of `size` bytes if given, that `seal` made `text` of. Raises `BadCursor`, TypeError for no str."""
+    if not isinstance(text, str):
+        raise TypeError(f"a cursor is a str or a Cursor, not {type(text).__name__}")
+    try:
+        data = base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (UnicodeEncodeError, binascii.Error) as error:
+        raise bad_cursor(text, "it is not URL-safe base64") from error
+    body, checksum = data[:-4], data[-4:]
+    if len(data) < 4 or (size is not None and len(body) != size):
+        raise bad_cursor(text, "it is cut or has something added")
+    if struct.pack(">I", zlib.crc32(body)) != checksum:
+        raise bad_cursor(text, "its checksum is wrong")
+    if seal(body) != text:
+        raise bad_cursor(text, "it is not written as a page writes it")
+    return body
+
+
+def bad_cursor(text: str, why: str) -> BadCursor:
+    """The error that says why `text` is no cursor, and what to do."""
     shown = text if len(text) <= 60 else text[:57] + "…"
     return BadCursor(f"{shown!r} is not a page cursor: {why}; start again without a cursor")

@@ -9,6 +9,15 @@ from itertools import islice
 from typing import Any
 from uuid import UUID
 
+from steptrail.projections.completeness import (
+    CompletenessState,
+    DocumentCompleteness,
+    DocumentCursor,
+    DocumentPage,
+    document_completeness,
+    incomplete_documents,
+)
+from steptrail.projections.expected_steps import ExpectedSteps, expected_steps
 from steptrail.projections.pages import Cursor, Page
 from steptrail.projections.queries import Store, ask, micros, positive, scope, stored
 from steptrail.projections.records import StepRecord
@@ -147,6 +156,34 @@ class Reader:
         """A page of the events of all documents, by status and time; paged like `timeline`."""
         chosen = _Filter(pipeline, None, statuses, start, end)
         return self._page(chosen, after, before, limit, newest_first)
+
+    def completeness(self, pipeline: str | None, doc_id: str) -> list[DocumentCompleteness]:
+        """Which expected steps of one document are done, failed, unfinished or missing, and what was unexpected.
+
+        One answer for each pipeline that knows the document and declared its steps
+        (`steptrail.projections.expected_steps`); [] when there is none.
+        """
+        return document_completeness(self._clickhouse, pipeline, doc_id)
+
+    def incomplete(
+        self,
+        pipeline: str | None = None,
+        after: DocumentCursor | str | None = None,
+        limit: int = 100,
+        *,
+        quiet_since: datetime | None = None,
+        states: Collection[CompletenessState] = (CompletenessState.INCOMPLETE,),
+    ) -> DocumentPage:
+        """A page of the documents that are not complete, by pipeline and doc_id; go on with `after=page.next`.
+
+        Documents that are still worked on are among them; `quiet_since` leaves out those of which something was
+        heard at or after that time. Documents are looked through in that order until `limit` are found.
+        """
+        return incomplete_documents(self._clickhouse, pipeline, after, limit, states, quiet_since)
+
+    def expected_steps(self, pipeline: str | None = None) -> list[ExpectedSteps]:
+        """The steps that are declared now, by pipeline; a pipeline that declared none is left out."""
+        return expected_steps(self._clickhouse, pipeline)
 
     def projected_offsets(
         self, topic: str, topic_id: str, projection: str = "steps", *, at_least: int = 0

@@ -15,6 +15,7 @@ from steptrail.producers.arguments import check_doc_id
 from steptrail.producers.emitter import StepEmitter
 from steptrail.producers.storage import Emitted
 from steptrail.projections.errors import StoreUnavailable
+from steptrail.projections.expected_steps import declare_expected_steps
 from steptrail.projections.reader import Reader
 from steptrail.schemas.errors import ConfigurationError, InfrastructureError
 from steptrail.schemas.settings import Settings
@@ -55,13 +56,18 @@ class ProjectedStorage:
     @property
     def reader(self) -> Reader:
         """The reading half, for what the protocol has no method for: states, timelines, pages."""
-        # A forked child must not talk through its parent's connections. Two threads may both come here first:
-        # then one of two unconnected readers is forgotten, which is cheaper than a lock that a fork can break.
-        connection = self._connection
-        if connection is None or connection[0] != os.getpid():
-            clickhouse = _connect(self._settings)
-            connection = self._connection = (os.getpid(), clickhouse, Reader(clickhouse))
-        return connection[2]
+        return self._connected()[1]
+
+    def declare_expected_steps(self, steps: Collection[str]) -> bool:
+        """Say which steps each document of this pipeline goes through; True when that is news.
+
+        Writes to ClickHouse and waits for it, so it is for a program's start; see
+        `steptrail.projections.expected_steps.declare_expected_steps`, also for what it raises.
+        """
+        clickhouse, _ = self._connected()
+        return declare_expected_steps(
+            clickhouse, self.pipeline, steps, max_name_bytes=self._settings.max_name_bytes
+        )
 
     def emit(
         self,
@@ -167,6 +173,15 @@ class ProjectedStorage:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _connected(self) -> tuple[ClickHouse, Reader]:
+        # A forked child must not talk through its parent's connections. Two threads may both come here first:
+        # then one of two unconnected readers is forgotten, which is cheaper than a lock that a fork can break.
+        connection = self._connection
+        if connection is None or connection[0] != os.getpid():
+            clickhouse = _connect(self._settings)
+            connection = self._connection = (os.getpid(), clickhouse, Reader(clickhouse))
+        return connection[1:]
 
 
 def open_storage(

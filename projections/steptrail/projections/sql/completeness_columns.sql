@@ -1,0 +1,10 @@
+    pipeline,
+    doc_id,
+    state,
+    expected,
+    done,
+    failed,
+    unfinished,
+    missing,
+    unexpected,
+    toUnixTimestamp64Micro(updated_at)  AS updated_us
