@@ -8,12 +8,14 @@ from typing import Any
 
 from typing_extensions import Self
 
+from steptrail.schemas.registry import require_client
 from steptrail.schemas.settings import Settings
 
 from . import inheritance
 from .accounting import Accounting
 from .arguments import check_timeout
-from .source import EventSource
+from .registered_frame import RegisteredFrame
+from .source import EventSource, Line
 from .transport import Transport
 
 
@@ -27,6 +29,9 @@ class StepEmitter(EventSource):
     Nothing is opened before the first event. Safe for threads, under asyncio (nothing waits) and in forked
     children, where an emitter goes on with an id and counts of its own. When the process exits by its own
     means, what is pending is delivered for up to `exit_flush_s` seconds.
+
+    With a schema registry in the settings (the extra `registry`), events are framed by its id for their schema from
+    the moment on that it has answered, which nobody waits for; before, as without one.
     """
 
     def __init__(
@@ -38,12 +43,34 @@ class StepEmitter(EventSource):
             settings = Settings(**overrides)
         elif overrides:
             settings = settings.with_values(**overrides)
+        if settings.schema_registry is not None:
+            require_client()
         super().__init__(settings)
         self.exit_flush_s = settings.exit_flush_s
         self._closed = False
         self._transport = Transport(settings)
         self._begin(self._transport)
         inheritance.enroll(self)
+
+    def _begin(self, line: Line) -> None:
+        super()._begin(line)
+        self._registered: RegisteredFrame | None = None
+        if self.settings.schema_registry is None:
+            return
+        registered = self._registered = RegisteredFrame(self.settings, line.topic, self._frame_events)
+        if registered.known is not None:
+            self._frame_events(registered.known)
+            return
+        encode = self._encode
+
+        def encode_first(*event: Any) -> bytes:
+            self._encode = encode
+            registered.start()
+            if registered.known is not None:  # found while another thread was here: do not undo it
+                self._frame_events(registered.known)
+            return encode(*event)
+
+        self._encode = encode_first
 
     @property
     def topic(self) -> str:
@@ -59,6 +86,7 @@ class StepEmitter(EventSource):
         check_timeout(timeout)
         if not self._closed:
             self._closed = True
+            self._stop_asking()
             self._transport.close(timeout)
 
     def accounting(self) -> Accounting:
@@ -84,7 +112,12 @@ class StepEmitter(EventSource):
         if self._closed:
             return 0
         self._closed = True
+        self._stop_asking()
         return self._transport.close(timeout, destroy=False)
+
+    def _stop_asking(self) -> None:
+        if self._registered is not None:
+            self._registered.stop()
 
     def __enter__(self) -> Self:
         return self

@@ -73,18 +73,23 @@ class EventSource:
         self._max_details = settings.max_details_bytes
         self._max_metrics = settings.max_metrics_bytes
         self._max_error = settings.max_error_message_bytes
-        self._max_message = settings.max_event_bytes + len(SINGLE_OBJECT_PREFIX)
 
     def _begin(self, line: Line) -> None:
         """From now on, events are those of a new emitter, in this process, on this line."""
         self.emitter_id = new_emitter_id()
         """8 random bytes: this emitter in this process."""
-        pipeline, _ = identity_text(self.settings.pipeline, self._max_name)
-        self._key_start = message_key(pipeline, "")
-        self._encode = EventEncoder(pipeline, worker_name(), self.emitter_id, SINGLE_OBJECT_PREFIX).encode
+        self._clean_pipeline, _ = identity_text(self.settings.pipeline, self._max_name)
+        self._key_start = message_key(self._clean_pipeline, "")
+        self._frame_events(SINGLE_OBJECT_PREFIX)
         # The low half of event ids: UUIDv7's variant, then 61 random bits with room for sequence numbers above.
         self._id_base = 1 << 63 | int.from_bytes(os.urandom(8), "big") >> 3
         self._line = line
+
+    def _frame_events(self, frame: bytes) -> None:
+        """From now on messages begin with `frame`, which names the event's schema."""
+        encoder = EventEncoder(self._clean_pipeline, worker_name(), self.emitter_id, frame)
+        self._max_message = self.settings.max_event_bytes + len(frame)
+        self._encode: Callable[..., bytes] = encoder.encode
 
     @property
     def pipeline(self) -> str:
@@ -116,7 +121,15 @@ class EventSource:
         # This is what every step of every worker pays for, so it is one long function: a call more is felt.
         if type(status) is not ProcessingStatus:
             status = as_status(status)
-        check_event(doc_id, step_name, timestamp, details, metrics, error_message)
+        if (
+            type(doc_id) is not str
+            or type(step_name) is not str
+            or timestamp is not None
+            or error_message is not None
+            or (details is not None and type(details) is not dict)
+            or (metrics is not None and type(metrics) is not dict)
+        ):
+            check_event(doc_id, step_name, timestamp, details, metrics, error_message)
         if (
             error_type is not None
             or execution_id is not None
@@ -130,8 +143,7 @@ class EventSource:
         line = self._line
         sequence = line.accept()
         try:
-            now_ns = time_ns()
-            now_us = now_ns // 1000
+            now_us = time_ns() // 1000
             given_us = None if timestamp is None else us_from_datetime(timestamp)
             marks: dict[str, Marks | None] | None = None
             doc, name = doc_id, step_name
@@ -185,12 +197,9 @@ class EventSource:
             if marks is not None:
                 details_json = with_marks(details_json, marks)
 
-            # UUIDv7 with a sub-millisecond fraction (RFC 9562, method 3); the sequence keeps ids of one emitter
-            # apart and in order without a lock, its random base keeps emitters apart.
-            moment = (now_ns << 12) // 1_000_000
-            event_id = _pack_id(
-                (moment << 4 & 0xFFFF_FFFF_FFFF_0000) | 0x7000 | (moment & 0xFFF), self._id_base + sequence
-            )
+            # UUIDv7: milliseconds, then microseconds in the 12 bits that follow the version; the sequence keeps
+            # ids of one emitter apart and in order without a lock, its random base keeps emitters apart.
+            event_id = _pack_id(now_us // 1000 << 16 | 0x7000 | now_us % 1000 << 2, self._id_base + sequence)
             # An execution has the id of the event that began it, unless the caller names another.
             execution_id, attempt, measured_ms = self._assign(
                 doc, name, status, event_id, given_us, now_us, execution_id, attempt
