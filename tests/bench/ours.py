@@ -20,7 +20,7 @@ from steptrail.consumers.projector import run_projector
 from steptrail.consumers.sink import ProjectorSink
 from steptrail.projections.batch import Batch
 from steptrail.projections.clickhouse import ClickHouse
-from steptrail.projections.projection import StepProjection
+from steptrail.projections.projection import Projection
 from steptrail.schemas import Settings
 
 
@@ -58,9 +58,9 @@ class Clock:
         _replace(Buffer, "extend", first)
 
     def _on_write(self) -> None:
-        write = StepProjection.write
+        write = Projection.write
 
-        def timed(projection: StepProjection, batch: Batch) -> dict[int, int]:
+        def timed(projection: Projection, batch: Batch) -> dict[int, int]:
             before, cpu = time.perf_counter(), time.thread_time()
             done = write(projection, batch)
             self.ended = time.perf_counter()
@@ -72,7 +72,7 @@ class Clock:
                 self.stop.set()
             return done
 
-        _replace(StepProjection, "write", timed)
+        _replace(Projection, "write", timed)
 
     def _on_sink(self) -> None:
         write = ProjectorSink.write

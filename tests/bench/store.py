@@ -27,8 +27,8 @@ from steptrail.deploy.stack.jars import cache_dir
 from steptrail.projections.batch import BatchBuilder
 from steptrail.projections.clickhouse import ClickHouse
 from steptrail.projections.migrate import migrate, migrations
-from steptrail.projections.projection import StepProjection
-from steptrail.projections.step_events import STEP_EXECUTIONS, STEPS
+from steptrail.projections.projection import Projection
+from steptrail.projections.step_events import STEP_EVENTS, STEP_EXECUTIONS, STEPS
 from steptrail.schemas import Settings, message_key, partition_for
 from steptrail.schemas.codec import encode_event
 from steptrail.schemas.framing import frame_single_object
@@ -114,7 +114,7 @@ def _build(url: str, events: int) -> int:
 
 def _project(clickhouse: ClickHouse, events: int) -> tuple[int, int]:
     """Write generated events as the projector would; return the times of the first and the last, in µs."""
-    projection = StepProjection(clickhouse, topic="bench", topic_id="bench")
+    projection = Projection(clickhouse, STEP_EVENTS, topic="bench", topic_id="bench")
     projection.open(range(PARTITIONS))
     offsets = dict.fromkeys(range(PARTITIONS), 0)
     builder = BatchBuilder()

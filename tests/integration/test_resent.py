@@ -9,7 +9,8 @@ import pytest
 
 from steptrail.projections.batch import BatchBuilder
 from steptrail.projections.clickhouse import ClickHouse, connect
-from steptrail.projections.projection import StepProjection
+from steptrail.projections.projection import Projection
+from steptrail.projections.step_events import STEP_EVENTS
 from steptrail.schemas.codec import encode_event
 from steptrail.schemas.event import StepEvent
 from steptrail.schemas.framing import frame_single_object
@@ -36,7 +37,7 @@ class Partitions:
 
     def restart(self) -> None:
         """Another consumer takes over."""
-        self.writer = StepProjection(self.clickhouse, topic=self.name, topic_id=f"{self.name}-id")
+        self.writer = Projection(self.clickhouse, STEP_EVENTS, topic=self.name, topic_id=f"{self.name}-id")
         self.at = self.writer.open(range(3))
 
     def append(self, what: StepEvent, resent: bool = False, partition: int = 0) -> None:

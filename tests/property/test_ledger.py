@@ -12,7 +12,8 @@ import pytest
 from steptrail.projections.clickhouse import ClickHouse, connect
 from steptrail.projections.errors import TopicRecreated
 from steptrail.projections.migrate import migrate
-from steptrail.projections.projection import StepProjection
+from steptrail.projections.projection import Projection
+from steptrail.projections.step_events import STEP_EVENTS
 from steptrail.schemas.settings import Settings
 from support.histories import Commits, Faults, FaultyClickHouse, Log, Writer, finish, make_log
 from support.stack import Stack
@@ -63,9 +64,9 @@ def test_random_histories_write_each_record_once(store: ClickHouse, seed: int) -
     limit = rng.choice([3, 10, 40])
     commits = Commits()
 
-    def projection() -> StepProjection:
+    def projection() -> Projection:
         faulty = FaultyClickHouse(store.target, Faults(random.Random(rng.random()), rate))
-        return StepProjection(faulty, topic=TOPIC, topic_id=topic_id)
+        return Projection(faulty, STEP_EVENTS, topic=TOPIC, topic_id=topic_id)
 
     writers = [
         Writer(projection, random.Random(rng.random()), log, commits, batches=rng.randint(2, 6), limit=limit)
@@ -77,7 +78,7 @@ def test_random_histories_write_each_record_once(store: ClickHouse, seed: int) -
         writer.join(timeout=120)
         assert not writer.is_alive()
         assert writer.failure is None, writer.failure
-    finish(StepProjection(store, topic=TOPIC, topic_id=topic_id), log, commits, rng, limit=limit)
+    finish(Projection(store, STEP_EVENTS, topic=TOPIC, topic_id=topic_id), log, commits, rng, limit=limit)
     check(store, topic_id, log)
 
 
@@ -85,8 +86,8 @@ def test_a_recreated_topic_stops_the_projection(store: ClickHouse) -> None:
     """Offsets of a topic that was deleted and created again are not taken for the old ones."""
     topic = f"topic-{uuid.uuid4().hex}"
     old, new = uuid.uuid4().hex, uuid.uuid4().hex
-    StepProjection(store, topic=topic, topic_id=old).open([0])
-    StepProjection(store, topic=topic, topic_id=old).prepare()
+    Projection(store, STEP_EVENTS, topic=topic, topic_id=old).open([0])
+    Projection(store, STEP_EVENTS, topic=topic, topic_id=old).prepare()
     with pytest.raises(TopicRecreated, match=f"--accept-topic {new}"):
-        StepProjection(store, topic=topic, topic_id=new).prepare()
-    StepProjection(store, topic=topic, topic_id=new).prepare(accept_recreated=True)
+        Projection(store, STEP_EVENTS, topic=topic, topic_id=new).prepare()
+    Projection(store, STEP_EVENTS, topic=topic, topic_id=new).prepare(accept_recreated=True)

@@ -18,7 +18,7 @@ from typing import Any
 from steptrail.projections.batch import Batch, BatchBuilder
 from steptrail.projections.clickhouse import ClickHouse
 from steptrail.projections.errors import StoreUnavailable
-from steptrail.projections.projection import StepProjection
+from steptrail.projections.projection import Projection
 from steptrail.schemas.codec import encode_event
 from steptrail.schemas.errors import InfrastructureError
 from steptrail.schemas.event import StepEvent
@@ -174,7 +174,7 @@ class Writer(threading.Thread):
 
     def __init__(
         self,
-        make_projection: Callable[[], StepProjection],
+        make_projection: Callable[[], Projection],
         rng: random.Random,
         log: Log,
         commits: Commits,
@@ -218,7 +218,7 @@ class Writer(threading.Thread):
                 time.sleep(self._rng.uniform(0, 0.05))
 
 
-def finish(projection: StepProjection, log: Log, commits: Commits, rng: random.Random, *, limit: int) -> None:
+def finish(projection: Projection, log: Log, commits: Commits, rng: random.Random, *, limit: int) -> None:
     """An undisturbed writer takes everything over and brings the log to its end."""
     positions = commits.resume(projection.open(list(log)))
     while (batch := make_batch(rng, log, positions, limit=limit)) is not None:

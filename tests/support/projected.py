@@ -7,8 +7,9 @@ from itertools import count
 
 from steptrail.projections.batch import BatchBuilder
 from steptrail.projections.clickhouse import ClickHouse
-from steptrail.projections.projection import StepProjection
+from steptrail.projections.projection import Projection
 from steptrail.projections.reader import Reader
+from steptrail.projections.step_events import STEP_EVENTS
 from steptrail.schemas.codec import encode_event
 from steptrail.schemas.event import StepEvent
 from steptrail.schemas.framing import frame_single_object
@@ -58,7 +59,7 @@ class Tables:
     def __init__(self, clickhouse: ClickHouse) -> None:
         self.clickhouse = clickhouse
         self.reader = Reader(clickhouse)
-        self._projection = StepProjection(clickhouse, topic="made-up", topic_id="made-up-id")
+        self._projection = Projection(clickhouse, STEP_EVENTS, topic="made-up", topic_id="made-up-id")
         self._next = self._projection.open([0])[0]
 
     def write(self, events: Iterable[StepEvent | Arrival]) -> None:

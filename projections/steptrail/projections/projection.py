@@ -12,7 +12,6 @@ from steptrail.projections.ledger import Claim, Claims, Ledger
 from steptrail.projections.migrate import require_current
 from steptrail.projections.spec import ProjectionSpec, Target
 from steptrail.projections.staging import Stage, drop_abandoned, staged
-from steptrail.projections.step_events import STEP_EVENTS
 
 _log = logging.getLogger("steptrail.projection")
 
@@ -109,10 +108,3 @@ class Projection:
                 "the store was restarted while a batch was staged", code=error.code, name=error.name
             )
         return StoreRefused(str(error), code=error.code, name=error.name)
-
-
-class StepProjection(Projection):
-    """The projection of the steps topic."""
-
-    def __init__(self, clickhouse: ClickHouse, *, topic: str, topic_id: str) -> None:
-        super().__init__(clickhouse, STEP_EVENTS, topic=topic, topic_id=topic_id)
