@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import io
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import md5
 from typing import Any
 
@@ -32,13 +32,31 @@ def _without_logical_types(schema: dict[str, Any]) -> Any:
 _SCHEMA = _without_logical_types(STEP_EVENT_SCHEMA)
 
 
-def decode(value: bytes) -> dict[str, Any]:
-    """The event in a record's value: times in microseconds, ids as bytes, status by name. Raises when it is none."""
-    if value[:2] != b"\xc3\x01":
-        raise ValueError(f"the value begins with {value[:2]!r}")
-    body = io.BytesIO(value[_FRAME:])
-    event: dict[str, Any] = fastavro.schemaless_reader(body, _SCHEMA, None)  # type: ignore[assignment]
-    return event
+def _header() -> bytes:
+    """A container file of our schema without a block; its last 16 bytes are the marker that ends each block."""
+    file = io.BytesIO()
+    fastavro.writer(file, _SCHEMA, [])
+    return file.getvalue()
+
+
+_HEADER = _header()
+_SYNC = _HEADER[-16:]
+
+
+def decode(values: Sequence[bytes]) -> list[dict[str, Any]]:
+    """The events in these records: times in microseconds, ids as bytes, status by name. Raises when one is none.
+
+    All at once, because that is several times faster: their bodies are the inside of one block of a container file.
+    """
+    for value in values:
+        if value[:2] != b"\xc3\x01":
+            raise ValueError(f"the value begins with {value[:2]!r}")
+    body = b"".join([value[_FRAME:] for value in values])
+    block = io.BytesIO()
+    for number in (len(values), len(body)):
+        fastavro.schemaless_writer(block, "long", number)
+    events: list[Any] = list(fastavro.reader(io.BytesIO(_HEADER + block.getvalue() + body + _SYNC)))
+    return events
 
 
 def text_of(event: Mapping[str, Any], broker_ms: int) -> str:

@@ -94,8 +94,8 @@ class Plan:
 class HookedClickHouse(ClickHouse):
     """A connection that follows a plan."""
 
-    def __init__(self, target: Any, plan: Plan) -> None:
-        super().__init__(target)
+    def __init__(self, target: Any, plan: Plan, **more: Any) -> None:
+        super().__init__(target, **more)
         self._plan = plan
 
     def query(

@@ -86,7 +86,8 @@ def judge(
 ) -> Verdict:
     """Compare everything. `is_poison` tells records that are no events and so no rows.
 
-    States are folded and compared for one in `one_in` documents: all of them take as much memory as events.
+    For one in `one_in` documents states are folded, and payloads compared with what was issued: doing that for all
+    takes memory and time for each event.
     """
     verdict = Verdict()
     seen = _Topic(record.issued_up_to(), one_in)
@@ -115,7 +116,7 @@ class _Topic:
         self._one_in = one_in
         self._numbers: dict[str, bytearray] = {worker: bytearray(count) for worker, count in issued.items()}
 
-    def take(self, event: Mapping[str, Any], broker_ms: int) -> None:
+    def take(self, event: Mapping[str, Any], broker_ms: int, verdict: Verdict) -> None:
         """One event that is to be a row."""
         self.expected += 1
         emitter, sequence = event["emitter_id"].hex(), event["sequence"]
@@ -124,8 +125,9 @@ class _Topic:
         self.bits[block] = self.bits.get(block, 0) | 1 << (sequence % 64)
         if self._one_in == 1 or zlib.crc32(event["doc_id"].encode()) % self._one_in == 0:
             self.folding.add(event, broker_ms * 1000)
+            self._compare_with_issued(event, verdict)
 
-    def is_as_issued(self, event: Mapping[str, Any], verdict: Verdict) -> None:
+    def _compare_with_issued(self, event: Mapping[str, Any], verdict: Verdict) -> None:
         """Whether a worker meant to send just this, and whether it is there for the first time."""
         details = orjson.loads(event["details"])
         worker, number = details.get("w"), details.get("n")
@@ -170,13 +172,17 @@ class _Acknowledged:
                 hashes[8 * offset : 8 * offset + 8] = digest
         self.counts[worker] = count
 
-    def digest(self, partition: int, offset: int) -> bytes:
-        """Of an acknowledged record; zeros where nothing was acknowledged."""
-        return bytes(self._hashes[partition][8 * offset : 8 * offset + 8])
-
-    def take_out(self, partition: int, offset: int) -> None:
-        """It is on the topic."""
-        self._hashes[partition][8 * offset : 8 * offset + 8] = bytes(8)
+    def compare(self, partition: int, messages: Iterable[Message], verdict: Verdict) -> None:
+        """These are on the topic: with the bytes that were acknowledged, where they were?"""
+        hashes, nothing = self._hashes[partition], bytes(8)
+        for message in messages:
+            offset = message.offset() or 0
+            told = hashes[8 * offset : 8 * offset + 8]
+            if told != nothing:
+                if told != digest_of(message.value() or b""):
+                    verdict.changed += 1
+                    verdict.note(f"{partition}:{offset} has not the bytes that were acknowledged")
+                hashes[8 * offset : 8 * offset + 8] = nothing
 
     def left(self) -> int:
         """How many were acknowledged and are not on the topic."""
@@ -212,26 +218,19 @@ def _compare_topic(
         offsets = [message.offset() or 0 for message in piece]
         first = seen.offsets.get(partition, (offsets[0], 0))[0]
         seen.offsets[partition] = (first, offsets[-1])
+        verdict.on_topic += len(piece)
+        acknowledged.compare(partition, piece, verdict)
         rows = _rows(workspace, partition, offsets[0], offsets[-1])
-        for offset, message in zip(offsets, piece, strict=True):
-            verdict.on_topic += 1
-            value = message.value() or b""
-            told = acknowledged.digest(partition, offset)
-            if told != bytes(8):
-                if told != digest_of(value):
-                    verdict.changed += 1
-                    verdict.note(f"{partition}:{offset} has not the bytes that were acknowledged")
-                acknowledged.take_out(partition, offset)
-            if is_poison(message):
-                continue
-            event = canonical.decode(value)
-            if event["event_id"] in ids and any(name == RESENT for name, _ in message.headers() or []):
+        good = [message for message in piece if not is_poison(message)]
+        events = canonical.decode([message.value() or b"" for message in good])
+        for message, event in zip(good, events, strict=True):
+            event_id = event["event_id"]
+            if event_id in ids and any(name == RESENT for name, _ in message.headers() or []):
                 continue  # sent again on purpose, and there already
-            ids.add(event["event_id"])
-            broker_ms = message.timestamp()[1]
-            seen.take(event, broker_ms)
-            seen.is_as_issued(event, verdict)
-            found = rows.get(offset, [])
+            ids.add(event_id)
+            offset, broker_ms = message.offset() or 0, message.timestamp()[1]
+            seen.take(event, broker_ms, verdict)
+            found = rows.get(offset)
             if not found:
                 verdict.lost += 1
                 verdict.note(f"{partition}:{offset} is on the topic but not in the table")

@@ -22,7 +22,9 @@ def main() -> int:
 
     plan = hooks.Plan.from_environment()
     self_assigned = os.environ.get("FAULTS_SELF_ASSIGNED") == "1"
-    projector.connect = lambda settings: hooks.HookedClickHouse(settings.clickhouse_target(), plan)  # type: ignore
+    projector.connect = lambda settings, **more: hooks.HookedClickHouse(  # type: ignore
+        settings.clickhouse_target(), plan, **more
+    )
     projector.Consumer = hooks.hooked_consumer(plan, self_assigned=self_assigned)  # type: ignore
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

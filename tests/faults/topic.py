@@ -22,6 +22,7 @@ def read(workspace: Workspace, topic: str | None = None) -> Iterator[tuple[int, 
             "group.id": "faults-oracle",  # never joined
             "enable.auto.commit": False,
             "auto.offset.reset": "error",
+            "fetch.wait.max.ms": 10,  # a new assignment waits for the old one's last fetch
             "log_level": 0,
         }
     )

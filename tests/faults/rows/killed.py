@@ -43,7 +43,7 @@ def at_random(run: Run) -> Outcome:
             time.sleep(run.rng.uniform(0, 0.4))
             projector.kill()
         load.stop()
-        workspace.projector()
+        workspace.projector(batch=50_000)
         return run.judged(workspace, load, Outcome(kills))
 
 
@@ -52,7 +52,7 @@ def at_each_step(run: Run) -> Outcome:
     detail: dict[str, Any] = {}
     outcome = Outcome(0, detail=detail)
     with run.workspace() as (workspace, load):
-        load.start(rate=1000)
+        load.start(rate=400)
         for _ in range(run.pick(1, 4)):
             for step, when in _STEPS:
                 nth = 1 if step == "claim" else run.rng.randint(1, 3)
@@ -64,5 +64,5 @@ def at_each_step(run: Run) -> Outcome:
                 outcome.injected += 1
                 detail[f"{when} {step}"] = detail.get(f"{when} {step}", 0) + 1
         load.stop()
-        workspace.projector()
+        workspace.projector(batch=50_000)
         return run.judged(workspace, load, outcome)

@@ -1,0 +1,197 @@
+"""A proxy between the projector and the store that knows HTTP, so that it can tell statements apart and lose replies.
+
+For every request a rule says what becomes of it; the rule is given the statement's text and may count.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from urllib.parse import parse_qs, urlsplit
+
+
+class Fate(Enum):
+    """What becomes of a request."""
+
+    PASS = "passed on"
+    REFUSE = "the connection is closed, nothing is passed on"
+    UNAVAILABLE = "answered with 503, nothing is passed on"
+    HANG = "nothing is passed on, and nothing comes back until the proxy is released"
+    CUT_BODY = "half of it is passed on, then both connections are cut"
+    LOSE_REPLY = "passed on and carried out, then the connection is cut instead of the reply"
+    HANG_REPLY = "passed on and carried out, and the reply comes when the proxy is released"
+    TWICE = "passed on twice at the same time, as a middlebox does that believes in retries"
+
+
+Rule = Callable[[str], Fate]
+
+_UNAVAILABLE = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/html\r\nContent-Length: 21\r\n"
+    b"Connection: keep-alive\r\n\r\n<h1>Unavailable</h1>\r\n"
+)
+
+
+@dataclass(frozen=True)
+class _Request:
+    raw: bytes
+    sql: str
+
+
+class Proxy:
+    """Listens on `port` of the loopback and passes requests on to `target`. `done` counts fates by name."""
+
+    def __init__(self, target: int) -> None:
+        self.rule: Rule = lambda _: Fate.PASS
+        self.done: dict[str, int] = {}
+        self._target = target
+        self._lock = threading.Lock()
+        self._released = threading.Event()
+        self._released.set()
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self.port = int(self._listener.getsockname()[1])
+        threading.Thread(target=self._accept, daemon=True, name="proxy").start()
+
+    def hold(self) -> None:
+        """From now on what hangs goes on hanging."""
+        self._released.clear()
+
+    def release(self) -> None:
+        """Let go of what hangs: replies come, requests that were not passed on are cut."""
+        self._released.set()
+
+    def count(self, fate: Fate) -> int:
+        """How many requests met it."""
+        return self.done.get(fate.name, 0)
+
+    def close(self) -> None:
+        """Take no more connections."""
+        self._listener.close()
+        self._released.set()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(near,), daemon=True).start()
+
+    def _serve(self, near: socket.socket) -> None:
+        near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with near, contextlib.suppress(OSError, ValueError), near.makefile("rb") as incoming:
+            far: socket.socket | None = None
+            try:
+                while (request := _read_request(incoming)) is not None:
+                    with self._lock:
+                        fate = self.rule(request.sql)
+                        self.done[fate.name] = self.done.get(fate.name, 0) + 1
+                    if fate is Fate.REFUSE:
+                        return
+                    if fate is Fate.UNAVAILABLE:
+                        near.sendall(_UNAVAILABLE)
+                        continue
+                    if fate is Fate.HANG:
+                        self._released.wait()
+                        return
+                    far = far or self._connect()
+                    if fate is Fate.CUT_BODY:
+                        far.sendall(request.raw[: len(request.raw) - max(1, len(request.raw) // 4)])
+                        return
+                    if fate is Fate.TWICE:
+                        threading.Thread(target=self._again, args=(request,), daemon=True).start()
+                    far.sendall(request.raw)
+                    reply = _read_reply(far)
+                    if fate is Fate.LOSE_REPLY:
+                        return
+                    if fate is Fate.HANG_REPLY:
+                        self._released.wait()
+                    near.sendall(reply)
+            finally:
+                if far is not None:
+                    far.close()
+
+    def _again(self, request: _Request) -> None:
+        with contextlib.suppress(OSError, ValueError), self._connect() as far:
+            far.sendall(request.raw)
+            _read_reply(far)
+
+    def _connect(self) -> socket.socket:
+        far = socket.create_connection(("127.0.0.1", self._target), timeout=10)
+        far.settimeout(None)
+        far.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return far
+
+
+def _read_request(stream: object) -> _Request | None:
+    head, body = _read_message(stream)
+    if not head:
+        return None
+    target = head.split(b" ", 2)[1].decode()
+    sql = parse_qs(urlsplit(target).query).get("query", [""])[0]
+    text = sql or _unchunked(head, body)[:2000].decode(errors="replace")
+    return _Request(head + body, text)
+
+
+def _read_reply(far: socket.socket) -> bytes:
+    with far.makefile("rb") as stream:
+        head, body = _read_message(stream)
+    if not head:
+        raise OSError("the store hung up")
+    return head + body
+
+
+def _read_message(stream: object) -> tuple[bytes, bytes]:
+    """Head and body of one message as they came."""
+    readline, read = stream.readline, stream.read  # type: ignore[attr-defined]
+    head = b""
+    while (line := readline()) not in (b"\r\n", b""):
+        head += line
+    if not head:
+        return b"", b""
+    head += b"\r\n"
+    names = {
+        name.strip().lower(): value.strip()
+        for name, _, value in (each.partition(b":") for each in head.split(b"\r\n")[1:])
+    }
+    if b"content-length" in names:
+        return head, read(int(names[b"content-length"]))
+    body = b""
+    if names.get(b"transfer-encoding", b"").lower() == b"chunked":
+        while True:
+            size = readline()
+            length = int(size.split(b";")[0], 16)
+            body += size + read(length + 2)
+            if not length:
+                break
+    return head, body
+
+
+def _unchunked(head: bytes, body: bytes) -> bytes:
+    if b"chunked" not in head.lower():
+        return body
+    size, _, rest = body.partition(b"\r\n")
+    return rest[: int(size.split(b";")[0], 16)] if size else b""
+
+
+@contextlib.contextmanager
+def proxy_to(port: int) -> Iterator[Proxy]:
+    """A proxy for the time of a with block."""
+    proxy = Proxy(port)
+    try:
+        yield proxy
+    finally:
+        proxy.close()
+
+
+def for_a_while(proxy: Proxy, fate: Fate, seconds: float) -> None:
+    """Every request meets this fate, for so long; then all pass again."""
+    proxy.hold()
+    proxy.rule = lambda _: fate
+    time.sleep(seconds)
+    proxy.rule = lambda _: Fate.PASS
+    proxy.release()
