@@ -9,30 +9,29 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-_get_current_span: Callable[[], Any] | None = None
-_no_span: object = None
+_get_context: Callable[[], Any] | None = None
+_get_span: Callable[[], Any] | None = None
 
 
 def current_trace_id() -> str | None:
-    """The active trace's id as 32 hex digits (W3C), or None. Never raises; below a microsecond."""
-    if _get_current_span is None and not _bind():
+    """The active trace's id as 32 hex digits (W3C), or None. Never raises; a tenth of a microsecond."""
+    if _get_context is None and not _bind():
         return None
     try:
-        span = _get_current_span()  # type: ignore[misc]  # bound above
-        if span is _no_span:
+        # An empty context, which is the cheapest to see, has no span.
+        if not _get_context():  # type: ignore[misc]  # bound above
             return None
-        trace_id = span.get_span_context().trace_id
+        trace_id = _get_span().get_span_context().trace_id  # type: ignore[misc]
         return f"{trace_id:032x}" if trace_id else None
     except Exception:  # whatever a tracer does wrong, the step is recorded
         return None
 
 
 def _bind() -> bool:
-    global _get_current_span, _no_span
-    trace = sys.modules.get("opentelemetry.trace")
-    find = getattr(trace, "get_current_span", None)
-    if find is None:
+    global _get_context, _get_span
+    trace, context = sys.modules.get("opentelemetry.trace"), sys.modules.get("opentelemetry.context")
+    find_span, find_context = getattr(trace, "get_current_span", None), getattr(context, "get_current", None)
+    if find_span is None or find_context is None:
         return False
-    _no_span = getattr(trace, "INVALID_SPAN", None)
-    _get_current_span = find
+    _get_span, _get_context = find_span, find_context
     return True
