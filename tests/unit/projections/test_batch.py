@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import uuid
+from typing import Any
 
 import fastavro
 import pytest
@@ -49,7 +50,7 @@ def test_a_run_is_an_avro_file_that_any_reader_takes() -> None:
         builder.add(number % 2, 10 + number, 1000 + number, frame_single_object(encode_event(_event(number))))
     batch = builder.build()
     (run,) = batch.runs
-    records = list(fastavro.reader(io.BytesIO(run.avro())))
+    records: list[Any] = list(fastavro.reader(io.BytesIO(run.avro())))
     assert [record["doc_id"] for record in records] == [f"doc-{n}" for n in range(5)]
     assert {record["guard"] for record in records} == {batch.guard}
     assert {record["frame"] for record in records} == {SINGLE_OBJECT_PREFIX}
