@@ -145,6 +145,8 @@ class Counters:
     def drop(self, reason: DropReason) -> None:
         """A pending event did not get into librdkafka."""
         with self.lock:
+            if self._settled and not self._pending:
+                return  # it was being sent while the emitter closed, and was counted as unreported
             self._pending.popitem()
             self._dropped[reason].add()
 

@@ -35,6 +35,7 @@ _log = logging.getLogger("steptrail.emitter")
 
 _POLL_S = 0.19  # librdkafka's client wakes up five times a second in any case
 _RETRY_START_S = 5.0
+_QUIET_S = 0.2  # without a report after a purge: there will be none
 _RELIEF_AT_MOST = 512  # reports, about half a millisecond
 
 
@@ -71,6 +72,7 @@ class Transport:
         self._secrets = settings.secrets()
         self._relieve_from = max(1, settings.queue_max_messages // 4)
         self._starting = threading.RLock()
+        self._in_start = False
         self._retry_at = 0.0
         self._poller: _Poller | None = None
         self._relieving: int | None = None
@@ -141,11 +143,16 @@ class Transport:
         if poller is not None:
             if left:
                 poller.purge()
-                self.flush(0.3)
+                self._await_purged(left)
             poller.stop(destroy=destroy)
         self.counters.settle()
         self._losses.tell(final=True)
         return left
+
+    def _await_purged(self, before: int) -> None:
+        # The reports come at once, one after the other: wait while they do, which is bounded by their number.
+        while 0 < (left := self.flush(_QUIET_S)) < before:
+            before = left
 
     def retire(self) -> None:
         """Nobody will send any more: let the poll thread end when all is reported."""
@@ -171,8 +178,10 @@ class Transport:
         produce(*message)
 
     def _start(self) -> None:
-        if time.monotonic() < self._retry_at:
+        if self._in_start or time.monotonic() < self._retry_at:
+            # The first is a signal handler that emits in the very moment in which a producer is made.
             raise _Refused(DropReason.INFRASTRUCTURE)
+        self._in_start = True
         try:
             log = PollLog(self._redacted)
             producer = Producer(producer_config(self._settings, log.on_error), logger=log)
@@ -187,6 +196,8 @@ class Transport:
                 self._redacted(error),
             )
             raise _Refused(DropReason.INFRASTRUCTURE) from None
+        finally:
+            self._in_start = False
 
     def _replace_producer(self) -> None:
         with self._starting:

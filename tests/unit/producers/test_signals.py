@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import signal
+
+from steptrail.producers import StepEmitter
+from steptrail.schemas import ProcessingStatus
+
+RUNNING = ProcessingStatus.RUNNING
+
+
+def emit(emitter: StepEmitter, count: int) -> None:
+    for number in range(count):
+        emitter.emit(doc_id=f"doc {number}", step_name="ocr", status=RUNNING)
+
+
+def test_a_signal_handler_may_emit() -> None:
+    """A handler that emits while the interrupted code emits neither deadlocks nor spoils the counts."""
+    emitter = StepEmitter(kafka="127.0.0.1:1")
+    handled = 0
+
+    def handler(_signal: int, _frame: object) -> None:
+        nonlocal handled
+        handled += 1
+        emit(emitter, 1)
+
+    before = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+    emitted = 0
+    try:
+        while handled < 200:
+            emit(emitter, 10)
+            emitted += 10
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    accounting = emitter.accounting()
+    assert accounting.accepted == emitted + handled
+    assert accounting.balanced
+    poller = emitter._transport._poller
+    assert poller is not None
+    assert poller.producer is not None
+    assert accounting.pending == len(poller.producer)
+    emitter.close(0)
