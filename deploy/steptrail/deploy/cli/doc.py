@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from steptrail.deploy.cli.failures import NO, CommandError
+from steptrail.deploy.cli.incomplete import completeness_text
 from steptrail.deploy.cli.options import Json, Pipeline, StackDir, settings_for
 from steptrail.deploy.cli.output import cells, note, record_json, status_text, stdout, table, write_json
 from steptrail.deploy.cli.times import show_age, show_duration, show_time
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from steptrail.projections.clickhouse import ClickHouse
+    from steptrail.projections.completeness import DocumentCompleteness
     from steptrail.projections.pages import Page
     from steptrail.projections.records import StepRecord
     from steptrail.projections.states import StepState
@@ -56,9 +58,11 @@ def doc(
 ) -> None:
     """Show the state of each of a document's steps and the timeline of its events.
 
-    The timeline is in the order of the workers' clocks, oldest first. With --json one object: doc_id, state
-    (a list, one entry for each pipeline and step), timeline (a list of events), next (a cursor for --after,
-    or null). An unknown document exits 1 and names those that may have been meant.
+    The timeline is in the order of the workers' clocks, oldest first. Where the pipeline's steps were declared
+    (`steptrail expect`), it says whether the document is complete and what is missing. With --json one object:
+    doc_id, completeness (a list, one entry for each pipeline that declared its steps), state (a list, one entry
+    for each pipeline and step), timeline (a list of events), next (a cursor for --after, or null). An unknown
+    document exits 1 and names those that may have been meant.
 
     \b
     steptrail doc invoice-4711
@@ -73,16 +77,22 @@ def doc(
         if not page.items and after is None:
             raise _unknown(clickhouse, document, pipeline)
         states = reader.document_state(pipeline, document)
+        completeness = reader.completeness(pipeline, document)
     if json:
-        write_json(_as_json(document, states, page))
+        write_json(_as_json(document, completeness, states, page))
         return
-    show_document(document, states, page.items)
+    show_document(document, states, page.items, completeness)
     if page.next is not None:
         note(f"There are more events: --after {page.next}")
 
 
-def show_document(document: str, states: Sequence[StepState], events: Sequence[StepRecord]) -> None:
-    """Print the tables of a document's state and timeline; the pipeline is shown where there are several."""
+def show_document(
+    document: str,
+    states: Sequence[StepState],
+    events: Sequence[StepRecord],
+    completeness: Sequence[DocumentCompleteness] = (),
+) -> None:
+    """Print what is known of a document; the pipeline is shown where there are several."""
 
     from rich.text import Text
 
@@ -91,6 +101,9 @@ def show_document(document: str, states: Sequence[StepState], events: Sequence[S
     if states and not several:
         heading.append(f"  in pipeline {states[0].pipeline}", style="default")
     stdout().print(heading)
+    for each in completeness:
+        line = Text(f"in pipeline {each.pipeline} " if several else "")
+        stdout().print(line.append_text(completeness_text(each)))
     stdout().print(_state_table(states, several))
     stdout().print(_timeline_table(events, several))
 
@@ -141,11 +154,17 @@ def _brief(details: dict[str, Any]) -> str:
     return text if len(text) <= 100 else text[:99] + "…"
 
 
-def _as_json(document: str, states: Sequence[StepState], page: Page[StepRecord]) -> dict[str, Any]:
+def _as_json(
+    document: str,
+    completeness: Sequence[DocumentCompleteness],
+    states: Sequence[StepState],
+    page: Page[StepRecord],
+) -> dict[str, Any]:
     from dataclasses import asdict
 
     return {
         "doc_id": document,
+        "completeness": [asdict(each) for each in completeness],
         "state": [asdict(state) for state in states],
         "timeline": [record_json(event) for event in page.items],
         "next": None if page.next is None else str(page.next),

