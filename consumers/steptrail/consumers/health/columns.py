@@ -1,0 +1,88 @@
+"""State of many steps, held by columns: one numpy array for each figure, one row for each step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from typing_extensions import Self
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+Ints: TypeAlias = npt.NDArray[np.int64]
+Flags: TypeAlias = npt.NDArray[np.bool_]
+Number: TypeAlias = "float | Floats"
+"""One value for every step, or a column with one for each: the arithmetic is the same."""
+
+LONG_AGO = -(2**40)
+"""A slot number before every other."""
+
+
+def column(kind: Any = np.float64, initial: float = 0, width: tuple[int, ...] = ()) -> Any:
+    """Declare a field of `Columns`: its type in memory, the value of a new row, its shape beside the rows'."""
+    return field(metadata={"kind": kind, "initial": initial, "width": width})
+
+
+@dataclass
+class Columns:
+    """Base of all state: every field an array with one row for each step.
+
+    Copies of rows and snapshots are exact: what is read back is equal to the bit.
+    """
+
+    @classmethod
+    def of(cls, rows: int) -> Self:
+        """State for `rows` steps of which nothing is known yet."""
+        return cls(**{f.name: _blank(f.metadata, rows) for f in fields(cls)})
+
+    @property
+    def rows(self) -> int:
+        """How many steps it holds."""
+        return len(getattr(self, fields(self)[0].name))
+
+    def extend(self, more: int) -> None:
+        """Add `more` new rows at the end."""
+        for f in fields(self):
+            setattr(self, f.name, np.concatenate([getattr(self, f.name), _blank(f.metadata, more)]))
+
+    def keep(self, rows: Ints) -> None:
+        """Keep these rows, in this order, and forget the others."""
+        for f in fields(self):
+            setattr(self, f.name, getattr(self, f.name)[rows])
+
+    def arrays(self) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+        """Every column by its name."""
+        for f in fields(self):
+            yield f.name, getattr(self, f.name)
+
+    def load(self, name: str, raw: bytes) -> None:
+        """Put back a column from `array.tobytes()` of another with as many rows.
+
+        Raises ValueError when the size does not fit.
+        """
+        mine: npt.NDArray[Any] = getattr(self, name)
+        setattr(self, name, np.frombuffer(raw, mine.dtype).reshape(mine.shape).copy())
+
+
+class Grouped:
+    """Base of a rule's state: a dataclass whose fields are `Columns` with the same rows."""
+
+    def columns(self) -> Iterator[tuple[str, Columns]]:
+        """Every group of columns by its name."""
+        yield from ((name, value) for name, value in vars(self).items() if isinstance(value, Columns))
+
+    def extend(self, more: int) -> None:
+        """Add `more` new rows at the end."""
+        for _, columns in self.columns():
+            columns.extend(more)
+
+    def keep(self, rows: Ints) -> None:
+        """Keep these rows, in this order, and forget the others."""
+        for _, columns in self.columns():
+            columns.keep(rows)
+
+
+def _blank(metadata: Any, rows: int) -> npt.NDArray[Any]:
+    return np.full((rows, *metadata["width"]), metadata["initial"], metadata["kind"])

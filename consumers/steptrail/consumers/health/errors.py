@@ -1,0 +1,39 @@
+"""Do more of a step's executions fail than normally?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .alarm import NONE, Alarm
+from .baseline import Baseline
+from .columns import Floats, Grouped
+from .cusum import Cusum
+from .policy import ErrorPolicy
+
+
+@dataclass
+class ErrorRule(Grouped):
+    """State of the error-ratio rule for every step."""
+
+    baseline: Baseline
+    cusum: Cusum
+    alarm: Alarm
+
+    @classmethod
+    def of(cls, rows: int) -> ErrorRule:
+        """For `rows` steps of which nothing is known yet."""
+        return cls(Baseline.of(rows), Cusum.of(rows), Alarm.of(rows))
+
+    def fold(
+        self, slot: int, started: Floats, succeeded: Floats, failed: Floats, policy: ErrorPolicy
+    ) -> None:
+        """Add one closed slot; `succeeded` counts WARNING endings too, SKIPPED ones are nowhere."""
+        ended = succeeded + failed
+        normal, tuned = self.baseline.shares(policy)
+        self.cusum.fold(slot, failed, ended, started, (normal, tuned), policy)
+        recovered = np.maximum(policy.recovery_share, policy.recovery_margin * normal)
+        self.alarm.fold(slot, failed, ended, self.cusum, recovered, policy)
+        learning = (self.alarm.level == NONE) & self.cusum.calm(policy)
+        self.baseline.learn(failed, ended, learning, policy.half_life_s)

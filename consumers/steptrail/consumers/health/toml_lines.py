@@ -1,0 +1,85 @@
+"""TOML with the line of every key, so that a mistake in its meaning can be pointed at."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from typing import Any, TypeAlias
+
+Path: TypeAlias = "tuple[str | int, ...]"
+"""Keys from the outside in; an entry of an array of tables by its number, from 0."""
+
+_toml: Any = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+
+_PART = r"""(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')"""
+_DOTTED = rf"{_PART}(?:\s*\.\s*{_PART})*"
+_TABLE = re.compile(rf"^\s*(\[\[?)\s*({_DOTTED})\s*\]\]?")
+_KEY = re.compile(rf"^\s*({_DOTTED})\s*=\s*(.*)$")
+_INLINE = re.compile(rf"[{{,]\s*({_DOTTED})\s*=")
+
+
+class TomlMistake(ValueError):
+    """The text is not TOML; `line` counts from 1, None if the parser did not say."""
+
+    def __init__(self, message: str, line: int | None) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+def read_toml(text: str) -> tuple[dict[str, Any], dict[Path, int]]:
+    """The document, and the line of each of its keys, as far as a scan by lines can tell. Raises TomlMistake."""
+    try:
+        document = _toml.loads(text)
+    except _toml.TOMLDecodeError as error:
+        found = re.search(r"line (\d+)", str(error))
+        at_end = text.count("\n") + 1 if "end of document" in str(error) else None
+        raise TomlMistake(f"is not TOML: {error}", int(found[1]) if found else at_end) from error
+    except RecursionError as error:
+        raise TomlMistake("is nested too deeply", None) from error
+    return document, _lines(text)
+
+
+def _lines(text: str) -> dict[Path, int]:
+    lines: dict[Path, int] = {}
+    counts: dict[Path, int] = {}
+    table: Path = ()
+    quotes = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        if quotes:
+            quotes = "" if quotes in line else quotes
+            continue
+        if header := _TABLE.match(line):
+            table = _resolved(_split(header[2]), counts)
+            if header[1] == "[[":
+                counts[table] = counts.get(table, -1) + 1
+                table = (*table, counts[table])
+            _mark(lines, table, number)
+        elif key := _KEY.match(line):
+            path = (*table, *_split(key[1]))
+            _mark(lines, path, number)
+            value = key[2].strip()
+            for inner in _INLINE.finditer(value) if value.startswith("{") else ():
+                _mark(lines, (*path, *_split(inner[1])), number)
+            opened = next((q for q in ('"""', "'''") if value.startswith(q)), "")
+            quotes = opened if opened and value.count(opened) == 1 else ""
+    return lines
+
+
+def _mark(lines: dict[Path, int], path: Path, number: int) -> None:
+    for length in range(1, len(path) + 1):
+        lines.setdefault(path[:length], number)
+
+
+def _split(dotted: str) -> Path:
+    return tuple(part.strip("\"'") for part in re.findall(_PART, dotted))
+
+
+def _resolved(path: Path, counts: dict[Path, int]) -> Path:
+    """`path` with the number of the current entry after each array of tables on the way."""
+    whole: Path = ()
+    for place, part in enumerate(path):
+        whole = (*whole, part)
+        if whole in counts and place < len(path) - 1:
+            whole = (*whole, counts[whole])
+    return whole

@@ -1,0 +1,139 @@
+"""Up to when the topic is known to be complete: over all partitions, idle ones proven idle."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class SightPolicy:
+    """How the watermark is taken, in seconds.
+
+    `margin_s` covers the skew of the brokers' clocks and the delay of replication. Verdicts are UNKNOWN once the
+    watermark is more than `blind_after_s` behind, and known again when it is `seeing_within_s` or less.
+    """
+
+    margin_s: float = 2.0
+    blind_after_s: float = 60.0
+    seeing_within_s: float = 30.0
+
+
+@dataclass(frozen=True)
+class Blindness:
+    """A stretch of time in which no verdict was to be had; a fact to store, never computed again.
+
+    `since` and `until` (None while it lasts) are when it was noticed, `watermark` is where the watermark stood
+    then (None before the first).
+    """
+
+    since: float
+    until: float | None
+    watermark: float | None
+
+    def covers(self, time: float) -> bool:
+        """Whether `time` lies within it."""
+        return self.since <= time and (self.until is None or time < self.until)
+
+
+@dataclass
+class Watermark:
+    """The time up to which every record of the topic has been applied; all times in seconds since the epoch.
+
+    For each partition A is the largest broker time (LogAppendTime) applied, and I the send time of the latest
+    question for its end whose answers at both isolation levels agree and equal what has been consumed up to. A
+    partition is complete up to max(A, I) - margin, the topic up to the least of its partitions, and never further
+    than the last good listing of its partitions - margin, for there may be one more by now. It never goes back.
+    """
+
+    policy: SightPolicy = field(default_factory=SightPolicy)
+    value: float | None = None
+    late: int = 0
+    _complete: dict[int, float] = field(
+        default_factory=dict
+    )  # partition -> max(A, I), absent before the first
+    _partitions: set[int] = field(default_factory=set)
+    _listed: float | None = None
+
+    def listed(self, sent_at: float, partitions: Collection[int]) -> None:
+        """A listing of the topic's partitions, asked for at `sent_at`, was answered in full.
+
+        Partitions that are new hold the watermark where it is until something is known of them.
+        """
+        self._partitions.update(partitions)
+        self._listed = sent_at if self._listed is None else max(self._listed, sent_at)
+        self._advance()
+
+    def applied(self, partition: int, latest: float, *, late: int = 0) -> None:
+        """Records of `partition` were applied, the latest of them appended at `latest`.
+
+        `late` counts those among them that were appended before `value`: they were promised not to exist.
+        """
+        self.late += late
+        self._partitions.add(partition)
+        self._complete[partition] = max(latest, self._complete.get(partition, latest))
+        self._advance()
+
+    def record(self, partition: int, append_time: float) -> None:
+        """One record was applied: `applied` for those who count one by one."""
+        self.applied(partition, append_time, late=int(self.value is not None and append_time < self.value))
+
+    def probed(
+        self,
+        partition: int,
+        sent_at: float,
+        *,
+        committed_end: int | None,
+        end: int | None,
+        consumed: int | None,
+    ) -> bool:
+        """The partition's end was asked for at `sent_at`; return whether it is proven idle since.
+
+        `committed_end` is the last stable offset (read committed), `end` the high watermark (read uncommitted),
+        `consumed` the offset after the last one that the consumer passed, by PARTITION_EOF: markers of
+        transactions take offsets too. None is an answer that did not come, and proves nothing.
+        """
+        if end is None or committed_end != end or consumed != end:
+            return False
+        self._partitions.add(partition)
+        self._complete[partition] = max(sent_at, self._complete.get(partition, sent_at))
+        self._advance()
+        return True
+
+    def behind(self) -> dict[int, float | None]:
+        """Up to when each partition is complete, for people who look for the one that is in the way."""
+        margin = self.policy.margin_s
+        return {
+            p: self._complete[p] - margin if p in self._complete else None for p in sorted(self._partitions)
+        }
+
+    def _advance(self) -> None:
+        if self._listed is None or not self._partitions or len(self._complete) < len(self._partitions):
+            return
+        reached = min(self._listed, *self._complete.values()) - self.policy.margin_s
+        self.value = reached if self.value is None else max(self.value, reached)
+
+
+@dataclass
+class Sight:
+    """Whether verdicts can be given, with hysteresis. Blind from the start, until the watermark is near."""
+
+    policy: SightPolicy = field(default_factory=SightPolicy)
+    blindness: Blindness | None = None
+    _looked: bool = False
+
+    def look(self, now: float, watermark: float | None) -> Blindness | None:
+        """Judge at `now`; return a stretch of blindness that has just ended, for the caller to store.
+
+        `blindness` is the one that lasts, None while all is seen.
+        """
+        age = None if watermark is None else now - watermark
+        if self.blindness is not None or not self._looked:
+            self._looked = True
+            if age is not None and age <= self.policy.seeing_within_s:
+                ended, self.blindness = self.blindness, None
+                return ended and Blindness(ended.since, now, ended.watermark)
+            self.blindness = self.blindness or Blindness(now, None, watermark)
+        elif age is None or age > self.policy.blind_after_s:
+            self.blindness = Blindness(now, None, watermark)
+        return None

@@ -1,0 +1,27 @@
+"""Numbers as people say them."""
+
+from __future__ import annotations
+
+
+def percent(share: float) -> str:
+    """ "21 %", "1.5 %", "0.2 %"."""
+    value = 100 * share
+    return f"{value:.0f} %" if value >= 9.5 or value == round(value) else f"{value:.1f} %"
+
+
+def span(seconds: float) -> str:
+    """ "15 s", "4 min", "3.5 h", "2 days"."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 172_800:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 86_400:.0f} days"
+
+
+def milliseconds(value: float) -> str:
+    """ "850 ms", "1.4 s", "3 min"."""
+    if value < 1000:
+        return f"{value:.3g} ms"
+    return f"{value / 1000:.2g} s" if value < 120_000 else span(value / 1000)
