@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import signal
 import sys
 import time
 import traceback
@@ -44,6 +45,7 @@ def main() -> int:
     arguments = parser.parse_args()
 
     failed = 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the stack is stopped then too
     with Session(quick=arguments.quick) as session:
         for name in arguments.only or FIGURES:
             started = time.monotonic()
