@@ -160,13 +160,22 @@ class Workspace:
         until(lambda: counted() > more_than, f"row beyond {more_than}", timeout)
         return counted()
 
-    def running(self, table: str) -> int:
-        """How many statements that insert into `table` run in the store now."""
+    def slow_statements(self) -> int:
+        """How many statements that a plan made slow run in the store now."""
         sql = (
-            "SELECT count() FROM system.processes WHERE startsWith(query, {insert:String}) "
-            "AND current_database = {database:String}"
+            "SELECT count() FROM system.processes WHERE startsWith(query, 'INSERT INTO ') "
+            "AND position(query, 'WHERE sleep(') > 0 AND current_database = {database:String}"
         )
-        return int(self.store.query(sql, {"insert": f"INSERT INTO {table} (", "database": self.name})[0][0])
+        return int(self.store.query(sql, {"database": self.name})[0][0])
+
+    def claims(self) -> int:
+        """How many claims have been made so far."""
+        return int(self.store.query("SELECT count() FROM projection_claims")[0][0])
+
+    def rows_of_workers(self) -> dict[str, int]:
+        """Rows by the worker that their details name."""
+        sql = "SELECT JSONExtractString(details, 'w') AS worker, count() FROM steps GROUP BY worker"
+        return {str(worker): int(count) for worker, count in self.store.query(sql)}
 
 
 @contextmanager

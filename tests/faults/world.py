@@ -108,6 +108,7 @@ class Server:
 
     def __init__(self, world: World, part: parts.Part) -> None:
         self._world = world
+        world._servers.append(self)
         self.part = part
         self.process: Process | None = None
 
@@ -153,6 +154,7 @@ class World:
         self._keep = keep
         self._watchdog = Watchdog()
         self._processes: list[Process] = []
+        self._servers: list[Server] = []
         self._cleanup = ExitStack()
         self._stack = StackFolder(self.folder / "stack")
         self._stack.create()
@@ -197,7 +199,7 @@ class World:
 
     def kill_all_but_servers(self) -> None:
         """End whatever a row left running."""
-        servers = {server.process.pid for server in (self.broker, self.engine) if server.process}
+        servers = {server.process.pid for server in self._servers if server.process}
         for process in self._processes:
             if process.pid not in servers:
                 process.kill()

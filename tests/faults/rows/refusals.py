@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import subprocess
@@ -101,9 +102,15 @@ def small_disk(folder: Path) -> Iterator[str]:
 def fill(folder: Path, leave: int) -> Path:
     """A file that takes all of the file system's room but `leave` bytes."""
     ballast = folder / "ballast"
-    found = os.statvfs(folder)
     with ballast.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, max(1, found.f_bavail * found.f_frsize - leave))
+        # Others write there too, so that what was free a moment ago need not be.
+        for _ in range(100):
+            found = os.statvfs(folder)
+            room = found.f_bavail * found.f_frsize - leave
+            if room < found.f_frsize:
+                break
+            with contextlib.suppress(OSError):
+                os.posix_fallocate(file.fileno(), ballast.stat().st_size, room)
     return ballast
 
 
