@@ -13,7 +13,7 @@ from .baseline import SLOT_S
 from .columns import Columns, Flags, Floats, Grouped, Ints, column
 from .cusum import Cusum
 from .policy import DurationPolicy
-from .sketch import BinnedDurations, Sketch, bin_of
+from .sketch import BinnedDurations, Sketch, bin_of, upper_edge_ms
 
 LEARNED_SHARE = 0.95
 DEADLINE_SHARE = 0.99
@@ -23,11 +23,26 @@ REFRESH_SLOTS = 60
 
 @dataclass
 class Learned(Columns):
-    """What the sketch said when it was last asked: bins of the percentiles, and how much it had learned from."""
+    """What the sketch said when it was last asked: bins of the percentiles, and how much it had learned from.
+
+    `first` is the slot of the first duration ever, 0 before it.
+    """
 
     p95_bin: Ints = column(np.int64)
     p99_bin: Ints = column(np.int64)
     total: Floats = column()
+    first: Ints = column(np.int64)
+
+    def judged(self, slot: int, policy: DurationPolicy) -> Flags:
+        """Which steps have a normal to be compared with: pinned, or learned from enough and for long enough."""
+        long_enough = (self.first > 0) & ((slot - self.first) * SLOT_S >= policy.learn_s)
+        judged: Flags = (long_enough & (self.total >= policy.least_learned)) | ~np.isnan(policy.normal_ms)
+        return judged
+
+    def normal_bin(self, policy: DurationPolicy) -> Ints:
+        """The bin that 95 % of each step's durations do not exceed."""
+        learned = np.isnan(policy.normal_ms)
+        return np.where(learned, self.p95_bin, bin_of(np.where(learned, 1.0, policy.normal_ms)))
 
 
 @dataclass
@@ -47,31 +62,25 @@ class DurationRule(Grouped):
         """For `rows` steps of which nothing is known yet."""
         return cls(Sketch.of(rows), Learned.of(rows), Cusum.of(rows), Alarm.of(rows))
 
+    def normal_ms_of(self, row: int, slot: int, policy: DurationPolicy) -> float | None:
+        """What 95 % of one step's durations do not exceed, None before it is known; `policy` is that step's."""
+        one = Learned(**{name: column[row : row + 1] for name, column in self.learned.arrays()})
+        return float(upper_edge_ms(one.normal_bin(policy))[0]) if one.judged(slot, policy)[0] else None
+
     def fold(self, slot: int, durations: BinnedDurations, policy: DurationPolicy) -> None:
         """Add one closed slot."""
-        rows = self.learned.rows
+        learned, rows = self.learned, self.learned.rows
         if slot % REFRESH_SLOTS == 0:
             self._refresh(policy)
-        measured = durations.measured(rows)
-        judged = self.judged(policy)
-        slow = durations.above(self.normal_bin(policy)) * judged
-        ended = measured * judged
-        normal = np.broadcast_to(np.asarray(policy.normal, np.float64), slow.shape)
-        tuned = np.broadcast_to(np.asarray(policy.bad, np.float64), slow.shape)
+        judged = learned.judged(slot, policy)
+        slow = durations.above(learned.normal_bin(policy)) * judged
+        ended = durations.measured(rows) * judged
+        normal, tuned = np.broadcast_to(policy.normal, rows), np.broadcast_to(policy.bad, rows)
         self.cusum.fold(slot, slow, ended, ended, (normal, tuned), policy)
         recovered = np.maximum(policy.recovery_share, policy.recovery_margin * normal)
         self.alarm.fold(slot, slow, ended, self.cusum, recovered, policy)
         self.sketch.learn(durations, self._learning(policy))
-
-    def judged(self, policy: DurationPolicy) -> Flags:
-        """Which steps have a normal to be compared with: pinned, or learned from enough."""
-        judged: Flags = (self.learned.total >= policy.least_learned) | ~np.isnan(policy.normal_ms)
-        return judged
-
-    def normal_bin(self, policy: DurationPolicy) -> Ints:
-        """The bin that 95 % of each step's durations do not exceed."""
-        pinned = np.isnan(policy.normal_ms)
-        return np.where(pinned, self.learned.p95_bin, bin_of(np.where(pinned, 1.0, policy.normal_ms)))
+        learned.first[durations.rows[learned.first[durations.rows] == 0]] = slot
 
     def _learning(self, policy: DurationPolicy) -> Flags:
         learning: Flags = (self.alarm.level == NONE) & self.cusum.calm(policy)

@@ -26,6 +26,11 @@ class ErrorRule(Grouped):
         """For `rows` steps of which nothing is known yet."""
         return cls(Baseline.of(rows), Cusum.of(rows), Alarm.of(rows))
 
+    def normal_of(self, row: int, policy: ErrorPolicy) -> float:
+        """The share of failures that is normal for one step, as told to people; `policy` is that step's."""
+        one = Baseline(self.baseline.failed[row : row + 1], self.baseline.ended[row : row + 1])
+        return float(one.normal(policy)[0])
+
     def fold(
         self, slot: int, started: Floats, succeeded: Floats, failed: Floats, policy: ErrorPolicy
     ) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from .alarm import NONE, Alarm
 from .baseline import SLOT_S
 from .policy import Policy
-from .sketch import upper_edge_ms
 from .state import State
 from .status import HealthStatus
 from .verdict import Finding
@@ -28,7 +27,7 @@ def errors_finding(state: State, row: int, slot: int, policy: Policy) -> Finding
     failed, ended, seconds = _recent(rule.alarm, row, slot)
     if not ended:
         return None
-    normal = float(rule.baseline.normal(limits)[row])
+    normal = rule.normal_of(row, limits)
     return Finding(
         "errors",
         HealthStatus.of_level(int(rule.alarm.level[row])),
@@ -53,9 +52,9 @@ def durations_finding(state: State, row: int, slot: int, policy: Policy) -> Find
     """Of the duration rule; None while there is no normal to compare with."""
     rule, limits = state.durations, policy.durations
     slow, ended, seconds = _recent(rule.alarm, row, slot)
-    if not ended or not rule.judged(limits)[row]:
+    normal_ms = rule.normal_ms_of(row, slot, limits)
+    if not ended or normal_ms is None:
         return None
-    normal_ms = float(upper_edge_ms(rule.normal_bin(limits))[row])
     return Finding(
         "durations",
         HealthStatus.of_level(int(rule.alarm.level[row])),

@@ -27,7 +27,7 @@ from .stalled import Observation, Observed, deadlines
 from .state import State
 from .status import HealthStatus
 from .thresholds import Measured, ThresholdWindow
-from .verdict import Finding, Verdict, ordered, status_of, summed_up
+from .verdict import SHOWN, Finding, Verdict, ordered, status_of, summed_up
 
 MAX_STEPS = 20_000
 FORGOTTEN_AFTER_S = 28 * DAY_S
@@ -135,12 +135,12 @@ class Judge:
         return Verdict(*key, status_of(findings), since, float(slot + 1) * SLOT_S, findings)
 
     def pipeline(self, name: str) -> Verdict:
-        """How a pipeline is: its heaviest step, and what is known to be lost of it."""
-        return self._whole(name, self._bad_steps(name))
+        """How a pipeline is: its worst steps, and what is known to be lost of it."""
+        return self._pipeline(name, self._troubled().get(name, []))
 
     def overall(self) -> Verdict:
         """How everything is."""
-        return self._whole(None, self._bad_pipelines())
+        return self._overall(self._pipelines())
 
     def pipelines(self) -> list[str]:
         """Every pipeline that has steps or losses."""
@@ -149,7 +149,8 @@ class Judge:
     def verdicts(self) -> list[Verdict]:
         """All of them: of every step, of every pipeline, and of everything."""
         steps = [self.step(key) for key in self.state.keys]
-        return [*steps, *(self.pipeline(name) for name in self.pipelines()), self.overall()]
+        pipelines = self._pipelines()
+        return [*steps, *pipelines, self._overall(pipelines)]
 
     # --- steps come and go ---------------------------------------------------------------------
 
@@ -233,25 +234,35 @@ class Judge:
         said.levels, said.status = packed, status
         return changed
 
-    def _bad_steps(self, pipeline: str) -> list[tuple[str, Verdict]]:
-        rows = np.flatnonzero(self.state.standing.said.status)
-        keys = (self.state.keys[row] for row in rows)
-        return [(key[1], self.step(key)) for key in keys if key[0] == pipeline]
+    def _troubled(self) -> dict[str, list[int]]:
+        """The rows of steps that are not healthy by pipeline, the worst first, then those that have been so longest."""
+        said = self.state.standing.said
+        rows = np.flatnonzero(said.status)
+        troubled: dict[str, list[int]] = {}
+        for row in rows[np.lexsort((rows, said.since[rows], -said.status[rows]))]:
+            troubled.setdefault(self.state.keys[row][0], []).append(int(row))
+        return troubled
 
-    def _bad_pipelines(self) -> list[tuple[str, Verdict]]:
-        return [(name, self.pipeline(name)) for name in self.pipelines()]
+    def _pipelines(self) -> list[Verdict]:
+        troubled = self._troubled()
+        return [self._pipeline(name, troubled.get(name, [])) for name in self.pipelines()]
 
-    def _whole(self, name: str | None, parts: list[tuple[str, Verdict]]) -> Verdict:
-        findings = list(summed_up(parts))
-        if name is not None and (window := self.state.losses.get(name)) is not None:
-            policy = self._rules.policy(name, "")
-            if (found := window.status(policy.losses)) is not None:
-                data = {key: value for key, value in vars(window).items() if key != "slot"}
-                silenced = "losses" in policy.silenced
-                findings.append(
-                    Finding("losses", HealthStatus(found), window.sentence(), None, data, silenced)
-                )
-        if name is None and self.state.refused:
+    def _pipeline(self, name: str, rows: list[int]) -> Verdict:
+        keys = [self.state.keys[row] for row in rows[:SHOWN]]
+        findings = list(summed_up([(key[1], self.step(key)) for key in keys], len(rows) - len(keys)))
+        policy, window = self._policy((name, "")), self.state.losses.get(name)
+        if window is not None and (found := window.status(policy.losses)) is not None:
+            data = {key: value for key, value in vars(window).items() if key != "slot"}
+            silenced = "losses" in policy.silenced
+            findings.append(Finding("losses", HealthStatus(found), window.sentence(), None, data, silenced))
+        return self._whole(name, findings)
+
+    def _overall(self, pipelines: list[Verdict]) -> Verdict:
+        bad = [whole for whole in pipelines if whole.status is not HealthStatus.HEALTHY]
+        bad.sort(key=lambda whole: (-whole.status.weight, whole.since, whole.pipeline))
+        named = [(whole.pipeline or "", whole) for whole in bad[:SHOWN]]
+        findings = list(summed_up(named, len(bad) - len(named)))
+        if self.state.refused:
             what = (
                 f"{self.state.refused} times a step was not watched: there are more than {self._max_steps} names of "
                 "steps; take what varies (a document, a number) out of the names"
@@ -259,11 +270,14 @@ class Judge:
             findings.append(
                 Finding("steps", HealthStatus.UNKNOWN, what, None, {"refused": self.state.refused})
             )
+        return self._whole(None, findings)
+
+    def _whole(self, name: str | None, findings: list[Finding]) -> Verdict:
         ranked = ordered(findings)
+        status, next_slot = status_of(ranked), self._last_slot() + 1
         said = self.state.said_of.get(name)
-        since = said[2] if said is not None else self._last_slot() + 1
-        at = float(self._last_slot() + 1) * SLOT_S
-        return Verdict(name, None, status_of(ranked), float(since) * SLOT_S, at, ranked)
+        since = said[2] if said is not None and said[0] == status.value else next_slot
+        return Verdict(name, None, status, float(since) * SLOT_S, float(next_slot) * SLOT_S, ranked)
 
     def _wholes(self, changed: bool) -> list[Verdict]:
         """Verdicts of pipelines, and of everything, that are new or different."""
@@ -271,20 +285,18 @@ class Judge:
         lost = any("losses:" in spoke for _, spoke, _ in self.state.said_of.values())
         if not (changed or losing or lost) and self.state.said_of:
             return []
-        wholes = [self.pipeline(name) for name in self.pipelines()]
-        overall = self._whole(None, [(whole.pipeline or "", whole) for whole in wholes])
-        return [told for whole in (*wholes, overall) if (told := self._told(whole)) is not None]
+        wholes = self._pipelines()
+        return [whole for whole in (*wholes, self._overall(wholes)) if self._is_news(whole)]
 
-    def _told(self, whole: Verdict) -> Verdict | None:
-        """`whole` with its time, noted, if it says something else than before."""
+    def _is_news(self, whole: Verdict) -> bool:
+        """Whether it says something else than before; what it says is noted."""
         names = ((f, f.data.get("step") or f.data.get("pipeline") or "") for f in whole.findings)
         spoke = ";".join(f"{finding.rule}:{name}:{finding.status.value}" for finding, name in names)
         said = self.state.said_of.get(whole.pipeline)
         if said is not None and said[:2] == (whole.status.value, spoke):
-            return None
-        since = said[2] if said is not None and said[0] == whole.status.value else self._last_slot() + 1
-        self.state.said_of[whole.pipeline] = (whole.status.value, spoke, since)
-        return replace(whole, since=float(since) * SLOT_S)
+            return False
+        self.state.said_of[whole.pipeline] = (whole.status.value, spoke, int(whole.since) // SLOT_S)
+        return True
 
 
 def _bound(threshold: Threshold) -> tuple[str, float, bool]:

@@ -79,6 +79,9 @@ class DurationPolicy(RatioPolicy):
     recovery_share: Number = number(0.09, 0, 1, "share that is good enough to recover")
     normal_ms: Number = pin(0.1, 1e9, "the duration that 95 % keep within; learned unless pinned")
     least_learned: Number = number(500, 50, 1e9, "durations that must have been learned before any is judged")
+    learn_s: Number = number(
+        3600, 0, 28 * DAY_S, "and for how long, so that a warm-up is not taken for normal"
+    )
     normal: Number = number(0.0625, 0.01, 0.5, "share of slow ones that is normal")
     bad: Number = number(0.20, 0.02, 1, "the share that an alarm is tuned for")
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .status import HealthStatus
 from .watermark import Blindness
 
-SHOWN_STEPS = 10
+SHOWN = 10
+"""A whole names so many of its parts."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +77,11 @@ def status_of(findings: Iterable[Finding]) -> HealthStatus:
     return heaviest(finding.status for finding in findings if not finding.silenced)
 
 
-def summed_up(parts: Iterable[tuple[str, Verdict]]) -> tuple[Finding, ...]:
-    """The findings of a whole from the verdicts of its parts, by name: the heaviest ten, and how many more."""
-    bad = [(name, verdict) for name, verdict in parts if verdict.status is not HealthStatus.HEALTHY]
-    bad.sort(key=lambda part: (-part[1].status.weight, part[1].since, part[0]))
+def summed_up(parts: Sequence[tuple[str, Verdict]], more: int = 0) -> tuple[Finding, ...]:
+    """The findings of a whole from the verdicts of those parts that are not healthy, by name, the worst first.
+
+    `parts` are the first `SHOWN` of them; `more` says how many there are beside.
+    """
     findings = [
         Finding(
             "parts",
@@ -88,13 +90,10 @@ def summed_up(parts: Iterable[tuple[str, Verdict]]) -> tuple[Finding, ...]:
             verdict.since,
             {"pipeline": verdict.pipeline, "step": verdict.step},
         )
-        for name, verdict in bad[:SHOWN_STEPS]
+        for name, verdict in parts
     ]
-    if len(bad) > SHOWN_STEPS:
-        rest = bad[SHOWN_STEPS:]
-        findings.append(
-            Finding("parts", rest[0][1].status, f"and {len(rest)} more", None, {"more": len(rest)})
-        )
+    if more and parts:
+        findings.append(Finding("parts", parts[-1][1].status, f"and {more} more", None, {"more": more}))
     return tuple(findings)
 
 
