@@ -10,7 +10,7 @@ import typer
 from steptrail.deploy.cli.failures import NO, CommandError
 from steptrail.deploy.cli.options import Json, Pipeline, StackDir, settings_for
 from steptrail.deploy.cli.output import cells, note, stdout, table, write_json_lines
-from steptrail.deploy.cli.times import parse_since, show_age
+from steptrail.deploy.cli.times import parse_since, show_age, show_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,7 +76,8 @@ def incomplete(
     scope = f" in pipeline {pipeline}" if pipeline else ""
     if not page.items:
         what = "No incomplete document" if after is None else "No further incomplete document"
-        stdout().print(f"{what}{scope}.", markup=False)
+        silent = f" without events since {show_time(quiet_since)} UTC" if quiet_since else ""
+        stdout().print(f"{what}{scope}{silent}.", markup=False)
         return
     stdout().print(_table(page.items))
     count = len(page.items)
