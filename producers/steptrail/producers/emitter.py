@@ -14,6 +14,7 @@ from steptrail.schemas.settings import Settings
 from . import inheritance
 from .accounting import Accounting
 from .arguments import check_timeout
+from .extraction import worker_name
 from .registered_frame import RegisteredFrame
 from .source import EventSource, Line
 from .transport import Transport
@@ -54,6 +55,7 @@ class StepEmitter(EventSource):
 
     def _begin(self, line: Line) -> None:
         super()._begin(line)
+        self._transport.self_report.introduce(self.emitter_id, self._clean_pipeline, worker_name())
         self._registered: RegisteredFrame | None = None
         if self.settings.schema_registry is None:
             return

@@ -30,6 +30,7 @@ from .accounting import Counters, DropReason
 from .extraction import TooLargeError
 from .refusals import drop_reason, fail_reason
 from .reports import LossReporter, PollLog
+from .self_report import SelfReport
 
 _log = logging.getLogger("steptrail.emitter")
 
@@ -37,6 +38,8 @@ _POLL_S = 0.19  # librdkafka's client wakes up five times a second in any case
 _RETRY_START_S = 5.0
 _QUIET_S = 0.2  # without a report after a purge: there will be none
 _RELIEF_AT_MOST = 512  # reports, about half a millisecond
+_LAST_WORD_AT_LEAST_S = 0.2  # where the time of close is over
+_LAST_WORD_AT_MOST_S = 1.0
 
 
 class _Enough(Exception):
@@ -61,7 +64,9 @@ class Transport:
 
     def __init__(self, settings: Settings) -> None:
         self.counters = Counters()
-        self.topic = Topics.from_settings(settings).steps.name
+        topics = Topics.from_settings(settings)
+        self.topic = topics.steps.name
+        self.self_report = SelfReport(self.counters, topics.emitters.name)
         self.successor: Transport | None = None
         self.exit_flush_s = settings.exit_flush_s
         self.accept = self.counters.accept
@@ -139,13 +144,17 @@ class Transport:
         with self._starting:
             self.produce = _refuse_closed
             poller, self._poller = self._poller, None
+        ends = time.monotonic() + timeout
         left = self.flush(timeout) if poller is not None else 0
-        if poller is not None:
-            if left:
-                poller.purge()
-                self._await_purged(left)
-            poller.stop(destroy=destroy)
+        if poller is not None and left:
+            poller.purge()
+            self._await_purged(left)
         self.counters.settle()
+        if poller is not None:
+            poller.tell_last_word(
+                min(max(_LAST_WORD_AT_LEAST_S, ends - time.monotonic()), _LAST_WORD_AT_MOST_S)
+            )
+            poller.stop(destroy=destroy)
         self._losses.tell(final=True)
         return left
 
@@ -159,7 +168,7 @@ class Transport:
         with self._starting:
             self.produce = _refuse_closed
             if self._poller is not None:
-                self._poller.retire()
+                self._poller.retire(say_so=True)
                 inheritance.adopt(self)
 
     def disown(self, successor: Transport) -> None:
@@ -185,7 +194,7 @@ class Transport:
         try:
             log = PollLog(self._redacted)
             producer = Producer(producer_config(self._settings, log.on_error), logger=log)
-            self._poller = _Poller(producer, log, self._losses)
+            self._poller = _Poller(producer, log, self._losses, self.self_report)
             self._poller.start()
             self.produce = producer.produce
         except Exception as error:
@@ -228,21 +237,26 @@ class Transport:
 class _Poller(threading.Thread):
     """Serves one producer's reports until it is stopped, or retired and all is reported."""
 
-    def __init__(self, producer: Producer, log: PollLog, losses: LossReporter) -> None:
+    def __init__(
+        self, producer: Producer, log: PollLog, losses: LossReporter, self_report: SelfReport
+    ) -> None:
         super().__init__(name="steptrail-poll", daemon=True)
         self.producer: Producer | None = producer
         self._log = log
         self._losses = losses
+        self._self_report = self_report
         self._stopped = False
         self._retired = False
+        self._says_so = False
         self._destroy = True
         inheritance.keep(producer)
 
     def run(self) -> None:
-        while not (self._stopped or (self._retired and not self._held())):
+        while not self._done():
             self.poll(_POLL_S)
             self._log.drain()
             self._losses.tell()
+            self._report()
         self._log.drain()
         if self._destroy:
             producer, self.producer = self.producer, None
@@ -266,8 +280,29 @@ class _Poller(threading.Thread):
         if self.producer is not None:
             self.producer.purge(in_queue=True, in_flight=True, blocking=False)
 
-    def retire(self) -> None:
+    def retire(self, *, say_so: bool = False) -> None:
+        """End when all is reported; with `say_so` the emitter ends too, and its last word is sent then."""
+        self._says_so = say_so
         self._retired = True
+
+    def tell_last_word(self, timeout: float) -> None:
+        """Send the emitter's last report, and wait up to `timeout` seconds for its delivery."""
+        if (producer := self.producer) is not None and not self._self_report.close(producer.produce, timeout):
+            self.purge()  # or librdkafka warns of it when it is destroyed
+
+    def _report(self) -> None:
+        if (producer := self.producer) is not None and not self._retired:
+            self._self_report.tick(producer.produce)
+
+    def _done(self) -> bool:
+        if self._stopped:
+            return True
+        if not self._retired or self._held():
+            return False
+        if self._says_so and self.producer is not None:
+            self._says_so = False
+            self._self_report.last_word(self.producer.produce)
+        return not self._held()
 
     def stop(self, *, destroy: bool) -> None:
         if not destroy:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+import json
 from dataclasses import asdict, dataclass
 from enum import Enum
+from typing import Any, Final, cast
 
 import fastavro
 
-from .bundled import EMITTER_REPORT_FINGERPRINT, EMITTER_REPORT_SCHEMA
+from .bundled import EMITTER_REPORT_FINGERPRINT, EMITTER_REPORT_SCHEMA, plain_schema
+from .errors import DecodeReason, EventDecodeError
+from .event import MAX_TIMESTAMP_US, MIN_TIMESTAMP_US
 from .framing import single_object_prefix
 
 EMITTER_REPORT_PREFIX = single_object_prefix(EMITTER_REPORT_FINGERPRINT)
@@ -24,6 +28,10 @@ class ReportKind(str, Enum):
     """Events are being lost, or were since the last report."""
     CLOSED = "CLOSED"
     """The last word: the numbers are final."""
+
+
+_KINDS: Final = tuple(ReportKind)
+_PLAIN: Final = fastavro.parse_schema(plain_schema(EMITTER_REPORT_SCHEMA))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +58,44 @@ def encode_report(report: EmitterReport) -> bytes:
     out.write(EMITTER_REPORT_PREFIX)
     fastavro.schemaless_writer(out, EMITTER_REPORT_SCHEMA, {**asdict(report), "kind": report.kind.value})
     return out.getvalue()
+
+
+def decode_report(value: bytes) -> EmitterReport:
+    """The report that a framed message holds.
+
+    Strict, since these bytes come from anywhere: all of them are read, and encoding the report gives them again.
+    Raises EventDecodeError.
+    """
+    if not value.startswith(EMITTER_REPORT_PREFIX):
+        raise EventDecodeError(
+            DecodeReason.UNKNOWN_SCHEMA, "the message is not framed as an emitter's report", position=0
+        )
+    try:
+        body = io.BytesIO(value[len(EMITTER_REPORT_PREFIX) :])
+        fields = cast("dict[str, Any]", fastavro.schemaless_reader(body, _PLAIN, None))
+        report = EmitterReport(**{**fields, "kind": _KINDS[fields["kind"]]})
+        again = encode_report(report)
+        reasons = json.loads(report.reasons)
+    except Exception as error:  # whatever a decoder runs into
+        raise EventDecodeError(
+            DecodeReason.BAD_VALUE, f"the message is no emitter's report: {type(error).__name__}"
+        ) from None
+    if again != value:
+        raise EventDecodeError(
+            DecodeReason.NOT_CANONICAL, "the message is longer than its report, or encoded oddly"
+        )
+    counts = (
+        report.accepted,
+        report.delivered,
+        report.failed,
+        report.maybe_delivered,
+        report.dropped,
+        report.pending,
+    )
+    if min(counts) < 0 or not isinstance(reasons, dict):
+        raise EventDecodeError(
+            DecodeReason.BAD_VALUE, "the report has a negative count, or reasons that are no object"
+        )
+    if not MIN_TIMESTAMP_US <= report.reported_at <= MAX_TIMESTAMP_US:
+        raise EventDecodeError(DecodeReason.BAD_TIMESTAMP, "the report is of a time that no store can hold")
+    return report

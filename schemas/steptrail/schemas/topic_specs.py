@@ -93,6 +93,11 @@ class Topics:
         return f"{self.prefix}-dead-letters"
 
     @property
+    def emitters_group(self) -> str:
+        """The consumer group that writes the emitters' reports to ClickHouse."""
+        return f"{self.prefix}-emitters"
+
+    @property
     def health_group(self) -> str:
         """The consumer group that computes health."""
         return f"{self.prefix}-health"
