@@ -164,7 +164,7 @@ class Workspace:
         """How many statements that a plan made slow run in the store now."""
         sql = (
             "SELECT count() FROM system.processes WHERE startsWith(query, 'INSERT INTO ') "
-            "AND position(query, 'WHERE sleep(') > 0 AND current_database = {database:String}"
+            "AND position(query, 'sleep(') > 0 AND current_database = {database:String}"
         )
         return int(self.store.query(sql, {"database": self.name})[0][0])
 
