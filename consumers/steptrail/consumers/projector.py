@@ -1,4 +1,6 @@
-"""The projector: the consume loop with the steps projection as its sink, and dead letters beside it."""
+"""The projector: the consume loop with the steps projection as its sink; beside it dead letters, and what emitters
+report of themselves.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from steptrail.consumers.broker import BrokerQuestions
 from steptrail.consumers.buffer import Buffer
 from steptrail.consumers.consumer_config import consumer_config
 from steptrail.consumers.dead_letters import DeadLetters
+from steptrail.consumers.deadline import Deadline
 from steptrail.consumers.dlq.source import dead_letter_source
+from steptrail.consumers.emitter_reports import emitter_report_source
 from steptrail.consumers.http_server import StatusServer
 from steptrail.consumers.lag_watch import LagWatch
 from steptrail.consumers.log import configure_logging
@@ -66,16 +70,15 @@ def run_projector(
     if settings.metrics_port is not None:
         server = StatusServer(status, metrics, host=settings.metrics_host, port=settings.metrics_port)
         _log.info("serving metrics", extra={"host": settings.metrics_host, "port": server.port})
-    beside = SideProjection(
-        settings,
-        clickhouse,
-        dead_letter_source(topics, schemas),
-        stop,
-        registry=metrics.registry,
-        accept_topic=accept_topic,
-    )
+    beside = [
+        SideProjection(
+            settings, clickhouse, source, stop, registry=metrics.registry, accept_topic=accept_topic
+        )
+        for source in (dead_letter_source(topics, schemas), emitter_report_source(topics))
+    ]
     try:
-        beside.start()
+        for side in beside:
+            side.start()
         ConsumeLoop(
             Consumer(consumer_config(settings, group, monitor)),
             topic,
@@ -95,8 +98,11 @@ def run_projector(
             shutdown_timeout=settings.shutdown_timeout_s,
         ).run(stop)
     finally:
-        beside.stop()
-        beside.join(settings.shutdown_timeout_s)
+        for side in beside:
+            side.stop()
+        deadline = Deadline(settings.shutdown_timeout_s)
+        for side in beside:
+            side.join(deadline.remaining())
         dead_letters.close(1.0)
         clickhouse.close()
         if server is not None:

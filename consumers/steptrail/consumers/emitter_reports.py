@@ -1,0 +1,42 @@
+"""The topic of emitters as what is projected into `emitter_reports`."""
+
+from __future__ import annotations
+
+import logging
+
+from confluent_kafka import Message
+
+from steptrail.consumers.side_projection import SideSource
+from steptrail.projections.avro_block import writer_schema
+from steptrail.projections.emitter_reports import EMITTER_REPORTS
+from steptrail.schemas.bundled import EMITTER_REPORT_SCHEMA
+from steptrail.schemas.emitter_report import EMITTER_REPORT_PREFIX, decode_report
+from steptrail.schemas.errors import EventDecodeError
+from steptrail.schemas.topics import Topics
+
+_log = logging.getLogger("steptrail.consumers.emitter_reports")
+
+
+def emitter_report_source(topics: Topics) -> SideSource:
+    """Each report as it is; a message that is none is passed over, and said."""
+    return SideSource(
+        topics.emitters.name,
+        topics.emitters_group,
+        EMITTER_REPORTS,
+        {EMITTER_REPORT_PREFIX: writer_schema(EMITTER_REPORT_PREFIX, EMITTER_REPORT_SCHEMA)},
+        _report_in,
+    )
+
+
+def _report_in(message: Message) -> bytes:
+    value = message.value()
+    if not isinstance(value, bytes):
+        value = b""
+    try:
+        decode_report(value)
+    except EventDecodeError as error:
+        _log.warning(
+            "passed over: %s", error, extra={"partition": message.partition(), "offset": message.offset()}
+        )
+        return b""
+    return value
