@@ -36,6 +36,12 @@ Messages that are no events: look at them, send them again, or drop them.
 
 What cannot be projected is set aside in the dead-letter topic with its reason, and listed in the table
 dead_letters. Letters are named by the place of the message in the steps topic, PARTITION:OFFSET.
+
+\b
+steptrail dlq list                         what was set aside, and why
+steptrail dlq show 3:1734                  one message taken apart, with the byte that failed
+steptrail dlq redrive --dry-run            what would be sent again
+steptrail dlq drop --reason BAD_FRAME      nothing more is to be done about these
 """
 
 
