@@ -15,8 +15,11 @@ from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
+from steptrail.consumers.dlq.desk import DeadLetterDesk
+from steptrail.consumers.dlq.redrive import Terms
 from steptrail.producers import StepEmitter
 from steptrail.producers.registered_frame import RegisteredFrame
+from steptrail.projections.dead_letter_store import Author, Selection
 from steptrail.schemas import STEP_EVENT_SCHEMA, ConfigurationError, ProcessingStatus, Settings, Topics
 from steptrail.schemas.codec import encode_event
 from steptrail.schemas.framing import SINGLE_OBJECT_PREFIX, frame_confluent
@@ -259,3 +262,28 @@ def test_the_extra_is_asked_for_by_name(registry: Registry) -> None:
     assert ran.returncode == 1
     assert ConfigurationError.__name__ in ran.stderr
     assert "pip install 'steptrail[registry]'" in ran.stderr
+
+
+def test_letters_of_an_unknown_schema_arrive_once_it_is_known(
+    settings: Settings, workspace: Settings
+) -> None:
+    """Set aside by a projector without the registry, redriven once there is one that has it."""
+    with StepEmitter(settings) as emitter:
+        emit_until_registered(emitter)
+        emit(emitter, 30)
+    with projected(workspace) as store:
+        with projecting(workspace):
+            until(
+                lambda: store.clickhouse.query("SELECT count() FROM dead_letters") == [(30,)], "dead letters"
+            )
+            with DeadLetterDesk(workspace) as desk:
+                tally = desk.redrive(Selection(), Author("blind", "me"), Terms())
+                assert (tally.sent, tally.skipped) == (0, {"still_bad": 30})
+        with projecting(settings), DeadLetterDesk(settings) as desk:
+            tally = desk.redrive(Selection(), Author("run", "me"), Terms())
+            assert (tally.sent, tally.skipped) == (30, {})
+            outcome = desk.outcome("run", tally.sent_up_to, timeout=60)
+            assert outcome is not None
+            assert (outcome.arrived, outcome.there_already, outcome.died_again) == (30, 0, 0)
+            assert desk.store.count(Selection()) == {}
+        assert store.clickhouse.query("SELECT count(), uniqExact(event_id) FROM steps") == [(31, 31)]
