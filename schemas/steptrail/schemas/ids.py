@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from struct import Struct
-from threading import Lock
+from threading import RLock
 from time import time_ns
 
 _BLOCK = 512  # random numbers drawn at a time: one system call for 512 ids
@@ -15,7 +15,7 @@ _halves = Struct(">QQ")
 
 def _source() -> tuple[Callable[[], bytes], Callable[[], None]]:
     """The function that makes ids, and the one that makes it forget; a closure costs half of an object."""
-    lock = Lock()
+    lock = RLock()
     last = 0
     drawn: Iterator[int] = iter(())
 
@@ -40,7 +40,7 @@ def _source() -> tuple[Callable[[], bytes], Callable[[], None]]:
 
     def forget() -> None:
         nonlocal lock, last, drawn
-        lock, last, drawn = Lock(), 0, iter(())
+        lock, last, drawn = RLock(), 0, iter(())
 
     return uuid7, forget
 
