@@ -3,9 +3,10 @@
     name, folder         who it is, and where its record goes
     rate, count          events a second (0: as fast as it goes), and how many in all (null: until SIGTERM)
     settings             settings of the emitter that differ
+    flush_at             a number of events after which it waits until they are delivered
     filler               characters that make each event larger
     clock_s              how far its clock is off
-    flush_s              how long it may deliver at its end
+    flush_s, close_s     how long it may deliver before it closes the emitter, and in closing it
     close                false: it ends without closing the emitter, as programs do
     end                  return, exception, sigterm, _exit or hang (until it is killed)
 """
@@ -42,6 +43,9 @@ def main() -> int:
     emission = Emission(folder, plan["name"], filler=plan.get("filler", 0), **plan.get("settings", {}))
     watch = BalanceWatch(emission.emitter)
     watch.start()
+    if "flush_at" in plan:
+        emission.run(stop, rate=plan.get("rate", 0), count=plan["flush_at"])
+        emission.emitter.flush(60.0)
     emission.run(stop, rate=plan.get("rate", 0), count=plan.get("count"))
     if plan.get("close", True):
         emission.emitter.flush(plan.get("flush_s", 60.0))

@@ -242,9 +242,9 @@ class World:
         with files.config.open("a") as config:
             config.writelines(f"{key}={value}\n" for key, value in BROKER_EXTRAS.items())
         part = parts.broker_format_part(java, jars, files, child_environ())
-        code = self.spawn(part.name, part.command, part.environ).wait()
-        if code:
-            raise RuntimeError(f"the broker's folder could not be formatted: exit code {code}")
+        formatting = self.spawn(part.name, part.command, part.environ)
+        if formatting.wait():
+            raise RuntimeError(f"the broker's folder could not be formatted: {formatting.said()[-2000:]}")
         return Server(self, parts.broker_part(java, jars, files, self.at, child_environ()))
 
 
