@@ -251,6 +251,9 @@ class DeadLetterStore:
         return Outcome(int(count), int(arrived), int(died))
 
 
+_STATES_BY_NAME: Final[dict[str, State]] = {state: state for state in STATES}
+
+
 def _ms(moment: datetime | None) -> int | None:
     """The first millisecond that is not before `moment`."""
     return None if moment is None else -(-us_from_datetime(moment) // 1000)
@@ -262,7 +265,7 @@ def parse_states(names: Sequence[str]) -> tuple[State, ...]:
     for name in names:
         if name.lower() == "all":
             return STATES
-        match = next((state for state in STATES if state == name.upper()), None)
+        match = _STATES_BY_NAME.get(name.upper())
         if match is None:
             raise ValueError(f"{name!r} is no state of a dead letter: open, redriven, dropped or all")
         found.append(match)

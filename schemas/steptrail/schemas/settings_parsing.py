@@ -27,14 +27,13 @@ def check_registry_urls(value: str) -> str:
         try:
             parts = urlsplit(url.strip())
             named = parts.hostname is not None and (parts.port is None or parts.port > 0)
-        except ValueError:
-            named = False
-        else:
-            if parts.username or parts.password:
-                raise ValueError(
-                    "the URL holds a user or a password: put them into STEPTRAIL_SCHEMA_REGISTRY_USER and"
-                    " STEPTRAIL_SCHEMA_REGISTRY_PASSWORD"
-                )
+        except ValueError:  # brackets that do not match, a port that is no number
+            parts, named = urlsplit(""), False
+        if parts.username or parts.password:
+            raise ValueError(
+                "the URL holds a user or a password: put them into STEPTRAIL_SCHEMA_REGISTRY_USER and"
+                " STEPTRAIL_SCHEMA_REGISTRY_PASSWORD"
+            )
         if not named or parts.scheme not in ("http", "https"):
             raise ValueError("expected a URL such as http://127.0.0.1:8081, several with commas between")
     return value

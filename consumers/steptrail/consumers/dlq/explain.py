@@ -100,10 +100,11 @@ def hex_rows(value: bytes, position: int | None, *, around: int | None = 6) -> I
 
     Shown are the first rows and `around` rows on each side of `position`; all of them when `around` is None.
     """
-    marked_row = None if position is None else position // ROW
+    marked_row = None
     last_row = max(0, len(value) - 1) // ROW
-    if marked_row is not None and position == len(value) and position % ROW == 0 and value:
-        marked_row -= 1  # the missing byte is shown behind a full row, not in one of its own
+    if position is not None:
+        # A missing byte is shown behind a full row, not in one of its own.
+        marked_row = min(position // ROW, last_row) if position <= len(value) else None
     skipped = 0
     for row in range(last_row + 1):
         near = marked_row is not None and around is not None and abs(row - marked_row) <= around

@@ -115,6 +115,7 @@ def _show(stored: StoredLetter, letter: Letter, explained: Explanation, *, full:
     facts = table("", "", title=f"Dead letter {stored.source_partition}:{stored.source_offset}")
     for name, value in _facts(stored, letter):
         facts.add_row(*cells(name, value))
+    facts.show_header = False
     out.print(facts)
     fields = table("bytes", "field", "value", title="What can be read", right=["bytes"])
     for row in _field_rows(explained):
@@ -125,11 +126,10 @@ def _show(stored: StoredLetter, letter: Letter, explained: Explanation, *, full:
         out.print(
             "It is an event by now: `steptrail dlq redrive` sends it again.", style="green", markup=False
         )
-    else:
+    elif explained.guessed:
         out.print(str(fault), style="red", markup=False, soft_wrap=True)
     position = stored.position if fault is None else fault.position
     if letter.value:
-        out.print()
         rows = list(hex_rows(letter.value, position, around=None if full else 6))
         out.print(hex_text(rows), markup=False, soft_wrap=True)
 
