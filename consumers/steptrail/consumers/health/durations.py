@@ -25,11 +25,13 @@ REFRESH_SLOTS = 60
 class Learned(Columns):
     """What the sketch said when it was last asked: bins of the percentiles, and how much it had learned from.
 
-    `first` is the slot of the first duration ever, 0 before it.
+    `part` is the part of the 95th percentile's bin that lies above it: executions within the bin count as slow by
+    this part, so that 5 % of them are slow when all is as learned. `first` is the slot of the first duration ever, 0 before it.
     """
 
     p95_bin: Ints = column(np.int64)
     p99_bin: Ints = column(np.int64)
+    part: Floats = column()
     total: Floats = column()
     first: Ints = column(np.int64)
 
@@ -73,7 +75,8 @@ class DurationRule(Grouped):
         if slot % REFRESH_SLOTS == 0:
             self._refresh(policy)
         judged = learned.judged(slot, policy)
-        slow = durations.above(learned.normal_bin(policy)) * judged
+        part = np.where(np.isnan(policy.normal_ms), learned.part, 0.0)
+        slow = durations.above(learned.normal_bin(policy), part) * judged
         ended = durations.measured(rows) * judged
         normal, tuned = np.broadcast_to(policy.normal, rows), np.broadcast_to(policy.bad, rows)
         self.cusum.fold(slot, slow, ended, ended, (normal, tuned), policy)
@@ -90,4 +93,5 @@ class DurationRule(Grouped):
         self.sketch.forget(REFRESH_SLOTS * SLOT_S, policy.half_life_s, self._learning(policy))
         self.learned.p95_bin = self.sketch.percentile_bin(LEARNED_SHARE)
         self.learned.p99_bin = self.sketch.percentile_bin(DEADLINE_SHARE)
+        self.learned.part = self.sketch.part_above(self.learned.p95_bin, 1 - LEARNED_SHARE)
         self.learned.total = self.sketch.total()

@@ -55,11 +55,16 @@ class Hours(Columns):
         mean = np.where(fresh, rate, old + np.float32(RATE_WEIGHT) * (rate - old))
         self.rate[:, of_week] = np.where(known, mean, 0)
 
-    def second_quiet(self, hour: int) -> Floats:
-        """How quiet it may be within `hour` and the hours beside it, in slots: the second-quietest of four weeks."""
+    def usual_quiet(self, hour: int) -> Floats:
+        """How quiet it may become within `hour` and the hours beside it, in slots; 0 where that is not known.
+
+        The second-quietest of four weeks, for one may have had an outage; the quietest of two or three.
+        """
         around = [(hour + shift) % WEEK_HOURS for shift in (-1, 0, 1)]
         weekly = np.sort(self.quiet[:, :, around].max(axis=2), axis=1)
-        return quiet_slots(weekly[:, -2])
+        noted = (weekly > 0).sum(axis=1)
+        usual = np.where(noted == WEEKS, weekly[:, -2], weekly[:, -1])
+        return quiet_slots(np.where(noted >= 2, usual, 0))
 
     def least_rate(self, hour: int) -> Floats:
         """Events to be expected in a slot: the least of the three hours' mean rates."""

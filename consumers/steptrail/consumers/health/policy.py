@@ -95,7 +95,9 @@ class SilencePolicy:
         14 * DAY_S, 3600, 28 * DAY_S, "from the first to the latest sign of life, before judging"
     )
     least_s: Number = number(120, 10, DAY_S, "quiet that is never too long")
-    pause_factor: Number = number(3, 1, 100, "times the second-longest pause around this hour of the week")
+    pause_factor: Number = number(
+        3, 1, 100, "times the usual pause at this hour of the week, and the longest of the last hour"
+    )
     expected: Number = number(20, 1, 1e6, "executions that should have been seen meanwhile")
     longest_factor: Number = number(1.25, 1, 100, "times the longest pause of four weeks, plus")
     longest_plus_s: Number = number(3600, 0, 28 * DAY_S, "this: too long at any hour")

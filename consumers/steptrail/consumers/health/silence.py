@@ -21,7 +21,8 @@ NEVER = 2**40
 class Pauses(Columns):
     """Signs of life: the first and the latest slot with one (0: none yet), this hour's counts, the longest pauses.
 
-    `longest` holds the longest pause that ended in each of four weeks, in slots; weeks in which none ended are
+    `recent` holds the longest pause that ended in this hour and in the one before, those left out that were said to
+    be silence; `rate` the events a slot of the hour before. `longest` holds the longest pause that ended in each of four weeks, in slots; weeks in which none ended are
     left out. `limit` is the quiet that is too long within the current hour, `silent` the slot from which on the
     step is said to be silent (0: it is not): said once, it holds until the next sign of life, whatever the hour.
     """
@@ -29,6 +30,8 @@ class Pauses(Columns):
     first: Ints = column(np.int64)
     latest: Ints = column(np.int64)
     hour_quiet: Ints = column(np.int64)
+    recent: Ints = column(np.int64, width=(2,))
+    rate: Floats = column()
     hour_events: Floats = column()
     week_longest: Ints = column(np.int64)
     longest: Ints = column(np.int64, width=(WEEKS,))
@@ -59,13 +62,17 @@ class SilenceRule(Grouped):
             quiet = slot - pauses.latest[known]
             pauses.hour_quiet[known] = np.maximum(pauses.hour_quiet[known], quiet)
             pauses.week_longest[known] = np.maximum(pauses.week_longest[known], quiet)
+            usual = known[pauses.silent[known] == 0]
+            pauses.recent[usual, 0] = np.maximum(pauses.recent[usual, 0], slot - pauses.latest[usual])
             new = lively[pauses.first[lively] == 0]
             pauses.first[new] = slot
             pauses.latest[lively] = slot
             pauses.hour_events[lively] += events[lively]
             pauses.silent[lively] = 0
-        too_long = (slot - pauses.latest >= pauses.limit) & (pauses.silent == 0) & (pauses.latest > 0)
+        quiet = slot - pauses.latest
+        too_long = (quiet >= pauses.limit) & (pauses.silent == 0) & (pauses.latest > 0)
         if too_long.any():
+            too_long &= quiet >= policy.pause_factor * pauses.recent.max(axis=1)
             pauses.silent[too_long] = slot + 1
 
     def quiet(self, slot: int) -> Ints:
@@ -80,11 +87,12 @@ class SilenceRule(Grouped):
         """From which quiet on, in slots, a step is silent within this hour (since the epoch)."""
         pauses = self.pauses
         rate = self.hours.least_rate(hour)
+        rate = np.where(pauses.rate > 0, np.minimum(rate, pauses.rate), rate)
         with np.errstate(divide="ignore"):
             expected = np.where(rate > 0, policy.expected / rate, NEVER)
-        second = self.hours.second_quiet(hour)
-        usual = np.maximum(np.maximum(policy.least_s / SLOT_S, policy.pause_factor * second), expected)
-        usual = np.where(second > 0, usual, NEVER)
+        pause = self.hours.usual_quiet(hour)
+        usual = np.maximum(np.maximum(policy.least_s / SLOT_S, policy.pause_factor * pause), expected)
+        usual = np.where(pause > 0, usual, NEVER)
         longest = policy.longest_factor * self._longest() + policy.longest_plus_s / SLOT_S
         learned = np.minimum(usual, longest)
         judged = (pauses.latest - pauses.first) * SLOT_S >= policy.history_s
@@ -103,6 +111,9 @@ class SilenceRule(Grouped):
         quiet = np.maximum(pauses.hour_quiet, slot - 1 - pauses.latest)
         self.hours.note(hour - 1, quiet, pauses.hour_events, known)
         pauses.hour_quiet[:] = 0
+        pauses.recent[:, 1] = pauses.recent[:, 0]
+        pauses.recent[:, 0] = 0
+        pauses.rate = pauses.hour_events / HOUR_SLOTS
         pauses.hour_events[:] = 0
         if hour % WEEK_HOURS == 0:
             ended = pauses.week_longest > 0

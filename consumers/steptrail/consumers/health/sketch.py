@@ -53,9 +53,10 @@ class BinnedDurations:
         """How many executions of each step have a duration."""
         return np.bincount(self.rows, self.counts, rows).astype(np.float64)
 
-    def above(self, bins: Ints) -> Floats:
-        """How many of each step lie above that step's bin."""
-        slow = self.counts * (self.bins > bins[self.rows])
+    def above(self, bins: Ints, part: Floats) -> Floats:
+        """How many of each step lie above that step's bin, and `part` of those within it."""
+        theirs = bins[self.rows]
+        slow = self.counts * np.where(self.bins == theirs, part[self.rows], self.bins > theirs)
         return np.bincount(self.rows, slow, len(bins)).astype(np.float64)
 
 
@@ -85,3 +86,11 @@ class Sketch(Columns):
         cumulated = np.cumsum(self.counts, axis=1, dtype=np.float64)
         bins: Ints = np.argmax(cumulated >= share * cumulated[:, -1:], axis=1).astype(np.int64)
         return bins
+
+    def part_above(self, bins: Ints, share: float) -> Floats:
+        """The part of each step's bin that belongs to the `share` of longest durations, if the bins above do."""
+        rows = np.arange(len(bins))
+        cumulated = np.cumsum(self.counts, axis=1, dtype=np.float64)
+        within = self.counts[rows, bins].astype(np.float64)
+        longest = share * cumulated[:, -1] - (cumulated[:, -1] - cumulated[rows, bins])
+        return np.clip(longest / np.maximum(within, 1e-9), 0.0, 1.0)

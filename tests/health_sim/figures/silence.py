@@ -1,0 +1,92 @@
+"""A steady step stops: how long until it is said? And weeks of steps that rest by night or out of hours."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bench.figure import Figure
+from health_sim.simulation import DAY_SLOTS, FIRST_SLOT, HOUR_SLOTS, WATERMARK_LAG_S, Simulation, spread
+from steptrail.consumers.health.baseline import SLOT_S
+from steptrail.consumers.health.columns import Floats
+from steptrail.consumers.health.policy import SilencePolicy
+from steptrail.consumers.health.silence import SilenceRule
+
+BOUND_S = 180
+HISTORY_DAYS = 14
+KINDS = ("nightly", "office hours", "steady 0.01/s", "steady 0.1/s", "steady 1/s", "every 5 min")
+MONDAY = FIRST_SLOT // (7 * DAY_SLOTS) * 7 * DAY_SLOTS + 4 * DAY_SLOTS  # the epoch was a Thursday
+
+
+def measure(simulation: Simulation) -> list[Figure]:
+    """Both, from the same simulated weeks: at their end the steady ones stop."""
+    each = simulation.amount(4, 24)
+    days = HISTORY_DAYS + 7
+    rng = simulation.random("silence")
+    kinds = np.repeat(np.arange(len(KINDS)), each)
+    rule, policy = SilenceRule.of(len(kinds)), SilencePolicy()
+    alarms = np.zeros(len(kinds), np.int64)
+    before = np.zeros(len(kinds), np.bool_)
+    for day in range(days):
+        rates = np.stack([_rates(rng, KINDS[kind], day) for kind in kinds])
+        for hour in range(24):
+            part = slice(hour * HOUR_SLOTS, (hour + 1) * HOUR_SLOTS)
+            events = rng.poisson(rates[:, part]).astype(float)
+            for number in range(HOUR_SLOTS):
+                rule.fold(MONDAY + day * DAY_SLOTS + hour * HOUR_SLOTS + number, events[:, number], policy)
+                now = rule.silent()
+                alarms += now & ~before
+                before = now
+    by_kind = {name: int(alarms[kinds == number].sum()) for number, name in enumerate(KINDS)}
+    step_days = 7 * len(kinds)
+    total = int(alarms.sum())
+    return [
+        _stop(simulation, rng, rule, policy, kinds, days),
+        Figure(
+            "silence_false_alarms", total, "alarms", "== 0", not total, {"step_days": step_days, **by_kind}
+        ),
+    ]
+
+
+def _rates(rng: np.random.Generator, kind: str, day: int) -> Floats:
+    """Events a slot over one day, which begins at midnight; `day` 0 is a Monday."""
+    hours = np.arange(DAY_SLOTS) / HOUR_SLOTS
+    if kind == "nightly":
+        begin = 2 + rng.uniform(-0.4, 0.4)
+        return (
+            np.where((hours >= begin) & (hours < begin + rng.uniform(0.3, 2)), rng.uniform(0.5, 3), 0.0)
+            * SLOT_S
+        )
+    if kind == "office hours":
+        if day % 7 >= 5:
+            return np.zeros(DAY_SLOTS)
+        begin, end = 8 + rng.uniform(-0.4, 0.4), 18 + rng.uniform(-0.7, 0.7)
+        busy = rng.uniform(0.1, 1) * np.where((hours > 12) & (hours < 13), 0.3, 1.0)
+        return np.where((hours >= begin) & (hours < end), busy, 0.0) * SLOT_S
+    if kind == "every 5 min":
+        return np.where((np.arange(DAY_SLOTS) + int(rng.integers(0, 4))) % 60 == 0, 3.0, 0.0)
+    return np.full(DAY_SLOTS, float(kind.split()[1].removesuffix("/s")) * SLOT_S)
+
+
+def _stop(
+    simulation: Simulation,
+    rng: np.random.Generator,
+    rule: SilenceRule,
+    policy: SilencePolicy,
+    kinds: np.ndarray[tuple[int], np.dtype[np.int64]],
+    days: int,
+) -> Figure:
+    """All stop at a random second of the first slot of a Monday's midnight: the last event is that second's."""
+    onset = rng.uniform(0, SLOT_S, len(kinds))
+    lag = rng.uniform(*WATERMARK_LAG_S, len(kinds))
+    found = np.full(len(kinds), np.nan)
+    first = MONDAY + days * DAY_SLOTS
+    rule.fold(first, np.ones(len(kinds)), policy)
+    for number in range(1, 3 * DAY_SLOTS):
+        rule.fold(first + number, np.zeros(len(kinds)), policy)
+        new = rule.silent() & np.isnan(found)
+        found[new] = (number + 1) * SLOT_S - onset[new] + lag[new]
+        if not np.isnan(found).any():
+            break
+    detail = {name: spread(found[kinds == number]) for number, name in enumerate(KINDS)}
+    p99 = detail["steady 1/s"]["p99"]
+    return Figure("silence_p99_s_at_1_per_s", p99, "s", f"<= {BOUND_S}", p99 <= BOUND_S, detail)

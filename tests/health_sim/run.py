@@ -1,0 +1,69 @@
+"""`make health-sim`: simulated days drive the real rule, an oracle that knows the truth scores; one JSON line a figure.
+
+Seeded: the same figures each time. `--quick` takes fewer trials and days (at most 2 minutes), `--only NAME` (more
+than once) some of the modules. A figure that misses its bound is said on standard error; the exit code is then 1,
+as it is for one that could not be measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+import time
+import traceback
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from bench.figure import Figure
+from health_sim.simulation import Simulation
+
+MODULES = (
+    "error_detection",
+    "error_recovery",
+    "error_false_alarms",
+    "error_bursts",
+    "error_transitions",
+    "cold_start",
+    "durations",
+    "silence",
+    "stuck",
+    "watermark",
+    "sight",
+    "size",
+)
+"""The order in which they run; each is `measure(simulation)` of the module of its name and gives figures."""
+
+
+def main() -> int:
+    """Measure what was asked for; return the exit code."""
+    parser = argparse.ArgumentParser(description="Simulate the health rule, one JSON line for each figure.")
+    parser.add_argument("--only", action="append", choices=MODULES, help="run this module (repeatable)")
+    parser.add_argument("--quick", action="store_true", help="fewer trials and days, at most 2 minutes")
+    parser.add_argument("--seed", type=int, default=1, help="of all randomness (1)")
+    arguments = parser.parse_args()
+
+    simulation = Simulation(quick=arguments.quick, seed=arguments.seed)
+    failed = 0
+    for name in arguments.only or MODULES:
+        started = time.monotonic()
+        try:
+            figures: list[Figure] = importlib.import_module(f"health_sim.figures.{name}").measure(simulation)
+        except Exception:
+            failed += 1
+            print(f"{name} could not be measured:\n{traceback.format_exc()}", file=sys.stderr)
+            continue
+        took = time.monotonic() - started
+        for figure in figures:
+            line = figure.as_line(took / len(figures)) | {"quick": arguments.quick, "seed": arguments.seed}
+            print(json.dumps(line), flush=True)
+            if not figure.ok:
+                failed += 1
+                print(f"{figure.name} misses: {line['value']}, asked is {figure.bound}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
