@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from steptrail.consumers.dlq.desk import DeadLetterDesk
@@ -16,7 +16,7 @@ from steptrail.consumers.dlq.redrive import Terms
 from steptrail.projections.dead_letter_store import Author, Redriven, Selection
 from steptrail.schemas.headers import RESENT
 from steptrail.schemas.settings import Settings
-from steptrail.schemas.topics import Topics
+from steptrail.schemas.topics import Topics, ensure_topics
 from support.consumed import event_value
 from support.letters import FIRST_OFFSET, dlq, dlq_process, dlq_text, set_aside
 from support.projecting import Projected, headers_of, produce, projected, projecting, read_all, until
@@ -328,3 +328,31 @@ def test_decisions_are_written_as_one_reads_them(workspace: Settings) -> None:
     )
     assert (row["sent_partition"], row["sent_offset"]) == (2, 17)
     assert (row["source_partition"], row["source_offset"]) == (2, FIRST_OFFSET)
+
+
+def test_a_fault_of_the_letters_does_not_stop_the_steps(workspace: Settings) -> None:
+    """Their topic was deleted and made again: they wait for a person's word, beside events that go on."""
+    dlq_topic = Topics(workspace.topic_prefix).dlq.name
+    produce(workspace, [b"junk"])
+    with projected(workspace) as store:
+        with projecting(workspace):
+            settled(store, 1)
+        admin = AdminClient(workspace.kafka_config())
+        [deleted] = admin.delete_topics([dlq_topic], operation_timeout=30).values()
+        deleted.result(30)
+        until(lambda: dlq_topic not in admin.list_topics(timeout=10).topics, "deletion")
+        ensure_topics(workspace)
+        set_aside(workspace, [event_value()])
+        produce(workspace, [event_value() for _ in range(60)])
+        with projecting(workspace):
+            until(lambda: store.count() == 60, "projection of the steps")
+            produce(workspace, [event_value() for _ in range(60)])
+            until(lambda: store.count() == 120, "projection of more steps")
+        assert store.clickhouse.query("SELECT count() FROM dead_letters") == [(1,)]
+        now = (
+            AdminClient(workspace.kafka_config())
+            .describe_topics(TopicCollection([dlq_topic]))[dlq_topic]
+            .result(30)
+        )
+        with projecting(workspace, accept_topic=str(now.topic_id)):
+            settled(store, 2)

@@ -17,12 +17,20 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 
 from steptrail.consumers.dlq.desk import DeadLetterDesk
 from steptrail.consumers.dlq.redrive import Terms
+from steptrail.consumers.writer_schemas import WriterSchemas
 from steptrail.producers import StepEmitter
 from steptrail.producers.registered_frame import RegisteredFrame
 from steptrail.projections.dead_letter_store import Author, Selection
-from steptrail.schemas import STEP_EVENT_SCHEMA, ConfigurationError, ProcessingStatus, Settings, Topics
+from steptrail.schemas import (
+    STEP_EVENT_SCHEMA,
+    ConfigurationError,
+    EventDecodeError,
+    ProcessingStatus,
+    Settings,
+    Topics,
+)
 from steptrail.schemas.codec import encode_event
-from steptrail.schemas.framing import SINGLE_OBJECT_PREFIX, frame_confluent
+from steptrail.schemas.framing import SINGLE_OBJECT_PREFIX, frame_confluent, split_frame
 from steptrail.schemas.registry import (
     RegistryUnavailable,
     SchemaRefused,
@@ -287,3 +295,24 @@ def test_letters_of_an_unknown_schema_arrive_once_it_is_known(
             assert (outcome.arrived, outcome.there_already, outcome.died_again) == (30, 0, 0)
             assert desk.store.count(Selection()) == {}
         assert store.clickhouse.query("SELECT count(), uniqExact(event_id) FROM steps") == [(31, 31)]
+
+
+def test_an_id_that_is_unknown_is_asked_for_again_later(settings: Settings) -> None:
+    """Not with each message, but after a minute: it may be registered meanwhile."""
+    now = 0.0
+    schemas = WriterSchemas(SchemaRegistry(settings), clock=lambda: now)
+    latest = SchemaRegistry(settings).register(f"{settings.topic_prefix}-a", {**OTHER, "name": "A"})
+    frame = split_frame(frame_confluent(latest + 1, b""))
+
+    def told() -> str:
+        with pytest.raises(EventDecodeError) as caught:
+            schemas.learn(frame)
+        return caught.value.message
+
+    assert "not found" in told()
+    following = SchemaRegistry(settings).register(f"{settings.topic_prefix}-b", {**OTHER, "name": "B"})
+    assert following == latest + 1
+    assert "not found" in told()
+    now = 61.0
+    assert "B, which this version does not know" in told()
+    assert schemas.known(frame) is None
