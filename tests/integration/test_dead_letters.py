@@ -349,10 +349,6 @@ def test_a_fault_of_the_letters_does_not_stop_the_steps(workspace: Settings) -> 
             produce(workspace, [event_value() for _ in range(60)])
             until(lambda: store.count() == 120, "projection of more steps")
         assert store.clickhouse.query("SELECT count() FROM dead_letters") == [(1,)]
-        now = (
-            AdminClient(workspace.kafka_config())
-            .describe_topics(TopicCollection([dlq_topic]))[dlq_topic]
-            .result(30)
-        )
+        now = admin.describe_topics(TopicCollection([dlq_topic]))[dlq_topic].result(30)
         with projecting(workspace, accept_topic=str(now.topic_id)):
             settled(store, 2)
