@@ -182,7 +182,8 @@ def _limited(workspace: Workspace, size: str) -> Iterator[None]:
 def _set_limit(workspace: Workspace, size: str) -> None:
     entry = ConfigEntry("max.message.bytes", size, incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, workspace.topic, incremental_configs=[entry])
-    for done in _admin(workspace).incremental_alter_configs([resource]).values():
+    admin = _admin(workspace)  # kept until it has answered: with it the answer goes
+    for done in admin.incremental_alter_configs([resource]).values():
         done.result()
 
 

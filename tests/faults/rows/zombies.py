@@ -95,6 +95,8 @@ def racing(run: Run) -> Outcome:
 
     with run.workspace() as (workspace, load):
         load.start(rate=400)
+        for _ in range(run.pick(1, 8)):
+            _outdone_by_one_that_dies(run, workspace, outcome)
         contenders = [contender(), contender()]
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -112,6 +114,26 @@ def racing(run: Run) -> Outcome:
         outcome.detail["lost_claims"] = _lost_claims(workspace)
         workspace.projector(batch=50_000)
         return run.judged(workspace, load, outcome)
+
+
+def _outdone_by_one_that_dies(run: Run, workspace: Workspace, outcome: Outcome) -> None:
+    """One is about to write, another claims and dies, the first goes on: it writes nothing, so it commits nothing.
+
+    Were it to commit all the same, whoever comes next would read on behind what nobody has written.
+    """
+    stop = {"do": "stop", "at": "steps", "when": "before", "nth": run.rng.randint(2, 3)}
+    first = workspace.projector(stop, self_assigned=True, batch=300)
+    until(lambda: first.frozen, "stop before the insert")
+    die = {"do": "kill", "at": "stage", "when": "before", "nth": 1}
+    workspace.projector(die, self_assigned=True, batch=300).wait()
+    first.wake()
+    time.sleep(0.7)
+    first.kill()
+    before = workspace.high_water()
+    following = workspace.projector(self_assigned=True, batch=300)
+    until(lambda: workspace.high_water() != before, "next batch", 60, 0.1)
+    following.kill()
+    outcome.detail["outdone"] = outcome.detail.get("outdone", 0) + 1
 
 
 def _stopped_before_insert(run: Run, workspace: Workspace) -> Process:

@@ -1,0 +1,193 @@
+"""Everything at once, at random, for a quarter of an hour."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from faults.hooks import step_of
+from faults.load import Load
+from faults.poisoning import is_poison
+from faults.proxy import Fate, Proxy, proxy_to
+from faults.row import Outcome, Run
+from faults.rows.brokers import accounted
+from faults.workspace import Workspace
+from faults.world import Process
+
+_RATE = 5_000
+
+
+class Chaos:
+    """The parts that faults are injected into, and the faults, each a method."""
+
+    def __init__(self, run: Run, workspace: Workspace, load: Load, proxy: Proxy) -> None:
+        self.run = run
+        self.rng = run.rng
+        self.workspace = workspace
+        self.load = load
+        self.proxy = proxy
+        self.counts: dict[str, int] = {}
+        self.projectors: list[Process] = []
+        self.emitters: list[Process] = []
+        self._names = 0
+        self.faults: dict[Callable[[], None], int] = {
+            self.kill_projector: 5,
+            self.stop_projector: 2,
+            self.freeze_projector: 3,
+            self.more_projectors: 3,
+            self.kill_engine: 2,
+            self.freeze_engine: 1,
+            self.cut_the_store: 2,
+            self.lose_replies: 4,
+            self.read_only_table: 1,
+            self.kill_broker: 1,
+            self.freeze_broker: 1,
+            self.kill_worker: 2,
+            self.end_worker: 2,
+            self.wrong_clock: 1,
+            self.forks: 1,
+            self.poison: 1,
+        }
+
+    def one(self) -> None:
+        """One fault, drawn."""
+        fault = self.rng.choices(list(self.faults), list(self.faults.values()))[0]
+        fault()
+        self.counts[fault.__name__] = self.counts.get(fault.__name__, 0) + 1
+
+    def keep_up(self) -> None:
+        """Start what has ended: at least one projector, and workers for the whole rate."""
+        self.projectors = [each for each in self.projectors if each.code is None]
+        self.emitters = [each for each in self.emitters if each.code is None]
+        while len(self.projectors) < 2:
+            self.start_projector()
+        while len(self.emitters) < 2:
+            self.start_worker()
+
+    def start_projector(self) -> None:
+        # Half of them see the store through the proxy; some have a name of their own in the group.
+        port = self.proxy.port if self.rng.random() < 0.5 else self.run.world.at.clickhouse_port
+        self.projectors.append(
+            self.workspace.projector(
+                clickhouse=self.workspace.clickhouse_at(port), batch=20_000, STEPTRAIL_BATCH_MAX_AGE_S="1.0"
+            )
+        )
+
+    def start_worker(self, **plan: object) -> None:
+        self._names += 1
+        plan = {"rate": _RATE * 0.55, "flush_s": 90.0, "close_s": 5.0, **plan}
+        self.emitters.append(self.load.start(f"w{self._names}", **plan))
+
+    # --- the faults
+
+    def kill_projector(self) -> None:
+        self.rng.choice(self.projectors).kill()
+
+    def stop_projector(self) -> None:
+        self.rng.choice(self.projectors).terminate()
+
+    def freeze_projector(self) -> None:
+        projector = self.rng.choice(self.projectors)
+        projector.freeze()
+        time.sleep(self.rng.uniform(1.0, 6.0))
+        projector.wake()
+
+    def more_projectors(self) -> None:
+        if len(self.projectors) < 3:
+            self.start_projector()
+        else:
+            self.projectors.pop().terminate()
+
+    def kill_engine(self) -> None:
+        self.run.world.engine.restart()
+
+    def freeze_engine(self) -> None:
+        engine = self.run.world.engine.process
+        assert engine is not None
+        engine.freeze()
+        time.sleep(self.rng.uniform(1.0, 8.0))
+        engine.wake()
+
+    def cut_the_store(self) -> None:
+        fate = self.rng.choice([Fate.UNAVAILABLE, Fate.HANG, Fate.HANG_REPLY, Fate.REFUSE])
+        self.proxy.hold()
+        self.proxy.rule = lambda _: fate
+        time.sleep(self.rng.uniform(1.0, 5.0))
+        self.proxy.rule = lambda _: Fate.PASS
+        self.proxy.release()
+
+    def lose_replies(self) -> None:
+        left = [self.rng.randint(1, 6)]
+        fate = self.rng.choice([Fate.LOSE_REPLY, Fate.CUT_BODY, Fate.TWICE])
+
+        def rule(sql: str) -> Fate:
+            if step_of(sql) not in ("steps", "step_executions", "ledger", "load", "claim") or left[0] <= 0:
+                return Fate.PASS
+            left[0] -= 1
+            return fate
+
+        self.proxy.rule = rule
+        time.sleep(self.rng.uniform(1.0, 3.0))
+
+    def read_only_table(self) -> None:
+        table = self.rng.choice(["steps", "step_executions", "projection_ledger"])
+        self.workspace.store.command(f"ALTER TABLE {table} MODIFY SETTING table_readonly = 1")
+        time.sleep(self.rng.uniform(0.5, 3.0))
+        self.workspace.store.command(f"ALTER TABLE {table} RESET SETTING table_readonly")
+
+    def kill_broker(self) -> None:
+        self.run.world.broker.restart()
+
+    def freeze_broker(self) -> None:
+        broker = self.run.world.broker.process
+        assert broker is not None
+        broker.freeze()
+        time.sleep(self.rng.uniform(1.0, 8.0))
+        broker.wake()
+
+    def kill_worker(self) -> None:
+        self.rng.choice(self.emitters).kill()
+
+    def end_worker(self) -> None:
+        self.rng.choice(self.emitters).terminate()
+
+    def wrong_clock(self) -> None:
+        days = self.rng.choice([-365, -1, 1, 365])
+        self.start_worker(rate=300, count=1_500, clock_s=days * 86_400.0)
+
+    def forks(self) -> None:
+        self._names += 1
+        self.load.program("faults.prefork", name=f"server{self._names}", forks=5, each=20)
+
+    def poison(self) -> None:
+        self.load.program("faults.poisoning", count=200, rate=200)
+
+
+def at_random(run: Run) -> Outcome:
+    """Faults drawn one after the other, some overlapping, while workers emit 5,000 events a second or more."""
+    seconds = run.pick(35.0, 900.0)
+    # The store of one document in so many is folded and compared with what was issued; everything else is for all.
+    one_in = run.pick(4, 16)
+    with run.workspace() as (workspace, load), proxy_to(run.world.at.clickhouse_port) as proxy:
+        chaos = Chaos(run, workspace, load, proxy)
+        chaos.keep_up()
+        workspace.wait_rows()
+        began, first = time.monotonic(), load.issued()
+        while time.monotonic() < began + seconds:
+            chaos.one()
+            time.sleep(run.rng.uniform(0.2, run.pick(2.0, 4.0)))
+            chaos.keep_up()
+        took, emitted = time.monotonic() - began, load.issued() - first
+        proxy.rule = lambda _: Fate.PASS
+        run.world.heal()
+        for worker in load.workers:
+            if worker.code is None and worker.name.startswith("worker"):
+                worker.terminate()
+        load.join(240, codes=(0, -9))
+        chaos.keep_up()
+        outcome = Outcome(sum(chaos.counts.values()), detail=dict(sorted(chaos.counts.items())))
+        run.judged(workspace, load, outcome, is_poison=is_poison, one_in=one_in, timeout=600)
+        outcome.detail["events_per_s"] = rate = round(emitted / took)
+        outcome.detail["minutes"] = round(took / 60, 1)
+        outcome.ask(run.quick or rate >= _RATE, f"{rate} events a second were emitted, {_RATE} were asked for")
+        return accounted(load, outcome)
