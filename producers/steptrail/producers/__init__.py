@@ -1,12 +1,15 @@
 """Emission: the emitter, the step context manager and ProcessingStepManager."""
 
 from .accounting import Accounting, DropReason, FailReason
+from .common_secrets import common_secrets, secret_keys
 from .emit_only import emit_only
 from .emitter import StepEmitter
 from .handle import StepHandle
 from .log import LogLevel
 from .manager import ProcessingStepManager
 from .memory import InMemoryStorage
+from .redaction import Redaction
+from .redactors import by_key, by_pattern, hashed
 from .step_context import StepContext, current_step
 from .storage import Emitted, NotReadableError, Storage
 
@@ -19,10 +22,16 @@ __all__ = [
     "LogLevel",
     "NotReadableError",
     "ProcessingStepManager",
+    "Redaction",
     "StepContext",
     "StepEmitter",
     "StepHandle",
     "Storage",
+    "by_key",
+    "by_pattern",
+    "common_secrets",
     "current_step",
     "emit_only",
+    "hashed",
+    "secret_keys",
 ]

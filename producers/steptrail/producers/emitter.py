@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any
 
@@ -15,6 +16,8 @@ from . import inheritance
 from .accounting import Accounting
 from .arguments import check_timeout
 from .extraction import worker_name
+from .redaction import Redaction, as_redaction
+from .redactors import Redactor
 from .registered_frame import RegisteredFrame
 from .source import EventSource, Line
 from .transport import Transport
@@ -33,10 +36,18 @@ class StepEmitter(EventSource):
 
     With a schema registry in the settings (the extra `registry`), events are framed by its id for their schema from
     the moment on that it has answered, which nobody waits for; before, as without one.
+
+    `redact` is a chain of redactors (`steptrail.producers.redaction`) that details, metrics and error messages
+    pass through before anything leaves the process.
     """
 
     def __init__(
-        self, settings: Settings | None = None, *, pipeline: str | None = None, **overrides: Any
+        self,
+        settings: Settings | None = None,
+        *,
+        pipeline: str | None = None,
+        redact: Redaction | Iterable[Redactor] | None = None,
+        **overrides: Any,
     ) -> None:
         if pipeline is not None:
             overrides["pipeline"] = pipeline
@@ -46,7 +57,7 @@ class StepEmitter(EventSource):
             settings = settings.with_values(**overrides)
         if settings.schema_registry is not None:
             require_client()
-        super().__init__(settings)
+        super().__init__(settings, as_redaction(redact))
         self.exit_flush_s = settings.exit_flush_s
         self._closed = False
         self._transport = Transport(settings)
@@ -73,6 +84,11 @@ class StepEmitter(EventSource):
             return encode(*event)
 
         self._encode = encode_first
+
+    @property
+    def redaction(self) -> Redaction | None:
+        """What takes secrets out of the events, if anything does; `counts` says how often."""
+        return self._redact
 
     @property
     def topic(self) -> str:

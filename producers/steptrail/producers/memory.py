@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime
 from itertools import count
 from typing import NoReturn
@@ -21,6 +21,8 @@ from .accounting import position
 from .arguments import check_doc_id, check_time, check_timeout
 from .extraction import TooLargeError
 from .readback import recent_error_of, step_of
+from .redaction import Redaction, as_redaction
+from .redactors import Redactor
 from .source import EventSource
 
 _ERRORS = frozenset({ProcessingStatus.ERROR, ProcessingStatus.FAILED})
@@ -77,13 +79,16 @@ class InMemoryStorage(EventSource):
 
     Events pass through the real encoding and back, so what a test reads is what production would give. They
     are readable at once, and kept until `clear`. Those that production would not show either are only counted,
-    in `refused`: emitted after `close`, too large, or of a time that ClickHouse cannot hold.
+    in `refused`: emitted after `close`, too large, or of a time that ClickHouse cannot hold. `redact` is what it
+    is to StepEmitter.
     """
 
-    def __init__(self, pipeline: str = "default") -> None:
+    def __init__(
+        self, pipeline: str = "default", *, redact: Redaction | Iterable[Redactor] | None = None
+    ) -> None:
         # Only pipeline and limits matter here; a test must not depend on the environment that it runs in.
         defaults = {name: field.get_default(call_default_factory=True) for name, field in _FIELDS}
-        super().__init__(Settings.model_construct(**{**defaults, "pipeline": pipeline}))
+        super().__init__(Settings.model_construct(**{**defaults, "pipeline": pipeline}), as_redaction(redact))
         self._kept = _Kept()
         self._begin(self._kept)
 

@@ -25,6 +25,7 @@ from .arguments import as_status, check_event, check_rest
 from .executions import OpenExecutions
 from .extraction import TooLargeError, attempt_of, dependencies_of, duration_of, finite, worker_name
 from .handle import StepHandle
+from .redaction import Redaction
 from .tracing import current_trace_id
 
 RELIEF_EVERY = 256
@@ -64,8 +65,9 @@ class Line(Protocol):
 class EventSource:
     """Turns steps into messages and puts them on a line. Safe for threads and signal handlers."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, redaction: Redaction | None = None) -> None:
         self.settings = settings
+        self._redact = redaction
         self._executions = OpenExecutions()
         self._assign = self._executions.assign
         self._clean_names: set[str] = set()
@@ -146,7 +148,7 @@ class EventSource:
             now_us = time_ns() // 1000
             given_us = None if timestamp is None else us_from_datetime(timestamp)
             marks: dict[str, Marks | None] | None = None
-            doc, name = doc_id, step_name
+            doc, name, given_names = doc_id, step_name, depends_on
             if not doc.isascii() or "\0" in doc or len(doc) > self._max_name:
                 doc, found = identity_text(doc, self._max_name)
                 if found:
@@ -194,6 +196,14 @@ class EventSource:
                 trace_id, found = clean_text(trace_id, _MAX_TRACE_ID)
                 if found:
                     marks = {**(marks or {}), "trace_id": found}
+            if self._redact is not None and (
+                details is not None or metrics is not None or error_message is not None
+            ):
+                redacted = self._redact(details_json, metrics_json, error_message, marks)
+                if redacted is not None:
+                    details_json, metrics_json, error_message, marks, found_names = redacted
+                    if depends_on is not given_names:  # they came from the details
+                        depends_json, _ = json_array(found_names)
             if marks is not None:
                 details_json = with_marks(details_json, marks)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,8 @@ from confluent_kafka.admin import AdminClient
 
 from steptrail.producers.arguments import check_doc_id
 from steptrail.producers.emitter import StepEmitter
+from steptrail.producers.redaction import Redaction
+from steptrail.producers.redactors import Redactor
 from steptrail.producers.storage import Emitted
 from steptrail.projections.errors import StoreUnavailable
 from steptrail.projections.expected_steps import declare_expected_steps
@@ -185,15 +187,20 @@ class ProjectedStorage:
 
 
 def open_storage(
-    settings: Settings | None = None, *, pipeline: str | None = None, **overrides: Any
+    settings: Settings | None = None,
+    *,
+    pipeline: str | None = None,
+    redact: Redaction | Iterable[Redactor] | None = None,
+    **overrides: Any,
 ) -> ProjectedStorage:
     """A storage on the Kafka and the ClickHouse that the settings name.
 
     Without `settings` they come from the environment (`STEPTRAIL_…`) or the running local stack; `pipeline` and
-    `overrides` (fields of `Settings`) go before both. Nothing is connected yet, so this does not fail when
+    `overrides` (fields of `Settings`) go before both; `redact` takes secrets out of what is emitted, as
+    `StepEmitter` says. Nothing is connected yet, so this does not fail when
     Kafka or ClickHouse is down. Raises ConfigurationError for bad settings.
     """
-    emitter = StepEmitter(settings, pipeline=pipeline, **overrides)
+    emitter = StepEmitter(settings, pipeline=pipeline, redact=redact, **overrides)
     return ProjectedStorage(emitter.settings, emitter)
 
 

@@ -1,0 +1,206 @@
+"""Secrets taken out of what is recorded, before it leaves the process; where that fails, the field stays behind.
+
+Details, metrics and error messages pass through a chain of redactors as they are about to be encoded. A field whose
+redaction raised, took too long or gave something else than JSON's types is not sent: the event goes without it, says
+so in its `details._steptrail`, and it is counted. Names and ids are not looked at.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, Final
+
+import orjson
+
+from steptrail.schemas.values import Marks, clean_text, json_object
+
+from .accounting import position
+from .extraction import dependencies_of
+from .redactors import Recognizable, Redactor, marks_search
+
+_log = logging.getLogger("steptrail.emitter")
+
+_REPEAT_S = 30.0
+_REST_SHARE = 20  # who took too long rests so many times as long
+_CUT_LENGTHS: Final = tuple(range(253, 257)) + tuple(range(1021, 1025)) + tuple(range(4093, 4097))
+_SURE_CUT = 8189
+
+Fields = tuple[bytes, bytes, "str | None", "dict[str, Marks | None] | None", "list[str] | None"]
+"""details, metrics, error_message, marks by field, the steps that the details say it depends on."""
+
+
+@dataclass(frozen=True, slots=True)
+class RedactionCounts:
+    """Numbers of fields since the process began."""
+
+    redacted: int
+    """Sent without their secrets."""
+    failed: int
+    """Not sent, since a redactor raised, took too long or gave what cannot be sent."""
+
+
+class _TooSlowError(Exception):
+    pass
+
+
+class Redaction:
+    """A chain of redactors, in their order, for emitters: `StepEmitter(redact=Redaction([…]))`.
+
+    A redactor that takes longer than `timeout_s` for a field has failed; nothing can stop it earlier. When it is a
+    callable of the user's, it is then left out for twenty times as long as it took, and so are the fields that it
+    was to see: so it costs the pipeline a twentieth of its time at most. Raises TypeError for what cannot be called.
+    """
+
+    def __init__(self, redactors: Iterable[Redactor], *, timeout_s: float = 0.05) -> None:
+        self._chain = tuple(redactors)
+        for redactor in self._chain:
+            if not callable(redactor):
+                raise TypeError(f"a redactor is called with a field's name and value, {redactor!r} cannot be")
+        self._timeout_s = timeout_s
+        self._seems_to_concern = _prefilter(self._chain)
+        self._foreign = {n for n, r in enumerate(self._chain) if not isinstance(r, Recognizable)}
+        self._rests_until: dict[int, float] = {}
+        self._redacted = count()
+        self._failed = count()
+        self._told_at = -_REPEAT_S
+
+    @property
+    def counts(self) -> RedactionCounts:
+        """What was done so far."""
+        return RedactionCounts(position(self._redacted), position(self._failed))
+
+    def __call__(
+        self, details: bytes, metrics: bytes, error: str | None, marks: dict[str, Marks | None] | None
+    ) -> Fields | None:
+        """The fields as they may be sent, None where they may go as they are. Raises nothing.
+
+        `details` and `metrics` are JSON's text; `marks` says by field what was altered before, and comes back with
+        what was altered here.
+        """
+        if self._seems_to_concern is not None:
+            text = details + metrics if error is None else b"".join((details, metrics, error.encode()))
+            if self._seems_to_concern(text.lower()) is None:
+                return None
+        marks = dict(marks) if marks else {}
+        details, depends_on = self._json("details", details, marks)
+        metrics, _ = self._json("metrics", metrics, marks)
+        return details, metrics, None if error is None else self._message(error, marks), marks, depends_on
+
+    def _json(
+        self, field: str, text: bytes, marks: dict[str, Marks | None]
+    ) -> tuple[bytes, list[str] | None]:
+        if text == b"{}":
+            return text, None
+        before = marks.get(field) or {}
+        try:
+            tree = orjson.loads(text)
+            if "cut" in before:
+                tree = _without_stumps(tree)
+            tree = self._through_chain(field, tree)
+            if tree is None:
+                tree = {}
+            if type(tree) is not dict:
+                raise TypeError(f"a redactor made {type(tree).__name__} of an object")
+            new, altered = json_object(tree, max(2 * len(text), 4096))
+            if altered:
+                # A value that is no JSON would be sent as its repr, which nobody has redacted.
+                raise TypeError(f"a redactor gave values that JSON does not hold: {', '.join(altered)}")
+            depends_on = dependencies_of(tree) if "depends_on" in tree else None
+        except Exception as error:
+            self._fail(field, error, marks)
+            return b"{}", None
+        if new != text:
+            self._mark(field, marks)
+        return new, depends_on
+
+    def _message(self, text: str, marks: dict[str, Marks | None]) -> str | None:
+        try:
+            cut = "cut" in (marks.get("error_message") or {})
+            new = self._through_chain("error_message", _stump_cut(text) if cut else text)
+            if new is None:
+                self._mark("error_message", marks)
+                return None
+            if not isinstance(new, str):
+                raise TypeError(f"a redactor made {type(new).__name__} of a message")
+            new, _ = clean_text(str(new), max(2 * len(text), 4096))
+        except Exception as error:
+            self._fail("error_message", error, marks)
+            return None
+        if new != text:
+            self._mark("error_message", marks)
+        return new
+
+    def _through_chain(self, field: str, value: Any) -> Any:
+        for number, redactor in enumerate(self._chain):
+            started = time.monotonic()
+            if started < self._rests_until.get(number, started):
+                raise _TooSlowError(f"redactor {number} rests, having taken too long")
+            value = redactor(field, value)
+            took = time.monotonic() - started
+            if took > self._timeout_s:
+                if number in self._foreign:
+                    self._rests_until[number] = started + took * (1 + _REST_SHARE)
+                raise _TooSlowError(f"redactor {number} took {took:.3f} s, {self._timeout_s:g} s are allowed")
+            if value is None:
+                return None
+        return value
+
+    def _mark(self, field: str, marks: dict[str, Marks | None]) -> None:
+        next(self._redacted)
+        marks[field] = {**(marks.get(field) or {}), "redacted": 1}
+
+    def _fail(self, field: str, error: Exception, marks: dict[str, Marks | None]) -> None:
+        next(self._failed)
+        marks[field] = {**(marks.get(field) or {}), "redaction_failed": 1}
+        now = time.monotonic()
+        if now - self._told_at >= _REPEAT_S:
+            self._told_at = now
+            # Never the error's text, unless it is ours: it may quote the value.
+            why = f": {error}" if isinstance(error, _TooSlowError) else ""
+            kind = type(error).__name__
+            _log.error("%s of a step was not sent, its redaction failed (%s%s)", field, kind, why)
+
+
+def as_redaction(redact: Redaction | Iterable[Redactor] | None) -> Redaction | None:
+    """What an emitter's argument `redact` means; None and an empty chain are no redaction."""
+    if redact is None or isinstance(redact, Redaction):
+        return redact
+    if isinstance(redact, str | bytes | Mapping) or not isinstance(redact, Iterable):
+        raise TypeError("redact must be a list of redactors, such as [secret_keys(), common_secrets()]")
+    chain = list(redact)
+    return Redaction(chain) if chain else None
+
+
+def _prefilter(chain: tuple[Redactor, ...]) -> Callable[[bytes], object] | None:
+    """Searches lower-case JSON text for what a value must have to concern any redactor; None when all may."""
+    words: set[str] = set()
+    shapes: list[bytes] = []
+    for redactor in chain:
+        if not isinstance(redactor, Recognizable) or redactor.words is None:
+            return None
+        words |= redactor.words
+        shapes.extend(redactor.shapes)
+    return marks_search(words, shapes)
+
+
+def _without_stumps(value: Any) -> Any:
+    """The value, its texts that were cut to a length without their last word: half a secret is not recognized."""
+    if type(value) is str:
+        size = len(value.encode())
+        return _stump_cut(value) if size >= _SURE_CUT or size in _CUT_LENGTHS else value
+    if type(value) is list:
+        return [_without_stumps(item) for item in value]
+    if type(value) is dict:
+        return {_without_stumps(key): _without_stumps(item) for key, item in value.items()}
+    return value
+
+
+def _stump_cut(text: str) -> str:
+    end = len(text)
+    while end and not text[end - 1].isspace():
+        end -= 1
+    return text[:end].rstrip("0123456789- \t\r\n")

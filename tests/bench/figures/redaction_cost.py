@@ -1,0 +1,64 @@
+"""Caller's time of `add_step` with redaction on against the same without, over the events of an ordinary worker.
+
+On: the redactors for secret keys and common secrets. One ending in twenty holds a secret and is rewritten; the others
+are seen to hold none. The rounds take turns; what is in the queues is flushed between them, outside the time.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+from bench.figure import Figure
+from bench.session import Session
+from steptrail.producers import ProcessingStepManager, common_secrets, emit_only, secret_keys
+from steptrail.schemas import ProcessingStatus
+
+BOUND = 1.5
+ROUND = 1000
+RUNNING, SUCCESS = ProcessingStatus.RUNNING, ProcessingStatus.SUCCESS
+DETAILS = {"pages": 12, "language": "en", "title": "Terms and conditions for use"}
+METRICS = {"peak_mb": 212.5, "tokens": 1841}
+MESSAGE = "postgresql://reader:hunter2@db.internal/documents: connection refused"
+
+
+def measure(session: Session) -> Figure:
+    """Median of the rounds' ratios."""
+    settings = session.workspace("redaction")
+    plain = ProcessingStepManager(emit_only(settings))
+    redacting = ProcessingStepManager(emit_only(settings, redact=[secret_keys(), common_secrets()]))
+    spent: dict[str, list[float]] = {"plain": [], "redacting": []}
+    for index in range(2 + session.scaled(40)):
+        docs = [f"invoices/2025/03/INV-{index * ROUND + n:07d}.pdf" for n in range(ROUND)]
+        for name, manager in (("plain", plain), ("redacting", redacting)):
+            took = _steps(manager, docs)
+            manager.flush(10)
+            if index >= 2:  # the first two warm up
+                spent[name].append(took / ROUND / 2 * 1e6)
+    plain.close()
+    redacting.close()
+    ratio = statistics.median(on / off for on, off in zip(spent["redacting"], spent["plain"], strict=True))
+    return Figure(
+        "redaction_cost",
+        ratio,
+        "ratio",
+        f"<= {BOUND}",
+        ratio <= BOUND,
+        {
+            "add_step_us": statistics.median(spent["plain"]),
+            "add_step_redacting_us": statistics.median(spent["redacting"]),
+            "rounds": len(spent["plain"]),
+            "with_a_secret": 0.025,
+        },
+    )
+
+
+def _steps(manager: ProcessingStepManager, docs: list[str]) -> float:
+    started = time.perf_counter()
+    for number, doc in enumerate(docs):
+        manager.add_step(doc, "ocr", RUNNING)
+        if number % 20:
+            manager.add_step(doc, "ocr", SUCCESS, details=DETAILS, metrics=METRICS)
+        else:
+            manager.add_step(doc, "ocr", SUCCESS, details={**DETAILS, "source": MESSAGE}, metrics=METRICS)
+    return time.perf_counter() - started

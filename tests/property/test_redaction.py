@@ -1,0 +1,104 @@
+"""Whatever surrounds a secret, and however deep it stands: its bytes are not in the message."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from steptrail.producers import InMemoryStorage, common_secrets, hashed, secret_keys
+from steptrail.producers.common_secrets import luhn
+from steptrail.producers.source import EventSource
+from steptrail.schemas import ProcessingStatus
+
+LETTERS = st.characters(codec="ascii", categories=["L", "N"])
+TOKEN = st.text(LETTERS, min_size=20, max_size=40)
+# Plain text around a secret; a letter or digit at its edge would make another word of it.
+AROUND = st.text(max_size=20).map(lambda text: f"{text} ") | st.just("")
+
+
+@st.composite
+def cards(draw: st.DrawFn) -> str:
+    """A number with a right check digit, in one or in groups."""
+    head = draw(st.sampled_from(["4", "51", "37", "6011"]))
+    left = 15 - len(head)
+    body = head + "".join(draw(st.lists(st.sampled_from("0123456789"), min_size=left, max_size=left)))
+    number = next(body + str(digit) for digit in range(10) if luhn(body + str(digit)))
+    joint = draw(st.sampled_from(["", " ", "-"]))
+    return joint.join(number[at : at + 4] for at in range(0, 16, 4))
+
+
+# What is recorded, and the part of it that must not leave.
+PLANTED = st.one_of(
+    TOKEN.map(lambda t: (f"Bearer {t}", t)),
+    TOKEN.map(lambda t: (f"https://me:{t}@host/x", t)),
+    TOKEN.map(lambda t: (f"password={t}", t)),
+    TOKEN.map(lambda t: (f'{{"client_secret": "{t}"}}', t)),
+    TOKEN.map(lambda t: (f"AKIA{t.upper()[:16]}", f"AKIA{t.upper()[:16]}")),
+    TOKEN.map(lambda t: (f"ghp_{t}", t)),
+    TOKEN.map(lambda t: (f"{t}@example.com", t)),
+    cards().map(lambda c: (c, c)),
+)
+
+
+def nest(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    other = st.none() | st.floats() | st.text(max_size=5) | st.integers()
+    return st.one_of(
+        st.tuples(other, inner, other).map(list),
+        st.tuples(inner),
+        st.tuples(st.text(max_size=5), inner, other).map(lambda t: {t[0]: t[1], f"{t[0]}'": t[2]}),
+    )
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(st.data(), PLANTED, AROUND, AROUND, st.booleans(), st.booleans())
+def test_no_planted_secret_is_in_the_bytes(
+    data: st.DataObject, planted: tuple[str, str], before: str, after: str, hash_it: bool, as_key: bool
+) -> None:
+    """In details, metrics and messages, as values and as keys, removed or hashed."""
+    written, secret = planted
+    assume(secret not in before + after)
+    text = f"{before}{written} {after}"
+    replace = {"replace": hashed("salt and pepper")} if hash_it else {}
+    tree = data.draw(st.recursive(st.just({text: 1} if as_key else text), nest, max_leaves=4))
+    storage = _Messages(redact=[common_secrets(**replace), secret_keys(**replace)])
+    storage.emit(
+        doc_id="doc",
+        step_name="ocr",
+        status=ProcessingStatus.ERROR,
+        details={"in": tree},
+        metrics={"in": tree},
+        error_message=text,
+    )
+    [value] = storage.messages
+    assert secret.encode() not in value
+    assert json.dumps(secret)[1:-1].encode() not in value
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(st.data(), TOKEN, st.sampled_from(["password", "X-API_KEY", "db_Secret", "Authorization"]))
+def test_no_value_of_a_secret_key_is_in_the_bytes(data: st.DataObject, secret: str, key: str) -> None:
+    """Whatever the value is made of, nothing of it is sent."""
+    value = data.draw(st.recursive(st.just(secret), nest, max_leaves=3))
+    tree = data.draw(st.recursive(st.just({key: value}), nest, max_leaves=3))
+    storage = _Messages(redact=[secret_keys()])
+    storage.emit(doc_id="doc", step_name="ocr", status=ProcessingStatus.SUCCESS, details={"in": tree})
+    assert secret.encode() not in storage.messages[0]
+
+
+class _Messages(InMemoryStorage):
+    """Keeps the bytes as they would be sent."""
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__(**values)
+        self.messages: list[bytes] = []
+        assert isinstance(self, EventSource)
+        keep = self._line.produce
+
+        def produce(topic: str, value: bytes, *rest: Any) -> None:
+            self.messages.append(value)
+            keep(topic, value, *rest)
+
+        self._line.produce = produce

@@ -1,0 +1,253 @@
+"""Secrets stay in the process, and so does whatever could not be redacted."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from typing import Any
+
+import pytest
+
+from steptrail.producers import (
+    InMemoryStorage,
+    Redaction,
+    StepEmitter,
+    by_key,
+    by_pattern,
+    common_secrets,
+    hashed,
+    secret_keys,
+)
+from steptrail.schemas import ProcessingStatus, StepEvent
+
+ERROR = ProcessingStatus.ERROR
+
+
+def recorded(redact: Any, **values: Any) -> StepEvent:
+    storage = InMemoryStorage(redact=redact)
+    storage.emit(doc_id="doc", step_name="ocr", status=ERROR, **values)
+    [event] = storage.events()
+    return event
+
+
+def details_of(event: StepEvent) -> dict[str, Any]:
+    found = json.loads(event.details)
+    assert isinstance(found, dict)
+    return found
+
+
+SECRETS = [
+    ("Authorization: Bearer abcDEF123456", "abcDEF123456"),
+    ("Authorization: Basic dXNlcjpwYXNz", "dXNlcjpwYXNz"),
+    ("postgresql://me:hunter2@db/x is away", "hunter2"),
+    ("amqp://me:p@ss:w/rd@db", "p@ss:w/rd"),
+    ("token eyJhbGciOi.eyJzdWIiOiIx.SflKxwRJSM", "eyJhbGciOi.eyJzdWIiOiIx.SflKxwRJSM"),
+    ("key AKIAIOSFODNN7EXAMPLE refused", "AKIAIOSFODNN7EXAMPLE"),
+    ("ghp_0123456789abcdefghijABCDEFGHIJ012345", "ghp_0123456789"),
+    ("xoxb-123456789012-abcdefghijkl", "xoxb-123456789012"),
+    ("AIzaSyA-1234567890abcdefghijklmnopqrstuv", "AIzaSyA-1234567890"),
+    ("sk-proj-abcdefghijklmnop", "sk-proj-abcdefghijklmnop"),
+    ("sk_live_abcdefghijklmnop", "sk_live_abcdefghijklmnop"),
+    ("-----BEGIN RSA PRIVATE KEY-----\nMIIEow\n-----END RSA PRIVATE KEY-----", "MIIEow"),
+    ("-----BEGIN PRIVATE KEY-----\nMIIEow and no end", "MIIEow"),
+    ("login failed: password=hunter2", "hunter2"),
+    ('refused {"api_key": "hunter2", "n": 1}', "hunter2"),
+    ('nested {\\"password\\": \\"hunter2\\"}', "hunter2"),
+    ("no account of alice.b+c@mail.example.com here", "alice.b+c"),
+    ("no account of jürgen@example.com here", "jürgen"),
+    ("card 4111111111111111 declined", "4111111111111111"),
+    ("card 4111 1111 1111 1111 declined", "4111 1111 1111 1111"),
+    ("order 1234 4111-1111-1111-1111 12", "4111-1111-1111-1111"),
+    ("2222 4111 1111 1111 1111 123", "4111 1111 1111 1111"),
+    ("amex 3782 822463 10005", "3782 822463 10005"),
+]
+
+
+@pytest.mark.parametrize(("text", "secret"), SECRETS)
+def test_common_secrets_are_found_wherever_they_stand(text: str, secret: str) -> None:
+    """In messages, in values at any depth, and in keys; what stands beside them stays."""
+    event = recorded(
+        [common_secrets()],
+        details={"a": [{"b": text}], text: 1, "kept": "pages"},
+        metrics={"m": text},
+        error_message=text,
+    )
+    for field in (event.details, event.metrics, event.error_message or ""):
+        assert secret not in field
+        assert json.dumps(secret, ensure_ascii=False)[1:-1] not in field
+    assert details_of(event)["kept"] == "pages"
+    marks = details_of(event)["_steptrail"]
+    assert marks == {field: {"redacted": 1} for field in ("details", "metrics", "error_message")}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "page 12 of 40 took 1760000000000 ms at 2025-03-03 10:15:00.123456",
+        "4111111111111112",
+        "s3://bucket/path:with/colon",
+        "tokens: 512, token_count 3, tasks of disk-usage-monitoring-service",
+        "a@b, @decorator, bearer of news",
+        "00000000000000000000000000000000",
+    ],
+)
+def test_what_is_no_secret_stays(text: str) -> None:
+    """Times, numbers without a card's check digit, plain URLs and words go as they are, unmarked."""
+    event = recorded(
+        [common_secrets(), secret_keys()], details={"text": text, "tokens": 512}, error_message=text
+    )
+    assert details_of(event) == {"text": text, "tokens": 512}
+    assert event.error_message == text
+
+
+def test_keys() -> None:
+    """Values of keys that match are hidden whole, at any depth and whatever the case; nothing stays as it is."""
+    given = {
+        "Password": "x1",
+        "inner": [{"db_PASSWORD_2": {"deep": ["x2"]}}, {"pages": 3}],
+        "password_hint": None,
+        "ssn": 123456789,
+    }
+    event = recorded([by_key("*password*", "ssn")], details=given)
+    assert details_of(event) == {
+        "Password": "***",
+        "inner": [{"db_PASSWORD_2": "***"}, {"pages": 3}],
+        "password_hint": None,
+        "ssn": "***",
+        "_steptrail": {"details": {"redacted": 1}},
+    }
+
+
+def test_a_glob_without_a_word_is_looked_at_every_time() -> None:
+    """What cannot be looked for beforehand is not overlooked."""
+    event = recorded([by_key("?")], details={"a": "x", "bb": "y"})
+    assert details_of(event)["a"] == "***"
+    assert details_of(event)["bb"] == "y"
+
+
+def test_numbers_can_be_secrets() -> None:
+    """A card's number is one as a number too."""
+    event = recorded(
+        [common_secrets()], details={"card": 4111111111111111, "as_float": 4111111111111111.0, "n": 12}
+    )
+    assert "4111111111111111" not in event.details
+    assert details_of(event)["n"] == 12
+
+
+def test_hashed_values_group() -> None:
+    """Equal secrets give equal hashes, others others; another salt gives another one; a short salt is refused."""
+    one = by_key("user", replace=hashed("salt and pepper"))
+    other = by_key("user", replace=hashed(b"x" * 100))
+    values = [
+        details_of(recorded([r], details={"user": u}))["user"]
+        for r, u in ((one, "a"), (one, "a"), (one, "b"), (other, "a"))
+    ]
+    assert values[0] == values[1]
+    assert len({*values}) == 3
+    assert all(value.startswith("#") and len(value) == 25 for value in values)
+    with pytest.raises(ValueError, match="8 bytes"):
+        hashed("short")
+
+
+def test_own_patterns() -> None:
+    """A pattern hides its match, or its group `secret`; with words, what has none of them is not looked at."""
+    chain = [by_pattern(r"INV-(?P<secret>\d+)", words=["inv-"]), by_pattern(r"\bx+\b")]
+    event = recorded(chain, details={"t": "INV-17 xxx INV-18"}, error_message="INV-19")
+    assert details_of(event)["t"] == "INV-*** *** INV-***"
+    assert event.error_message == "INV-***"
+    with pytest.raises(ValueError, match="printable ASCII"):
+        by_pattern("x", words=['"'])
+
+
+def test_own_callable() -> None:
+    """A callable gets each field and what it returns is sent; None leaves the field out."""
+    seen = []
+
+    def mine(field: str, value: Any) -> Any:
+        seen.append(field)
+        if field == "metrics":
+            return None
+        return {"only": "this"} if field == "details" else value.upper()
+
+    event = recorded([mine], details={"a": 1}, metrics={"b": 2}, error_message="oh")
+    assert seen == ["details", "metrics", "error_message"]
+    assert details_of(event)["only"] == "this"
+    assert (event.metrics, event.error_message) == ("{}", "OH")
+
+
+def raises(_field: str, _value: Any) -> Any:
+    raise RuntimeError("hunter2")
+
+
+def sleeps(_field: str, value: Any) -> Any:
+    time.sleep(0.02)
+    return value
+
+
+def keeps_an_object(field: str, value: Any) -> Any:
+    class Holder:
+        def __repr__(self) -> str:
+            return "hunter2"
+
+    return {"holder": Holder()} if isinstance(value, dict) else Holder()
+
+
+@pytest.mark.parametrize("bad", [raises, sleeps, keeps_an_object, lambda _f, _v: 7, lambda _f: _f])
+def test_fails_closed(bad: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """A redactor that raises, takes too long or gives what JSON does not hold costs the fields, not the event."""
+    redaction = Redaction([common_secrets(), bad], timeout_s=0.01)
+    with caplog.at_level(logging.ERROR):
+        event = recorded(
+            redaction, details={"p": "hunter2"}, metrics={"p": "hunter2"}, error_message="hunter2"
+        )
+    assert event.step_name == "ocr"
+    assert details_of(event) == {
+        "_steptrail": {field: {"redaction_failed": 1} for field in ("details", "metrics", "error_message")}
+    }
+    assert (event.metrics, event.error_message) == ("{}", None)
+    assert (redaction.counts.failed, redaction.counts.redacted) == (3, 0)
+    assert "was not sent" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+def test_who_is_slow_is_left_out_for_a_while() -> None:
+    """After it took too long, a callable is not called again at once; the fields it was to see stay behind."""
+    calls = []
+
+    def slow(_field: str, value: Any) -> Any:
+        calls.append(1)
+        time.sleep(0.05)
+        return value
+
+    storage = InMemoryStorage(redact=Redaction([slow], timeout_s=0.01))
+    for _ in range(5):
+        storage.emit(doc_id="doc", step_name="ocr", status=ERROR, details={"secret": "hunter2"})
+    assert len(calls) == 1
+    assert all("hunter2" not in event.details for event in storage.events())
+
+
+def test_half_a_secret_is_not_sent() -> None:
+    """Where a text was cut to its limit, the word that it ends in is left out: it may be the half of a secret."""
+    token = "eyJ" + "a" * 60_000
+    event = recorded([common_secrets()], error_message=f"refused {'x ' * 20_000} {token}.{token}")
+    assert "eyJ" not in (event.error_message or "")
+    event = recorded([common_secrets()], details={"t": ["y " * 130_000 + f"{token}.{token}"] * 2})
+    assert "eyJ" not in event.details
+
+
+def test_names_from_details_are_redacted_too() -> None:
+    """What the details say that a step depends on is a copy of them."""
+    event = recorded([common_secrets()], details={"depends_on": ["password=hunter2", "split"]})
+    assert "hunter2" not in event.depends_on
+    assert json.loads(event.depends_on) == ["password=***", "split"]
+
+
+def test_arguments() -> None:
+    """No chain is no redaction; what cannot be a chain is refused at once."""
+    assert StepEmitter(redact=[]).redaction is None
+    assert StepEmitter(redact=None).redaction is None
+    assert StepEmitter(redact=[secret_keys()]).redaction is not None
+    for wrong in ("password", {"a": 1}, 7, ["password"]):
+        with pytest.raises(TypeError):
+            StepEmitter(redact=wrong)  # type: ignore[arg-type]
