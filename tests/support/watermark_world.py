@@ -148,13 +148,14 @@ class WatermarkWorld:
             sent, arrives, committed, end = partition.probe
             if self.now >= arrives:
                 partition.probe = None
-                self.watermark.probed(number, sent, committed_end=committed, end=end, consumed=partition.consumed)
+                self.watermark.probed(
+                    number, sent, committed_end=committed, end=end, consumed=partition.consumed
+                )
         elif self.rng.random() < 0.3:
-            if self.now < partition.leaderless_until:
-                answers = None, None
-            else:
-                answers = partition.committed_end(self.now), partition.end(self.now)
-            partition.probe = (self.now, self.now + self.rng.uniform(0, 2), *answers)
+            away = self.now < partition.leaderless_until
+            committed = None if away else partition.committed_end(self.now)
+            end = None if away else partition.end(self.now)
+            partition.probe = (self.now, self.now + self.rng.uniform(0, 2), committed, end)
 
     def _list(self) -> None:
         if self._listing is not None:

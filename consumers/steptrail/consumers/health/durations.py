@@ -26,7 +26,8 @@ class Learned(Columns):
     """What the sketch said when it was last asked: bins of the percentiles, and how much it had learned from.
 
     `part` is the part of the 95th percentile's bin that lies above it: executions within the bin count as slow by
-    this part, so that 5 % of them are slow when all is as learned. `first` is the slot of the first duration ever, 0 before it.
+    this part, so that 5 % of them are slow when all is as learned. `first` is the slot of the first duration
+    ever, 0 before it.
     """
 
     p95_bin: Ints = column(np.int64)

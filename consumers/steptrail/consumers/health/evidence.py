@@ -80,11 +80,11 @@ def silence_finding(state: State, row: int, slot: int, policy: Policy) -> Findin
     pauses = state.silence.pauses
     if not pauses.silent[row]:
         return None
-    quiet_s, limit_s = int(slot - pauses.latest[row]) * SLOT_S, int(pauses.limit[row]) * SLOT_S
+    quiet_s, limit_s = int(slot - pauses.latest[row]) * SLOT_S, int(pauses.passed[row]) * SLOT_S
     return Finding(
         "silence",
         HealthStatus.CRITICAL if policy.silence.critical else HealthStatus.WARNING,
-        f"nothing was heard for {span(quiet_s)}; at this hour of the week {span(limit_s)} would be long",
+        f"nothing was heard for {span(quiet_s)}; {span(limit_s)} is too long at that hour of the week",
         float(pauses.silent[row]) * SLOT_S,
         {"quiet_s": quiet_s, "limit_s": limit_s, "latest": int(pauses.latest[row] + 1) * SLOT_S},
     )

@@ -60,15 +60,12 @@ class Judge:
         self.use(rules or Rules())
 
     def use(self, rules: Rules) -> None:
-        """Go by these rules from the next slot on."""
+        """Go by these rules from the next slot on; what silence is learned to be, from the next full hour on."""
         self._rules = rules
         self._stack()
         self.state.thresholds = {
             key: windows for key in self.state.keys if (windows := self._windows(key, self._policy(key)))
         }
-        if self.state.next_slot is not None and self.state.keys:
-            hour = (self.state.next_slot - 1) // HOUR_SLOTS
-            self.state.silence.pauses.limit = self.state.silence.limit_at(hour, self._silence)
 
     def fold(self, slot: Slot) -> Judgement:
         """Judge the next slot. Raises ValueError for one that is not the next."""

@@ -21,10 +21,11 @@ NEVER = 2**40
 class Pauses(Columns):
     """Signs of life: the first and the latest slot with one (0: none yet), this hour's counts, the longest pauses.
 
-    `recent` holds the longest pause that ended in this hour and in the one before, those left out that were said to
-    be silence; `rate` the events a slot of the hour before. `longest` holds the longest pause that ended in each of four weeks, in slots; weeks in which none ended are
-    left out. `limit` is the quiet that is too long within the current hour, `silent` the slot from which on the
-    step is said to be silent (0: it is not): said once, it holds until the next sign of life, whatever the hour.
+    `recent` holds the longest pause that ended in this hour and in the one before, without those that were said to
+    be silence; `rate` the events a slot of the hour before; `longest` the longest pause that ended in each of the
+    last four weeks in which one did. `limit` is the quiet that is too long within the current hour, as learned;
+    `silent` the slot from which on the step is said to be silent (0: it is not), and `passed` the limit that was
+    passed then. Said once, it holds until the next sign of life, whatever the hour.
     """
 
     first: Ints = column(np.int64)
@@ -37,6 +38,7 @@ class Pauses(Columns):
     longest: Ints = column(np.int64, width=(WEEKS,))
     limit: Ints = column(np.int64, initial=NEVER)
     silent: Ints = column(np.int64)
+    passed: Ints = column(np.int64)
 
 
 @dataclass
@@ -70,10 +72,13 @@ class SilenceRule(Grouped):
             pauses.hour_events[lively] += events[lively]
             pauses.silent[lively] = 0
         quiet = slot - pauses.latest
-        too_long = (quiet >= pauses.limit) & (pauses.silent == 0) & (pauses.latest > 0)
+        given = np.ceil(policy.after_s / SLOT_S)
+        too_long = (quiet >= np.where(np.isnan(given), pauses.limit, given)) & (pauses.silent == 0)
+        too_long &= pauses.latest > 0
         if too_long.any():
-            too_long &= quiet >= policy.pause_factor * pauses.recent.max(axis=1)
+            too_long &= ~np.isnan(given) | (quiet >= policy.pause_factor * pauses.recent.max(axis=1))
             pauses.silent[too_long] = slot + 1
+            pauses.passed[too_long] = np.where(np.isnan(given), pauses.limit, given)[too_long]
 
     def quiet(self, slot: int) -> Ints:
         """How long each step has been quiet at the end of `slot`, in slots; 0 for those never seen."""
@@ -84,7 +89,7 @@ class SilenceRule(Grouped):
         return self.pauses.silent > 0
 
     def limit_at(self, hour: int, policy: SilencePolicy) -> Ints:
-        """From which quiet on, in slots, a step is silent within this hour (since the epoch)."""
+        """From which quiet on, in slots, a step is silent within this hour (since the epoch), as learned."""
         pauses = self.pauses
         rate = self.hours.least_rate(hour)
         rate = np.where(pauses.rate > 0, np.minimum(rate, pauses.rate), rate)
@@ -97,8 +102,7 @@ class SilenceRule(Grouped):
         learned = np.minimum(usual, longest)
         judged = (pauses.latest - pauses.first) * SLOT_S >= policy.history_s
         learned = np.where(judged, np.minimum(learned, NEVER), NEVER)
-        given = np.where(pauses.latest > 0, policy.after_s / SLOT_S, NEVER)
-        limit: Ints = np.ceil(np.where(np.isnan(policy.after_s), learned, given)).astype(np.int64)
+        limit: Ints = np.ceil(learned).astype(np.int64)
         return limit
 
     def _longest(self) -> Ints:
