@@ -142,7 +142,7 @@ def hooked_consumer(plan: Plan, *, self_assigned: bool) -> type[Consumer]:
             plan.leave("commit")
             return done
 
-        def subscribe(self, topics: list[str], **callbacks: Any) -> None:
+        def subscribe(self, topics: list[str], **callbacks: Any) -> None:  # type: ignore[override]
             if not self_assigned:
                 super().subscribe(topics, **callbacks)
                 return

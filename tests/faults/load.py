@@ -59,7 +59,9 @@ class Load:
         name = name or f"w{len(self.workers)}"
         told = {"name": name, "folder": str(self.record.folder), **plan}
         environ = self.workspace.environ(FAULTS_WORKER=json.dumps(told))
-        worker = self.workspace.world.spawn(f"worker-{name}", [sys.executable, "-m", "faults.worker"], environ)
+        worker = self.workspace.world.spawn(
+            f"worker-{name}", [sys.executable, "-m", "faults.worker"], environ
+        )
         self.workers.append(worker)
         return worker
 

@@ -225,7 +225,7 @@ def _compare_topic(
         events = canonical.decode([message.value() or b"" for message in good])
         for message, event in zip(good, events, strict=True):
             event_id = event["event_id"]
-            if event_id in ids and any(name == RESENT for name, _ in message.headers() or []):
+            if event_id in ids and any(pair[0] == RESENT for pair in message.headers() or []):
                 continue  # sent again on purpose, and there already
             ids.add(event_id)
             offset, broker_ms = message.offset() or 0, message.timestamp()[1]
@@ -353,7 +353,11 @@ def _check_accounts(
             delivered[worker] = account["delivered"]
             if not account["delivered"] <= there <= account["delivered"] + maybe:
                 wrong.append(f"delivered, of which {there} are on the topic")
-            if worker in acknowledged and not account.get("forked") and account["delivered"] != acknowledged[worker]:
+            if (
+                worker in acknowledged
+                and not account.get("forked")
+                and account["delivered"] != acknowledged[worker]
+            ):
                 wrong.append(f"delivered, of which {acknowledged[worker]} were acknowledged")
         if wrong:
             verdict.not_balanced += 1

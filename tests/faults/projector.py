@@ -1,8 +1,8 @@
 """`python -m faults.projector`: the projector as it is run, with faults at named steps or without a safeguard.
 
-    FAULTS_PLAN            what happens at which step, see faults.hooks
-    FAULTS_WITHOUT         the safeguard that is taken out, see faults.safeguards
-    FAULTS_SELF_ASSIGNED   1: it does not join its group but believes to own every partition
+FAULTS_PLAN            what happens at which step, see faults.hooks
+FAULTS_WITHOUT         the safeguard that is taken out, see faults.safeguards
+FAULTS_SELF_ASSIGNED   1: it does not join its group but believes to own every partition
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ def main() -> int:
 
     plan = hooks.Plan.from_environment()
     self_assigned = os.environ.get("FAULTS_SELF_ASSIGNED") == "1"
-    projector.connect = lambda settings, **more: hooks.HookedClickHouse(  # type: ignore
+    projector.connect = lambda settings, **more: hooks.HookedClickHouse(  # type: ignore[attr-defined,assignment,unused-ignore]
         settings.clickhouse_target(), plan, **more
     )
-    projector.Consumer = hooks.hooked_consumer(plan, self_assigned=self_assigned)  # type: ignore
+    projector.Consumer = hooks.hooked_consumer(plan, self_assigned=self_assigned)  # type: ignore[attr-defined,assignment,misc,unused-ignore]
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

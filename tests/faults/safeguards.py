@@ -55,7 +55,7 @@ def _without_wait() -> None:
     def wait_for_predecessors(self: Ledger, partitions: Collection[int], **_: Any) -> None:
         return
 
-    Ledger.wait_for_predecessors = wait_for_predecessors  # type: ignore[assignment,method-assign]
+    Ledger.wait_for_predecessors = wait_for_predecessors  # type: ignore[method-assign]
 
 
 def _without_readback() -> None:
@@ -82,7 +82,7 @@ def _without_fork_handler() -> None:
         if left:
             register(**left)
 
-    os.register_at_fork = register_others
+    os.register_at_fork = register_others  # type: ignore[assignment]
 
 
 _LEDGER = {

@@ -50,9 +50,7 @@ def _witnessed(descriptor: int) -> type[confluent_kafka.Producer]:
 
             def told(error: Any, message: Any) -> None:
                 if error is None and message.topic().endswith(".steps.v1"):
-                    write(
-                        descriptor, pack(message.partition(), message.offset(), digest_of(message.value()))
-                    )
+                    write(descriptor, pack(message.partition(), message.offset(), digest_of(message.value())))
                 if report is not None:
                     report(error, message)
 

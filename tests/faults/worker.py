@@ -1,14 +1,14 @@
 """`python -m faults.worker`: a process that emits, told what to do by the JSON in FAULTS_WORKER.
 
-    name, folder         who it is, and where its record goes
-    rate, count          events a second (0: as fast as it goes), and how many in all (null: until SIGTERM)
-    settings             settings of the emitter that differ
-    flush_at             a number of events after which it waits until they are delivered
-    filler               characters that make each event larger
-    clock_s              how far its clock is off
-    flush_s, close_s     how long it may deliver before it closes the emitter, and in closing it
-    close                false: it ends without closing the emitter, as programs do
-    end                  return, exception, sigterm, _exit or hang (until it is killed)
+name, folder         who it is, and where its record goes
+rate, count          events a second (0: as fast as it goes), and how many in all (null: until SIGTERM)
+settings             settings of the emitter that differ
+flush_at             a number of events after which it waits until they are delivered
+filler               characters that make each event larger
+clock_s              how far its clock is off
+flush_s, close_s     how long it may deliver before it closes the emitter, and in closing it
+close                false: it ends without closing the emitter, as programs do
+end                  return, exception, sigterm, _exit or hang (until it is killed)
 """
 
 from __future__ import annotations

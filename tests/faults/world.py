@@ -204,15 +204,11 @@ class World:
             if process.pid not in servers:
                 process.kill()
 
-    def engine_on(
-        self, folder: StackFolder, at: parts.Addresses, arguments: Sequence[str] = ()
-    ) -> Server:
+    def engine_on(self, folder: StackFolder, at: parts.Addresses, arguments: Sequence[str] = ()) -> Server:
         """An engine with its data in `folder`, not started."""
         part = parts.engine_part(folder, at, child_environ())
         command = [*part.command, *arguments]
-        return Server(
-            self, parts.Part(part.name, command, part.environ, part.ready, part.address, part.port)
-        )
+        return Server(self, parts.Part(part.name, command, part.environ, part.ready, part.address, part.port))
 
     def set_engine_password(self, password: str) -> None:
         """Start the engine again with another password."""
@@ -225,9 +221,7 @@ class World:
         stack = StackFolder(folder)
         stack.create()
         [port] = free_ports(1)
-        at = parts.Addresses(
-            self.at.kafka_port, self.at.controller_port, port, 0, stack.password()
-        )
+        at = parts.Addresses(self.at.kafka_port, self.at.controller_port, port, 0, stack.password())
         server = self.engine_on(stack, at, arguments)
         server.start()
         try:
@@ -250,7 +244,9 @@ class World:
 
 def child_environ(**more: str) -> dict[str, str]:
     """This process's environment without any of steptrail's variables, with `tests` importable."""
-    environ = {key: value for key, value in os.environ.items() if not key.startswith(("STEPTRAIL_", "FAULTS_"))}
+    environ = {
+        key: value for key, value in os.environ.items() if not key.startswith(("STEPTRAIL_", "FAULTS_"))
+    }
     return {**environ, "PYTHONPATH": str(TESTS), **more}
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 from bench.figures.emit_p99_us import BOUND_P99_US
-
 from faults.load import Load
 from faults.row import Outcome, Run
 

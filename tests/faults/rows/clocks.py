@@ -5,7 +5,13 @@ from __future__ import annotations
 from faults.row import Outcome, Run
 
 _DAY_S = 86_400.0
-_OFF = {"right": 0.0, "day_ahead": _DAY_S, "day_behind": -_DAY_S, "year_ahead": 365 * _DAY_S, "year_behind": -365 * _DAY_S}
+_OFF = {
+    "right": 0.0,
+    "day_ahead": _DAY_S,
+    "day_behind": -_DAY_S,
+    "year_ahead": 365 * _DAY_S,
+    "year_behind": -365 * _DAY_S,
+}
 _TOLERANCE_S = 60.0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 # confluent_kafka.admin re-exports its names without saying so.
@@ -107,10 +107,8 @@ def _gaps(workspace: Workspace, emitter: str, wanted: int) -> int:
     def found() -> int:
         return int(workspace.store.query(sql, {"emitter": emitter})[0][0] or 0)
 
-    try:
+    with suppress(TimeoutError):
         until(lambda: found() == wanted, "right gaps", 30, 0.5)
-    except TimeoutError:
-        pass
     return found()
 
 
@@ -171,7 +169,7 @@ def _created(settings: Settings) -> bool:
 @contextmanager
 def _limited(workspace: Workspace, size: str) -> Iterator[None]:
     """The topic takes no batches larger than so many bytes."""
-    before = {name: value for name, value in workspace.topics.steps.config.items()}["max.message.bytes"]
+    before = dict(workspace.topics.steps.config.items())["max.message.bytes"]
     _set_limit(workspace, size)
     try:
         yield
@@ -208,7 +206,7 @@ def _forbidden(workspace: Workspace) -> Iterator[None]:
         yield
     finally:
         every = AclBindingFilter(
-            *(ResourceType.TOPIC, workspace.topic, ResourcePatternType.LITERAL, None, None),
+            *(ResourceType.TOPIC, workspace.topic, ResourcePatternType.LITERAL, None, None),  # type: ignore[arg-type]
             *(AclOperation.ANY, AclPermissionType.ANY),
         )
         for done in admin.delete_acls([every]).values():

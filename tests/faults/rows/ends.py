@@ -26,13 +26,18 @@ def prefork(run: Run) -> Outcome:
         bad = {child: code for child, code in codes.items() if code}
         outcome.ask(not bad, f"children ended badly (-9: they hung): {dict(sorted(bad.items())[:5])}")
         issued, found = load.record.issued_up_to(), workspace.rows_of_workers()
-        missing = {child: count - found.get(child, 0) for child, count in issued.items() if count != found.get(child)}
+        missing = {
+            child: count - found.get(child, 0) for child, count in issued.items() if count != found.get(child)
+        }
         outcome.ask(not missing, f"missing of {len(missing)} processes: {dict(sorted(missing.items())[:5])}")
         outcome.ask(
             outcome.verdict.acknowledged == outcome.verdict.issued,
             f"{outcome.verdict.issued} were emitted, {outcome.verdict.acknowledged} acknowledged",
         )
-        sql = "SELECT count() FROM (SELECT emitter_id, sequence FROM steps GROUP BY 1, 2 HAVING uniqExact(event_id) > 1)"
+        sql = (
+            "SELECT count() FROM "
+            "(SELECT emitter_id, sequence FROM steps GROUP BY 1, 2 HAVING uniqExact(event_id) > 1)"
+        )
         twice = int(workspace.store.query(sql)[0][0])
         outcome.ask(not twice, f"{twice} sequence numbers were given to two events")
         outcome.detail["processes"] = len(found)

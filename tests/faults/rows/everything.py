@@ -189,5 +189,7 @@ def at_random(run: Run) -> Outcome:
         run.judged(workspace, load, outcome, is_poison=is_poison, one_in=one_in, timeout=600)
         outcome.detail["events_per_s"] = rate = round(emitted / took)
         outcome.detail["minutes"] = round(took / 60, 1)
-        outcome.ask(run.quick or rate >= _RATE, f"{rate} events a second were emitted, {_RATE} were asked for")
+        outcome.ask(
+            run.quick or rate >= _RATE, f"{rate} events a second were emitted, {_RATE} were asked for"
+        )
         return accounted(load, outcome)

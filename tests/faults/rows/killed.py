@@ -60,7 +60,9 @@ def at_each_step(run: Run) -> Outcome:
                 projector = workspace.projector(plan, static="projector", batch=400)
                 until(lambda process=projector: process.code is not None, f"{when} {step} {nth}")  # type: ignore[misc]
                 if projector.code != -signal.SIGKILL:
-                    outcome.wrong.append(f"{when} {step}: ended with {projector.code}, {projector.said()[-300:]}")
+                    outcome.wrong.append(
+                        f"{when} {step}: ended with {projector.code}, {projector.said()[-300:]}"
+                    )
                 outcome.injected += 1
                 detail[f"{when} {step}"] = detail.get(f"{when} {step}", 0) + 1
         load.stop()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from faults import topic
 from faults.poisoning import KINDS, is_poison
 from faults.row import Outcome, Run
@@ -12,7 +14,7 @@ _SLOWEST = 0.5
 
 
 def mixed_in(run: Run) -> Outcome:
-    """One in a hundred, of ten kinds: the good ones are projected, the bad ones set aside, at half the speed or more."""
+    """One in a hundred, of ten kinds: the good ones projected, the bad ones set aside, at half the speed or more."""
     count = run.pick(30_000, 300_000)
     speeds = {}
     outcome = Outcome(0, detail={"kinds": len(KINDS)})
@@ -42,15 +44,15 @@ def _speed(workspace: Workspace) -> int:
     )
     batches = workspace.store.query(sql)
     seconds = (batches[-1][0] - batches[0][0]).total_seconds()
-    return round(sum(rows for _, rows in batches[1:]) / max(seconds, 0.001))
+    return int(sum(rows for _, rows in batches[1:]) // max(seconds, 0.001))
 
 
 def _compare_dead_letters(workspace: Workspace, outcome: Outcome, count: int) -> None:
     """Each bad message is in the dead-letter topic with its bytes and its place, and nothing else is."""
-    bad = {}
+    bad: dict[Any, Any] = {}
     for partition, piece in topic.read(workspace):
         bad.update({(partition, m.offset()): (m.key(), m.value()) for m in piece if is_poison(m)})
-    letters = {}
+    letters: dict[Any, Any] = {}
     reasons: dict[str, int] = {}
     for _, piece in topic.read(workspace, workspace.topics.dlq.name):
         for message in piece:
@@ -64,7 +66,11 @@ def _compare_dead_letters(workspace: Workspace, outcome: Outcome, count: int) ->
             reasons[reason] = reasons.get(reason, 0) + 1
     outcome.detail["dead_letters"] = dict(sorted(reasons.items()))
     outcome.ask(len(bad) == count, f"{len(bad)} of {count} bad messages are on the topic")
-    outcome.ask(not bad.keys() - letters.keys(), f"{len(bad.keys() - letters.keys())} bad messages were not set aside")
-    outcome.ask(not letters.keys() - bad.keys(), f"{len(letters.keys() - bad.keys())} good messages were set aside")
+    outcome.ask(
+        not bad.keys() - letters.keys(), f"{len(bad.keys() - letters.keys())} bad messages were not set aside"
+    )
+    outcome.ask(
+        not letters.keys() - bad.keys(), f"{len(letters.keys() - bad.keys())} good messages were set aside"
+    )
     changed = sum(1 for place in bad.keys() & letters.keys() if bad[place] != letters[place])
     outcome.ask(not changed, f"{changed} letters have other bytes than the message")

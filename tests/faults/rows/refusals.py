@@ -23,9 +23,11 @@ def disk_full(run: Run) -> Outcome:
     """An engine on a file system of its own, which something else fills to the last byte, again and again."""
     times = run.pick(2, 6)
     disk = run.world.folder / "small-disk"
-    with small_disk(disk) as kind, run.world.other_engine(
-        disk / "store", ["--keep-free", str(_KEEP_FREE_MB << 20)]
-    ) as (_, url), run.workspace(url) as (workspace, load):
+    with (
+        small_disk(disk) as kind,
+        run.world.other_engine(disk / "store", ["--keep-free", str(_KEEP_FREE_MB << 20)]) as (_, url),
+        run.workspace(url) as (workspace, load),
+    ):
         outcome = Outcome(0, detail={"disk": kind})
         load.start(rate=600)
         projector = workspace.projector(batch=1000)

@@ -32,4 +32,6 @@ def lost(run: Run) -> Outcome:
         until(lambda: sum(injected.values()) >= wanted, f"{wanted} faults", 240)
         load.stop()
         proxy.rule = lambda _: Fate.PASS
-        return run.judged(workspace, load, Outcome(sum(injected.values()), detail=dict(sorted(injected.items()))))
+        return run.judged(
+            workspace, load, Outcome(sum(injected.values()), detail=dict(sorted(injected.items())))
+        )

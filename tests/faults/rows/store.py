@@ -60,4 +60,6 @@ def _rows(workspace: Workspace) -> int:
 
 
 def _ask_alive(outcome: Outcome, projector: Process) -> None:
-    outcome.ask(projector.code is None, f"the projector ended with {projector.code}: {projector.said()[-500:]}")
+    outcome.ask(
+        projector.code is None, f"the projector ended with {projector.code}: {projector.said()[-500:]}"
+    )
