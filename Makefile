@@ -22,7 +22,7 @@ export REQUESTS_CA_BUNDLE ?= $(CERTIFICATES)
 export NODE_EXTRA_CA_CERTS ?= $(CERTIFICATES)
 endif
 
-.PHONY: help demo test check bench up down clean env jars
+.PHONY: help demo test check bench faults up down clean env jars
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -43,6 +43,9 @@ check: env ## ruff, formatting, mypy, pyright, import directions, schema compati
 
 bench: env jars ## every figure of the README, one JSON line each (at most 25 minutes)
 	@$(BIN)/python tests/bench/run.py $(ARGS)
+
+faults: env jars ## inject every fault into real parts and count; make faults ARGS=--full for all of it
+	@$(BIN)/python tests/faults/run.py $(or $(ARGS),--quick)
 
 up: env jars ## start the local stack in the background; `make down` stops it
 	@$(BIN)/steptrail up --detach $(ARGS)
