@@ -140,7 +140,7 @@ def _history(rng: random.Random, seconds: int) -> tuple[list[list[Event]], set[i
             duration = min(rng.lognormvariate(0, sigma) * median, 2.8 * median * 2.72 ** (2.326 * sigma))
             amid = 3600 < at - START < seconds - 3600
             hangs = amid and rng.random() < STUCK_SHARE
-            if amid and not hangs and rng.random() < LATE_SHARE:
+            if amid and not hangs and at - START < seconds - 6000 and rng.random() < LATE_SHARE:
                 late.add(number)
                 duration = rng.uniform(*LATE_MS)
             # A producer's queue may deliver the start after the ending, seconds late, and anything twice.
