@@ -22,10 +22,10 @@ export REQUESTS_CA_BUNDLE ?= $(CERTIFICATES)
 export NODE_EXTRA_CA_CERTS ?= $(CERTIFICATES)
 endif
 
-.PHONY: help demo test check bench faults up down clean env jars
+.PHONY: help demo test check bench faults health-sim up down clean env jars
 
 help: ## this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
 demo: env jars ## the whole job on real documents of this machine: emit, project, read back
 	@$(BIN)/steptrail demo $(ARGS)
@@ -46,6 +46,9 @@ bench: env jars ## every figure of the README, one JSON line each (at most 25 mi
 
 faults: env jars ## inject every fault into real parts and count; make faults ARGS=--full for all of it
 	@$(BIN)/python tests/faults/run.py $(or $(ARGS),--quick)
+
+health-sim: env ## what the health rule finds and how often it is wrong, simulated; ARGS=--quick for less
+	@nice $(BIN)/python tests/health_sim/run.py $(ARGS)
 
 up: env jars ## start the local stack in the background; `make down` stops it
 	@$(BIN)/steptrail up --detach $(ARGS)
