@@ -1,8 +1,8 @@
 """What became of every event that an emitter took: counted, by reason, at every moment exactly.
 
-    accepted = delivered + failed + dropped + pending
+    accepted = delivered + failed + dropped + pending + spooled
 
-Each of the five is counted by itself, none is worked out from the others: that is what makes the equation
+Each of the six is counted by itself, none is worked out from the others: that is what makes the equation
 worth checking. `pending` is a table with one entry for each event that librdkafka holds.
 """
 
@@ -69,6 +69,8 @@ class Accounting:
     dropped: Mapping[str, int]
     """By reason, see DropReason; reasons that did not occur are left out."""
     pending: int
+    spooled: int = 0
+    """Not delivered so far, and kept in this emitter's spool, to be sent again; 0 without a spool."""
 
     @property
     def lost(self) -> int:
@@ -85,7 +87,11 @@ class Accounting:
         """Whether the equation holds; if it ever does not, steptrail lies and that is a bug."""
         return (
             self.accepted
-            == self.delivered + sum(self.failed.values()) + sum(self.dropped.values()) + self.pending
+            == self.delivered
+            + sum(self.failed.values())
+            + sum(self.dropped.values())
+            + self.pending
+            + self.spooled
         )
 
 
@@ -115,6 +121,7 @@ class Counters:
         "_failed",
         "_pending",
         "_settled",
+        "_spooled",
         "accept",
         "lock",
         "offsets",
@@ -134,6 +141,7 @@ class Counters:
         self._failed = {reason: _Tally() for reason in FailReason}
         self._dropped = {reason: _Tally() for reason in DropReason}
         self._settled = False
+        self._spooled = 0
         self.offsets: dict[int, int] = {}
         """Partition -> highest offset that a delivery report named."""
 
@@ -175,6 +183,28 @@ class Counters:
             self._pending.popitem()
             self._failed[reason].add()
 
+    def spool(self) -> None:
+        """A pending event went into the spool."""
+        with self.lock:
+            if self._settled:
+                return  # it was counted as unreported
+            self._pending.popitem()
+            self._spooled += 1
+
+    def unspool(self, partition: int, offset: int) -> None:
+        """An event of the spool was sent again, and is stored on the broker."""
+        with self.lock:
+            self._spooled -= 1
+            self._delivered.add()
+            if offset > self.offsets.get(partition, -1):
+                self.offsets[partition] = offset
+
+    def unspool_failed(self, reason: FailReason) -> None:
+        """An event of the spool was sent again, and refused for good."""
+        with self.lock:
+            self._spooled -= 1
+            self._failed[reason].add()
+
     def settle(self) -> None:
         """Nothing more will be reported: what is pending now becomes UNREPORTED, and later reports are ignored."""
         with self.lock:
@@ -196,6 +226,7 @@ class Counters:
                 failed=_occurred(self._failed),
                 dropped=_occurred(self._dropped),
                 pending=pending,
+                spooled=self._spooled,
             )
 
 

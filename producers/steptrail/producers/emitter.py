@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Any
@@ -20,6 +21,7 @@ from .redaction import Redaction, as_redaction
 from .redactors import Redactor
 from .registered_frame import RegisteredFrame
 from .source import EventSource, Line
+from .spool import prepare_folder
 from .transport import Transport
 
 
@@ -39,6 +41,9 @@ class StepEmitter(EventSource):
 
     `redact` is a chain of redactors (`steptrail.producers.redaction`) that details, metrics and error messages
     pass through before anything leaves the process.
+
+    `spool` is a folder where events are kept that would be lost because the broker is away or slow; they are sent
+    again when it is back, by this emitter or a later one with the same folder (`steptrail.producers.spool`).
     """
 
     def __init__(
@@ -47,6 +52,7 @@ class StepEmitter(EventSource):
         *,
         pipeline: str | None = None,
         redact: Redaction | Iterable[Redactor] | None = None,
+        spool: str | os.PathLike[str] | None = None,
         **overrides: Any,
     ) -> None:
         if pipeline is not None:
@@ -60,7 +66,8 @@ class StepEmitter(EventSource):
         super().__init__(settings, as_redaction(redact))
         self.exit_flush_s = settings.exit_flush_s
         self._closed = False
-        self._transport = Transport(settings)
+        self._spool = None if spool is None else prepare_folder(spool)
+        self._transport = Transport(settings, self._spool)
         self._begin(self._transport)
         inheritance.enroll(self)
 
@@ -119,7 +126,7 @@ class StepEmitter(EventSource):
 
     def after_fork_in_child(self) -> None:
         """Called by the fork itself: the child's events are its own from here on."""
-        inherited, self._transport = self._transport, Transport(self.settings)
+        inherited, self._transport = self._transport, Transport(self.settings, self._spool)
         self._begin(self._transport)
         inherited.disown(self._transport)
         if self._closed:

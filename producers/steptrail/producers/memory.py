@@ -60,7 +60,7 @@ class _Kept:
             raise error
         next(self.refused)
 
-    def not_sent(self, error: Exception) -> None:
+    def not_sent(self, error: Exception, key: bytes, value: bytes) -> None:
         """Closed, or what would be a dead letter in production."""
         if not isinstance(error, EventDecodeError | _ClosedError):
             raise error

@@ -80,5 +80,7 @@ def describe(accounting: Accounting) -> str:
     """The accounting in one line, for people."""
     reasons = [f"{n:,} failed ({reason})" for reason, n in accounting.failed.items()]
     reasons += [f"{n:,} dropped ({reason})" for reason, n in accounting.dropped.items()]
+    if accounting.spooled:
+        reasons.append(f"{accounting.spooled:,} spooled")
     parts = [f"{accounting.delivered:,} delivered", *reasons, f"{accounting.pending:,} pending"]
     return f"of {accounting.accepted:,} accepted: {', '.join(parts)}"

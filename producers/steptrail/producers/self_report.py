@@ -104,7 +104,12 @@ class SelfReport:
             return False
         emitter_id, pipeline, worker = self._identity
         try:
-            reasons = {"failed": dict(accounting.failed), "dropped": dict(accounting.dropped)}
+            reasons: dict[str, object] = {
+                "failed": dict(accounting.failed),
+                "dropped": dict(accounting.dropped),
+            }
+            if accounting.spooled:
+                reasons["spooled"] = accounting.spooled
             value = encode_report(
                 EmitterReport(
                     emitter_id=emitter_id,
@@ -117,7 +122,7 @@ class SelfReport:
                     failed=sum(accounting.failed.values()),
                     maybe_delivered=accounting.maybe_delivered,
                     dropped=sum(accounting.dropped.values()),
-                    pending=accounting.pending,
+                    pending=accounting.pending + accounting.spooled,  # what may still arrive
                     reasons=orjson.dumps(reasons).decode(),
                 )
             )

@@ -53,8 +53,8 @@ class Line(Protocol):
         """There is no message of the accepted event."""
         ...
 
-    def not_sent(self, error: Exception) -> None:
-        """`produce` raised this."""
+    def not_sent(self, error: Exception, key: bytes, value: bytes) -> None:
+        """`produce` raised this for the message."""
         ...
 
     def relieve(self) -> None:
@@ -240,7 +240,7 @@ class EventSource:
         try:
             line.produce(line.topic, value, key, -1, line.on_report)
         except Exception as error:
-            line.not_sent(error)
+            line.not_sent(error, key, value)
         if not sequence % RELIEF_EVERY:
             line.relieve()
         return _new_tuple(StepHandle, (event_id, execution_id, attempt, doc_id, step_name))

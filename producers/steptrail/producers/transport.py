@@ -17,6 +17,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -26,17 +27,19 @@ from steptrail.schemas.settings import Settings
 from steptrail.schemas.topics import PARTITIONER, Topics
 
 from . import inheritance
-from .accounting import Counters, DropReason
+from .accounting import Counters, DropReason, FailReason
 from .extraction import TooLargeError
 from .refusals import drop_reason, fail_reason
 from .reports import LossReporter, PollLog
 from .self_report import SelfReport
+from .spool import Spool
 
 _log = logging.getLogger("steptrail.emitter")
 
 _POLL_S = 0.19  # librdkafka's client wakes up five times a second in any case
 _RETRY_START_S = 5.0
 _QUIET_S = 0.2  # without a report after a purge: there will be none
+_MAY_BE_SPOOLED = frozenset({DropReason.QUEUE_FULL, DropReason.INFRASTRUCTURE})
 _RELIEF_AT_MOST = 512  # reports, about half a millisecond
 _LAST_WORD_AT_LEAST_S = 0.2  # where the time of close is over
 _LAST_WORD_AT_MOST_S = 1.0
@@ -62,11 +65,12 @@ class Transport:
     The producer is created by the first `produce`. Safe for threads and for signal handlers.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, spool: Path | None = None) -> None:
         self.counters = Counters()
         topics = Topics.from_settings(settings)
         self.topic = topics.steps.name
         self.self_report = SelfReport(self.counters, topics.emitters.name)
+        self.spool = None if spool is None else Spool(spool, self.topic, self.counters)
         self.successor: Transport | None = None
         self.exit_flush_s = settings.exit_flush_s
         self.accept = self.counters.accept
@@ -93,22 +97,26 @@ class Transport:
             self.counters.drop(DropReason.NOT_ENCODED)
             _log.error("a step could not be encoded: %s: %s", type(error).__name__, error)
 
-    def not_sent(self, error: Exception) -> None:
-        """`produce` raised this."""
+    def not_sent(self, error: Exception, key: bytes, value: bytes) -> None:
+        """`produce` raised this for the message."""
+        if isinstance(error, _Refused) and error.reason is DropReason.FORK_INHERITED and self.successor:
+            self.successor.counters.refuse(error.reason)
+            return
         if isinstance(error, BufferError):
-            self.counters.drop(DropReason.QUEUE_FULL)
+            reason = DropReason.QUEUE_FULL
         elif isinstance(error, _Refused):
-            if error.reason is DropReason.FORK_INHERITED and self.successor is not None:
-                self.successor.counters.refuse(error.reason)
-            else:
-                self.counters.drop(error.reason)
+            reason = error.reason
         elif isinstance(error, KafkaException):
-            self.counters.drop(drop_reason(_code(error)))
-            if _code(error) == KafkaError._FATAL:
-                self._replace_producer()
+            reason = drop_reason(_code(error))
         else:
-            self.counters.drop(DropReason.INFRASTRUCTURE)
+            reason = DropReason.INFRASTRUCTURE
             _log.error("an event could not be sent: %s", self._redacted(error))
+        if self.spool is not None and reason in _MAY_BE_SPOOLED and self.spool.add(key, value):
+            self.counters.spool()
+        else:
+            self.counters.drop(reason)
+        if isinstance(error, KafkaException) and _code(error) == KafkaError._FATAL:
+            self._replace_producer()
 
     def relieve(self) -> None:
         """Serve some reports, if the poll thread cannot keep up."""
@@ -146,6 +154,8 @@ class Transport:
             poller, self._poller = self._poller, None
         ends = time.monotonic() + timeout
         left = self.flush(timeout) if poller is not None else 0
+        while self.spool is not None and self.spool.busy and time.monotonic() < ends:
+            time.sleep(0.02)
         if poller is not None and left:
             poller.purge()
             self._await_purged(left)
@@ -155,6 +165,8 @@ class Transport:
                 min(max(_LAST_WORD_AT_LEAST_S, ends - time.monotonic()), _LAST_WORD_AT_MOST_S)
             )
             poller.stop(destroy=destroy)
+        if self.spool is not None:
+            self.spool.close()
         self._losses.tell(final=True)
         return left
 
@@ -174,6 +186,8 @@ class Transport:
     def disown(self, successor: Transport) -> None:
         """In a forked child: never touch the parent's producer again; `successor` counts for this process."""
         self.successor = successor
+        if self.spool is not None:
+            self.spool.disown()
         self.produce = _refuse_inherited
         self._poller = None
 
@@ -194,7 +208,7 @@ class Transport:
         try:
             log = PollLog(self._redacted)
             producer = Producer(producer_config(self._settings, log.on_error), logger=log)
-            self._poller = _Poller(producer, log, self._losses, self.self_report)
+            self._poller = _Poller(producer, log, self._losses, self.self_report, self.spool)
             self._poller.start()
             self.produce = producer.produce
         except Exception as error:
@@ -227,24 +241,41 @@ class Transport:
         if error is None:
             self.counters.deliver(message.partition(), message.offset())  # type: ignore[arg-type]
         else:
-            self.counters.fail(fail_reason(error.code()))
+            self._failed(fail_reason(error.code()), message)
         if self._relief and self._relieving == threading.get_ident():
             self._relief -= 1
             if not self._relief:
                 raise _ENOUGH
+
+    def _failed(self, reason: FailReason, message: Message) -> None:
+        # A refusal will be one the next time too.
+        if (
+            self.spool is not None
+            and reason is not FailReason.REFUSED_BY_BROKER
+            and self.spool.add(message.key(), message.value())
+        ):
+            self.counters.spool()
+        else:
+            self.counters.fail(reason)
 
 
 class _Poller(threading.Thread):
     """Serves one producer's reports until it is stopped, or retired and all is reported."""
 
     def __init__(
-        self, producer: Producer, log: PollLog, losses: LossReporter, self_report: SelfReport
+        self,
+        producer: Producer,
+        log: PollLog,
+        losses: LossReporter,
+        self_report: SelfReport,
+        spool: Spool | None,
     ) -> None:
         super().__init__(name="steptrail-poll", daemon=True)
         self.producer: Producer | None = producer
         self._log = log
         self._losses = losses
         self._self_report = self_report
+        self._spool = spool
         self._stopped = False
         self._retired = False
         self._says_so = False
@@ -293,6 +324,8 @@ class _Poller(threading.Thread):
     def _report(self) -> None:
         if (producer := self.producer) is not None and not self._retired:
             self._self_report.tick(producer.produce)
+            if self._spool is not None:
+                self._spool.tick(producer.produce)
 
     def _done(self) -> bool:
         if self._stopped:
@@ -302,6 +335,8 @@ class _Poller(threading.Thread):
         if self._says_so and self.producer is not None:
             self._says_so = False
             self._self_report.last_word(self.producer.produce)
+            if self._spool is not None:
+                self._spool.close()
         return not self._held()
 
     def stop(self, *, destroy: bool) -> None:

@@ -191,16 +191,17 @@ def open_storage(
     *,
     pipeline: str | None = None,
     redact: Redaction | Iterable[Redactor] | None = None,
+    spool: str | os.PathLike[str] | None = None,
     **overrides: Any,
 ) -> ProjectedStorage:
     """A storage on the Kafka and the ClickHouse that the settings name.
 
     Without `settings` they come from the environment (`STEPTRAIL_…`) or the running local stack; `pipeline` and
-    `overrides` (fields of `Settings`) go before both; `redact` takes secrets out of what is emitted, as
-    `StepEmitter` says. Nothing is connected yet, so this does not fail when
+    `overrides` (fields of `Settings`) go before both; `redact` takes secrets out of what is emitted, and `spool` is a
+    folder for what cannot be sent now, as `StepEmitter` says. Nothing is connected yet, so this does not fail when
     Kafka or ClickHouse is down. Raises ConfigurationError for bad settings.
     """
-    emitter = StepEmitter(settings, pipeline=pipeline, redact=redact, **overrides)
+    emitter = StepEmitter(settings, pipeline=pipeline, redact=redact, spool=spool, **overrides)
     return ProjectedStorage(emitter.settings, emitter)
 
 
