@@ -328,11 +328,10 @@ def _check_ledger(workspace: Workspace, verdict: Verdict, offsets: Mapping[int, 
         if stand[partition] < last:
             verdict.ledger_holes += 1
             verdict.note(f"the ledger ends at {partition}:{stand[partition]}, the topic at {last}")
-    committed = workspace.questions.committed(workspace.topics.projector_group, list(offsets))
-    for partition, offset in committed.items():
-        if offset is not None and offset > stand[partition] + 1:
+    for partition, offset in workspace.committed().items():
+        if offset > stand.get(partition, -1) + 1:
             verdict.committed_ahead += 1
-            verdict.note(f"{partition}:{offset} is committed, the ledger ends at {stand[partition]}")
+            verdict.note(f"{partition}:{offset} is committed, the ledger ends at {stand.get(partition, -1)}")
 
 
 def _check_accounts(

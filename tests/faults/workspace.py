@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+from confluent_kafka import Consumer, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from faults import hooks, safeguards
 from faults.world import Process, World, child_environ, until
-from steptrail.consumers.broker import BrokerQuestions
 from steptrail.projections.clickhouse import ClickHouse, connect
 from steptrail.projections.migrate import migrate
 from steptrail.schemas.errors import InfrastructureError
@@ -111,15 +111,46 @@ class Workspace:
 
     # --- how far it is
 
+    @contextmanager
+    def _asking(self, group: str = "faults-oracle") -> Iterator[Consumer]:
+        """A consumer that only asks, made anew each time: the broker may have been another process a moment ago.
+
+        Not the admin client, whose questions about offsets have crashed librdkafka when a broker was away.
+        """
+        consumer = Consumer({**self.settings.kafka_config(), "group.id": group, "log_level": 0})
+        try:
+            yield consumer
+        finally:
+            consumer.close()
+
     @property
-    def questions(self) -> BrokerQuestions:
-        """The broker, asked anew each time: it may have been another process a moment ago."""
-        return BrokerQuestions({**self.settings.kafka_config(), "log_level": 0}, self.topic)
+    def partitions(self) -> range:
+        """The numbers of the topic's partitions."""
+        return range(self.settings.steps_partitions)
 
     def ends(self) -> dict[int, int]:
-        """The offset after the last record of each partition."""
-        questions = self.questions
-        return questions.end_offsets(range(questions.describe().partitions))
+        """The offset after the last record of each partition. Raises KafkaException when Kafka does not answer."""
+        with self._asking() as consumer:
+            return {
+                partition: consumer.get_watermark_offsets(TopicPartition(self.topic, partition), timeout=10)[1]
+                for partition in self.partitions
+            }
+
+    def committed(self) -> dict[int, int]:
+        """What the projectors' group has committed, by partition, for those with an offset."""
+        with self._asking(self.topics.projector_group) as consumer:
+            asked = [TopicPartition(self.topic, partition) for partition in self.partitions]
+            return {
+                entry.partition: entry.offset
+                for entry in consumer.committed(asked, timeout=30)
+                if entry.error is None and entry.offset >= 0
+            }
+
+    def topic_id(self) -> str:
+        """Kafka's id of the topic as it is now."""
+        admin = AdminClient({**self.settings.kafka_config(), "log_level": 0})
+        described = admin.describe_topics(TopicCollection([self.topic]))[self.topic].result(30)
+        return str(described.topic_id)
 
     def high_water(self) -> dict[int, int]:
         """The offset after the last one in the ledger, by partition, for those that have one."""
@@ -137,7 +168,7 @@ class Workspace:
         """Whether the ledger has everything that the topic has; False where one of them does not answer."""
         try:
             ends, high = self.ends(), self.high_water()
-        except InfrastructureError:
+        except (InfrastructureError, KafkaException):
             return False
         return all(high.get(partition, 0) >= end for partition, end in ends.items())
 

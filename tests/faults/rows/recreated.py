@@ -37,7 +37,7 @@ def recreated(run: Run) -> Outcome:
             outcome.ask("deleted and created again" in said, f"it does not say what happened: {said[-300:]}")
             outcome.ask("--accept-topic" in said, "it does not say how to go on")
         outcome.ask(_fingerprint(workspace) == before, "the tables are not what they were")
-        topic_id = workspace.questions.describe().topic_id
+        topic_id = workspace.topic_id()
         told = re.findall(r"--accept-topic ([\w-]+)", projector.said())
         outcome.ask(topic_id in told, f"it says to accept {told}, the topic is {topic_id}")
         accepting = _accepting(workspace, topic_id)
