@@ -24,6 +24,8 @@ FIGURES = (
     "stack_ready_s",
     "step_vs_otel_span",
     "emit_p99_us",
+    "redaction_cost",
+    "spool_cost",
     "emit_to_readable_s",
     "projection_vs_handwritten",
     "projection_vs_engine_copy",

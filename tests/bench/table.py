@@ -17,6 +17,8 @@ NAMES = {
     "projection_vs_engine_copy": "from Kafka to all tables, against the engine's own copy of the rows",
     "step_vs_otel_span": "a worker's time for a whole step, against one OpenTelemetry span",
     "emit_p99_us": "a worker's time for one event, p99, Kafka up or down",
+    "redaction_cost": "`add_step` with redaction on / without",
+    "spool_cost": "`add_step` with a spool, broker up / without",
     "emit_to_readable_s": "from emit to readable at 5,000 events/s, p50",
     "timeline_p99_ms": "one document's timeline among 10M events, p99",
     "recent_errors_p99_ms": "the last 100 errors among 10M events, p99",

@@ -61,6 +61,7 @@ class Redaction:
             if not callable(redactor):
                 raise TypeError(f"a redactor is called with a field's name and value, {redactor!r} cannot be")
         self._timeout_s = timeout_s
+        self._concerns = tuple(_prefilter((redactor,)) for redactor in self._chain)
         self._seems_to_concern = _prefilter(self._chain)
         self._foreign = {n for n, r in enumerate(self._chain) if not isinstance(r, Recognizable)}
         self._rests_until: dict[int, float] = {}
@@ -97,10 +98,13 @@ class Redaction:
             return text, None
         before = marks.get(field) or {}
         try:
+            chain = self._chain_for(text)
+            if not chain and "cut" not in before:
+                return text, dependencies_of(orjson.loads(text)) if b'"depends_on"' in text else None
             tree = orjson.loads(text)
             if "cut" in before:
-                tree = _without_stumps(tree)
-            tree = self._through_chain(field, tree)
+                tree, chain = _without_stumps(tree), range(len(self._chain))
+            tree = self._through_chain(field, tree, chain)
             if tree is None:
                 tree = {}
             if type(tree) is not dict:
@@ -109,7 +113,7 @@ class Redaction:
             if altered:
                 # A value that is no JSON would be sent as its repr, which nobody has redacted.
                 raise TypeError(f"a redactor gave values that JSON does not hold: {', '.join(altered)}")
-            depends_on = dependencies_of(tree) if "depends_on" in tree else None
+            depends_on = dependencies_of(tree)
         except Exception as error:
             self._fail(field, error, marks)
             return b"{}", None
@@ -120,7 +124,8 @@ class Redaction:
     def _message(self, text: str, marks: dict[str, Marks | None]) -> str | None:
         try:
             cut = "cut" in (marks.get("error_message") or {})
-            new = self._through_chain("error_message", _stump_cut(text) if cut else text)
+            chain = self._chain_for(text.encode())
+            new = self._through_chain("error_message", _stump_cut(text) if cut else text, chain)
             if new is None:
                 self._mark("error_message", marks)
                 return None
@@ -134,8 +139,17 @@ class Redaction:
             self._mark("error_message", marks)
         return new
 
-    def _through_chain(self, field: str, value: Any) -> Any:
-        for number, redactor in enumerate(self._chain):
+    def _chain_for(self, text: bytes) -> range:
+        """The numbers of the redactors from the first on that the text may concern."""
+        low = text.lower()
+        for number, concerns in enumerate(self._concerns):
+            if concerns is None or concerns(low) is not None:
+                return range(number, len(self._chain))
+        return range(0)
+
+    def _through_chain(self, field: str, value: Any, chain: range) -> Any:
+        for number in chain:
+            redactor = self._chain[number]
             started = time.monotonic()
             if started < self._rests_until.get(number, started):
                 raise _TooSlowError(f"redactor {number} rests, having taken too long")

@@ -22,6 +22,8 @@ _CACHED_KEYS = 4096
 _PLAIN_RUN = re.compile(r'[A-Za-z0-9][A-Za-z0-9_.@:/+=-]*"?|\A')
 _WILD = re.compile(r"\[!?\]?[^\]]*\]|[*?\[\]]")
 _LONG_NUMBER = 10**11
+# The commonest last; what is not in here is rarer still.
+_COMMON: Final = 'zqjxkvwbyghcfpmudls_ron-iat:,e" '
 
 
 @runtime_checkable
@@ -195,9 +197,16 @@ class ByFinding(_Tree):
 
 def marks_search(words: Iterable[str], shapes: Iterable[bytes]) -> Callable[[bytes], object]:
     """Searches lower-case UTF-8 for any of the words and shapes, in one pass."""
-    # Alternatives that each begin with a letter of their own let the engine skip at the speed of a set.
-    firsts = _by_first({word.lower().encode() for word in words})
-    alternatives = [re.escape(first) + _trie(rests) for first, rests in firsts.items()]
+    # Each word is looked for from its rarest letter on, what is before it by looking back: so the engine, which
+    # skips at the speed of a set to what any alternative begins with, stops at few places.
+    by_letter: dict[bytes, list[bytes]] = {}
+    for word in sorted({word.lower() for word in words}):
+        at = min(range(len(word)), key=lambda n, word=word: (_COMMON.find(word[n]), n))  # type: ignore[misc]
+        whole, tail = re.escape(word.encode()), re.escape(word[at + 1 :].encode())
+        by_letter.setdefault(re.escape(word[at].encode()), []).append(
+            tail + b"(?<=%b)" % whole if at else tail
+        )
+    alternatives = [letter + b"(?:" + b"|".join(rests) + b")" for letter, rests in by_letter.items()]
     return re.compile(b"|".join([*alternatives, *shapes]) or rb"(?!)").search
 
 
@@ -231,17 +240,3 @@ def _checked(words: Iterable[str]) -> tuple[str, ...]:
     if not found:
         raise ValueError("words must hold one word or more, or be None")
     return found
-
-
-def _by_first(words: Iterable[bytes]) -> dict[bytes, set[bytes]]:
-    found: dict[bytes, set[bytes]] = {}
-    for word in sorted(words):
-        found.setdefault(word[:1], set()).add(word[1:])
-    return found
-
-
-def _trie(words: set[bytes]) -> bytes:
-    if b"" in words:
-        return b""
-    parts = [re.escape(first) + _trie(rests) for first, rests in _by_first(words).items()]
-    return parts[0] if len(parts) == 1 else b"(?:" + b"|".join(parts) + b")"
