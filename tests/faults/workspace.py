@@ -132,7 +132,9 @@ class Workspace:
         """The offset after the last record of each partition. Raises KafkaException when Kafka does not answer."""
         with self._asking() as consumer:
             return {
-                partition: consumer.get_watermark_offsets(TopicPartition(self.topic, partition), timeout=10)[1]
+                partition: consumer.get_watermark_offsets(TopicPartition(self.topic, partition), timeout=10)[
+                    1
+                ]
                 for partition in self.partitions
             }
 
