@@ -277,6 +277,10 @@ class Settings(BaseSettings):
         le=65535,
         description="Port that metrics are served on, 0 for any free one; unset: not served.",
     )
+    alerts_file: str | None = Field(
+        None,
+        description="TOML file of the alerting consumer: owners, routes, targets. It is read again when it changes.",
+    )
 
     def __init__(self, **values: Any) -> None:
         try:

@@ -66,6 +66,8 @@ class Topics:
         )
         self.health = TopicSpec(f"{prefix}.health.v1", 1, _COMPACTED)
         self.alerts = TopicSpec(f"{prefix}.alerts.v1", 1, _COMPACTED)
+        self.notifications = TopicSpec(f"{prefix}.notifications.v1", 1, _COMPACTED)
+        self.silences = TopicSpec(f"{prefix}.silences.v1", 1, _COMPACTED)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Topics:
@@ -80,7 +82,10 @@ class Topics:
     @property
     def all(self) -> tuple[TopicSpec, ...]:
         """Every topic, the steps first."""
-        return (self.steps, self.dlq, self.emitters, self.observations, self.health, self.alerts)
+        return (
+            *(self.steps, self.dlq, self.emitters, self.observations, self.health),
+            *(self.alerts, self.notifications, self.silences),
+        )
 
     @property
     def projector_group(self) -> str:

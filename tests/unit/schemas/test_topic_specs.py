@@ -11,6 +11,8 @@ def test_names_follow_the_prefix() -> None:
         "acme.observations.v1",
         "acme.health.v1",
         "acme.alerts.v1",
+        "acme.notifications.v1",
+        "acme.silences.v1",
     ]
     topics = Topics()
     assert topics.steps.name == "steptrail.steps.v1"
