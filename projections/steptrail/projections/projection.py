@@ -10,7 +10,7 @@ from steptrail.projections.clickhouse import ClickHouse
 from steptrail.projections.errors import BatchRejected, ClaimLost, QueryError, SchemaMismatch, StoreRefused
 from steptrail.projections.ledger import Claim, Claims, Ledger
 from steptrail.projections.migrate import require_current
-from steptrail.projections.spec import ProjectionSpec, Target
+from steptrail.projections.spec import EventOnce, ProjectionSpec, Target
 from steptrail.projections.staging import Stage, drop_abandoned, staged
 
 _log = logging.getLogger("steptrail.projection")
@@ -93,7 +93,7 @@ class Projection:
         conditions = [stage.whole, self._ledger.holds(claims, list(claims), "kafka_partition")]
         if target.keeps_offsets:
             conditions.append(self._ledger.not_in(target.table, stage.batch))
-        if target.once_by is not None and stage.batch.resent:
+        if isinstance(target.once_by, EventOnce) or (target.once_by is not None and stage.batch.resent):
             conditions.append(target.once_by.condition(target.table, stage.table))
         self._ledger.write(target.insert(stage.table, conditions), list(claims))
 

@@ -13,14 +13,14 @@ class Target:
     `keeps_offsets` says that its rows carry their Kafka offsets and broker time, so that the ledger can ask it
     what it has. One that does not must hold idempotent aggregates only: it may be given a record twice.
     `once_by` names the stage's column and the table's column that identify an event, for records that were sent
-    again on purpose: of those, only events that are not there yet are written.
+    again on purpose: of those, only events that are not there yet are written. With `EventOnce` that holds for all.
     """
 
     table: str
     columns: Mapping[str, str]
     keeps_offsets: bool
     group_by: str = ""
-    once_by: ResentOnce | None = None
+    once_by: ResentOnce | EventOnce | None = None
 
     def insert(self, stage: str, conditions: list[str]) -> str:
         """The statement that copies the rows of table `stage` which meet all `conditions`."""
@@ -53,6 +53,27 @@ class ResentOnce:
             f"AND {self.staged_id} NOT IN (SELECT {self.staged_id} FROM {stage} WHERE resent = 0) "
             f"AND (kafka_partition, kafka_offset) IN (SELECT kafka_partition, min(kafka_offset) FROM {stage} "
             f"WHERE resent = 1 GROUP BY kafka_partition, {self.staged_id})))"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class EventOnce:
+    """How to see that an event is there already, for a table that holds each event once, however it was sent twice.
+
+    `staged` and `stored` are the same expressions over the stage and over the table: its primary key, which ends in
+    the event's id. Of copies in one batch the first by broker time is written.
+    """
+
+    staged: tuple[str, ...]
+    stored: tuple[str, ...]
+
+    def condition(self, table: str, stage: str) -> str:
+        """SQL: the event is neither in `table` nor earlier in `stage`."""
+        staged, stored = ", ".join(self.staged), ", ".join(self.stored)
+        return (
+            f"(({staged}) NOT IN (SELECT {stored} FROM {table} WHERE ({stored}) IN (SELECT {staged} FROM {stage})) "
+            "AND (kafka_partition, kafka_offset) IN (SELECT tupleElement(earliest, 2), tupleElement(earliest, 3) FROM "
+            f"(SELECT min((broker_ms, kafka_partition, kafka_offset)) AS earliest FROM {stage} GROUP BY {staged})))"
         )
 
 

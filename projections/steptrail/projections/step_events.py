@@ -1,4 +1,7 @@
-"""The projection of step events: into `steps`, `step_executions` and `emitter_sequences`."""
+"""The projection of step events: into `steps`, `step_executions` and `emitter_sequences`.
+
+What every projection of step events needs, the stage's columns, the checks and the expressions over them, is public.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from steptrail.schemas.event import MAX_TIMESTAMP_US, MIN_TIMESTAMP_US
 
 # Raw columns are what the bytes say, and are checked; a UUID is computed from them once, for every table. Its
 # halves are stored least significant byte first, hence the reversals.
-_STAGE_COLUMNS = """
+STAGE_COLUMNS = """
     event_id FixedString(16), pipeline String, doc_id String, step_name String, execution_id FixedString(16),
     attempt Int32, status Int32, timestamp Int64, duration_ms Nullable(Float64),
     error_type Nullable(String), error_message Nullable(String), details String, metrics String,
@@ -19,7 +22,7 @@ _STAGE_COLUMNS = """
 """
 
 # The engine checks none of this by itself. What the strict decoder refuses, one of these sees.
-_CHECKS = {
+CHECKS = {
     "status": "status < 0 OR status > 6",
     "attempt": "attempt < 1",
     "timestamp": f"timestamp < {MIN_TIMESTAMP_US} OR timestamp > {MAX_TIMESTAMP_US}",
@@ -34,10 +37,10 @@ _CHECKS = {
     "depends_on": "NOT startsWith(depends_on, '[') OR NOT isValidJSON(depends_on)",
 }
 
-_TIMESTAMP = "fromUnixTimestamp64Micro(timestamp, 'UTC')"
-_BROKER_TIME = "fromUnixTimestamp64Milli(broker_ms, 'UTC')"
-_EVENT_TIME = f"least({_TIMESTAMP}, toDateTime64({_BROKER_TIME}, 6, 'UTC'))"
-_STATUS = (
+TIMESTAMP = "fromUnixTimestamp64Micro(timestamp, 'UTC')"
+BROKER_TIME = "fromUnixTimestamp64Milli(broker_ms, 'UTC')"
+_EVENT_TIME = f"least({TIMESTAMP}, toDateTime64({BROKER_TIME}, 6, 'UTC'))"
+STATUS = (
     "CAST(status, 'Enum8(''PENDING'' = 0, ''RUNNING'' = 1, ''SUCCESS'' = 2, ''WARNING'' = 3, "
     "''ERROR'' = 4, ''FAILED'' = 5, ''SKIPPED'' = 6)')"
 )
@@ -49,9 +52,9 @@ STEPS = Target(
         "pipeline": "pipeline",
         "doc_id": "doc_id",
         "step_name": "step_name",
-        "status": _STATUS,
-        "timestamp": _TIMESTAMP,
-        "broker_time": _BROKER_TIME,
+        "status": STATUS,
+        "timestamp": TIMESTAMP,
+        "broker_time": BROKER_TIME,
         "event_id": "event_uuid",
         "execution_id": "execution_uuid",
         "attempt": "attempt",
@@ -80,7 +83,7 @@ STEP_EXECUTIONS = Target(
         "step_name": "step_name",
         "doc_id": "doc_id",
         "execution_id": "execution_uuid",
-        "winner": f"(toUInt8(least(status, 2)), {_EVENT_TIME}, toUInt128(event_uuid), {_STATUS})",
+        "winner": f"(toUInt8(least(status, 2)), {_EVENT_TIME}, toUInt128(event_uuid), {STATUS})",
         "attempt": "attempt",
         "first_run": f"if(status = 1, toNullable({_EVENT_TIME}), NULL)",
         "first_any": _EVENT_TIME,
@@ -104,4 +107,4 @@ EMITTER_SEQUENCES = Target(
     group_by="emitter_id, sequence_block",
 )
 
-STEP_EVENTS = ProjectionSpec("steps", _STAGE_COLUMNS, _CHECKS, (STEPS, STEP_EXECUTIONS, EMITTER_SEQUENCES))
+STEP_EVENTS = ProjectionSpec("steps", STAGE_COLUMNS, CHECKS, (STEPS, STEP_EXECUTIONS, EMITTER_SEQUENCES))
