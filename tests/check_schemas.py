@@ -13,7 +13,13 @@ from typing import Any
 import avro.schema
 from avro.compatibility import ReaderWriterCompatibilityChecker, SchemaCompatibilityType
 
-from steptrail.schemas.bundled import EMITTER_REPORT_SCHEMA, STEP_EVENT_SCHEMA, fingerprint, released_schemas
+from steptrail.schemas.bundled import (
+    EMITTER_REPORT_SCHEMA,
+    OBSERVATION_SCHEMA,
+    STEP_EVENT_SCHEMA,
+    fingerprint,
+    released_schemas,
+)
 
 _SCALARS = frozenset(
     {"null", "boolean", "int", "long", "float", "double", "bytes", "string", "enum", "fixed"}
@@ -58,7 +64,11 @@ def _is_scalar(kind: Any) -> bool:
 def main() -> int:
     """Print each comparison and each fault; the exit code."""
     wrong = []
-    for record, schema in (("step_event", STEP_EVENT_SCHEMA), ("emitter_report", EMITTER_REPORT_SCHEMA)):
+    for record, schema in (
+        ("step_event", STEP_EVENT_SCHEMA),
+        ("emitter_report", EMITTER_REPORT_SCHEMA),
+        ("observation", OBSERVATION_SCHEMA),
+    ):
         released = released_schemas(record)
         print(f"{record}.avsc, fingerprint {fingerprint(schema).hex()}")
         for name, old in released.items():

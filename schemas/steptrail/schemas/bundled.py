@@ -90,6 +90,12 @@ EMITTER_REPORT_SCHEMA: Final[dict[str, Any]] = json.loads((_AVRO / "emitter_repo
 EMITTER_REPORT_FINGERPRINT: Final[bytes] = fingerprint(EMITTER_REPORT_SCHEMA)
 """Its fingerprint, 8 bytes as on the wire."""
 
+OBSERVATION_SCHEMA: Final[dict[str, Any]] = json.loads((_AVRO / "observation.avsc").read_text("utf-8"))
+"""The schema of consumers' observations that this version writes; treat it as constant."""
+
+OBSERVATION_FINGERPRINT: Final[bytes] = fingerprint(OBSERVATION_SCHEMA)
+"""Its fingerprint, 8 bytes as on the wire."""
+
 _BY_FINGERPRINT: Final[dict[bytes, dict[str, Any]]] = {
     **{fingerprint(schema): schema for schema in released_schemas().values()},
     STEP_EVENT_FINGERPRINT: STEP_EVENT_SCHEMA,

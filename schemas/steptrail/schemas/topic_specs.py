@@ -103,6 +103,11 @@ class Topics:
         return f"{self.prefix}-emitters"
 
     @property
+    def observations_group(self) -> str:
+        """The consumer group that writes the consumers' observations to ClickHouse."""
+        return f"{self.prefix}-observations"
+
+    @property
     def health_group(self) -> str:
         """The consumer group that computes health."""
         return f"{self.prefix}-health"

@@ -22,7 +22,11 @@ from steptrail.schemas.framing import split_frame
 from steptrail.schemas.status import ProcessingStatus
 
 EXAMPLES = sorted(
-    (entry for entry in (resources.files("steptrail.schemas") / "avro" / "examples").iterdir()),
+    (
+        entry
+        for entry in (resources.files("steptrail.schemas") / "avro" / "examples").iterdir()
+        if entry.is_file()
+    ),
     key=lambda entry: entry.name,
 )
 

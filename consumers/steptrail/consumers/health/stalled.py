@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from enum import Enum
 
 import numpy as np
+
+from steptrail.schemas.observation import Observed as Observed
 
 from .columns import Floats
 from .durations import Learned
@@ -14,22 +15,13 @@ from .policy import StalledPolicy
 from .sketch import upper_edge_ms
 
 
-class Observed(str, Enum):
-    """What a consumer adds to what was emitted."""
-
-    STALLED = "STALLED"
-    RETRACTED = "RETRACTED"
-
-    def __str__(self) -> str:
-        return self.value
-
-
 @dataclass(frozen=True)
 class OpenExecution:
     """A started execution without an ending that no later execution of its step has superseded.
 
-    `started_at`: when the broker took its first event, in seconds since the epoch. A producer's own clock may be
-    days off, and work that has only just been heard of is not late.
+    `started_at`: when the broker took the first event that says it runs, in seconds since the epoch. A producer's
+    own clock may be days off, work that has only just been heard of is not late, and an hour in a queue (PENDING)
+    is none of its duration.
     """
 
     pipeline: str
