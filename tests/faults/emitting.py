@@ -34,6 +34,7 @@ class Emission:
         self._add_step = ProcessingStepManager(self.storage).add_step
         self._folder = folder
         self._filler = filler
+        self._has_spool = overrides.get("spool") is not None
         self._intent = os.open(folder / f"{worker}.intent", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._next = 0
         self._allowed = 0
@@ -91,6 +92,7 @@ class Emission:
             "emitter": self.emitter.emitter_id.hex(),
             "emitted": self._next,
             **as_dict(self.emitter.accounting()),
+            "has_spool": self._has_spool,
             "p50_us": self._percentile(0.5),
             "p99_us": self._percentile(0.99),
             "p999_us": self._percentile(0.999),
@@ -137,7 +139,11 @@ def is_balanced(accounting: Accounting) -> bool:
     told = as_dict(accounting)
     return bool(
         told["accepted"]
-        == told["delivered"] + sum(told["failed"].values()) + sum(told["dropped"].values()) + told["pending"]
+        == told["delivered"]
+        + sum(told["failed"].values())
+        + sum(told["dropped"].values())
+        + told["pending"]
+        + told["spooled"]
     )
 
 
@@ -149,4 +155,5 @@ def as_dict(accounting: Accounting) -> dict[str, Any]:
         "failed": dict(accounting.failed),
         "dropped": dict(accounting.dropped),
         "pending": accounting.pending,
+        "spooled": accounting.spooled,
     }

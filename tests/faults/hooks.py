@@ -28,20 +28,32 @@ from steptrail.projections.errors import StoreUnavailable
 
 VARIABLE = "FAULTS_PLAN"
 
-_STATEMENTS = (
+PROJECTION = "steps"
+
+_SHARED = (
     ("claim", re.compile(r"INSERT INTO projection_claims\b")),
-    ("stage", re.compile(r"\s*CREATE TABLE stage_")),
-    ("load", re.compile(r"INSERT INTO stage_")),
-    ("validate", re.compile(r"SELECT kafka_partition, count\(\)")),
     ("ledger", re.compile(r"INSERT INTO projection_ledger\b")),
     ("readback", re.compile(r"SELECT DISTINCT partition FROM projection_ledger\b")),
+)
+"""Statements on tables that every projection has: whose they are, their parameter `projection` says."""
+
+_OWN = (
+    ("stage", re.compile(rf"\s*CREATE TABLE stage_{PROJECTION}_")),
+    ("load", re.compile(rf"INSERT INTO stage_{PROJECTION}_")),
+    ("validate", re.compile(rf"SELECT kafka_partition, count\(\).* FROM stage_{PROJECTION}_", re.DOTALL)),
 )
 _TABLE = re.compile(r"INSERT INTO (\w+) \(")
 
 
-def step_of(sql: str) -> str | None:
-    """The step of a batch that a statement is; None for one that is no step."""
-    for name, pattern in _STATEMENTS:
+def step_of(sql: str, parameters: Mapping[str, Any] | None = None) -> str | None:
+    """The step of a batch of steps that a statement is; None for one that is no step.
+
+    The projector's side projections, of dead letters and of emitters' reports, run statements of the same kinds.
+    """
+    for name, pattern in _SHARED:
+        if pattern.match(sql):
+            return name if (parameters or {}).get("projection") == PROJECTION else None
+    for name, pattern in _OWN:
         if pattern.match(sql):
             return name
     match = _TABLE.match(sql)
@@ -105,7 +117,7 @@ class HookedClickHouse(ClickHouse):
         settings: Mapping[str, Any] | None = None,
     ) -> list[tuple[Any, ...]]:
         """As the plan says."""
-        step = step_of(sql)
+        step = step_of(sql, parameters)
         self._plan.enter(step)
         found = super().query(sql, parameters, settings)
         self._plan.leave(step)
@@ -120,7 +132,7 @@ class HookedClickHouse(ClickHouse):
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         """As the plan says."""
-        step = step_of(sql)
+        step = step_of(sql, parameters)
         if longer := self._plan.enter(step):
             # What the statement checks is looked up when it starts; the rows come after the sleep.
             sql = sql.replace(" WHERE ", f" WHERE sleep({longer:.3f}) = 0 AND ", 1)

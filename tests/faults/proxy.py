@@ -9,7 +9,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from urllib.parse import parse_qs, urlsplit
@@ -28,8 +28,6 @@ class Fate(Enum):
     TWICE = "passed on twice at the same time, as a middlebox does that believes in retries"
 
 
-Rule = Callable[[str], Fate]
-
 _UNAVAILABLE = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/html\r\nContent-Length: 21\r\n"
     b"Connection: keep-alive\r\n\r\n<h1>Unavailable</h1>\r\n"
@@ -37,9 +35,15 @@ _UNAVAILABLE = (
 
 
 @dataclass(frozen=True)
-class _Request:
+class Request:
+    """A request as it came, the statement in it, and what is bound to the statement's parameters."""
+
     raw: bytes
     sql: str
+    parameters: Mapping[str, str]
+
+
+Rule = Callable[[Request], Fate]
 
 
 class Proxy:
@@ -88,7 +92,7 @@ class Proxy:
             try:
                 while (request := _read_request(incoming)) is not None:
                     with self._lock:
-                        fate = self.rule(request.sql)
+                        fate = self.rule(request)
                         self.done[fate.name] = self.done.get(fate.name, 0) + 1
                     if fate is Fate.REFUSE:
                         return
@@ -115,7 +119,7 @@ class Proxy:
                 if far is not None:
                     far.close()
 
-    def _again(self, request: _Request) -> None:
+    def _again(self, request: Request) -> None:
         with contextlib.suppress(OSError, ValueError), self._connect() as far:
             far.sendall(request.raw)
             _read_reply(far)
@@ -127,14 +131,15 @@ class Proxy:
         return far
 
 
-def _read_request(stream: object) -> _Request | None:
+def _read_request(stream: object) -> Request | None:
     head, body = _read_message(stream)
     if not head:
         return None
     target = head.split(b" ", 2)[1].decode()
-    sql = parse_qs(urlsplit(target).query).get("query", [""])[0]
-    text = sql or _unchunked(head, body)[:2000].decode(errors="replace")
-    return _Request(head + body, text)
+    given = {name: values[0] for name, values in parse_qs(urlsplit(target).query).items()}
+    text = given.get("query") or _unchunked(head, body)[:2000].decode(errors="replace")
+    parameters = {name[6:]: value for name, value in given.items() if name.startswith("param_")}
+    return Request(head + body, text, parameters)
 
 
 def _read_reply(far: socket.socket) -> bytes:

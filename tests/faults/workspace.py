@@ -202,8 +202,9 @@ class Workspace:
         return int(self.store.query(sql, {"database": self.name})[0][0])
 
     def claims(self) -> int:
-        """How many claims have been made so far."""
-        return int(self.store.query("SELECT count() FROM projection_claims")[0][0])
+        """How many claims of steps' partitions have been made so far."""
+        sql = "SELECT count() FROM projection_claims WHERE projection_name = 'steps'"
+        return int(self.store.query(sql)[0][0])
 
     def rows_of_workers(self) -> dict[str, int]:
         """Rows by the worker that their details name."""

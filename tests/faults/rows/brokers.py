@@ -56,7 +56,7 @@ def accounted(load: Load, outcome: Outcome) -> Outcome:
     accounts = load.record.accounts()
     told: dict[str, int] = {}
     for account in accounts:
-        for name in ("accepted", "delivered", "pending"):
+        for name in ("accepted", "delivered", "pending", "spooled"):
             told[name] = told.get(name, 0) + account[name]
         for kind in ("failed", "dropped"):
             for reason, count in account[kind].items():

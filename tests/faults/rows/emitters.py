@@ -57,10 +57,7 @@ def overrun(run: Run) -> Outcome:
         )
         outcome.detail["gaps"] = gaps = _gaps(workspace, account["emitter"], dropped)
         outcome.ask(gaps == dropped, f"{dropped} were dropped, the gaps in the store hold {gaps}")
-    if "spool" in Settings.model_fields:
-        _with_spool(run, outcome, count)
-    else:
-        outcome.detail["spool"] = "there is none yet"
+    _with_spool(run, outcome, count)
     return outcome
 
 

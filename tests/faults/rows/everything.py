@@ -8,7 +8,7 @@ from collections.abc import Callable
 from faults.hooks import step_of
 from faults.load import Load
 from faults.poisoning import is_poison
-from faults.proxy import Fate, Proxy, proxy_to
+from faults.proxy import Fate, Proxy, Request, proxy_to
 from faults.row import Outcome, Run
 from faults.rows.brokers import accounted
 from faults.workspace import Workspace
@@ -120,8 +120,9 @@ class Chaos:
         left = [self.rng.randint(1, 6)]
         fate = self.rng.choice([Fate.LOSE_REPLY, Fate.CUT_BODY, Fate.TWICE])
 
-        def rule(sql: str) -> Fate:
-            if step_of(sql) not in ("steps", "step_executions", "ledger", "load", "claim") or left[0] <= 0:
+        def rule(request: Request) -> Fate:
+            step = step_of(request.sql, request.parameters)
+            if step not in ("steps", "step_executions", "ledger", "load", "claim") or left[0] <= 0:
                 return Fate.PASS
             left[0] -= 1
             return fate

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from faults.hooks import step_of
-from faults.proxy import Fate, proxy_to
+from faults.proxy import Fate, Request, proxy_to
 from faults.row import Outcome, Run
 from faults.world import until
 
@@ -18,8 +18,8 @@ def lost(run: Run) -> Outcome:
     with run.workspace() as (workspace, load), proxy_to(run.world.at.clickhouse_port) as proxy:
         injected: dict[str, int] = {}
 
-        def rule(sql: str) -> Fate:
-            step = step_of(sql)
+        def rule(request: Request) -> Fate:
+            step = step_of(request.sql, request.parameters)
             if step not in _AT or rng.random() > (0.4 if step == "steps" else 0.08):
                 return Fate.PASS
             fate = rng.choice(fates)

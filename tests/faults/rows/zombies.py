@@ -157,8 +157,9 @@ def _wait_taken_over(workspace: Workspace) -> None:
 def _lost_claims(workspace: Workspace) -> int:
     """Claims that were outdone by somebody else's before anything was finished under them."""
     sql = (
-        "SELECT count() FROM projection_claims AS claim WHERE (claim.partition, claim.owner) NOT IN "
-        "(SELECT partition, owner FROM projection_ledger)"
+        "SELECT count() FROM projection_claims AS claim WHERE projection_name = 'steps' "
+        "AND (claim.partition, claim.owner) NOT IN "
+        "(SELECT partition, owner FROM projection_ledger WHERE projection_name = 'steps')"
     )
     return int(workspace.store.query(sql)[0][0])
 

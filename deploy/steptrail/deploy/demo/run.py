@@ -110,7 +110,11 @@ def _lost(reports: Sequence[WorkerReport]) -> dict[str, int]:
     """Events that were not delivered, by reason, over all workers."""
     lost: dict[str, int] = {}
     for report in reports:
-        for reasons in (report.failed, report.dropped, {"pending": report.pending}):
+        for reasons in (
+            report.failed,
+            report.dropped,
+            {"pending": report.pending, "spooled": report.spooled},
+        ):
             for reason, count in reasons.items():
                 if count:
                     lost[reason] = lost.get(reason, 0) + count

@@ -55,6 +55,7 @@ def _report(emitter: StepEmitter, documents: int) -> dict[str, Any]:
         "failed": dict(accounting.failed),
         "dropped": dict(accounting.dropped),
         "pending": accounting.pending,
+        "spooled": accounting.spooled,
     }
 
 

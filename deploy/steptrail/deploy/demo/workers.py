@@ -39,6 +39,7 @@ class WorkerReport:
     failed: dict[str, int]
     dropped: dict[str, int]
     pending: int
+    spooled: int
 
 
 def run_workers(
