@@ -12,6 +12,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -109,8 +110,31 @@ def run_race(session: Session) -> Race:
     return Race(laps, events)
 
 
-def _ours(session: Session, settings: Settings, events: int) -> dict[str, Any]:
-    told = _child(["-m", "bench.ours", str(events)], session.environment(settings))
+def run_projector(
+    session: Session,
+    messages: Sequence[topic.Message],
+    *,
+    module: str = "bench.ours",
+    events: int | None = None,
+    dead_letters: int = 0,
+) -> dict[str, Any]:
+    """Have `module` project `messages` in a workspace of its own; what it told.
+
+    `events` of them are events, all unless said otherwise, and `dead_letters` are none. Raises RuntimeError when what
+    is in the table, or in the dead-letter topic, is not that.
+    """
+    settings = session.workspace("projector")
+    topic.fill(settings, messages)
+    told = _ours(session, settings, len(messages) if events is None else events, module)
+    letters = topic.count(settings, Topics(settings.topic_prefix).dlq.name)
+    if letters != dead_letters:
+        raise RuntimeError(f"there are {letters} dead letters, not {dead_letters}")
+    session.forget(settings)
+    return told
+
+
+def _ours(session: Session, settings: Settings, events: int, module: str = "bench.ours") -> dict[str, Any]:
+    told = _child(["-m", module, str(events)], session.environment(settings))
     if told["events"] != events:
         raise RuntimeError(f"the projector projected {told['events']} of {events} events")
     with connect(settings) as clickhouse:

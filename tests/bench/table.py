@@ -19,7 +19,10 @@ NAMES = {
     "emit_p99_us": "a worker's time for one event, p99, Kafka up or down",
     "redaction_cost": "`add_step` with redaction on / without",
     "spool_cost": "`add_step` with a spool, broker up / without",
+    "ledger_cost": "from Kafka to all tables with the ledger / without",
+    "poison_cost": "from Kafka to all tables with 1 % poison / without",
     "emit_to_readable_s": "from emit to readable at 5,000 events/s, p50",
+    "recovery_s": "from kill -9 of the projector to caught up, at 5,000 events/s",
     "timeline_p99_ms": "one document's timeline among 10M events, p99",
     "recent_errors_p99_ms": "the last 100 errors among 10M events, p99",
     "bytes_per_event": "on disk for an event, `steps` with its projection",
@@ -36,6 +39,9 @@ def beside(line: dict[str, Any]) -> str:
         "projection_vs_handwritten": lambda: f"{detail['ours_events_per_s']:,.0f} events/s",
         "projection_vs_engine_copy": lambda: f"copy {detail['copy_events_per_s']:,.0f} rows/s",
         "step_vs_otel_span": lambda: f"{detail['step_us']} µs, {detail['span_us']} µs",
+        "ledger_cost": lambda: f"{detail['with_events_per_s']:,.0f} events/s",
+        "poison_cost": lambda: f"{detail['poisoned_events_per_s']:,.0f} events/s",
+        "recovery_s": lambda: f"{detail['with_group_instance_id']} s with a `group_instance_id`",
         "emit_p99_us": lambda: (
             f"p50 {detail['broker_up']['p50']} µs, "
             f"p99.9 {max(detail['broker_up']['p99_9'], detail['broker_down']['p99_9'])} µs"

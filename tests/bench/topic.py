@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from steptrail.schemas import Settings, message_key
 from steptrail.schemas.topics import Topics
@@ -13,8 +14,9 @@ Message = tuple[bytes, bytes]
 """Key and value."""
 
 
-def encoded(count: int) -> list[Message]:
-    """The generator's first `count` events as Kafka messages."""
+@lru_cache(maxsize=1)
+def encoded(count: int) -> Sequence[Message]:
+    """The generator's first `count` events as Kafka messages; kept, since several figures project the same ones."""
     from bench.generator import generate
     from steptrail.schemas.codec import encode_event
     from steptrail.schemas.framing import frame_single_object
@@ -47,3 +49,13 @@ def fill(settings: Settings, messages: Iterable[Message]) -> None:
     left = producer.flush(60)
     if left:
         raise RuntimeError(f"{left} messages were not taken by the broker")
+
+
+def count(settings: Settings, topic: str) -> int:
+    """How many messages a topic holds, all of them being retained."""
+    consumer = Consumer({**settings.kafka_config(), "group.id": "bench-counting"})
+    try:
+        partitions = consumer.list_topics(topic, timeout=30).topics[topic].partitions
+        return sum(consumer.get_watermark_offsets(TopicPartition(topic, each))[1] for each in partitions)
+    finally:
+        consumer.close()
