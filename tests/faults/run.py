@@ -16,11 +16,13 @@ import secrets
 import sys
 import time
 import traceback
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from bench.figure import machine
 from faults import safeguards
 from faults.matrix import ROWS
 from faults.row import Outcome, Run
@@ -41,17 +43,20 @@ def main() -> int:
             line = run_row(Run(number, world, given.quick, seed))
             lines.append(line)
             print(json.dumps(line, ensure_ascii=False), flush=True)
-            if given.json:
-                given.json.write_text("".join(json.dumps(each, ensure_ascii=False) + "\n" for each in lines))
+            _write(given.json, lines)
     failed = [line["row"] for line in lines if not line["ok"]]
     summary = {
         "rows": len(lines),
         "failed": failed,
         "seed": seed,
         "seconds": round(time.monotonic() - began, 1),
+        "form": "quick" if given.quick else "full",
+        "machine": machine(),
+        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
         **({"without": given.without} if given.without else {}),
     }
     print(json.dumps(summary), flush=True)
+    _write(given.json, [*lines, summary])
     return 1 if failed else 0
 
 
@@ -90,6 +95,11 @@ def run_row(run: Run) -> dict[str, Any]:
     }
 
 
+def _write(path: Path | None, lines: list[dict[str, Any]]) -> None:
+    if path is not None:
+        path.write_text("".join(json.dumps(each, ensure_ascii=False) + "\n" for each in lines))
+
+
 def say(text: str) -> None:
     """Tell the person who waits; standard output is for the rows."""
     print(f"faults: {text}", file=sys.stderr, flush=True)
@@ -104,7 +114,9 @@ def _arguments() -> argparse.Namespace:
     form.add_argument("--full", action="store_false", dest="quick", help="as often as promised (the default)")
     parser.add_argument("--only", type=_numbers, metavar="N,N", help="these rows")
     parser.add_argument("--seed", type=int, help="repeat what was drawn in another run")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the lines here as well")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the lines here as well, for table.py"
+    )
     parser.add_argument("--without", choices=tuple(safeguards.NAMES), help="take out a safeguard")
     parser.add_argument("--keep", action="store_true", help="keep the logs, records and stores of the run")
     return parser.parse_args()

@@ -1,0 +1,59 @@
+"""Put a run of the matrix into its page: `python tests/faults/table.py lines.jsonl [docs/faults.md]`.
+
+Reads the lines that `make faults` printed, the last of which says form, machine and date, and writes a table between
+the two comments `<!-- matrix -->` of the page, or to standard output when no page is named.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+COUNTS = ("injected", "acknowledged", "rows", "lost", "double", "changed")
+
+
+def table(lines: list[dict[str, Any]]) -> str:
+    """A Markdown table of the rows, and a line with form, seed, machine and date. Raises ValueError for half a run."""
+    rows = [line for line in lines if "row" in line]
+    if not rows or "rows" not in lines[-1] or "row" in lines[-1]:
+        raise ValueError("the last line is not that of a run that came to its end")
+    summary = lines[-1]
+    text = [f"| # | fault | {' | '.join(COUNTS)} | | s |", f"|---|---|{'--:|' * len(COUNTS)}---|--:|"]
+    for line in rows:
+        counts = " | ".join(f"{line[name]:,}" for name in COUNTS)
+        held = "held" if line["ok"] else "**failed**"
+        text.append(f"| {line['row']} | {line['fault']} | {counts} | {held} | {line['seconds']:.0f} |")
+    machine = summary["machine"]
+    failed = ", ".join(map(str, summary["failed"]))
+    text += [
+        "",
+        f"{'Rows ' + failed + ' failed' if failed else 'Every row held'}: {summary['form']} form, seed "
+        f"{summary['seed']}, {summary['seconds'] / 60:.1f} minutes on {summary['date']}, {machine['cores']} cores "
+        f"({machine['cpu']}), {machine['memory_gib']} GiB, Python {machine['python']}; workers, Kafka, projectors and "
+        "engine all on it.",
+    ]
+    return "\n".join(text)
+
+
+def main(run: str, page: str | None = None) -> None:
+    """Print the table, or put it into `page`."""
+    lines = [json.loads(line) for line in Path(run).read_text(encoding="utf-8").splitlines() if line.strip()]
+    text = table(lines)
+    if page is None:
+        print(text)
+        return
+    path = Path(page)
+    marked = re.compile(r"(<!-- matrix -->\n).*?(<!-- /matrix -->)", re.DOTALL)
+    filled, replaced = marked.subn(
+        lambda found: f"{found[1]}\n{text}\n\n{found[2]}", path.read_text(encoding="utf-8")
+    )
+    if not replaced:
+        raise SystemExit(f"{page} has no <!-- matrix --> … <!-- /matrix -->")
+    path.write_text(filled, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
