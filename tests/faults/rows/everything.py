@@ -56,13 +56,17 @@ class Chaos:
         self.counts[fault.__name__] = self.counts.get(fault.__name__, 0) + 1
 
     def keep_up(self) -> None:
-        """Start what has ended: at least one projector, and workers for the whole rate."""
-        self.projectors = [each for each in self.projectors if each.code is None]
+        """Start what has ended: two projectors, and workers for the whole rate."""
+        self.keep_projecting()
         self.emitters = [each for each in self.emitters if each.code is None]
-        while len(self.projectors) < 2:
-            self.start_projector()
         while len(self.emitters) < 2:
             self.start_worker()
+
+    def keep_projecting(self) -> None:
+        """Start the projectors that have ended."""
+        self.projectors = [each for each in self.projectors if each.code is None]
+        while len(self.projectors) < 2:
+            self.start_projector()
 
     def start_projector(self) -> None:
         # Half of them see the store through the proxy; some have a name of their own in the group.
@@ -185,7 +189,7 @@ def at_random(run: Run) -> Outcome:
             if worker.code is None and worker.name.startswith("worker"):
                 worker.terminate()
         load.join(240, codes=(0, -9))
-        chaos.keep_up()
+        chaos.keep_projecting()
         outcome = Outcome(sum(chaos.counts.values()), detail=dict(sorted(chaos.counts.items())))
         run.judged(workspace, load, outcome, is_poison=is_poison, one_in=one_in, timeout=600)
         outcome.detail["events_per_s"] = rate = round(emitted / took)
