@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from steptrail.projections.avro_block import WriterSchema, bundled_writer_schemas, container
@@ -54,9 +54,14 @@ class Run:
         """How many records."""
         return len(self.parts) // 2
 
-    def avro(self) -> bytes:
-        """An Avro object container file of the run, ready for `INSERT … FORMAT Avro`."""
-        return container(self.schema, self.rows, self.size, self.parts)
+    def files(self, most_rows: int) -> Iterator[bytes]:
+        """Avro object container files of the run, of `most_rows` records at most, for `INSERT … FORMAT Avro`."""
+        if self.rows <= most_rows:
+            yield container(self.schema, self.rows, self.size, self.parts)
+            return
+        for begin in range(0, len(self.parts), 2 * most_rows):
+            parts = self.parts[begin : begin + 2 * most_rows]
+            yield container(self.schema, len(parts) // 2, sum(map(len, parts)), parts)
 
 
 @dataclass(frozen=True, slots=True)

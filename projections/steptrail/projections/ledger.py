@@ -23,6 +23,7 @@ with `select_sequential_consistency`.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 import uuid
@@ -53,7 +54,7 @@ Claims = Mapping[int, Claim]
 
 
 class Ledger:
-    """The ledger of one projection of one topic. Not thread-safe: one writer owns it."""
+    """The ledger of one projection of one topic. One writer owns it; only `write` may be called side by side."""
 
     def __init__(self, clickhouse: ClickHouse, *, projection: str, topic: str, topic_id: str) -> None:
         self._clickhouse = clickhouse
@@ -61,7 +62,7 @@ class Ledger:
         self._topic = topic
         self._topic_id = topic_id
         self._instance = uuid.uuid4().hex
-        self._statements = 0
+        self._statements = itertools.count(1)
 
     def refuse_recreated(self) -> None:
         """Raise TopicRecreated when the ledger knows this topic's name under another id."""
@@ -175,9 +176,8 @@ class Ledger:
 
         `{projection:String}`, `{topic:String}` and `{topic_id:String}` in it are bound, and `parameters`.
         """
-        self._statements += 1
         named = ",".join(map(str, sorted(partitions)))
-        comment = f"{self._comment_prefix}{self._instance}.{self._statements}/,{named},"
+        comment = f"{self._comment_prefix}{self._instance}.{next(self._statements)}/,{named},"
         self._clickhouse.command(sql, {**self._key, **(parameters or {})}, settings={"log_comment": comment})
 
     def record(self, claims: Claims, batch: Batch) -> set[int]:

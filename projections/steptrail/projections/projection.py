@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
+from functools import partial
 
 from steptrail.projections.batch import Batch
 from steptrail.projections.clickhouse import ClickHouse
@@ -12,6 +13,7 @@ from steptrail.projections.ledger import Claim, Claims, Ledger
 from steptrail.projections.migrate import require_current
 from steptrail.projections.spec import EventOnce, ProjectionSpec, Target
 from steptrail.projections.staging import Stage, drop_abandoned, staged
+from steptrail.projections.together import together
 
 _log = logging.getLogger("steptrail.projection")
 
@@ -63,7 +65,7 @@ class Projection:
             self._held.pop(part, None)
 
     def write(self, batch: Batch) -> dict[int, int]:
-        """Project `batch`: stage, validate, insert into each table, ledger rows last, read back.
+        """Project `batch`: stage, validate, insert into all tables side by side, ledger rows last, read back.
 
         Returns partition → next offset to commit, for the partitions that are still held: fewer than the batch's
         when another consumer has claimed some meanwhile. Raises BatchRejected, with nothing written, when the
@@ -75,8 +77,7 @@ class Projection:
         try:
             if batch.rows:
                 with staged(self._clickhouse, self._spec, batch) as stage:
-                    for target in self._spec.targets:
-                        self._fill(target, stage, claims)
+                    together(partial(self._fill, target, stage, claims) for target in self._spec.targets)
             done = self._ledger.record(claims, batch)
         except BatchRejected:
             raise  # a clear answer, and nothing was written: the claims stand

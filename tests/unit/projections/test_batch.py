@@ -11,7 +11,7 @@ import fastavro
 import pytest
 
 from steptrail.projections.avro_block import writer_schema, zigzag
-from steptrail.projections.batch import MAX_VALUE_BYTES, BatchBuilder
+from steptrail.projections.batch import MAX_VALUE_BYTES, BatchBuilder, Run
 from steptrail.schemas.bundled import STEP_EVENT_SCHEMA
 from steptrail.schemas.codec import encode_event
 from steptrail.schemas.errors import DecodeReason, EventDecodeError
@@ -43,6 +43,24 @@ def _event(number: int) -> StepEvent:
     )
 
 
+def _file(run: Run) -> bytes:
+    (whole,) = run.files(most_rows=1000)
+    return whole
+
+
+def test_a_large_run_goes_as_several_files_with_every_record_once() -> None:
+    """What is split to be decoded side by side is what the whole would have been."""
+    builder = BatchBuilder()
+    for number in range(7):
+        builder.add(0, number, 1000, frame_single_object(encode_event(_event(number))))
+    (run,) = builder.build().runs
+    files = [list(fastavro.reader(io.BytesIO(file))) for file in run.files(most_rows=3)]
+    assert [len(records) for records in files] == [3, 3, 1]
+    assert [record for records in files for record in records] == list(
+        fastavro.reader(io.BytesIO(_file(run)))
+    )
+
+
 def test_a_run_is_an_avro_file_that_any_reader_takes() -> None:
     """The wrapped batch decodes, by another library, to the events and where they were read."""
     builder = BatchBuilder()
@@ -50,7 +68,7 @@ def test_a_run_is_an_avro_file_that_any_reader_takes() -> None:
         builder.add(number % 2, 10 + number, 1000 + number, frame_single_object(encode_event(_event(number))))
     batch = builder.build()
     (run,) = batch.runs
-    records: list[Any] = list(fastavro.reader(io.BytesIO(run.avro())))
+    records: list[Any] = list(fastavro.reader(io.BytesIO(_file(run))))
     assert [record["doc_id"] for record in records] == [f"doc-{n}" for n in range(5)]
     assert {record["guard"] for record in records} == {batch.guard}
     assert {record["frame"] for record in records} == {SINGLE_OBJECT_PREFIX}
@@ -84,7 +102,7 @@ def test_records_of_two_framings_become_two_runs_of_one_batch() -> None:
     batch = builder.build()
     assert sorted(run.rows for run in batch.runs) == [1, 2]
     assert batch.rows == 3
-    assert all(list(fastavro.reader(io.BytesIO(run.avro()))) for run in batch.runs)
+    assert all(list(fastavro.reader(io.BytesIO(_file(run)))) for run in batch.runs)
 
 
 @pytest.mark.parametrize(
