@@ -14,7 +14,7 @@ class BatchLimits:
     never more than 1 / `max_age_s` batches a second: the store pays for each batch, however small.
     """
 
-    max_events: int = 50_000
+    max_events: int = 100_000
     max_bytes: int = 32 * 1024 * 1024
     max_age_s: float = 0.5
     linger_s: float = 0.05

@@ -1,5 +1,5 @@
-"""The projector: the consume loop with the steps projection as its sink; beside it dead letters, and what emitters
-report of themselves.
+"""The projector: the consume loop with the steps projection as its sink; beside it dead letters, what emitters
+report of themselves, and what consumers observe of executions.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from steptrail.consumers.dead_letters import DeadLetters
 from steptrail.consumers.deadline import Deadline
 from steptrail.consumers.dlq.source import dead_letter_source
 from steptrail.consumers.emitter_reports import emitter_report_source
+from steptrail.consumers.garbage import rarely_collected
 from steptrail.consumers.http_server import StatusServer
 from steptrail.consumers.lag_watch import LagWatch
 from steptrail.consumers.log import configure_logging
 from steptrail.consumers.loop import ConsumeLoop
 from steptrail.consumers.metrics import ProjectorMetrics
 from steptrail.consumers.monitor import Monitor
+from steptrail.consumers.observations import observation_source
 from steptrail.consumers.poison_limit import PoisonLimit
 from steptrail.consumers.side_projection import SideProjection
 from steptrail.consumers.sink import ProjectorSink
@@ -74,29 +76,36 @@ def run_projector(
         SideProjection(
             settings, clickhouse, source, stop, registry=metrics.registry, accept_topic=accept_topic
         )
-        for source in (dead_letter_source(topics, schemas), emitter_report_source(topics))
+        for source in (
+            dead_letter_source(topics, schemas),
+            emitter_report_source(topics),
+            observation_source(topics),
+        )
     ]
     try:
         for side in beside:
             side.start()
-        ConsumeLoop(
-            Consumer(consumer_config(settings, group, monitor)),
-            topic,
-            ProjectorSink(
-                clickhouse,
-                questions,
-                dead_letters,
-                group=group,
-                schemas=schemas,
-                limit=PoisonLimit(settings.poison_max_in_a_row, settings.poison_max_ratio),
-                metrics=metrics,
-                accept_topic=accept_topic,
-            ),
-            lambda positions: Buffer(schemas.new_builder, positions),
-            limits=BatchLimits(settings.batch_max_events, settings.batch_max_bytes, settings.batch_max_age_s),
-            monitor=monitor,
-            shutdown_timeout=settings.shutdown_timeout_s,
-        ).run(stop)
+        with rarely_collected():
+            ConsumeLoop(
+                Consumer(consumer_config(settings, group, monitor)),
+                topic,
+                ProjectorSink(
+                    clickhouse,
+                    questions,
+                    dead_letters,
+                    group=group,
+                    schemas=schemas,
+                    limit=PoisonLimit(settings.poison_max_in_a_row, settings.poison_max_ratio),
+                    metrics=metrics,
+                    accept_topic=accept_topic,
+                ),
+                lambda positions: Buffer(schemas.new_builder, positions),
+                limits=BatchLimits(
+                    settings.batch_max_events, settings.batch_max_bytes, settings.batch_max_age_s
+                ),
+                monitor=monitor,
+                shutdown_timeout=settings.shutdown_timeout_s,
+            ).run(stop)
     finally:
         for side in beside:
             side.stop()

@@ -241,7 +241,7 @@ class Settings(BaseSettings):
 
     # Projector
     batch_max_events: int = Field(
-        50_000, ge=1, le=100_000, description="Events that are written to ClickHouse in one batch, at most."
+        100_000, ge=1, le=100_000, description="Events that are written to ClickHouse in one batch, at most."
     )
     batch_max_bytes: int = Field(
         32 * 1024 * 1024, ge=1024 * 1024, description="Bytes of events in one batch, at most."
