@@ -31,12 +31,18 @@ class EmitOnlyStorage(StepEmitter):
         statuses: Collection[ProcessingStatus] | None = None,
         start_time: datetime | None = None,
         end_time: datetime | None = None,
+        include_observed: bool = False,
     ) -> NoReturn:
         """Raises NotReadableError."""
         raise _unreadable("get_steps")
 
     def get_recent_errors(
-        self, since: datetime, *, include_warnings: bool = False, limit: int | None = None
+        self,
+        since: datetime,
+        *,
+        include_warnings: bool = False,
+        limit: int | None = None,
+        include_observed: bool = False,
     ) -> NoReturn:
         """Raises NotReadableError."""
         raise _unreadable("get_recent_errors")

@@ -143,10 +143,14 @@ class ProcessingStepManager:
         status: ProcessingStatus | str | Collection[ProcessingStatus | str] | None = None,
         start_time: datetime | None = None,
         end_time: datetime | None = None,
+        *,
+        include_observed: bool = False,
     ) -> list[ProcessingStep]:
         """Everything recorded for a document, ordered by timestamp; `[]` when it is unknown.
 
         `status` is one or many, None for all; `start_time` is inclusive, `end_time` exclusive, both aware.
+        With `include_observed` there is also what consumers found out about it: each an `ObservedStep`, whose
+        `observed` is "STALLED" or "RETRACTED".
         Raises TypeError or ValueError naming the argument, and what the storage raises when it cannot read.
         """
         return self.storage.get_steps(
@@ -154,12 +158,21 @@ class ProcessingStepManager:
             statuses=as_statuses(status),
             start_time=None if start_time is None else check_time("start_time", start_time),
             end_time=None if end_time is None else check_time("end_time", end_time),
+            include_observed=bool(include_observed),
         )
 
-    def get_recent_errors(self, since: datetime, include_warnings: bool = False) -> list[RecentError]:
-        """ERROR and FAILED steps of all documents at or after `since`, newest first; WARNING too, if asked."""
+    def get_recent_errors(
+        self, since: datetime, include_warnings: bool = False, *, include_observed: bool = False
+    ) -> list[RecentError]:
+        """ERROR and FAILED steps of all documents at or after `since`, newest first; WARNING too, if asked.
+
+        With `include_observed` also the executions that are stalled now and were found so at or after `since`,
+        each an `ObservedError`.
+        """
         return self.storage.get_recent_errors(
-            check_time("since", since), include_warnings=bool(include_warnings)
+            check_time("since", since),
+            include_warnings=bool(include_warnings),
+            include_observed=bool(include_observed),
         )
 
     def flush(self, timeout: float = 10.0) -> int:

@@ -11,7 +11,14 @@ from typing import NoReturn
 from steptrail.schemas.codec import decode_event
 from steptrail.schemas.errors import EventDecodeError
 from steptrail.schemas.event import StepEvent, us_from_datetime
+from steptrail.schemas.fold import Fold
 from steptrail.schemas.framing import split_frame
+from steptrail.schemas.observation import (
+    Observed,
+    StepObservation,
+    decode_observation,
+    encode_observation,
+)
 from steptrail.schemas.settings import Settings
 from steptrail.schemas.status import ProcessingStatus
 from steptrail.schemas.step import ProcessingStep, RecentError
@@ -20,7 +27,7 @@ from steptrail.schemas.values import identity_text
 from .accounting import position
 from .arguments import check_doc_id, check_time, check_timeout
 from .extraction import TooLargeError
-from .readback import recent_error_of, step_of
+from .readback import observed_error_of, observed_step_of, recent_error_of, step_of
 from .redaction import Redaction, as_redaction
 from .redactors import Redactor
 from .source import EventSource
@@ -90,6 +97,7 @@ class InMemoryStorage(EventSource):
         defaults = {name: field.get_default(call_default_factory=True) for name, field in _FIELDS}
         super().__init__(Settings.model_construct(**{**defaults, "pipeline": pipeline}), as_redaction(redact))
         self._kept = _Kept()
+        self._observed: dict[bytes, StepObservation] = {}
         self._begin(self._kept)
 
     @property
@@ -104,6 +112,7 @@ class InMemoryStorage(EventSource):
         statuses: Collection[ProcessingStatus] | None = None,
         start_time: datetime | None = None,
         end_time: datetime | None = None,
+        include_observed: bool = False,
     ) -> list[ProcessingStep]:
         """The events of one document, oldest first; [] for an unknown one."""
         wanted, _ = identity_text(check_doc_id(doc_id), self.settings.max_name_bytes)
@@ -117,25 +126,78 @@ class InMemoryStorage(EventSource):
             and (start_us is None or event.timestamp >= start_us)
             and (end_us is None or event.timestamp < end_us)
         ]
-        return [step_of(event) for event in sorted(found, key=_position)]
+        steps = [step_of(event) for event in sorted(found, key=_position)]
+        if include_observed:
+            observed = [
+                observed_step_of(each, stands=self._stands(each))
+                for each in sorted(self._observed.values(), key=lambda each: (each.watermark, each.number))
+                if each.doc_id == wanted
+                and (statuses is None or each.status in statuses)
+                and (start_us is None or each.watermark >= start_us)
+                and (end_us is None or each.watermark < end_us)
+            ]
+            steps = sorted([*steps, *observed], key=lambda step: step.timestamp)
+        return steps
 
     def get_recent_errors(
-        self, since: datetime, *, include_warnings: bool = False, limit: int | None = None
+        self,
+        since: datetime,
+        *,
+        include_warnings: bool = False,
+        limit: int | None = None,
+        include_observed: bool = False,
     ) -> list[RecentError]:
         """ERROR and FAILED (and WARNING, when asked) at or after `since`, newest first."""
         since_us = us_from_datetime(check_time("since", since))
         statuses = _ERRORS | {ProcessingStatus.WARNING} if include_warnings else _ERRORS
         found = [event for event in self.events() if event.status in statuses and event.timestamp >= since_us]
         newest_first = sorted(found, key=_position, reverse=True)
-        return [recent_error_of(event) for event in newest_first[:limit]]
+        errors = [recent_error_of(event) for event in newest_first[:limit]]
+        if include_observed:
+            errors += [
+                observed_error_of(each)
+                for each in sorted(self._observed.values(), key=lambda each: each.watermark, reverse=True)
+                if each.watermark >= since_us and self._stands(each)
+            ]
+            errors.sort(key=lambda error: error.timestamp, reverse=True)
+        return errors[:limit]
+
+    def observe(self, observation: StepObservation) -> None:
+        """Take what a consumer would have found out, so that reads show it to those who ask.
+
+        Nothing watches the runs of this storage. Raises EventDecodeError for an observation that contradicts itself.
+        """
+        observation = decode_observation(encode_observation(observation))
+        self._observed.setdefault(observation.observation_id, observation)
+
+    def _stands(self, observation: StepObservation) -> bool:
+        """Whether it is STALLED, the last word, and about a step's current execution, which runs."""
+        execution = observation.execution_id
+        if any(
+            each.execution_id == execution and each.number > observation.number
+            for each in self._observed.values()
+        ):
+            return False
+        fold = Fold()
+        for event in self.events():
+            if event.doc_id == observation.doc_id and event.step_name == observation.step_name:
+                fold.add(event)
+        found = fold.steps().get((observation.pipeline, observation.doc_id, observation.step_name))
+        return (
+            observation.what is Observed.STALLED
+            and found is not None
+            and found.current.execution_id == execution
+            and found.current.status is ProcessingStatus.RUNNING
+        )
 
     def events(self) -> Iterator[StepEvent]:
         """Every event as it would stand in Kafka, in the order of emission."""
         yield from tuple(self._kept.events)
 
     def clear(self) -> None:
-        """Forget all events; open executions stay open."""
+        """Forget all events and observations; open executions stay open."""
         self._kept.events.clear()
+        self._observed.clear()
 
     def flush(self, timeout: float) -> int:
         """Nothing is ever pending here."""

@@ -6,8 +6,9 @@ import json
 import uuid
 from typing import Any
 
-from steptrail.schemas.event import StepEvent
-from steptrail.schemas.step import ProcessingStep, RecentError
+from steptrail.schemas.event import StepEvent, datetime_from_us
+from steptrail.schemas.observation import StepObservation
+from steptrail.schemas.step import ObservedError, ObservedStep, ProcessingStep, RecentError
 
 
 def step_of(event: StepEvent) -> ProcessingStep:
@@ -53,3 +54,32 @@ def metadata_of(event: StepEvent) -> dict[str, Any]:
     if event.trace_id is not None:
         metadata["trace_id"] = event.trace_id
     return metadata
+
+
+def observed_step_of(observation: StepObservation, *, stands: bool) -> ObservedStep:
+    """What a consumer found out about a run, among the events of its document."""
+    return ObservedStep(**_observed_fields(observation), stands=stands)
+
+
+def observed_error_of(observation: StepObservation) -> ObservedError:
+    """A run that is stalled now, with its document."""
+    return ObservedError(doc_id=observation.doc_id, **_observed_fields(observation), stands=True)
+
+
+def _observed_fields(observation: StepObservation) -> dict[str, Any]:
+    return {
+        "step_name": observation.step_name,
+        "status": observation.status,
+        "details": json.loads(observation.evidence),
+        "metadata": {
+            "metrics": {},
+            "error_message": observation.sentence,
+            "execution_id": str(uuid.UUID(bytes=observation.execution_id)),
+            "observation_id": str(uuid.UUID(bytes=observation.observation_id)),
+            "started_at": datetime_from_us(observation.started_at).isoformat(),
+            "deadline_s": observation.deadline_s,
+            "decided_by": observation.decided_by,
+        },
+        "timestamp": datetime_from_us(observation.watermark),
+        "observed": observation.what.value,
+    }

@@ -43,6 +43,9 @@ class Storage(Protocol):
         accepted before and that was not lost. Losses are counted, never silent.
     8.  Safe for threads, under asyncio, and in forked children.
     9.  `close` may be called twice. Events emitted after it are refused and counted, not raised.
+    10. What consumers observed is given only to those who ask with `include_observed`: among a document's events
+        each observation is an ObservedStep at the time for which it was found, among recent errors each execution
+        that is stalled now is an ObservedError. An ending, or a later execution of the step, ends a stall at once.
     """
 
     @property
@@ -77,12 +80,18 @@ class Storage(Protocol):
         statuses: Collection[ProcessingStatus] | None = None,
         start_time: datetime | None = None,
         end_time: datetime | None = None,
+        include_observed: bool = False,
     ) -> list[ProcessingStep]:
         """The events of one document, of these statuses (None: all), with `start_time` <= time < `end_time`."""
         ...
 
     def get_recent_errors(
-        self, since: datetime, *, include_warnings: bool = False, limit: int | None = None
+        self,
+        since: datetime,
+        *,
+        include_warnings: bool = False,
+        limit: int | None = None,
+        include_observed: bool = False,
     ) -> list[RecentError]:
         """The newest errors at or after `since`, at most `limit` of them."""
         ...

@@ -21,6 +21,7 @@ from steptrail.projections.expected_steps import ExpectedSteps, expected_steps
 from steptrail.projections.pages import Cursor, Page
 from steptrail.projections.queries import Store, ask, micros, positive, scope, stored
 from steptrail.projections.records import StepRecord
+from steptrail.projections.stalls import ObservedRecord, document_observations, recent_stalls
 from steptrail.projections.states import StepState
 from steptrail.schemas.errors import SteptrailError
 from steptrail.schemas.status import ProcessingStatus
@@ -52,6 +53,14 @@ class _Filter:
     @property
     def scope(self) -> str:
         return "events" if self.doc_id is None else "document_events"
+
+    def takes(self, found: ObservedRecord) -> bool:
+        """Whether an observation passes, by the status of its execution and the time for which it was found."""
+        return (
+            (self.statuses is None or found.status in self.statuses)
+            and (self.start is None or found.watermark >= self.start)
+            and (self.end is None or found.watermark < self.end)
+        )
 
     def parameters(self) -> dict[str, Any]:
         chosen = ProcessingStatus if self.statuses is None else self.statuses
@@ -86,14 +95,21 @@ class Reader:
         statuses: Collection[ProcessingStatus] | None = None,
         start: datetime | None = None,
         end: datetime | None = None,
+        include_observed: bool = False,
     ) -> list[ProcessingStep]:
         """The events of one document, oldest first; `start` inclusive, `end` exclusive; [] when it is unknown.
 
-        Raises `ResultTooLarge` past MAX_LIST_EVENTS events; `timeline` gives such a document in pages.
+        With `include_observed` also what consumers observed of its executions, each an `ObservedStep` at the time
+        for which it was found. Raises `ResultTooLarge` past MAX_LIST_EVENTS events; `timeline` gives such a
+        document in pages.
         """
         chosen = _Filter(pipeline, doc_id, statuses, start, end)
         records = self._whole(chosen, "forward", f"document {doc_id!r} has", "read it with Reader.timeline()")
-        return [record.to_step() for record in records]
+        steps: list[ProcessingStep] = [record.to_step() for record in records]
+        if include_observed:
+            steps += [found.to_step() for found in self.observations(pipeline, doc_id) if chosen.takes(found)]
+            steps.sort(key=lambda step: step.timestamp)
+        return steps
 
     def recent_errors(
         self,
@@ -101,11 +117,13 @@ class Reader:
         since: datetime,
         include_warnings: bool = False,
         limit: int | None = None,
+        include_observed: bool = False,
     ) -> list[RecentError]:
         """ERROR and FAILED events (WARNING too, if asked) of all documents since then, newest first.
 
-        With `limit`, only so many. Raises `ResultTooLarge` when there are more than MAX_LIST_EVENTS and no limit
-        was given.
+        With `include_observed` also the executions that are stalled now and were found so since then, each an
+        `ObservedError`. With `limit`, only so many. Raises `ResultTooLarge` when there are more than
+        MAX_LIST_EVENTS and no limit was given.
         """
         micros("since", since, 0)  # so that a bad one is called by this name
         statuses = (*_ERRORS, ProcessingStatus.WARNING) if include_warnings else _ERRORS
@@ -117,7 +135,27 @@ class Reader:
         else:
             hint = "give a limit, a later time, or read them with Reader.events()"
             found = self._whole(chosen, "backward", f"since {since.isoformat()} there are", hint)
-        return [record.to_recent_error() for record in found]
+        errors = [record.to_recent_error() for record in found]
+        if include_observed:
+            errors += [stall.to_recent_error() for stall in self.stalls(pipeline, since, limit)]
+            errors.sort(key=lambda error: error.timestamp, reverse=True)
+        return errors[:limit]
+
+    def observations(self, pipeline: str | None, doc_id: str) -> list[ObservedRecord]:
+        """What consumers observed of one document's executions, the earliest first; at most MAX_LIST_EVENTS."""
+        return document_observations(self._clickhouse, pipeline, doc_id, MAX_LIST_EVENTS)
+
+    def stalls(
+        self, pipeline: str | None = None, since: datetime | None = None, limit: int | None = None
+    ) -> list[ObservedRecord]:
+        """Executions that are stalled now, the latest found first; `since` leaves out those found earlier.
+
+        An ending, or a later execution of the same step, ends a stall here at once, whether it was retracted yet
+        or not. With `limit`, only so many; MAX_LIST_EVENTS at most.
+        """
+        since_us = micros("since", since, _BEFORE_ALL)
+        wanted = MAX_LIST_EVENTS if limit is None else min(limit, MAX_LIST_EVENTS)
+        return recent_stalls(self._clickhouse, pipeline, since_us, wanted)
 
     def document_state(self, pipeline: str | None, doc_id: str) -> list[StepState]:
         """The current state of each step of one document, in the order in which they began; [] when unknown."""

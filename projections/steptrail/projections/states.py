@@ -37,11 +37,13 @@ class StepState:
     """How many times the step was begun, this one included."""
     events: int
     """Distinct events of the step, over all its executions."""
+    stalled_since: datetime | None = None
+    """Since when the current execution is known to be stalled (`steptrail.projections.stalls`); None: it is not."""
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> StepState:
         """From a row of `sql/document_state.sql`."""
-        started = row["started_us"]
+        started, stalled = row["started_us"], row["stalled_us"]
         return cls(
             pipeline=row["pipeline"],
             doc_id=row["doc_id"],
@@ -59,4 +61,5 @@ class StepState:
             depends_on=json.loads(row["depends_on"]),
             executions=row["executions"],
             events=row["events"],
+            stalled_since=None if stalled is None else datetime_from_us(stalled),
         )

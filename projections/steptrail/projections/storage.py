@@ -112,16 +112,26 @@ class ProjectedStorage:
         statuses: Collection[ProcessingStatus] | None = None,
         start_time: datetime | None = None,
         end_time: datetime | None = None,
+        include_observed: bool = False,
     ) -> list[ProcessingStep]:
         """The events of one document, oldest first; `ResultTooLarge` past 100,000 of them."""
         stored_as, _ = identity_text(check_doc_id(doc_id), self._settings.max_name_bytes)
-        return self.reader.steps(self.pipeline, stored_as, statuses, start_time, end_time)
+        return self.reader.steps(
+            self.pipeline, stored_as, statuses, start_time, end_time, include_observed=include_observed
+        )
 
     def get_recent_errors(
-        self, since: datetime, *, include_warnings: bool = False, limit: int | None = None
+        self,
+        since: datetime,
+        *,
+        include_warnings: bool = False,
+        limit: int | None = None,
+        include_observed: bool = False,
     ) -> list[RecentError]:
         """The newest errors at or after `since`; `ResultTooLarge` past 100,000 when no limit is given."""
-        return self.reader.recent_errors(self.pipeline, since, include_warnings, limit)
+        return self.reader.recent_errors(
+            self.pipeline, since, include_warnings, limit, include_observed=include_observed
+        )
 
     def flush(self, timeout: float) -> int:
         """Wait up to `timeout` seconds for deliveries; how many events are still pending."""

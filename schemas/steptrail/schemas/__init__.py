@@ -18,7 +18,7 @@ from .ids import new_execution_id, uuid7
 from .settings import Settings, default_dir, read_stack_file
 from .stack_file import StackAddresses
 from .status import ProcessingStatus
-from .step import ProcessingStep, RecentError
+from .step import ObservedError, ObservedStep, ProcessingStep, RecentError
 from .topics import TopicChange, Topics, TopicSpec, ensure_topics, message_key, partition_for
 
 __all__ = [
@@ -34,6 +34,8 @@ __all__ = [
     "EventEncoder",
     "Frame",
     "InfrastructureError",
+    "ObservedError",
+    "ObservedStep",
     "ProcessingStatus",
     "ProcessingStep",
     "RecentError",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictStr, field_validator
 from typing_extensions import Self
@@ -126,6 +126,25 @@ class RecentError(ProcessingStep):
     """A step of a document that failed (or warned), which also says its `doc_id`."""
 
     doc_id: StrictStr
+
+
+class ObservedStep(ProcessingStep):
+    """What a consumer found out about a step's execution, among the events of those who ask for it.
+
+    No worker said this. `observed` is STALLED (it was started and is past its deadline) or RETRACTED (an ending or
+    a later execution came after all). `status` stays one of the seven: that of the execution when this was found,
+    so RUNNING where it is STALLED. `timestamp` is the time for which it was found, `details` are the evidence as
+    data; in `metadata`, `error_message` is the evidence in a sentence, beside `execution_id`, `observation_id`,
+    `started_at`, `deadline_s` and `decided_by`.
+    """
+
+    observed: Literal["STALLED", "RETRACTED"]
+    stands: bool = False
+    """It is STALLED and holds now: the execution is still open. An ending takes it back at once."""
+
+
+class ObservedError(ObservedStep, RecentError):
+    """A stalled execution among recent errors; also says its `doc_id`."""
 
 
 def json_ready(value: Any) -> Any:

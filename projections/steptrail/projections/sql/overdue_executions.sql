@@ -1,0 +1,44 @@
+-- Executions of some steps that run, are their step's current one, began before their step's bound by the workers'
+-- clocks and are not said to be stalled; in the order of their beginning, from a position on. The bounds come as
+-- three arrays of one length. By the broker's clock an execution begins no earlier, so none that is late is missing.
+-- Rows are found by rank first; what was superseded is looked up by the primary key.
+SELECT
+    candidate.pipeline                                 AS pipeline,
+    candidate.step_name                                AS step_name,
+    candidate.doc_id                                   AS doc_id,
+    candidate.latest.2                                 AS execution_id,
+    toUnixTimestamp64Micro(candidate.latest.4)         AS first_run_us
+FROM
+(
+    SELECT
+        execution.pipeline AS pipeline, execution.step_name AS step_name, execution.doc_id AS doc_id,
+        max((
+            (execution.last_any, toUInt128(execution.execution_id)),
+            execution.execution_id,
+            execution.winner.1,
+            ifNull(execution.first_run, execution.last_any)
+        )) AS latest
+    FROM step_executions AS execution FINAL
+    WHERE (execution.pipeline, execution.step_name, execution.doc_id) IN
+    (
+        SELECT open.pipeline, open.step_name, open.doc_id
+        FROM step_executions AS open FINAL
+        WHERE (open.pipeline, open.step_name) IN
+            (
+                SELECT bound.1, bound.2
+                FROM (SELECT arrayJoin(arrayZip({pipelines:Array(String)}, {steps:Array(String)})) AS bound)
+            )
+          AND open.winner.1 = 1
+          AND toUnixTimestamp64Micro(assumeNotNull(open.first_run)) <= arrayMax({before_us:Array(Int64)})
+    )
+    GROUP BY execution.pipeline, execution.step_name, execution.doc_id
+) AS candidate
+WHERE candidate.latest.3 = 1
+  AND first_run_us <= arrayElement(
+        {before_us:Array(Int64)},
+        indexOf(arrayZip({pipelines:Array(String)}, {steps:Array(String)}), (toString(candidate.pipeline), toString(candidate.step_name)))
+    )
+  AND (first_run_us > {after_us:Int64} OR (first_run_us = {after_us:Int64} AND toUInt128(execution_id) > toUInt128({after_id:UUID})))
+  AND execution_id NOT IN (SELECT stalls_said.execution_id FROM stalls_said)
+ORDER BY first_run_us, toUInt128(execution_id)
+LIMIT {fetch:UInt64}

@@ -1,0 +1,5 @@
+-- Every execution that is said to be stalled, and what became of it since.
+SELECT
+    -- include: stall_columns
+FROM stall_state
+ORDER BY toUInt128(execution_id)
