@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from confluent_kafka import KafkaError, Message
 
 from steptrail.projections.batch import Batch, BatchBuilder
 from steptrail.schemas.errors import EventDecodeError
 from steptrail.schemas.headers import times_resent
+
+Heard: TypeAlias = "tuple[int | None, int | None, KafkaError]"
+"""What the consumer said instead of a record: partition and offset, where it is about one, and what."""
 
 
 @dataclass(frozen=True)
@@ -69,16 +73,16 @@ class Buffer:
         """Bytes of the values taken in."""
         return self._builder.size
 
-    def extend(self, messages: Iterable[Message], now: float) -> list[tuple[int | None, KafkaError]]:
-        """Take in what was consumed; returns what was an error instead, with its partition if it has one."""
+    def extend(self, messages: Iterable[Message], now: float) -> list[Heard]:
+        """Take in what was consumed; returns what was an error instead, with its place if it has one."""
         # The hot loop: every microsecond here is a tenth of all that a record costs.
-        errors: list[tuple[int | None, KafkaError]] = []
+        errors: list[Heard] = []
         add, keep, positions = self._builder.add, self._messages.append, self._positions
         current, expected = -1, -1
         for message in messages:
             error = message.error()
             if error is not None:
-                errors.append((message.partition(), error))
+                errors.append((message.partition(), message.offset(), error))
                 continue
             partition, offset = message.partition(), message.offset()
             assert partition is not None

@@ -3,6 +3,7 @@
 One turn, over and over:
 
     settle     take in what the writer has finished: a claim, a batch, a fault
+    widen      hold the partitions that are to be read beside those that the group gave
     employ     give the idle writer its next task: claim what waits, else write the batch that is due
     throttle   a full buffer and a busy writer: wait a little, then pause the partitions
     place      have opened partitions read from where they have to be
@@ -35,6 +36,7 @@ from steptrail.consumers.backoff import Backoff
 from steptrail.consumers.batching import BatchLimits
 from steptrail.consumers.buffer import Buffer, ConsumedBatch
 from steptrail.consumers.deadline import Deadline
+from steptrail.consumers.feed import Feed, GroupFeed
 from steptrail.consumers.monitor import Monitor, Written
 from steptrail.consumers.partitions import Partitions, Phase
 from steptrail.consumers.positions import Start
@@ -93,7 +95,8 @@ class ConsumeLoop:
     """Reads `topic` with `consumer`, in its group, and writes to `sink`; see the module's docstring.
 
     `consumer` must have automatic commits off, the cooperative-sticky assignor and `auto.offset.reset=error`;
-    the loop closes it. `new_buffer` makes a buffer that shares the positions it is given.
+    the loop closes it. `new_buffer` makes a buffer that shares the positions it is given. `feed` says which
+    partitions are read; without one those that the group assigns.
     """
 
     def __init__(
@@ -105,6 +108,7 @@ class ConsumeLoop:
         *,
         limits: BatchLimits,
         monitor: Monitor,
+        feed: Feed | None = None,
         backoff: Backoff | None = None,
         shutdown_timeout: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
@@ -112,6 +116,7 @@ class ConsumeLoop:
         self._consumer = consumer
         self._topic = topic
         self._sink = sink
+        self._feed: Feed = feed or GroupFeed(topic)
         self._limits = limits
         self._monitor = monitor
         self._backoff = backoff or Backoff()
@@ -136,12 +141,13 @@ class ConsumeLoop:
 
         Raises what the sink raises and waiting cannot mend, and KafkaException for a fatal error of the consumer.
         """
-        self._consumer.subscribe(
-            [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+        self._feed.join(
+            self._consumer, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
         try:
             while not stop.is_set():
                 self._settle()
+                self._widen()
                 self._employ()
                 self._throttle()
                 self._place()
@@ -224,6 +230,13 @@ class ConsumeLoop:
         self._retry_at = self._clock() + delay
         self._monitor.waiting(waiting_for, delay, self._backoff.failures)
 
+    # --- widen
+
+    def _widen(self) -> None:
+        if more := self._feed.more(self._partitions.held):
+            self._partitions.assign(more)
+            self._monitor.assigned(more)
+
     # --- employ
 
     def _employ(self) -> None:
@@ -296,14 +309,17 @@ class ConsumeLoop:
             due = self._limits.due_at(self._buffer.opened_at, self._last_closed)
             timeout = min(max(due - now, 0.001), READ_TIMEOUT_S)
         messages = self._consumer.consume(min(room, READ_AT_ONCE), timeout)
-        for partition, error in self._buffer.extend(messages, self._clock()):
-            self._heard(partition, error)
+        for partition, offset, error in self._buffer.extend(messages, self._clock()):
+            self._heard(partition, offset, error)
 
-    def _heard(self, partition: int | None, error: KafkaError) -> None:
+    def _heard(self, partition: int | None, offset: int | None, error: KafkaError) -> None:
         code = error.code()
         if error.fatal():
             raise KafkaException(error)
         if code == KafkaError._PARTITION_EOF:
+            position = self._partitions.positions.get(-1 if partition is None else partition)
+            if partition is not None and offset is not None and position is not None:
+                self._monitor.reached_end(partition, position, offset)
             return
         self._monitor.broker_said(error)
         out_of_range = code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)
@@ -328,13 +344,13 @@ class ConsumeLoop:
     # --- rebalance: called by the consumer from within `consume` and `close`
 
     def _on_assign(self, _: Consumer, assigned: list[TopicPartition]) -> None:
-        numbers = [entry.partition for entry in assigned]
+        numbers = self._feed.assigned(assigned)
         self._assignment.accept()
         self._partitions.assign(numbers)
         self._monitor.assigned(numbers)
 
     def _on_revoke(self, _: Consumer, revoked: list[TopicPartition]) -> None:
-        numbers = [entry.partition for entry in revoked]
+        numbers = self._feed.revoked(revoked, list(self._partitions.held))
         task = self._task
         if not self._stopping and isinstance(task, Writing) and set(numbers) & set(task.generations):
             self._await(task, min(REVOKE_PATIENCE_S, self._shutdown_timeout))
@@ -343,7 +359,7 @@ class ConsumeLoop:
         self._give_up(numbers)
 
     def _on_lost(self, _: Consumer, lost: list[TopicPartition]) -> None:
-        self._give_up([entry.partition for entry in lost])
+        self._give_up(self._feed.revoked(lost, list(self._partitions.held)))
 
     def _give_up(self, numbers: list[int]) -> None:
         self._assignment.give_up(numbers)

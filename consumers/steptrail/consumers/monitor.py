@@ -116,6 +116,9 @@ class Monitor:
             extra={"events": batch.events, "bytes": batch.batch.size, "seconds": round(done.seconds, 4)},
         )
 
+    def reached_end(self, partition: int, position: int, end: int) -> None:
+        """All of a partition is read up to its `end`, with `position` the offset after the last record of it."""
+
     def committed(self, offsets: Mapping[int, int]) -> None:
         """Offsets were sent to the group's coordinator."""
         self.status.last_commit = now = self._wall()

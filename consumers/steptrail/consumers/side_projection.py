@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
-from confluent_kafka import Consumer, KafkaError, Message
+from confluent_kafka import Consumer, Message
 from prometheus_client import CollectorRegistry
 
 from steptrail.consumers.backoff import Backoff, BackoffPolicy
 from steptrail.consumers.batching import BatchLimits
 from steptrail.consumers.broker import BrokerQuestions
-from steptrail.consumers.buffer import Buffer
+from steptrail.consumers.buffer import Buffer, Heard
 from steptrail.consumers.consumer_config import consumer_config
 from steptrail.consumers.lag_watch import LagWatch
 from steptrail.consumers.loop import ConsumeLoop
@@ -150,8 +150,8 @@ class RecordBuffer(Buffer):
         super().__init__(lambda: BatchBuilder(source.schemas), positions)
         self._encode = source.encode
 
-    def extend(self, messages: Iterable[Message], now: float) -> list[tuple[int | None, KafkaError]]:
-        """Take in what was consumed; returns what was an error instead, with its partition if it has one."""
+    def extend(self, messages: Iterable[Message], now: float) -> list[Heard]:
+        """Take in what was consumed; returns what was an error instead, with its place if it has one."""
         records = [m if m.error() is not None else _Record(m, self._encode(m)) for m in messages]
         return super().extend(cast("list[Message]", records), now)
 

@@ -70,7 +70,7 @@ def test_errors_are_handed_back_with_their_partition() -> None:
     buffer = buffer_of({0: 0})
     error = KafkaError(KafkaError._AUTO_OFFSET_RESET)
     got = buffer.extend([Message(topic="t", partition=0, offset=-1, error=error), message(0, 0)], now=1.0)
-    assert [(p, e.code()) for p, e in got] == [(0, KafkaError._AUTO_OFFSET_RESET)]
+    assert [(p, e.code()) for p, _, e in got] == [(0, KafkaError._AUTO_OFFSET_RESET)]
     assert buffer.events == 1
 
 
