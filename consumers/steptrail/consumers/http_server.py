@@ -6,10 +6,10 @@ import threading
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Protocol
 
 import orjson
 
-from steptrail.consumers.metrics import ProjectorMetrics
 from steptrail.consumers.status import State, Status
 
 # A loop that has not turned for so long hangs; a turn takes a second at the very most.
@@ -17,6 +17,14 @@ STALLED_AFTER_S = 60.0
 
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 _JSON = "application/json"
+
+
+class Metrics(Protocol):
+    """What can be shown to Prometheus."""
+
+    def exposition(self) -> bytes:
+        """Everything, in Prometheus' text format."""
+        ...
 
 
 class StatusServer:
@@ -27,7 +35,7 @@ class StatusServer:
     when the address is taken.
     """
 
-    def __init__(self, status: Status, metrics: ProjectorMetrics, *, host: str, port: int) -> None:
+    def __init__(self, status: Status, metrics: Metrics, *, host: str, port: int) -> None:
         self._server = ThreadingHTTPServer((host, port), _handler(status, metrics))
         self._server.daemon_threads = True
         self._thread = threading.Thread(
@@ -49,7 +57,7 @@ class StatusServer:
         self._server.server_close()
 
 
-def _handler(status: Status, metrics: ProjectorMetrics) -> type[BaseHTTPRequestHandler]:
+def _handler(status: Status, metrics: Metrics) -> type[BaseHTTPRequestHandler]:
     def show_metrics() -> tuple[int, str, bytes]:
         return 200, _TEXT, metrics.exposition()
 
