@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import threading
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from steptrail.schemas.errors import InfrastructureError
 
+K = TypeVar("K")
 R = TypeVar("R")
 
 # Every question shares this bound; a broker that takes longer counts as away.
@@ -64,22 +66,55 @@ class Group:
     members: tuple[Member, ...]
 
 
+class _Client:
+    """An admin client and the answers that it owes."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self._admin = AdminClient(dict(config))
+        self._futures: list[Future[Any]] = []
+        self._refused = False
+
+    def ask(self, question: Callable[[AdminClient], dict[K, Future[R]]]) -> dict[K, Future[R]]:
+        """Ask; KafkaException when the question cannot even be sent."""
+        futures = question(self._admin)
+        self._futures += futures.values()
+        return futures
+
+    def was_refused(self) -> bool:
+        """Whether one of the answers so far was none."""
+        self.owes()
+        return self._refused
+
+    def owes(self) -> bool:
+        """Whether an answer is still to come."""
+        done = [future for future in self._futures if future.done()]
+        self._refused = self._refused or any(future.exception() is not None for future in done)
+        self._futures = [future for future in self._futures if future not in done]
+        return bool(self._futures)
+
+
 class BrokerQuestions:
     """Asks about one topic; every method blocks for `timeout` seconds at most.
 
     Raises BrokerUnavailable and TopicMissing and nothing else. Safe to use from several threads.
+
+    A client that was refused is not asked again: it keeps the epoch of each partition's leader, and after the
+    leader has changed it may name the old one, and be refused, for a quarter of an hour.
     """
 
     def __init__(self, config: Mapping[str, Any], topic: str, *, timeout: float = ASK_TIMEOUT_S) -> None:
         self.topic = topic
-        self._admin = AdminClient(dict(config))
+        self._config = dict(config)
+        self._lock = threading.Lock()
+        self._client = _Client(self._config)
+        self._retired: list[_Client] = []
         self._timeout = timeout
         self._where = str(config.get("bootstrap.servers", "?"))
 
     def describe(self) -> TopicDescription:
         """Identity and number of partitions of the topic."""
         futures = self._ask(
-            lambda: self._admin.describe_topics(TopicCollection([self.topic]), request_timeout=self._timeout)
+            lambda admin: admin.describe_topics(TopicCollection([self.topic]), request_timeout=self._timeout)
         )
         found = self._answer(futures[self.topic])
         return TopicDescription(found.name, str(found.topic_id), len(found.partitions))
@@ -100,7 +135,7 @@ class BrokerQuestions:
         """What the group has committed for each partition; None where nothing."""
         request = ConsumerGroupTopicPartitions(group, [TopicPartition(self.topic, p) for p in partitions])
         futures = self._ask(
-            lambda: self._admin.list_consumer_group_offsets([request], request_timeout=self._timeout)
+            lambda admin: admin.list_consumer_group_offsets([request], request_timeout=self._timeout)
         )
         answer = self._answer(futures[group])
         result: dict[int, int | None] = dict.fromkeys(partitions)
@@ -114,7 +149,7 @@ class BrokerQuestions:
     def group(self, group: str) -> Group:
         """State and members of a consumer group; a group that nobody knows is DEAD and empty."""
         futures = self._ask(
-            lambda: self._admin.describe_consumer_groups([group], request_timeout=self._timeout)
+            lambda admin: admin.describe_consumer_groups([group], request_timeout=self._timeout)
         )
         found = self._answer(futures[group])
         members = tuple(
@@ -144,17 +179,23 @@ class BrokerQuestions:
             return {}
         wanted = {TopicPartition(self.topic, partition): spec for partition in partitions}
         futures = self._ask(
-            lambda: self._admin.list_offsets(
+            lambda admin: admin.list_offsets(
                 wanted, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=self._timeout
             )
         )
         return {entry.partition: future for entry, future in futures.items()}
 
-    def _ask(self, question: Any) -> Any:
-        try:
-            return question()
-        except KafkaException as error:
-            raise self._sorted(error) from error
+    def _ask(self, question: Callable[[AdminClient], dict[K, Future[R]]]) -> dict[K, Future[R]]:
+        with self._lock:
+            if self._client.was_refused():
+                self._retired.append(self._client)
+                self._client = _Client(self._config)
+            # With a client go the answers that it still owes.
+            self._retired = [client for client in self._retired if client.owes()]
+            try:
+                return self._client.ask(question)
+            except KafkaException as error:
+                raise self._sorted(error) from error
 
     def _answer(self, future: Future[R]) -> R:
         try:
