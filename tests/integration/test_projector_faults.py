@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from steptrail.consumers.broker import BrokerQuestions
@@ -195,6 +195,26 @@ def test_a_recreated_topic_stops_the_projector(workspace: Settings) -> None:
         assert told is not None
         with projecting(workspace, accept_topic=told[1]):
             until(lambda: store.count() == 60 + len(sent), "projection of the new topic")
+
+
+def test_what_the_group_committed_of_the_old_topic_leaves_out_nothing_of_the_new(workspace: Settings) -> None:
+    """Offsets of old may outlive their topic: a projector that is on its way out still commits them."""
+    topics = Topics(workspace.topic_prefix)
+    topic, group = topics.steps.name, topics.projector_group
+    produce(workspace, (event_value() for _ in range(60)))
+    with projected(workspace) as store:
+        with projecting(workspace):
+            until(lambda: store.count() == 60, "projection")
+        recreate(workspace)
+        sent = produce(workspace, (event_value() for _ in range(120)))
+        consumer = Consumer({**workspace.kafka_config(), "group.id": group})
+        stale = [TopicPartition(topic, number, 10) for number in range(6)]
+        consumer.commit(offsets=stale, asynchronous=False)
+        consumer.close()
+        with projecting(
+            workspace, accept_topic=BrokerQuestions(workspace.kafka_config(), topic).describe().topic_id
+        ):
+            until(lambda: store.count() == 60 + len(sent), "projection of all of the new topic")
 
 
 def test_a_topic_recreated_while_it_is_read_stops_the_projector(workspace: Settings) -> None:

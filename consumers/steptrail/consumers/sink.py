@@ -44,6 +44,7 @@ class ProjectionSink:
         self._accept_topic = accept_topic
         self._topic_id: str | None = None
         self._projection: Projection | None = None
+        self._group_knows = True
 
     def open(self, partitions: Collection[int]) -> dict[int, Start]:
         """Claim the partitions; where to read on in those that were won."""
@@ -53,10 +54,11 @@ class ProjectionSink:
             # No record is to blame here: tables are gone, or not those of this program. Check them again then.
             self._projection = None
             raise StoreRefused(str(error), code=error.code, name=error.name) from error
-        committed = self._questions.committed(self._group, projected)
+        # A group may keep, or be given in the last moment, what was committed of a topic that is gone.
+        committed = self._questions.committed(self._group, projected) if self._group_knows else {}
         first = self._questions.first_offsets(projected)
         end = self._questions.end_offsets(projected)
-        return {p: start_of(p, projected[p], committed[p], first[p], end[p]) for p in projected}
+        return {p: start_of(p, projected[p], committed.get(p), first[p], end[p]) for p in projected}
 
     def write(self, batch: ConsumedBatch) -> dict[int, int]:
         """Project the batch. Raises BatchRejected, besides what Sink says, when a record is not what it should be."""
@@ -77,6 +79,7 @@ class ProjectionSink:
                 self._clickhouse, self._spec, topic=self._questions.topic, topic_id=self._topic_id
             )
             projection.prepare(accept_recreated=self._accept_topic == self._topic_id)
+            self._group_knows = not projection.has_predecessor()
             self._projection = projection
         return self._projection
 

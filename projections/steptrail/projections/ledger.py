@@ -64,14 +64,18 @@ class Ledger:
         self._instance = uuid.uuid4().hex
         self._statements = itertools.count(1)
 
-    def refuse_recreated(self) -> None:
-        """Raise TopicRecreated when the ledger knows this topic's name under another id."""
+    def topic_ids(self) -> list[str]:
+        """The ids under which the ledger knows a topic of this name, the latest first."""
         known = self._clickhouse.query(
             "SELECT topic_id FROM projection_claims WHERE projection_name = {projection:String} "
             "AND topic = {topic:String} GROUP BY topic_id ORDER BY max(at) DESC",
             self._key,
         )
-        ids = [str(topic_id) for (topic_id,) in known]
+        return [str(topic_id) for (topic_id,) in known]
+
+    def refuse_recreated(self) -> None:
+        """Raise TopicRecreated when the ledger knows this topic's name under another id, and not under this one."""
+        ids = self.topic_ids()
         if ids and self._topic_id not in ids:
             raise TopicRecreated(
                 f"topic {self._topic} has id {self._topic_id}, but what was projected so far came from id {ids[0]}: "

@@ -29,6 +29,7 @@ class Projection:
     def __init__(self, clickhouse: ClickHouse, spec: ProjectionSpec, *, topic: str, topic_id: str) -> None:
         self._clickhouse = clickhouse
         self._spec = spec
+        self._topic_id = topic_id
         self._ledger = Ledger(clickhouse, projection=spec.name, topic=topic, topic_id=topic_id)
         self._held: dict[int, Claim] = {}
 
@@ -47,6 +48,10 @@ class Projection:
         if not accept_recreated:
             self._ledger.refuse_recreated()
         drop_abandoned(self._clickhouse, self._spec.name)
+
+    def has_predecessor(self) -> bool:
+        """Whether a topic of this name was projected before that was another one: offsets of old mean nothing."""
+        return any(topic_id != self._topic_id for topic_id in self._ledger.topic_ids())
 
     def open(self, partitions: Collection[int]) -> dict[int, int]:
         """Claim `partitions` and say where to read on: the offset after the last one that is projected.
