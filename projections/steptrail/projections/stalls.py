@@ -145,7 +145,7 @@ class StallStore:
 
     def said(self) -> list[ObservedRecord]:
         """Every execution whose last observation is STALLED, in the order of ids; `stands` says what is so still."""
-        return [ObservedRecord.from_row(row) for row in ask(self._store, "stall_state", {})]
+        return [ObservedRecord.from_row(row) for row in ask(self._store, "stall_state", scope(None))]
 
     def overdue(self, begun_before_us: Mapping[tuple[str, str], int]) -> Iterator[list[Overdue]]:
         """Executions that run, are their step's current ones, are not said to be stalled, and that, by their

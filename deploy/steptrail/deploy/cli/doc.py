@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from steptrail.projections.completeness import DocumentCompleteness
     from steptrail.projections.pages import Page
     from steptrail.projections.records import StepRecord
+    from steptrail.projections.stalls import ObservedRecord
     from steptrail.projections.states import StepState
 
 #: Documents whose id holds the given one, is a few keystrokes from it, or shares most of its letter groups.
@@ -59,10 +60,12 @@ def doc(
     """Show the state of each of a document's steps and the timeline of its events.
 
     The timeline is in the order of the workers' clocks, oldest first. Where the pipeline's steps were declared
-    (`steptrail expect`), it says whether the document is complete and what is missing. With --json one object:
-    doc_id, completeness (a list, one entry for each pipeline that declared its steps), state (a list, one entry
-    for each pipeline and step), timeline (a list of events), next (a cursor for --after, or null). An unknown
-    document exits 1 and names those that may have been meant.
+    (`steptrail expect`), it says whether the document is complete and what is missing. A step that was started and
+    is past its deadline is STALLED. With --json one object: doc_id, completeness (a list, one entry for each
+    pipeline that declared its steps), state (a list, one entry for each pipeline and step; status is what a worker
+    said, stalled_since a time or null), observations (a list: what consumers found out, STALLED or RETRACTED),
+    timeline (a list of events), next (a cursor for --after, or null). An unknown document exits 1 and names those
+    that may have been meant.
 
     \b
     steptrail doc invoice-4711
@@ -78,10 +81,14 @@ def doc(
             raise _unknown(clickhouse, document, pipeline)
         states = reader.document_state(pipeline, document)
         completeness = reader.completeness(pipeline, document)
+        observed = reader.observations(pipeline, document)
     if json:
-        write_json(_as_json(document, completeness, states, page))
+        write_json(_as_json(document, completeness, states, page, observed))
         return
     show_document(document, states, page.items, completeness)
+    for each in observed:
+        if each.stands:
+            note(f"{each.step_name} is stalled since {show_time(each.watermark)} UTC: {each.sentence}.")
     if page.next is not None:
         note(f"There are more events: --after {page.next}")
 
@@ -116,7 +123,7 @@ def _state_table(states: Sequence[StepState], several: bool) -> Any:
             *cells(
                 *[state.pipeline] * several,
                 state.step_name,
-                status_text(state.status.value),
+                status_text("STALLED" if state.stalled_since is not None else state.status.value),
                 state.attempt,
                 state.executions,
                 show_duration(state.duration_ms),
@@ -159,6 +166,7 @@ def _as_json(
     completeness: Sequence[DocumentCompleteness],
     states: Sequence[StepState],
     page: Page[StepRecord],
+    observed: Sequence[ObservedRecord],
 ) -> dict[str, Any]:
     from dataclasses import asdict
 
@@ -166,6 +174,7 @@ def _as_json(
         "doc_id": document,
         "completeness": [asdict(each) for each in completeness],
         "state": [asdict(state) for state in states],
+        "observations": [asdict(each) for each in observed],
         "timeline": [record_json(event) for event in page.items],
         "next": None if page.next is None else str(page.next),
     }

@@ -28,6 +28,7 @@ STATUS_STYLES = {
     "ERROR": "red",
     "FAILED": "bold red",
     "SKIPPED": "dim",
+    "STALLED": "bold magenta",
 }
 
 #: Wide enough for a table when the output is a file or a pipe, where no terminal says its width.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,12 +17,19 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from steptrail.projections.records import StepRecord
+    from steptrail.projections.stalls import ObservedRecord
 
 
 def errors(
     since: Annotated[str, typer.Option("--since", metavar="TIME", help=SINCE_HELP)] = "1h",
     warnings: Annotated[
         bool, typer.Option("--warnings", "-w", help="Steps that ended in WARNING too.")
+    ] = False,
+    stalled: Annotated[
+        bool,
+        typer.Option(
+            "--stalled", help="First the runs that are past their deadline now and were found so since."
+        ),
     ] = False,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000, help="At most so many.")] = 50,
     after: Annotated[
@@ -37,10 +45,12 @@ def errors(
     """List the steps that ended in ERROR or FAILED, newest first.
 
     With --json one object a line: pipeline, doc_id, step_name, status, timestamp, attempt, error_type,
-    error_message, details, metrics, and more; `cursor` is for --after.
+    error_message, details, metrics, and more; `cursor` is for --after. The lines of --stalled, which come with the
+    first page, have `what` (STALLED), sentence, started_us, deadline_s, decided_by and evidence instead.
 
     \b
     steptrail errors                                 the last hour, all pipelines
+    steptrail errors --stalled --since 1d            and what was started and does not end
     steptrail errors --since 7d --pipeline invoices --limit 200
     steptrail errors --since 2026-05-04T12:00 --json | jq -r .doc_id
     """
@@ -51,12 +61,18 @@ def errors(
     start = parse_since(since)
     statuses = [ProcessingStatus.ERROR, ProcessingStatus.FAILED] + [ProcessingStatus.WARNING] * warnings
     with connect(settings_for(directory)) as clickhouse:
-        page = Reader(clickhouse).events(pipeline, after, limit, statuses=statuses, start=start)
+        reader = Reader(clickhouse)
+        page = reader.events(pipeline, after, limit, statuses=statuses, start=start)
+        stalls = reader.stalls(pipeline, start, limit) if stalled and after is None else []
     if json:
+        write_json_lines(asdict(stall) for stall in stalls)
         write_json_lines(record_json(record) for record in page.items)
         return
     what = "errors or warnings" if warnings else "errors"
     scope = f" in pipeline {pipeline}" if pipeline else ""
+    if stalls:
+        stdout().print(_stall_table(stalls))
+        note(f"{len(stalls)} stalled now{scope} and found so since {show_time(start)} UTC.")
     if not page.items:
         stdout().print(f"No {what}{scope} since {show_time(start)} UTC.", markup=False)
         return
@@ -83,6 +99,25 @@ def error_table(found: Sequence[StepRecord]) -> Table:
                 record.attempt,
                 record.doc_id,
                 record.error_message or record.error_type,
+            )
+        )
+    return shown
+
+
+def _stall_table(found: Sequence[ObservedRecord]) -> Table:
+    """Stalled runs as a table; the pipeline is shown where there are several."""
+    several = len({stall.pipeline for stall in found}) > 1
+    columns = ["pipeline"] * several + ["step", "status", "document", "why"]
+    shown = table("since (UTC)", *columns, right=["since (UTC)"])
+    for stall in found:
+        shown.add_row(
+            *cells(
+                show_time(stall.watermark),
+                *[stall.pipeline] * several,
+                stall.step_name,
+                status_text(stall.what.value),
+                stall.doc_id,
+                stall.sentence,
             )
         )
     return shown

@@ -2,4 +2,5 @@
 SELECT
     -- include: stall_columns
 FROM stall_state
+WHERE ({any_pipeline:Bool} OR pipeline = {pipeline:String})
 ORDER BY toUInt128(execution_id)
