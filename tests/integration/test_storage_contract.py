@@ -6,11 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from steptrail.consumers.judging.observation_topic import ObservationTopic
 from steptrail.projections import open_storage
 from steptrail.projections.storage import ProjectedStorage
-from support.projecting import projecting
+from steptrail.schemas.observation import StepObservation
+from support.projecting import projecting, until
 from support.stack import Stack, new_workspace
-from support.storage_contract import StorageContract
+from support.storage_contract import Observe, StorageContract
 
 
 @pytest.fixture(scope="module")
@@ -30,3 +32,20 @@ class TestProjectedStorage(StorageContract):
     @pytest.fixture
     def storage(self, opened: ProjectedStorage) -> ProjectedStorage:
         return opened
+
+    @pytest.fixture
+    def observe(self, opened: ProjectedStorage) -> Iterator[Observe]:
+        topic = ObservationTopic(opened.emitter.settings)
+
+        def said(observation: StepObservation) -> None:
+            assert topic.publish([observation]) == [observation]
+            end = topic.end()
+
+            def there() -> bool:
+                reached = opened.reader.projected_offsets(end.topic, end.topic_id, "observations")
+                return all(reached.get(partition, -1) >= last for partition, last in end.last.items())
+
+            until(there, "projection of the observation")
+
+        yield said
+        topic.close()

@@ -6,13 +6,17 @@ import pytest
 
 from steptrail.producers import InMemoryStorage, ProcessingStepManager, Storage
 from steptrail.schemas import ProcessingStatus
-from support.storage_contract import StorageContract
+from support.storage_contract import Observe, StorageContract
 
 
 class TestInMemoryStorage(StorageContract):
     @pytest.fixture
     def storage(self) -> InMemoryStorage:
         return InMemoryStorage()
+
+    @pytest.fixture
+    def observe(self, storage: InMemoryStorage) -> Observe:
+        return storage.observe
 
 
 def test_is_a_storage() -> None:
