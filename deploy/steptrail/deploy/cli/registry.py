@@ -25,6 +25,7 @@ COMMANDS: dict[str, str] = {
     "expect": "steptrail.deploy.cli.expect",
     "sql": "steptrail.deploy.cli.sql",
     "lag": "steptrail.deploy.cli.lag",
+    "alerts": "steptrail.deploy.cli.alerts",
     "dlq": "steptrail.deploy.cli.dlq",
     "run": "steptrail.deploy.cli.running",
     "topics": "steptrail.deploy.cli.setup",

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from steptrail.deploy.cli.options import StackDir, settings_for
+from steptrail.deploy.cli.run_alerts import alerts
 
 
 def projector(
@@ -51,11 +52,9 @@ def projector(
 
 def register(app: typer.Typer) -> None:
     """Add `run` and what can be run."""
-    group = typer.Typer(help="Run a part until it is stopped: the projector.", no_args_is_help=True)
-    group.callback()(_nothing)  # keeps `run` a group while it has a single command
+    group = typer.Typer(
+        help="Run a part until it is stopped: the projector, the alerting consumer.", no_args_is_help=True
+    )
     group.command("projector")(projector)
+    group.command("alerts")(alerts)
     app.add_typer(group, name="run")
-
-
-def _nothing() -> None:
-    """Run a part until it is stopped: the projector."""

@@ -1,0 +1,28 @@
+"""Alerting: what fires, who is told of it, and an iterator for alerting consumers of one's own.
+
+from steptrail.consumers.alerts import alerts
+
+for alert in alerts(Settings(), group="my-pager"):
+    ...
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .alert import Alert as Alert
+    from .iterator import alerts as alerts
+    from .process import run_alerts as run_alerts
+
+__all__ = ["Alert", "alerts", "run_alerts"]
+
+_HOMES = {"Alert": "alert", "alerts": "iterator", "run_alerts": "process"}
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded at first use: who reads alerts needs neither ClickHouse nor a server's libraries.
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

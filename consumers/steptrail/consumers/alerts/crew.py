@@ -1,0 +1,56 @@
+"""All targets' workers: what is to be sent goes in, what came of it comes out."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Iterable, Mapping
+
+from steptrail.consumers.deadline import Deadline
+
+from .target import Target
+from .told import Notification
+from .worker import Outcome, Worker
+
+
+class Crew:
+    """A worker for each target; for one thread, save that the workers tell their outcomes from theirs."""
+
+    def __init__(self) -> None:
+        self.workers: dict[str, Worker] = {}
+        self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+
+    def use(self, targets: Mapping[str, Target], dead: Iterable[str]) -> None:
+        """Work for these targets, as they are now configured; those in `dead` take nothing at present.
+
+        What was on its way to a target that changed must be submitted again.
+        """
+        self.stop()
+        dead = set(dead)
+        self.workers = {
+            name: Worker(target, self._outcomes.put, dead=name in dead) for name, target in targets.items()
+        }
+
+    def submit(self, notification: Notification) -> None:
+        """Send it, if there is such a target; what is on its way is not sent twice."""
+        worker = self.workers.get(notification.target)
+        if worker is not None:
+            worker.submit(notification)
+
+    def outcomes(self) -> list[Outcome]:
+        """What has ended since this was asked last."""
+        found = []
+        while True:
+            try:
+                found.append(self._outcomes.get_nowait())
+            except queue.Empty:
+                return found
+
+    def stop(self) -> None:
+        """Begin nothing more."""
+        for worker in self.workers.values():
+            worker.stop()
+
+    def join(self, deadline: Deadline) -> None:
+        """Wait for the attempts that are under way."""
+        for worker in self.workers.values():
+            worker.join(deadline.remaining())

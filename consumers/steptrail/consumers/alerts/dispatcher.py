@@ -1,0 +1,198 @@
+"""The turn of the alerting consumer: levels in, records on the topics, notifications on their way."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+
+from steptrail.schemas.topics import Topics
+
+from . import silence
+from .alert import TARGET, Alert, rfc3339
+from .board import Board
+from .config import AlertsConfig
+from .crew import Crew
+from .difference import difference, forgettable
+from .engine import Plan, plan
+from .journal import Journal, Record
+from .levels import Level, target_level
+from .metrics import AlertsMetrics
+from .told import Told
+from .worker import Outcome
+
+_log = logging.getLogger("steptrail.consumers.alerts")
+
+
+class Dispatcher:
+    """Keeps `board` and the topics at one.
+
+    Everything of a turn is written in one transaction before anything is sent: whoever takes over knows of all
+    that may have been sent. After JournalLost this object is of no more use: read the topics and make another;
+    `outcomes` holds what the former could not write.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        journal: Journal,
+        crew: Crew,
+        topics: Topics,
+        metrics: AlertsMetrics,
+        outcomes: Iterable[Outcome] = (),
+    ) -> None:
+        self.board = board
+        self.outcomes = list(outcomes)
+        self.again_at = -math.inf
+        self._journal = journal
+        self._crew = crew
+        self._topics = topics
+        self._metrics = metrics
+        self.dead = {
+            alert.labels["target"]: _level_of(alert)
+            for alert in board.alerts.values()
+            if alert.kind == TARGET and alert.firing and "target" in alert.labels
+        }
+
+    def resume(self, config: AlertsConfig) -> None:
+        """Go by this configuration, and send what is on its way still."""
+        self.dead = {name: level for name, level in self.dead.items() if name in config.targets}
+        self._crew.use(config.targets, self.dead)
+        self._collect()
+        ended = {outcome.notification.id for outcome in self.outcomes}
+        for notification in self.board.sending.values():
+            if notification.id not in ended:
+                self._crew.submit(notification)
+        self.again_at = -math.inf
+
+    def is_due(self, now: float) -> bool:
+        """Whether there is something to do though nothing was heard: notifications ended, or their time has come."""
+        self._collect()
+        return bool(self.outcomes) or now >= self.again_at
+
+    def turn(
+        self,
+        config: AlertsConfig,
+        wanted: Mapping[str, Level],
+        unknown: Callable[[Alert], bool],
+        now: float,
+    ) -> Plan:
+        """Bring the topics to what is wanted and begin to send what is due. `now`: seconds since the epoch.
+
+        Raises JournalLost.
+        """
+        now = round(now, 3)  # as the topics have it
+        records = [record for outcome in self.outcomes for record in self._ended(outcome, now)]
+        records += self._sent_to_nobody(config, now)
+        levels = {**wanted, **{level.id: level for level in self.dead.values()}}
+        for alert in difference(
+            levels, self.board.alerts, now=now, ownership=config.policy.ownership, unknown=unknown
+        ):
+            _tell_change(self.board.alerts.get(alert.id), alert)
+            self.board.alerts[alert.id] = alert
+            records.append(Record(self._topics.alerts.name, alert.id, alert.to_bytes()))
+        records += self._forgotten(now)
+        board = self.board
+        todo = plan(
+            board.alerts, board.told, board.sending.values(), board.silences.values(), config.policy, now
+        )
+        for notification in todo.notifications:
+            board.sending[notification.id] = notification
+            if not notification.refresh:
+                records.append(
+                    Record(self._topics.notifications.name, notification.key, notification.to_bytes())
+                )
+        if records:
+            self._journal.write(records)
+        self.outcomes.clear()
+        for notification in todo.notifications:
+            self._crew.submit(notification)
+        self.again_at = todo.again_at
+        self._metrics.show(board, todo.held, self.dead)
+        return todo
+
+    def record_outcomes(self, now: float) -> None:
+        """Write what came of notifications, and nothing else. Raises JournalLost."""
+        self._collect()
+        records = [record for outcome in self.outcomes for record in self._ended(outcome, round(now, 3))]
+        if records:
+            self._journal.write(records)
+        self.outcomes.clear()
+
+    def _collect(self) -> None:
+        self.outcomes += self._crew.outcomes()
+
+    def _ended(self, outcome: Outcome, now: float) -> list[Record]:
+        """What is to be recorded of a notification that was answered, or died; nothing where that is known."""
+        sent = outcome.notification
+        if self.board.sending.pop(sent.id, None) is None:
+            return []
+        self._metrics.ended(outcome)
+        told_of = {"target": sent.target, "notification": sent.id, "alerts": len(sent.alerts)}
+        if outcome.delivered:
+            _log.info("delivered", extra={**told_of, "group": sent.group, "attempts": outcome.attempts})
+            self.dead.pop(sent.target, None)
+        else:
+            _log.error("dead after %d attempts: %s", outcome.attempts, outcome.said, extra=told_of)
+            self.dead.setdefault(sent.target, target_level(sent.target, outcome.said, now))
+        told = sent.told(now, sure=outcome.delivered)
+        worth_a_record = [
+            each for each in told if not (sent.refresh and outcome.delivered and self._is_known(each))
+        ]
+        self.board.told.update({(each.target, each.alert): each for each in told})
+        records = [
+            Record(self._topics.notifications.name, each.key, each.to_bytes()) for each in worth_a_record
+        ]
+        if not sent.refresh:
+            records.append(Record(self._topics.notifications.name, sent.key, None))
+        return records
+
+    def _is_known(self, told: Told) -> bool:
+        before = self.board.told.get((told.target, told.alert))
+        return before is not None and replace(before, at=told.at) == told
+
+    def _sent_to_nobody(self, config: AlertsConfig, now: float) -> list[Record]:
+        """Notifications to targets that are not configured any more: they may have been taken, or not."""
+        records = []
+        for sent in list(self.board.sending.values()):
+            if sent.target not in config.targets:
+                del self.board.sending[sent.id]
+                told = sent.told(now, sure=False)
+                self.board.told.update({(each.target, each.alert): each for each in told})
+                records += [
+                    Record(self._topics.notifications.name, each.key, each.to_bytes()) for each in told
+                ]
+                records.append(Record(self._topics.notifications.name, sent.key, None))
+        return records
+
+    def _forgotten(self, now: float) -> list[Record]:
+        """Tombstones of alerts and silences that ended long ago, and of what was told of them."""
+        board, records = self.board, []
+        gone = set(forgettable(board.alerts, now=now))
+        gone -= {alert.id for sent in board.sending.values() for alert in sent.alerts}
+        for one in gone:
+            del board.alerts[one]
+            records.append(Record(self._topics.alerts.name, one, None))
+        for key, told in list(board.told.items()) if gone else ():
+            if told.alert in gone:
+                del board.told[key]
+                records.append(Record(self._topics.notifications.name, told.key, None))
+        for each in list(board.silences.values()):
+            if each.ends + silence.KEPT_S < now:
+                del board.silences[each.id]
+                records.append(Record(self._topics.silences.name, each.id, None))
+        return records
+
+
+def _level_of(alert: Alert) -> Level:
+    """The level that a firing alert about a target stands for."""
+    name = alert.labels["target"]
+    return Level("", "", TARGET, alert.severity, alert.sentence, alert.since, name, {"target": name})
+
+
+def _tell_change(before: Alert | None, alert: Alert) -> None:
+    if before is not None and (before.episode, before.status) == (alert.episode, alert.status):
+        return
+    said = {"alert": alert.id, "episode": alert.episode, "severity": alert.severity.value, "kind": alert.kind}
+    _log.info(alert.status, extra={**said, "scope": alert.scope, "since": rfc3339(alert.since)})

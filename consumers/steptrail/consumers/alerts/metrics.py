@@ -1,0 +1,71 @@
+"""What an alerting consumer shows to Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import generate_latest as _exposition
+
+from .board import Board
+from .engine import Held
+from .worker import Outcome
+
+
+class AlertsMetrics:
+    """Every name begins with `steptrail_alerts`."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        name = "steptrail_alerts"
+        self.firing = Gauge(f"{name}_firing", "Alerts that fire", ["severity"], registry=registry)
+        self.held = Gauge(f"{name}_held", "Firing alerts that nobody is told of", ["by"], registry=registry)
+        self.sending = Gauge(
+            f"{name}_notifications_waiting", "Notifications on their way", ["target"], registry=registry
+        )
+        self.notifications = Counter(
+            f"{name}_notifications", "Notifications that ended", ["target", "outcome"], registry=registry
+        )
+        self.attempts = Counter(
+            f"{name}_attempts", "Requests sent for notifications that ended", ["target"], registry=registry
+        )
+        self.dead = Gauge(
+            f"{name}_target_dead", "1 while a target takes no notifications", ["target"], registry=registry
+        )
+        self.config_valid = Gauge(
+            f"{name}_config_valid", "0 while the alerts file has a mistake", registry=registry
+        )
+        self.active = Gauge(
+            f"{name}_active",
+            "1 in the member of the group that sends, 0 in those that stand by",
+            registry=registry,
+        )
+        self.verdicts = Gauge(f"{name}_verdicts_read", "Verdicts read since the start", registry=registry)
+        self.faults = Counter(
+            f"{name}_faults", "Tries that failed for want of Kafka or the store", registry=registry
+        )
+        self.running = Gauge(f"{name}_running", "1 while nothing is waited for", registry=registry)
+
+    def show(self, board: Board, held: Mapping[str, Held], dead: Collection[str]) -> None:
+        """Take the gauges from what is known."""
+        for severity in ("WARNING", "CRITICAL", "UNKNOWN"):
+            firing = sum(a.firing and a.severity.value == severity for a in board.alerts.values())
+            self.firing.labels(severity).set(firing)
+        self.held.labels("silence").set(sum(each.silence for each in held.values()))
+        self.held.labels("alert").set(sum(not each.silence for each in held.values()))
+        self.dead.clear()
+        for name in dead:
+            self.dead.labels(name).set(1)
+        self.sending.clear()
+        for sent in board.sending.values():
+            self.sending.labels(sent.target).inc()
+
+    def ended(self, outcome: Outcome) -> None:
+        """Count a notification that was delivered, or died."""
+        target = outcome.notification.target
+        self.notifications.labels(target, "delivered" if outcome.delivered else "dead").inc()
+        self.attempts.labels(target).inc(outcome.attempts)
+
+    def exposition(self) -> bytes:
+        """Everything, in Prometheus' text format."""
+        return _exposition(self.registry)

@@ -1,0 +1,123 @@
+"""What fires, what holds it back and who knows of it: for the command line."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from steptrail.consumers.broker import BrokerUnavailable
+from steptrail.schemas.redact import redact_message
+from steptrail.schemas.settings import Settings
+from steptrail.schemas.topics import Topics
+
+from .alert import Alert, rfc3339
+from .board import Board, fault_of
+from .engine import Held, held_back
+from .policy import AlertPolicy
+from .silence import Silence
+from .told import Told
+
+WRITE_TIMEOUT_S = 15.0
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An alert with what became of it. `told`: who was told of it last, and of what; `waiting`: who is to be."""
+
+    alert: Alert
+    held: Held | None
+    told: tuple[Told, ...]
+    waiting: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: the alert's fields, `held`, and `told` with a row for each target."""
+        held = self.held
+        return {
+            **self.alert.as_dict(),
+            "held": None
+            if held is None
+            else {
+                "by": held.by,
+                "silence": held.silence,
+                "until": None if held.until is None else rfc3339(held.until),
+            },
+            "told": [
+                {
+                    "target": each.target,
+                    "status": each.status,
+                    "episode": each.episode,
+                    "severity": each.severity.value,
+                    "at": rfc3339(each.at),
+                    "sure": each.sure,
+                }
+                for each in self.told
+            ],
+            "waiting": list(self.waiting),
+        }
+
+
+def overview(board: Board, policy: AlertPolicy, now: float, *, resolved: bool = False) -> list[Shown]:
+    """The alerts that fire, those that have fired longest first; with `resolved` also those that ended, after them.
+
+    Silences hold whatever the policy says; what is inhibited, and who waits for a notification, is by the policy.
+    """
+    held, _ = held_back(board.alerts, board.silences.values(), policy, now)
+    alerts = [alert for alert in board.alerts.values() if alert.firing or resolved]
+    alerts.sort(
+        key=lambda alert: (not alert.firing, alert.since if alert.firing else -_ended(alert), alert.id)
+    )
+    return [_shown(alert, board, policy, held) for alert in alerts]
+
+
+def _shown(alert: Alert, board: Board, policy: AlertPolicy, held: Mapping[str, Held]) -> Shown:
+    told = sorted((each for each in board.told.values() if each.alert == alert.id), key=lambda t: t.target)
+    knowing = {
+        each.target
+        for each in told
+        if each.sure and each.episode == alert.episode and each.status == alert.status
+    }
+    wanting = set(policy.routes_of(alert)) if alert.firing and alert.id not in held else set()
+    on_their_way = {
+        sent.target for sent in board.sending.values() if any(a.id == alert.id for a in sent.alerts)
+    }
+    return Shown(alert, held.get(alert.id), tuple(told), tuple(sorted((wanting - knowing) | on_their_way)))
+
+
+def _ended(alert: Alert) -> float:
+    return -math.inf if alert.ended_at is None else alert.ended_at
+
+
+def new_silence(
+    *, pipeline: str, step: str, kind: str, now: float, seconds: float, reason: str, by: str
+) -> Silence:
+    """A silence from `now` on, for so many seconds."""
+    return Silence(secrets.token_hex(4), pipeline, step, kind, now, now + seconds, reason, by)
+
+
+def put_silence(settings: Settings, silence: Silence) -> None:
+    """Write it, or what it is now; returns when Kafka has it. Raises BrokerUnavailable and TopicMissing."""
+    topic = Topics(settings.topic_prefix).silences.name
+    config = settings.kafka_config()
+    failed: list[KafkaError] = []
+
+    def on_delivery(error: KafkaError | None, _: object) -> None:
+        if error is not None:
+            failed.append(error)
+
+    try:
+        producer = Producer(
+            {**config, "acks": "all", "message.timeout.ms": int(WRITE_TIMEOUT_S * 1000), "log_level": 0}
+        )
+        producer.produce(topic, key=silence.id.encode(), value=silence.to_bytes(), on_delivery=on_delivery)
+        left = producer.flush(WRITE_TIMEOUT_S + 1.0)
+    except KafkaException as error:
+        raise BrokerUnavailable(redact_message(str(fault_of(error, settings.kafka, topic)), config)) from None
+    if failed:
+        raise fault_of(failed[0], settings.kafka, topic)
+    if left:
+        raise BrokerUnavailable(f"Kafka at {settings.kafka} did not answer within {WRITE_TIMEOUT_S:g} s")

@@ -1,0 +1,62 @@
+"""Secrets of targets: named in the configuration, read from the environment or from files, never shown."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_PREFIX = "whsec_"
+
+
+class BadSecret(ValueError):
+    """A secret cannot be had, or is none; the message names its place and never what was found there."""
+
+
+@dataclass(frozen=True)
+class SecretPlaces:
+    """Where secrets are read: the environment, and files (relative ones beside the configuration)."""
+
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    folder: Path = field(default_factory=Path)
+
+    def of_variable(self, name: str) -> str:
+        """The value of a variable. Raises BadSecret."""
+        value = self.environ.get(name, "").strip()
+        if not value:
+            raise BadSecret(f"the variable {name} is not set")
+        return value
+
+    def of_file(self, name: str) -> str:
+        """What a file holds, without white space around it. Raises BadSecret."""
+        try:
+            value = (self.folder / name).read_text("utf-8").strip()
+        except OSError as error:
+            raise BadSecret(f"the file {name} cannot be read: {error.strerror or error}") from None
+        except UnicodeDecodeError:
+            raise BadSecret(f"the file {name} is not UTF-8") from None
+        if not value:
+            raise BadSecret(f"the file {name} is empty")
+        return value
+
+
+def signing_key(text: str) -> bytes:
+    """The key in a `whsec_…` secret of Standard Webhooks: 24 to 64 bytes as base64. Raises BadSecret."""
+    try:
+        key = base64.b64decode(text.removeprefix(_PREFIX), validate=True)
+    except (binascii.Error, ValueError):
+        raise BadSecret("is not whsec_ and base64, as Standard Webhooks has secrets") from None
+    if not text.startswith(_PREFIX) or not 24 <= len(key) <= 64:
+        raise BadSecret("is not whsec_ and the base64 of 24 to 64 bytes, as Standard Webhooks has secrets")
+    return key
+
+
+def each_of(value: object, read: Callable[[str], str]) -> list[str]:
+    """The secrets that a name, or a list of names, leads to; several while one replaces the other."""
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
+        raise BadSecret("is not a name, or a list of names")
+    return [read(name) for name in names]
