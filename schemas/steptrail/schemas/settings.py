@@ -277,6 +277,10 @@ class Settings(BaseSettings):
         le=65535,
         description="Port that metrics are served on, 0 for any free one; unset: not served.",
     )
+    health_rules: str | None = Field(
+        None,
+        description="TOML file of the rules that the health consumer judges by. It is read again when it changes.",
+    )
     alerts_file: str | None = Field(
         None,
         description="TOML file of the alerting consumer: owners, routes, targets. It is read again when it changes.",
