@@ -17,7 +17,11 @@ from confluent_kafka import (
     TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    ConfigResource,
+    ResourceType,
+)
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from steptrail.schemas.errors import InfrastructureError
@@ -118,6 +122,13 @@ class BrokerQuestions:
         )
         found = self._answer(futures[self.topic])
         return TopicDescription(found.name, str(found.topic_id), len(found.partitions))
+
+    def config(self) -> dict[str, str]:
+        """The topic's properties as Kafka spells them."""
+        resource = ConfigResource(ResourceType.TOPIC, self.topic)
+        futures = self._ask(lambda admin: admin.describe_configs([resource], request_timeout=self._timeout))
+        entries = self._answer(futures[resource])
+        return {name: entry.value for name, entry in entries.items()}
 
     def first_offsets(self, partitions: Collection[int]) -> dict[int, int]:
         """The first offset that each partition still has."""

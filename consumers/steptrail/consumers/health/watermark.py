@@ -122,6 +122,11 @@ class Sight:
     blindness: Blindness | None = None
     _looked: bool = False
 
+    @classmethod
+    def seeing(cls, policy: SightPolicy | None = None) -> Sight:
+        """For one who goes on where another could see."""
+        return cls(policy or SightPolicy(), _looked=True)
+
     def look(self, now: float, watermark: float | None) -> Blindness | None:
         """Judge at `now`; return a stretch of blindness that has just ended, for the caller to store.
 

@@ -1,0 +1,170 @@
+"""The health consumer: the consume loop with `health_events` as its sink, and beside it the judging.
+
+Of all members one is active: it reads every partition, since a verdict needs them all. The group of the health
+topic, which has one partition, chooses it; the ledger's claims and the topic's transactions fence the one before.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import Consumer
+
+from steptrail.consumers.batching import BatchLimits
+from steptrail.consumers.broker import BrokerQuestions
+from steptrail.consumers.buffer import Buffer
+from steptrail.consumers.consumer_config import consumer_config
+from steptrail.consumers.deadline import Deadline
+from steptrail.consumers.feed import LeaderFeed
+from steptrail.consumers.garbage import rarely_collected
+from steptrail.consumers.http_server import StatusServer
+from steptrail.consumers.judging.judging import Judging
+from steptrail.consumers.judging.progress import HealthMonitor, Progress
+from steptrail.consumers.judging.rules_file import RulesFile
+from steptrail.consumers.judging.sink import HealthSink
+from steptrail.consumers.judging.stalled import JudgedStalls
+from steptrail.consumers.judging.stalls import StallWatch
+from steptrail.consumers.judging.topic_watch import TopicWatch
+from steptrail.consumers.judging.verdict_topic import VerdictTopic
+from steptrail.consumers.lag_watch import LagWatch
+from steptrail.consumers.log import configure_logging
+from steptrail.consumers.loop import ConsumeLoop
+from steptrail.consumers.metrics import ProjectorMetrics
+from steptrail.consumers.poison_limit import PoisonLimit
+from steptrail.consumers.status import State, Status
+from steptrail.consumers.writer_schemas import WriterSchemas
+from steptrail.projections.clickhouse import connect
+from steptrail.schemas.registry import SchemaRegistry
+from steptrail.schemas.settings import Settings
+from steptrail.schemas.topics import Topics
+
+_log = logging.getLogger("steptrail.consumers.judging")
+_kafka_log = logging.getLogger("steptrail.kafka")
+
+STORE_TIMEOUT_S = 60.0
+
+
+@dataclass
+class JudgingStatus(Status):
+    """The loop's status, and what of judging is to be shown."""
+
+    feed: LeaderFeed | None = None
+    judging: Judging | None = None
+    rules: RulesFile = field(default_factory=lambda: RulesFile(None))
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        judging = self.judging
+        told = {
+            "active": self.feed is not None and self.feed.leading,
+            "watermark": judging.watermark if judging else None,
+            "slot": judging.slot if judging else None,
+            "judging_waits_for": judging.fault if judging else None,
+            "rules_refused": self.rules.fault,
+        }
+        return {**super().as_dict(), **told}
+
+
+def run_health(settings: Settings, stop: threading.Event, *, accept_topic: str | None = None) -> int:
+    """Judge until `stop` is set, then shut down within `settings.shutdown_timeout_s`; returns 0.
+
+    Kafka and ClickHouse may be away, at the start or later: it waits for them. Raises ConfigurationError when the
+    topic's records do not carry the broker's time, TopicRecreated (unless the new topic's id is `accept_topic`),
+    TooMuchPoison, and KafkaException when the consumer is fenced by another with the same `group_instance_id`.
+    """
+    if not logging.getLogger("steptrail").hasHandlers():
+        configure_logging()
+    topics = Topics(settings.topic_prefix)
+    topic, group = topics.steps.name, topics.health_group
+    member = f"{socket.gethostname()}:{os.getpid()}"
+    shared = {**settings.kafka_config(), "logger": _kafka_log}
+    rules = RulesFile(Path(settings.health_rules).expanduser() if settings.health_rules else None)
+    status, metrics, progress = JudgingStatus(rules=rules), ProjectorMetrics("steptrail_health"), Progress()
+    questions = BrokerQuestions(shared, topic)
+    watch = TopicWatch(shared, topic, lambda: feed.leading)
+    feed = status.feed = LeaderFeed(topics.health.name, lambda: watch.count)
+    monitor = HealthMonitor(progress, status, metrics, LagWatch(questions), log=_log)
+    schemas = WriterSchemas(SchemaRegistry(settings) if settings.schema_registry else None)
+    clickhouse = connect(settings, timeout=STORE_TIMEOUT_S)
+    sink = HealthSink(
+        clickhouse,
+        questions,
+        group=group,
+        schemas=schemas,
+        limit=PoisonLimit(settings.poison_max_in_a_row, settings.poison_max_ratio),
+        accept_topic=accept_topic,
+    )
+    ending = _Either(stop)
+    stalls = JudgedStalls(
+        StallWatch.open(settings, clickhouse, member), progress, rules, lambda: sink.topic_id
+    )
+    judging = status.judging = Judging(
+        clickhouse,
+        VerdictTopic(shared, topics.health.name, group),
+        progress,
+        watch,
+        rules,
+        leading=lambda: feed.leading,
+        member=member,
+        stop=ending,
+        stalls=stalls,
+        waiting=lambda: status.waiting_for if status.state is State.WAITING else None,
+    )
+    server = None
+    if settings.metrics_port is not None:
+        server = StatusServer(status, metrics, host=settings.metrics_host, port=settings.metrics_port)
+        _log.info("serving metrics", extra={"host": settings.metrics_host, "port": server.port})
+    try:
+        watch.start()
+        judging.start()
+        with rarely_collected():
+            ConsumeLoop(
+                Consumer({**consumer_config(settings, group, monitor), "enable.partition.eof": True}),
+                topic,
+                sink,
+                lambda positions: Buffer(schemas.new_builder, positions),
+                limits=BatchLimits(
+                    settings.batch_max_events, settings.batch_max_bytes, settings.batch_max_age_s
+                ),
+                monitor=monitor,
+                feed=feed,
+                shutdown_timeout=settings.shutdown_timeout_s,
+            ).run(ending)
+    finally:
+        deadline = Deadline(settings.shutdown_timeout_s)
+        ending.set()
+        judging.join(deadline.share(0.5).remaining())
+        watch.close(deadline.remaining())
+        stalls.close()
+        clickhouse.close()
+        if server is not None:
+            server.close()
+    if judging.failure is not None:
+        raise judging.failure
+    return 0
+
+
+class _Either(threading.Event):
+    """Set when it is set, or `other` is."""
+
+    def __init__(self, other: threading.Event) -> None:
+        super().__init__()
+        self._other = other
+
+    def is_set(self) -> bool:
+        return super().is_set() or self._other.is_set()
+
+
+if __name__ == "__main__":
+    import signal
+
+    _stop = threading.Event()
+    for _number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(_number, lambda *_: _stop.set())
+    raise SystemExit(run_health(Settings(), _stop))
