@@ -29,7 +29,7 @@ def send_alerts(target: Target, told: Notification, now: float) -> Answer:
 
 
 def payload(target: Target, told: Notification, now: float) -> list[dict[str, Any]]:
-    """The body: each alert once for each severity that is told of it."""
+    """The body."""
     return [_alert(target, alert, now) for alert in told.alerts]
 
 

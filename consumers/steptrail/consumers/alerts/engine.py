@@ -76,7 +76,7 @@ def plan(
             if busy.get(group.target.name, 0) >= MAX_ON_THEIR_WAY:
                 break
             busy[group.target.name] = busy.get(group.target.name, 0) + 1
-            said = [alert for items, _ in due[start : start + MAX_ALERTS] for alert in items]
+            said = [alert for alert, _ in due[start : start + MAX_ALERTS]]
             found.append(notification(group.target.name, group.name, said, now, refresh=refresh))
     return Plan(tuple(found), again_at, held)
 
@@ -162,56 +162,64 @@ def _groups(
 
 def _due(
     group: _Group, held: Mapping[str, Held], sending: set[tuple[str, str]], now: float
-) -> tuple[list[tuple[list[Alert], bool]], float]:
-    """What to say of the group now, by alert, with whether it is a mere repeat; else when there will be something."""
-    news: list[tuple[list[Alert], bool]] = []
+) -> tuple[list[tuple[Alert, bool]], float]:
+    """What to say of the group now, each with whether it is a mere repeat; else when there will be something."""
+    news: list[tuple[Alert, bool]] = []
     first, repeat_at = math.inf, math.inf
     for alert, known in group.members:
         if (group.target.name, alert.id) in sending:
             continue
-        items = _news(alert, known, group.target, alert.id in held)
-        if items:
-            news.append((items, False))
-            first = min(first, _news_at(alert, known, group))
+        said = _news(alert, known, group.target, alert.id in held)
+        if said is not None:
+            news.append((said, False))
+            first = min(first, _news_at(said, known, group))
         elif alert.firing and known is not None and alert.id not in held:
             at = known.at + group.grouping.repeat
             repeat_at = min(repeat_at, at)
             if at <= now:
-                news.append(([alert], True))
+                news.append((alert, True))
     if min(first, repeat_at) > now:
         return [], min(first, repeat_at)
     if first > now:  # the time is come for repeats only
         news = [each for each in news if each[1]]
-    news.sort(key=lambda each: (each[0][-1].since, each[0][-1].id))
+    news.sort(key=lambda each: (each[0].since, each[0].id))
     return news, first if first > now else math.inf
 
 
-def _news_at(alert: Alert, known: Told | None, group: _Group) -> float:
+def _news_at(said: Alert, known: Told | None, group: _Group) -> float:
     if known is not None and not known.sure:
         return known.at + group.target.retry_after
-    fresh = alert.firing and (known is None or known.episode != alert.episode)
-    return max(
-        group.last + group.grouping.interval, alert.fired_at + group.grouping.wait if fresh else -math.inf
-    )
+    next_news = group.last + group.grouping.interval
+    if not said.firing or (known is not None and known.episode == said.episode):
+        return next_news
+    began = said.fired_at + group.grouping.wait
+    # Its former episode was ended only now, so that this one could be told: that is no reason to wait again.
+    follows = known is not None and known.status == RESOLVED and known.at >= began
+    return began if follows else max(next_news, began)
 
 
-def _news(alert: Alert, known: Told | None, target: TargetPolicy, held: bool) -> list[Alert]:
-    """What the target does not know yet of the alert, in order.
+def _news(alert: Alert, known: Told | None, target: TargetPolicy, held: bool) -> Alert | None:
+    """What the target is to be told of the alert next; None where it knows.
 
-    An episode that it was told of is always ended there, also when the next has begun meanwhile. One that ended
-    before it was told of is not mentioned.
+    An episode that it was told of is always ended there before the next is told. One that ended before it was told
+    of is not mentioned.
     """
-    may_fire = known is not None and (known.status != RESOLVED or not known.sure)
-    if known is None or known.episode != alert.episode:
-        ended = [ended_episode(known, alert)] if known is not None and may_fire else []
-        return [*ended, alert] if alert.firing and not held else ended
+    if known is None:
+        return alert if alert.firing and not held else None
+    may_fire = known.status != RESOLVED or not known.sure
+    if known.episode != alert.episode:
+        if may_fire:
+            return ended_episode(known, alert)
+        return alert if alert.firing and not held else None
     if not alert.firing:
-        ended_as = replace(alert, severity=known.severity) if target.identity else alert
-        return [ended_as] if may_fire else []
+        if not may_fire:
+            return None
+        return replace(alert, severity=known.severity) if target.identity else alert
+    if target.identity and may_fire and (known.status, known.severity) != (alert.status, alert.severity):
+        return ended_episode(known, alert)  # under its former severity it is another alert there
     if held:
-        return []
-    if not known.sure:
-        return [alert]
-    if target.identity:
-        return [ended_episode(known, alert), alert] if alert.severity is not known.severity else []
-    return [alert] if alert.severity.weight > known.severity.weight else []
+        return None
+    if not known.sure or known.status == RESOLVED:
+        return alert
+    heavier = alert.severity.weight > known.severity.weight
+    return alert if heavier and not target.identity else None

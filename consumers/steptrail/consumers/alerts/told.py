@@ -70,10 +70,9 @@ class Notification:
         return FIRING if any(alert.firing for alert in self.alerts) else RESOLVED
 
     def told(self, at: float, *, sure: bool) -> list[Told]:
-        """What the target knows after it: of each alert what was said last."""
-        last = {alert.id: alert for alert in self.alerts}
+        """What the target knows after it."""
         return [
-            Told(self.target, a.id, a.episode, a.status, a.severity, a.since, at, sure) for a in last.values()
+            Told(self.target, a.id, a.episode, a.status, a.severity, a.since, at, sure) for a in self.alerts
         ]
 
     def as_dict(self) -> dict[str, Any]:

@@ -1,0 +1,123 @@
+"""Verdicts as the health consumer publishes them, and alerting consumers to act on them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from confluent_kafka import Producer
+
+from steptrail.consumers.alerts import run_alerts
+from steptrail.consumers.health import Finding, HealthStatus, Verdict
+from steptrail.schemas import Settings
+from steptrail.schemas.topics import Topics
+from support.listener import SECRET
+from support.stack import environ_of
+
+START = 1_790_000_000.0
+
+
+def verdict(
+    step: str | None,
+    status: str = "WARNING",
+    *,
+    pipeline: str | None = "invoices",
+    rule: str = "errors",
+    since: float = START,
+    findings: tuple[Finding, ...] | None = None,
+) -> Verdict:
+    """A verdict with one finding that speaks for it."""
+    if findings is None:
+        finding = Finding(rule, HealthStatus(status), f"{step} is {status}: 33 of 157 failed", since)
+        findings = (finding,)
+    return Verdict(pipeline, step, HealthStatus(status), since, since + 5, findings)
+
+
+def publish(settings: Settings, *verdicts: Verdict, forgotten: tuple[tuple[str, str], ...] = ()) -> None:
+    """Put verdicts on the health topic, as documented; `forgotten` steps as tombstones."""
+    producer = Producer(settings.kafka_config())
+    topic = Topics(settings.topic_prefix).health.name
+    for each in verdicts:
+        key = f"{each.pipeline or ''}\x1f{each.step or ''}"
+        producer.produce(topic, key=key.encode(), value=json.dumps({**each.as_dict(), "slot": 1}).encode())
+    for pipeline, step in forgotten:
+        producer.produce(topic, key=f"{pipeline}\x1f{step}".encode(), value=None)
+    assert producer.flush(30) == 0
+
+
+def alerts_file(folder: Path, text: str) -> Path:
+    """An alerts file, and beside it the listeners' secret."""
+    (folder / "secret").write_text(SECRET, encoding="utf-8")
+    path = folder / "alerts.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def webhook(name: str, url: str, more: str = "") -> str:
+    """A signed target that is patient for tests: short pauses."""
+    return f"""
+[[target]]
+name = "{name}"
+type = "webhook"
+url = "{url}"
+secret_file = "secret"
+backoff = "50ms"
+backoff_most = "200ms"
+{more}
+"""
+
+
+QUICK = """
+[defaults]
+group_wait = "200ms"
+group_interval = "300ms"
+repeat_interval = "1h"
+"""
+
+
+def route(*targets: str, more: str = "") -> str:
+    return f"[[route]]\ntargets = {json.dumps(targets)}\n{more}\n"
+
+
+@contextmanager
+def alerting(settings: Settings) -> Iterator[threading.Event]:
+    """An alerting consumer in a thread; it must end in order."""
+    stop = threading.Event()
+    codes: list[int] = []
+    thread = threading.Thread(target=lambda: codes.append(run_alerts(settings, stop)))
+    thread.start()
+    try:
+        yield stop
+    finally:
+        stop.set()
+        thread.join(30)
+    assert codes == [0]
+
+
+@contextmanager
+def alerting_process(settings: Settings, file: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """`steptrail run alerts` as a process of its own, of a static place in its group; killed at the end."""
+    command = [sys.executable, "-m", "steptrail.deploy.cli", "run", "alerts", "--file", str(file)]
+    environ = environ_of(settings, STEPTRAIL_GROUP_INSTANCE_ID="one")
+    with (file.parent / "log").open("ab") as log:
+        process = subprocess.Popen(command, env=environ, stderr=log)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def until(reached: object, timeout: float = 40.0) -> None:
+    """Wait until the call returns something true."""
+    assert callable(reached)
+    deadline = time.monotonic() + timeout
+    while not reached():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.05)
