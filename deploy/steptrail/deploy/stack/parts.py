@@ -26,6 +26,7 @@ class Addresses:
     clickhouse_port: int
     metrics_port: int
     password: str
+    alerts_port: int = 0
 
     @property
     def kafka(self) -> str:
@@ -46,6 +47,11 @@ class Addresses:
     def metrics(self) -> str:
         """The projector's metrics page."""
         return f"http://{HOST}:{self.metrics_port}/metrics"
+
+    @property
+    def alerts(self) -> str:
+        """The alerting consumer's metrics page."""
+        return f"http://{HOST}:{self.alerts_port}/metrics"
 
     def told(self, folder: Path) -> dict[str, str]:
         """What the READY line says, password and all."""
@@ -144,6 +150,22 @@ def projector_part(at: Addresses, environ: Mapping[str, str]) -> Part:
         ready=lambda pid: _http_ok(at.metrics_port, "/metrics") and listens(pid, at.metrics_port),
         address=at.metrics,
         port=at.metrics_port,
+    )
+
+
+def alerts_part(at: Addresses, environ: Mapping[str, str], file: str) -> Part:
+    """The alerting consumer, exactly as `steptrail run alerts` runs it; named in its group as the projector is."""
+    return Part(
+        name="alerts",
+        command=[sys.executable, "-m", "steptrail.deploy.cli", "run", "alerts", "--file", file],
+        environ={
+            "STEPTRAIL_GROUP_INSTANCE_ID": "local-stack",
+            **environ,
+            "STEPTRAIL_METRICS_PORT": str(at.alerts_port),
+        },
+        ready=lambda pid: _http_ok(at.alerts_port, "/metrics") and listens(pid, at.alerts_port),
+        address=at.alerts,
+        port=at.alerts_port,
     )
 
 

@@ -11,7 +11,13 @@ from pathlib import Path
 HOST = "127.0.0.1"
 """Everything of a local stack listens here and nowhere else."""
 
-PREFERRED: Mapping[str, int] = {"kafka": 9092, "controller": 9093, "clickhouse": 8123, "metrics": 9464}
+PREFERRED: Mapping[str, int] = {
+    "kafka": 9092,
+    "controller": 9093,
+    "clickhouse": 8123,
+    "metrics": 9464,
+    "alerts": 9466,
+}
 """Tried first in a folder's first start: what people expect."""
 
 

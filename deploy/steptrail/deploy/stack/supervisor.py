@@ -114,6 +114,7 @@ class Supervisor:
             clickhouse_port=ports["clickhouse"],
             metrics_port=ports["metrics"],
             password=self._folder.password(),
+            alerts_port=ports["alerts"],
         )
         self._at = at
         self._parts.clear()
@@ -137,6 +138,9 @@ class Supervisor:
         del self._parts["setup"]
         if self._with_projector:
             self._launch(parts.projector_part(at, environ))
+            if alerts_file := environ.get("STEPTRAIL_ALERTS_FILE"):
+                file = str(Path(alerts_file).expanduser().absolute())
+                self._launch(parts.alerts_part(at, environ, file))
             self._until(self._all_ready)
         stack = {
             "kafka": at.kafka,
