@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import re
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +15,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from faults.world import free_ports
 from steptrail.consumers.broker import BrokerQuestions
 from steptrail.consumers.lag import projector_lag
 from steptrail.consumers.poison_limit import TooMuchPoison
@@ -22,6 +25,7 @@ from steptrail.schemas.topics import Topics, ensure_topics
 from support.consumed import event_value
 from support.projecting import Projected, produce, projected, projecting, projectors, until
 from support.proxy import Mode, Proxy, proxy_to
+from support.stack import environ_of
 
 
 @contextmanager
@@ -61,6 +65,38 @@ def test_a_store_that_is_away_is_waited_for(workspace: Settings) -> None:
             said = projector.said()
             assert "waiting for ClickHouse at" in said
             assert "Traceback" not in said
+
+
+def test_lag_says_what_the_projector_waits_for(workspace: Settings) -> None:
+    """The one who waits is asked, so that it is known while the store is away, and for whoever asks."""
+    [port] = free_ports(1)
+    with behind_proxy(workspace) as (settings, proxy):
+        produce(workspace, (event_value() for _ in range(60)))
+        proxy.mode = Mode.REFUSE
+        with projectors(settings, STEPTRAIL_METRICS_PORT=str(port)) as [projector]:
+            until(lambda: "waiting for ClickHouse at" in projector.said(), "want of the store")
+            for asking in (workspace, settings):  # one of them reaches the store, the other does not
+                told = shown_lag(asking, "--json", STEPTRAIL_METRICS_PORT=str(port))
+                assert told.returncode == (3 if asking is settings else 0), told.stderr
+                assert "ClickHouse at" in json.loads(told.stdout)["waiting_for"]
+            shown = shown_lag(settings, STEPTRAIL_METRICS_PORT=str(port)).stdout
+            assert "The projector waits: ClickHouse at" in " ".join(shown.split())
+            proxy.mode = Mode.PASS
+            until(
+                lambda: (
+                    json.loads(shown_lag(workspace, "--json", STEPTRAIL_METRICS_PORT=str(port)).stdout)[
+                        "waiting_for"
+                    ]
+                    is None
+                ),
+                "end of the wait",
+            )
+
+
+def shown_lag(settings: Settings, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "steptrail.deploy.cli", "lag", *arguments]
+    told = environ_of(settings, COLUMNS="200", **environ)
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=told)
 
 
 def test_a_store_that_is_away_at_the_start_is_waited_for(workspace: Settings) -> None:
@@ -142,7 +178,7 @@ def test_two_projectors_share_and_one_is_killed(workspace: Settings) -> None:
 
 
 def test_records_that_expired_are_a_gap_and_said(workspace: Settings) -> None:
-    """Reading goes on behind it; the log says which offsets are missing; nothing else is."""
+    """Reading goes on behind it; log, table and `steptrail lag` say which offsets are missing; nothing else is."""
     produce(workspace, (event_value() for _ in range(600)))
     with projected(workspace) as store:
         with projectors(workspace) as [projector]:
@@ -162,6 +198,19 @@ def test_records_that_expired_are_a_gap_and_said(workspace: Settings) -> None:
             assert (gap["level"], gap["partition"]) == ("ERROR", 2)
             assert (gap["first_offset"], gap["last_offset"]) == (100, 149)
             until(lambda: store.high_water() == dict.fromkeys(range(6), 199), "ledger up to the end")
+        assert expired(workspace) == [(2, 100, 149, "expired before they were read")]
+        shown = " ".join(shown_lag(workspace).stdout.split())
+        assert "Partition 2 lacks 50 offsets, 100 to 149: expired before they were read" in shown
+        # The next start has nothing more to say of it, and forgets nothing.
+        with projectors(workspace):
+            produce(workspace, (event_value() for _ in range(6)))
+            until(lambda: store.count() == 1_156, "projection of more")
+        assert expired(workspace) == [(2, 100, 149, "expired before they were read")]
+
+
+def expired(settings: Settings) -> list[tuple[int, int, int, str]]:
+    gaps = projector_lag(settings).as_dict()["gaps"]
+    return [(gap["partition"], gap["first_offset"], gap["last_offset"], gap["reason"]) for gap in gaps]
 
 
 def recreate(settings: Settings) -> None:

@@ -15,6 +15,7 @@ from steptrail.consumers.broker import BrokerQuestions, Group, Member
 from steptrail.projections.clickhouse import connect
 from steptrail.projections.errors import QueryError
 from steptrail.projections.ledger import Ledger
+from steptrail.projections.topic_gaps import TopicGap, TopicGaps
 from steptrail.schemas.errors import InfrastructureError
 from steptrail.schemas.settings import Settings
 from steptrail.schemas.topics import Topics
@@ -41,7 +42,8 @@ class PartitionLag:
 
 @dataclass(frozen=True)
 class LagReport:
-    """The projector's lag. `problems` says what did not answer; `waiting_for` what the projector says it lacks.
+    """The projector's lag. `problems` says what did not answer; `waiting_for` what the projector says it lacks,
+    `gaps` which offsets will never be projected.
 
     `group_state` is the coordinator's word for the consumer group (STABLE, EMPTY, …), None if it is not known.
     """
@@ -53,6 +55,7 @@ class LagReport:
     partitions: tuple[PartitionLag, ...] = ()
     waiting_for: str | None = None
     problems: tuple[str, ...] = ()
+    gaps: tuple[TopicGap, ...] = ()
 
     @property
     def lag_events(self) -> int | None:
@@ -76,6 +79,7 @@ class LagReport:
             "lag_seconds": self.lag_seconds,
             "waiting_for": self.waiting_for,
             "problems": list(self.problems),
+            "gaps": [vars(gap) | {"noticed_at": gap.noticed_at.isoformat()} for gap in self.gaps],
             "members": [vars(member) | {"partitions": list(member.partitions)} for member in self.members],
             "partitions": [vars(partition) for partition in self.partitions],
         }
@@ -92,6 +96,7 @@ class _Found:
     committed: dict[int, int | None] = field(default_factory=dict)
     group: Group | None = None
     projected: dict[int, int] = field(default_factory=dict)
+    gaps: list[TopicGap] = field(default_factory=list)
 
 
 def projector_lag(settings: Settings, *, timeout: float = 10.0, status_url: str | None = None) -> LagReport:
@@ -127,6 +132,7 @@ def projector_lag(settings: Settings, *, timeout: float = 10.0, status_url: str 
         tuple(_partition(found, number, times, holders.get(number), now) for number in found.numbers),
         _waiting_for(status_url or _status_url(settings)),
         tuple(found.problems),
+        tuple(found.gaps),
     )
 
 
@@ -178,6 +184,8 @@ def _ask_store(found: _Found, settings: Settings, topic: str, timeout: float) ->
     with connect(settings, timeout=timeout) as clickhouse:
         ledger = Ledger(clickhouse, projection="steps", topic=topic, topic_id=found.topic_id)
         found.projected = {p: last + 1 for p, last in ledger.high_water(found.numbers).items()}
+        gaps = TopicGaps(clickhouse, projection="steps", topic=topic, topic_id=found.topic_id)
+        found.gaps = gaps.known()
 
 
 def _partition(

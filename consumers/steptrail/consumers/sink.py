@@ -49,16 +49,22 @@ class ProjectionSink:
     def open(self, partitions: Collection[int]) -> dict[int, Start]:
         """Claim the partitions; where to read on in those that were won."""
         try:
-            projected = self._prepared().open(partitions)
+            return self._open(self._prepared(), partitions)
         except QueryError as error:
             # No record is to blame here: tables are gone, or not those of this program. Check them again then.
             self._projection = None
             raise StoreRefused(str(error), code=error.code, name=error.name) from error
+
+    def _open(self, projection: Projection, partitions: Collection[int]) -> dict[int, Start]:
+        projected = projection.open(partitions)
         # A group may keep, or be given in the last moment, what was committed of a topic that is gone.
         committed = self._questions.committed(self._group, projected) if self._group_knows else {}
         first = self._questions.first_offsets(projected)
         end = self._questions.end_offsets(projected)
-        return {p: start_of(p, projected[p], committed.get(p), first[p], end[p]) for p in projected}
+        starts = {p: start_of(p, projected[p], committed.get(p), first[p], end[p]) for p in projected}
+        for gap in [start.gap for start in starts.values() if start.gap is not None]:
+            projection.record_gap(gap.partition, gap.first, gap.last, gap.reason)
+        return starts
 
     def write(self, batch: ConsumedBatch) -> dict[int, int]:
         """Project the batch. Raises BatchRejected, besides what Sink says, when a record is not what it should be."""

@@ -14,6 +14,7 @@ from steptrail.projections.migrate import require_current
 from steptrail.projections.spec import EventOnce, ProjectionSpec, Target
 from steptrail.projections.staging import Stage, drop_abandoned, staged
 from steptrail.projections.together import together
+from steptrail.projections.topic_gaps import TopicGaps
 
 _log = logging.getLogger("steptrail.projection")
 
@@ -31,6 +32,7 @@ class Projection:
         self._spec = spec
         self._topic_id = topic_id
         self._ledger = Ledger(clickhouse, projection=spec.name, topic=topic, topic_id=topic_id)
+        self._gaps = TopicGaps(clickhouse, projection=spec.name, topic=topic, topic_id=topic_id)
         self._held: dict[int, Claim] = {}
 
     @property
@@ -52,6 +54,10 @@ class Projection:
     def has_predecessor(self) -> bool:
         """Whether a topic of this name was projected before that was another one: offsets of old mean nothing."""
         return any(topic_id != self._topic_id for topic_id in self._ledger.topic_ids())
+
+    def record_gap(self, partition: int, first_offset: int, last_offset: int, reason: str) -> None:
+        """Write down that these offsets will never be projected."""
+        self._gaps.record(partition, first_offset, last_offset, reason)
 
     def open(self, partitions: Collection[int]) -> dict[int, int]:
         """Claim `partitions` and say where to read on: the offset after the last one that is projected.

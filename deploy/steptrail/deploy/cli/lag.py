@@ -20,8 +20,9 @@ def lag(json: Json = False, directory: StackDir = None) -> None:
     """Show how far the projection is behind the topic, by partition, in events and in seconds.
 
     The seconds are the age of the oldest event that is not in the tables yet. With --json one object: topic,
-    group, group_state, lag_events, lag_seconds, waiting_for (what the projector waits for), problems, members,
-    partitions. Exits 3 when Kafka or ClickHouse does not answer; what is known is shown all the same.
+    group, group_state, lag_events, lag_seconds, waiting_for (what the projector waits for), problems, gaps
+    (offsets that expired before they were read), members, partitions. Exits 3 when Kafka or ClickHouse does not
+    answer; what is known is shown all the same.
 
     \b
     steptrail lag
@@ -72,6 +73,13 @@ def _show(report: LagReport) -> None:
     )
     if not members:
         out.print("No projector runs: `steptrail run projector` starts one.", style="yellow", markup=False)
+    for gap in report.gaps:
+        out.print(
+            f"Partition {gap.partition} lacks {gap.offsets:,} offsets, {gap.first_offset} to {gap.last_offset}: "
+            f"{gap.reason} (noticed {gap.noticed_at:%Y-%m-%d %H:%M:%S} UTC).",
+            style="red",
+            markup=False,
+        )
     if report.waiting_for:
         out.print(f"The projector waits: {report.waiting_for}", style="yellow", markup=False)
 
