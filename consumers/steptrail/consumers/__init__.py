@@ -1,4 +1,4 @@
-"""Running parts: the consume loop, the projector and dead letters."""
+"""Running parts: the consume loop, the projector, health, dead letters; and how everything is."""
 
 from __future__ import annotations
 
@@ -6,13 +6,33 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from steptrail.consumers.health import HealthStatus as HealthStatus
+    from steptrail.consumers.health_check import HealthCheck as HealthCheck
+    from steptrail.consumers.health_check import HealthCheckManager as HealthCheckManager
+    from steptrail.consumers.judging.health import run_health as run_health
     from steptrail.consumers.lag import LagReport as LagReport
     from steptrail.consumers.lag import projector_lag as projector_lag
     from steptrail.consumers.projector import run_projector as run_projector
 
-__all__ = ["LagReport", "projector_lag", "run_projector"]
+__all__ = [
+    "HealthCheck",
+    "HealthCheckManager",
+    "HealthStatus",
+    "LagReport",
+    "projector_lag",
+    "run_health",
+    "run_projector",
+]
 
-_HOMES = {"LagReport": "lag", "projector_lag": "lag", "run_projector": "projector"}
+_HOMES = {
+    "HealthCheck": "health_check",
+    "HealthCheckManager": "health_check",
+    "HealthStatus": "health",
+    "LagReport": "lag",
+    "projector_lag": "lag",
+    "run_health": "judging.health",
+    "run_projector": "projector",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -99,6 +99,43 @@ def latest_sight(clickhouse: ClickHouse) -> SightRow | None:
     return None
 
 
+@dataclass(frozen=True, slots=True)
+class StoredVerdict:
+    """The latest verdict of one step, pipeline or everything; times in seconds since the epoch, `findings` JSON."""
+
+    pipeline: str
+    step_name: str
+    slot: int
+    status: str
+    since: float
+    at: float
+    sentence: str
+    findings: str
+
+
+def stored_verdict(clickhouse: ClickHouse, pipeline: str, step: str) -> StoredVerdict | None:
+    """The latest verdict of one; of a pipeline with `step` "", of everything with both. None: nothing was judged."""
+    found = stored_verdicts(
+        clickhouse, "pipeline = {pipeline:String} AND step_name = {step:String}", pipeline, step
+    )
+    return found[0] if found else None
+
+
+def stored_verdicts(
+    clickhouse: ClickHouse, condition: str = "true", pipeline: str = "", step: str = ""
+) -> list[StoredVerdict]:
+    """The latest verdicts, the whole first, where `condition` (SQL over {pipeline:String}, {step:String}) holds."""
+    rows = clickhouse.query(
+        "SELECT pipeline, step_name, slot, toString(status), since, at, sentence, findings FROM health_state "
+        f"WHERE {condition} ORDER BY pipeline, step_name",
+        {"pipeline": pipeline, "step": step},
+    )
+    return [
+        StoredVerdict(p, s, int(slot), status, since.timestamp(), at.timestamp(), sentence, findings)
+        for p, s, slot, status, since, at, sentence, findings in rows
+    ]
+
+
 def write_snapshot(clickhouse: ClickHouse, snapshot: Snapshot) -> None:
     """Write a snapshot in the place of the oldest one."""
     rows = clickhouse.query(

@@ -24,6 +24,7 @@ from steptrail.consumers.deadline import Deadline
 from steptrail.consumers.feed import LeaderFeed
 from steptrail.consumers.garbage import rarely_collected
 from steptrail.consumers.http_server import StatusServer
+from steptrail.consumers.judging.counting import Counting
 from steptrail.consumers.judging.judging import Judging
 from steptrail.consumers.judging.progress import HealthMonitor, Progress
 from steptrail.consumers.judging.rules_file import RulesFile
@@ -116,6 +117,9 @@ def run_health(settings: Settings, stop: threading.Event, *, accept_topic: str |
         stalls=stalls,
         waiting=lambda: status.waiting_for if status.state is State.WAITING else None,
     )
+    counting = Counting(
+        clickhouse, progress, lambda: sink.topic_id, leading=lambda: feed.leading, stop=ending
+    )
     server = None
     if settings.metrics_port is not None:
         server = StatusServer(status, metrics, host=settings.metrics_host, port=settings.metrics_port)
@@ -123,6 +127,7 @@ def run_health(settings: Settings, stop: threading.Event, *, accept_topic: str |
     try:
         watch.start()
         judging.start()
+        counting.start()
         with rarely_collected():
             ConsumeLoop(
                 Consumer({**consumer_config(settings, group, monitor), "enable.partition.eof": True}),
@@ -140,13 +145,15 @@ def run_health(settings: Settings, stop: threading.Event, *, accept_topic: str |
         deadline = Deadline(settings.shutdown_timeout_s)
         ending.set()
         judging.join(deadline.share(0.5).remaining())
+        counting.join(deadline.share(0.5).remaining())
         watch.close(deadline.remaining())
         stalls.close()
         clickhouse.close()
         if server is not None:
             server.close()
-    if judging.failure is not None:
-        raise judging.failure
+    for failure in (judging.failure, counting.failure):
+        if failure is not None:
+            raise failure
     return 0
 
 

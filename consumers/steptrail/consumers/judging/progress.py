@@ -11,6 +11,8 @@ from steptrail.consumers.buffer import ConsumedBatch
 from steptrail.consumers.monitor import Monitor, Written
 from steptrail.consumers.partitions import Held
 
+_MOST_SPANS = 1000
+
 
 @dataclass(frozen=True)
 class Applied:
@@ -23,6 +25,15 @@ class Applied:
     late: int
 
 
+@dataclass(frozen=True)
+class WrittenSpan:
+    """A batch is in the tables: its least and greatest broker time, and the offset after its last by partition."""
+
+    first_ms: int
+    last_ms: int
+    reached: Mapping[int, int]
+
+
 class Progress:
     """Written by the consume loop, read by the judge; safe for both."""
 
@@ -30,6 +41,7 @@ class Progress:
         self._lock = threading.Lock()
         self._news = threading.Event()
         self._applied: list[Applied] = []
+        self._spans: list[WrittenSpan] = []
         self._ends: dict[int, tuple[int, int]] = {}  # partition -> position there, end
         self._written: dict[int, int] = {}
         self.watermark: float | None = None
@@ -49,8 +61,14 @@ class Progress:
         if self.watermark is not None and batch.batch.first_time_ms < self.watermark * 1000:
             before_ms = self.watermark * 1000
             late = sum(1 for message in batch.messages if message.timestamp()[1] < before_ms)
+        spans = batch.batch.spans
+        reached = {partition: spans[partition].last + 1 for partition in done}
+        span = WrittenSpan(batch.batch.first_time_ms, batch.batch.last_time_ms, reached)
         with self._lock:
             self._applied.append(Applied({p: at for p, at in latest.items() if p in done}, late))
+            if self._spans and len(self._spans) >= _MOST_SPANS:
+                span = _merged(self._spans.pop(), span)
+            self._spans.append(span)
         self._news.set()
 
     def reached_end(self, partition: int, position: int, end: int) -> None:
@@ -71,6 +89,12 @@ class Progress:
             self._news.clear()
             return taken
 
+    def take_written(self) -> list[WrittenSpan]:
+        """The batches that were written since the last call; many are told as one."""
+        with self._lock:
+            taken, self._spans = self._spans, []
+            return taken
+
     def consumed(self) -> dict[int, int]:
         """By partition the end up to which everything is in the tables, where its end has been seen."""
         with self._lock:
@@ -88,11 +112,16 @@ class Progress:
     def forget(self) -> None:
         """Another member reads now."""
         with self._lock:
-            self._applied, self._ends, self._written = [], {}, {}
+            self._applied, self._spans, self._ends, self._written = [], [], {}, {}
 
     def wait(self, timeout: float) -> None:
         """Wait for news."""
         self._news.wait(timeout)
+
+
+def _merged(one: WrittenSpan, other: WrittenSpan) -> WrittenSpan:
+    reached = {p: max(one.reached.get(p, 0), other.reached.get(p, 0)) for p in {*one.reached, *other.reached}}
+    return WrittenSpan(min(one.first_ms, other.first_ms), max(one.last_ms, other.last_ms), reached)
 
 
 class HealthMonitor(Monitor):

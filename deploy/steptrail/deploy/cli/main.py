@@ -14,6 +14,8 @@ from steptrail.deploy.cli.failures import (
     EXIT_CODES,
     INTERRUPTED,
     OK,
+    USAGE,
+    VERDICT_USAGE,
     CommandError,
     as_command_error,
     report,
@@ -74,7 +76,8 @@ def run(argv: list[str]) -> int:
     logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())
     try:
         # With --json click's own complaints (an unknown option, say) are JSON as well, so they must reach us.
-        code = get_command(build(argv)).main(argv, prog_name="steptrail", standalone_mode=not as_json)
+        alone = not as_json and not _has_verdict_codes(argv)
+        code = get_command(build(argv)).main(argv, prog_name="steptrail", standalone_mode=alone)
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else int(done.code is not None)
     except BrokenPipeError:
@@ -87,8 +90,15 @@ def run(argv: list[str]) -> int:
         told = _usage_error(error) or as_command_error(error)
         if told is None:
             raise
+        if told.exit_code == USAGE and _has_verdict_codes(argv):
+            told.exit_code = VERDICT_USAGE
         return report(told, as_json=as_json)
     return code if isinstance(code, int) else OK
+
+
+def _has_verdict_codes(argv: list[str]) -> bool:
+    """Whether the exit code is the verdict's (0 to 3), so that a mistake must have another one."""
+    return next((word for word in argv if not word.startswith("-")), None) == "health"
 
 
 def _usage_error(error: BaseException) -> CommandError | None:

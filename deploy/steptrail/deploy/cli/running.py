@@ -8,6 +8,7 @@ import typer
 
 from steptrail.deploy.cli.options import StackDir, settings_for
 from steptrail.deploy.cli.run_alerts import alerts
+from steptrail.deploy.cli.run_health import health
 
 
 def projector(
@@ -53,8 +54,10 @@ def projector(
 def register(app: typer.Typer) -> None:
     """Add `run` and what can be run."""
     group = typer.Typer(
-        help="Run a part until it is stopped: the projector, the alerting consumer.", no_args_is_help=True
+        help="Run a part until it is stopped: the projector, the health consumer, the alerting consumer.",
+        no_args_is_help=True,
     )
     group.command("projector")(projector)
+    group.command("health")(health)
     group.command("alerts")(alerts)
     app.add_typer(group, name="run")
