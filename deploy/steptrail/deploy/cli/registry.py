@@ -24,6 +24,7 @@ COMMANDS: dict[str, str] = {
     "incomplete": "steptrail.deploy.cli.incomplete",
     "expect": "steptrail.deploy.cli.expect",
     "sql": "steptrail.deploy.cli.sql",
+    "health": "steptrail.deploy.cli.health",
     "lag": "steptrail.deploy.cli.lag",
     "alerts": "steptrail.deploy.cli.alerts",
     "dlq": "steptrail.deploy.cli.dlq",
