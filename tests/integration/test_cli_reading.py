@@ -5,18 +5,21 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
 
+from steptrail.consumers.judging.observation_topic import ObservationTopic
 from steptrail.deploy.cli.failures import NO, OK, REFUSED, UNREACHABLE, USAGE
 from steptrail.deploy.cli.main import run
 from steptrail.producers import ProcessingStepManager
 from steptrail.projections import open_storage
 from steptrail.schemas import ProcessingStatus
 from steptrail.schemas.settings import Settings
-from support.projecting import projecting
+from support.projecting import projecting, until
 from support.stack import Stack, environ_of, new_workspace
+from support.storage_contract import observation
 
 Command = Callable[..., "tuple[int, str, str]"]
 
@@ -141,6 +144,32 @@ def test_errors(stack: Stack, command: Command) -> None:
     code, out, err = command("errors")
     assert "page [2] is [/bold] blank" in " ".join(out.split())
     assert "2 errors since" in err
+
+
+def test_stalled_steps_are_shown(stack: Stack, settings: Settings, command: Command) -> None:
+    """`doc` shows STALLED in a step's state, `errors --stalled` why; both have the observation in JSON."""
+    with ProcessingStepManager(open_storage(settings, pipeline="hung")) as manager:
+        handle = manager.add_step("invoice-20", "ocr", "RUNNING")
+        assert manager.flush(30) == 0
+        assert manager.wait_projected(60)
+    topic = ObservationTopic(settings)
+    assert topic.publish([observation("hung", handle, 1, datetime.now(timezone.utc))])
+    topic.close()
+    until(lambda: lines(command("errors", "-p", "hung", "--stalled", "--json")[1]), "stall in its table")
+    code, out, err = command("doc", "invoice-20")
+    assert code == OK
+    assert "STALLED" in out
+    assert "ocr is stalled since" in err
+    told = json.loads(command("doc", "invoice-20", "--json")[1])
+    assert (told["state"][0]["status"], told["state"][0]["stalled_since"] is None) == ("RUNNING", False)
+    assert [(each["what"], each["stands"]) for each in told["observations"]] == [("STALLED", True)]
+    code, out, err = command("errors", "-p", "hung", "--stalled")
+    assert code == OK
+    assert "deadline 600 s" in " ".join(out.split())
+    assert "1 stalled now in pipeline hung" in err
+    (line,) = lines(command("errors", "-p", "hung", "--stalled", "--json")[1])
+    assert (line["what"], line["doc_id"], line["deadline_s"]) == ("STALLED", "invoice-20", 600.0)
+    assert lines(command("errors", "-p", "hung", "--json")[1]) == []
 
 
 def test_sql_forms(stack: Stack, command: Command) -> None:
