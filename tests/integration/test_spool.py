@@ -109,10 +109,9 @@ def test_a_time_out_is_sent_again(workspace: Settings, tmp_path: Path) -> None:
 
 def test_a_full_file_drops(workspace: Settings, tmp_path: Path) -> None:
     """The file has a bound; beyond it events are dropped and counted as without a spool."""
-    emitter = StepEmitter(workspace, kafka=nowhere(), spool=tmp_path, queue_max_messages=10)
-    spool = emitter._transport.spool
-    assert spool is not None
-    spool._max_bytes = 5000
+    emitter = StepEmitter(
+        workspace, kafka=nowhere(), spool=tmp_path, queue_max_messages=10, spool_max_bytes=5000
+    )
     emit(emitter, 100)
     accounting = emitter.accounting()
     assert 0 < accounting.spooled < 90

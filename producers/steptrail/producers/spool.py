@@ -18,7 +18,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from confluent_kafka import KafkaError, Message
 
@@ -31,7 +31,6 @@ from .spool_file import OVERHEAD, NotASpoolError, Spooled, SpoolFile
 
 _log = logging.getLogger("steptrail.emitter")
 
-DEFAULT_MAX_BYTES: Final = 256 * 1024 * 1024
 _CHUNK = 1000
 _FIRST_PAUSE_S = 0.5
 _LAST_PAUSE_S = 15.0
@@ -59,9 +58,7 @@ class Spool:
     `add` is for whoever finds that a message was not sent, in any thread; `tick` for the poll thread. Neither raises.
     """
 
-    def __init__(
-        self, folder: Path, topic: str, counters: Counters, *, max_bytes: int = DEFAULT_MAX_BYTES
-    ) -> None:
+    def __init__(self, folder: Path, topic: str, counters: Counters, *, max_bytes: int) -> None:
         self._folder = folder
         self._topic = topic
         self._counters = counters

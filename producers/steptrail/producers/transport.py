@@ -70,7 +70,11 @@ class Transport:
         topics = Topics.from_settings(settings)
         self.topic = topics.steps.name
         self.self_report = SelfReport(self.counters, topics.emitters.name)
-        self.spool = None if spool is None else Spool(spool, self.topic, self.counters)
+        self.spool = (
+            None
+            if spool is None
+            else Spool(spool, self.topic, self.counters, max_bytes=settings.spool_max_bytes)
+        )
         self.successor: Transport | None = None
         self.exit_flush_s = settings.exit_flush_s
         self.accept = self.counters.accept

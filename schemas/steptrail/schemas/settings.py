@@ -235,6 +235,11 @@ class Settings(BaseSettings):
         ge=1,
         description="How long an event may wait for the broker, in milliseconds, before it failed.",
     )
+    spool_max_bytes: int = Field(
+        256 * 1024 * 1024,
+        ge=1024,
+        description="Bytes of the file in which an emitter with a spool keeps what it cannot send, at most.",
+    )
     exit_flush_s: float = Field(
         2.0, ge=0, le=600, description="How long an emitter waits for what is pending at exit, in seconds."
     )
