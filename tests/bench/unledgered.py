@@ -48,5 +48,5 @@ if __name__ == "__main__":
     from bench.ours import main
     from steptrail.projections import projection
 
-    projection.Ledger = NoLedger  # type: ignore[attr-defined,misc]
+    projection.Ledger = NoLedger  # type: ignore[attr-defined]
     print(json.dumps(main(int(sys.argv[1]))))
