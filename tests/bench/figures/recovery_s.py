@@ -11,7 +11,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from bench.figure import Figure
@@ -56,14 +56,15 @@ def _recover(session: Session, more: dict[str, str]) -> float:
     projecting = [*STEPTRAIL, "run", "projector"]
     with connect(settings) as store, _running(emitting, environment):
         with _running(projecting, environment) as projector:
-            _until_younger(store, 2.0)
+            _until(store, lambda age: age <= 2.0)
             until, steady = time.monotonic() + STEADY_S, 0.0
             while time.monotonic() < until:
                 steady = max(steady, _age(store))
             projector.kill()
             killed = time.monotonic()
         with _running(projecting, environment):
-            _until_younger(store, steady)
+            _until(store, lambda age: age > steady)  # the want of it shows
+            _until(store, lambda age: age <= steady)
             took = time.monotonic() - killed
     session.forget(settings)
     return took
@@ -76,9 +77,9 @@ def _age(store: ClickHouse) -> float:
     return time.time() - float(micros) / 1e6
 
 
-def _until_younger(store: ClickHouse, age: float) -> None:
+def _until(store: ClickHouse, reached: Callable[[float], bool]) -> None:
     end = time.monotonic() + PATIENCE_S
-    while (found := _age(store)) > age:
+    while not reached(found := _age(store)):
         if time.monotonic() > end:
             raise RuntimeError(f"the newest marker is {found:.1f} s old after {PATIENCE_S} s")
 
