@@ -29,7 +29,7 @@ def killed(run: Run) -> Outcome:
 
 def away(run: Run) -> Outcome:
     """Gone for a minute while workers emit: they wait for nothing, and the queue has room for all of it."""
-    seconds = run.pick(6.0, 60.0)
+    seconds = run.pick(4.0, 60.0)
     with run.workspace() as (workspace, load):
         load.start(rate=500)
         load.start(rate=500)

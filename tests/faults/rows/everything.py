@@ -170,7 +170,7 @@ class Chaos:
 
 def at_random(run: Run) -> Outcome:
     """Faults drawn one after the other, some overlapping, while workers emit 5,000 events a second or more."""
-    seconds = run.pick(35.0, 900.0)
+    seconds = run.pick(25.0, 900.0)
     # The store of one document in so many is folded and compared with what was issued; everything else is for all.
     one_in = run.pick(4, 16)
     with run.workspace() as (workspace, load), proxy_to(run.world.at.clickhouse_port) as proxy:

@@ -15,7 +15,7 @@ _SLOWEST = 0.5
 
 def mixed_in(run: Run) -> Outcome:
     """One in a hundred, of ten kinds: the good ones projected, the bad ones set aside, at half the speed or more."""
-    count = run.pick(30_000, 300_000)
+    count = run.pick(20_000, 300_000)
     speeds = {}
     outcome = Outcome(0, detail={"kinds": len(KINDS)})
     for poison in (0, count // 100):

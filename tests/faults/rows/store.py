@@ -14,7 +14,7 @@ def killed(run: Run) -> Outcome:
     """kill -9 of the engine amid whatever it does, and a start on the same data; it wrote what it said it had."""
     kills = run.pick(4, 12)
     with run.workspace() as (workspace, load):
-        load.start(rate=1500)
+        load.start(rate=run.pick(600, 1500))
         projector = workspace.projector(batch=500)
         for _ in range(kills):
             workspace.wait_rows(_rows(workspace))
@@ -28,7 +28,7 @@ def killed(run: Run) -> Outcome:
 
 def away(run: Run) -> Outcome:
     """Down, answering 503, taking requests without an answer, frozen in the middle of a statement."""
-    seconds = run.pick(5.0, 60.0)
+    seconds = run.pick(3.0, 60.0)
     with run.workspace() as (workspace, load), proxy_to(run.world.at.clickhouse_port) as proxy:
         load.start(rate=run.pick(800, 400))
         projector = workspace.projector(clickhouse=workspace.clickhouse_at(proxy.port), batch=1000)
