@@ -18,6 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.figure import Figure
+from health_sim.plotting import draw
 from health_sim.simulation import Simulation
 
 MODULES = (
@@ -26,6 +27,8 @@ MODULES = (
     "error_false_alarms",
     "error_bursts",
     "error_transitions",
+    "error_limits",
+    "fixed_window",
     "cold_start",
     "durations",
     "silence",
@@ -40,14 +43,19 @@ MODULES = (
 def main() -> int:
     """Measure what was asked for; return the exit code."""
     parser = argparse.ArgumentParser(description="Simulate the health rule, one JSON line for each figure.")
-    parser.add_argument("--only", action="append", choices=MODULES, help="run this module (repeatable)")
+    parser.add_argument(
+        "--only", action="append", choices=(*MODULES, "plots"), help="run this module (repeatable)"
+    )
     parser.add_argument("--quick", action="store_true", help="fewer trials and days, at most 2 minutes")
     parser.add_argument("--seed", type=int, default=1, help="of all randomness (1)")
+    parser.add_argument("--plots", type=Path, metavar="DIR", help="draw the plots of docs/health.md into DIR")
     arguments = parser.parse_args()
+    if arguments.only == ["plots"] and arguments.plots is None:
+        parser.error("--only plots needs --plots DIR")
 
     simulation = Simulation(quick=arguments.quick, seed=arguments.seed)
     failed = 0
-    for name in arguments.only or MODULES:
+    for name in MODULES if arguments.only is None else [name for name in arguments.only if name != "plots"]:
         started = time.monotonic()
         try:
             figures: list[Figure] = importlib.import_module(f"health_sim.figures.{name}").measure(simulation)
@@ -62,6 +70,9 @@ def main() -> int:
             if not figure.ok:
                 failed += 1
                 print(f"{figure.name} misses: {line['value']}, asked is {figure.bound}", file=sys.stderr)
+    if arguments.plots is not None:
+        for path in draw(simulation, arguments.plots):
+            print(f"drew {path}", file=sys.stderr)
     return 1 if failed else 0
 
 

@@ -35,7 +35,10 @@ class Simulation:
 
 
 class ErrorWorld:
-    """Steps whose executions start, end and fail at random (Poisson), folded slot by slot into the real rule."""
+    """Steps whose executions start, end and fail at random (Poisson), folded slot by slot into the real rule.
+
+    `failed` and `ended` are the counts of the latest slot.
+    """
 
     def __init__(self, rng: np.random.Generator, rates: Floats) -> None:
         self.rng = rng
@@ -43,12 +46,14 @@ class ErrorWorld:
         self.rule = ErrorRule.of(len(rates))
         self.policy = ErrorPolicy()
         self.slot = FIRST_SLOT
+        self.failed = self.ended = np.zeros(len(rates))
 
     def pass_slot(self, share: Floats | float, extra_failed: Floats | float = 0.0) -> Ints:
         """One slot in which `share` of the executions fail, and `extra_failed` more do; return the levels after it."""
         failed = self.rng.poisson(self.per_slot * share) + np.asarray(extra_failed)
         succeeded = self.rng.poisson(self.per_slot * (1 - np.asarray(share))).astype(float)
-        self.rule.fold(self.slot, failed + succeeded, succeeded, failed.astype(float), self.policy)
+        self.failed, self.ended = failed.astype(float), failed + succeeded
+        self.rule.fold(self.slot, self.ended, succeeded, self.failed, self.policy)
         self.slot += 1
         return self.rule.alarm.level.astype(np.int64)
 
@@ -62,7 +67,7 @@ class ErrorWorld:
             before = now
         return alarms
 
-    def until(self, alarmed: bool, share: float, before: float, slots: int) -> Floats:
+    def until(self, alarmed: bool, share: Floats | float, before: float, slots: int) -> Floats:
         """Seconds until each step is alarmed (or is no more), the ratio having changed at a random time of a slot.
 
         The watermark's lag is in it; NaN where it did not happen within `slots`.
