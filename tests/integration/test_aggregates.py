@@ -11,22 +11,16 @@ from typing import Any
 
 import pytest
 
-from steptrail.projections.aggregates import Aggregates, Refreshed
-from steptrail.projections.batch import BatchBuilder
 from steptrail.projections.clickhouse import ClickHouse, connect
 from steptrail.projections.error_group_counts import OTHER
 from steptrail.projections.errors import StoreUnavailable
-from steptrail.projections.health_events import HEALTH_EVENTS
-from steptrail.projections.projection import Projection
-from steptrail.schemas.codec import encode_event
 from steptrail.schemas.errors import InfrastructureError
 from steptrail.schemas.event import StepEvent
-from steptrail.schemas.framing import frame_single_object
 from steptrail.schemas.status import ProcessingStatus as S
+from support.counted import PARTITIONS, Consumer, empty
 from support.projected import T0, Arrival, event
 from support.stack import Stack, new_workspace
 
-PARTITIONS = 3
 MINUTE = 60_000_000
 MINUTES = """
 SELECT toUnixTimestamp(minute), pipeline, step_name, events, pending, running, success, warning, error, failed,
@@ -41,18 +35,6 @@ SELECT hour, group_id, pipeline, step_name, error_type, template, first_seen, la
     finalizeAggregation(documents), finalizeAggregation(templates), examples
 FROM error_group_hours FINAL ORDER BY ALL
 """
-TABLES = (
-    "health_events",
-    "projection_ledger",
-    "projection_claims",
-    "step_minute_rows",
-    "step_metric_rows",
-    "aggregate_marks",
-    "error_group_minutes",
-    "error_group_hours",
-    "error_group_actions",
-    "error_group_rules",
-)
 
 
 @pytest.fixture(scope="module")
@@ -64,34 +46,8 @@ def database(stack: Stack) -> Iterator[ClickHouse]:
 @pytest.fixture
 def store(database: ClickHouse) -> ClickHouse:
     """Empty tables."""
-    for table in TABLES:
-        database.command(f"TRUNCATE TABLE {table}")
+    empty(database)
     return database
-
-
-class Consumer:
-    """What the health consumer does with its batches, without a Kafka: write them, then refresh."""
-
-    def __init__(self, clickhouse: ClickHouse, *, topic: str = "made-up", **more: Any) -> None:
-        self.projection = Projection(clickhouse, HEALTH_EVENTS, topic=topic, topic_id=topic)
-        self.next = self.projection.open(range(PARTITIONS))
-        self.aggregates = Aggregates(clickhouse, topic_id=topic, **more)
-
-    def write(self, log: Sequence[tuple[int, Arrival]]) -> tuple[int, int, dict[int, int]]:
-        """One batch of (partition, arrival) in the order of the log; what `Aggregates.refresh` is told of it."""
-        builder = BatchBuilder()
-        for partition, (what, broker_us) in log:
-            builder.add(
-                partition, self.next[partition], broker_us // 1000, frame_single_object(encode_event(what))
-            )
-            self.next[partition] += 1
-        batch = builder.build()
-        return batch.first_time_ms, batch.last_time_ms, self.projection.write(batch)
-
-    def count(self, log: Sequence[tuple[int, Arrival]]) -> Refreshed:
-        """One batch, counted at once."""
-        told = self.write(log)
-        return self.aggregates.refresh(*told) or self.aggregates.count_now()
 
 
 def history(chance: random.Random, size: int) -> list[tuple[int, Arrival]]:
@@ -214,8 +170,7 @@ def test_a_replay_gives_the_same_rows(store: ClickHouse, seed: int) -> None:
         first.count(piece)
     expected = everything(store)
     assert all(expected)
-    for table in TABLES:
-        store.command(f"TRUNCATE TABLE {table}")
+    empty(store)
     # The partitions one after another in pieces of their own, and refreshed but now and then.
     again = Consumer(store, every_s=1e9)
     for partition in chance.sample(range(PARTITIONS), PARTITIONS):
@@ -339,8 +294,7 @@ def test_a_store_that_is_away_is_tried_again(store: ClickHouse, monkeypatch: pyt
         real(self, sql, *args, **more)
 
     for failing in range(1, 6):
-        for table in TABLES:
-            store.command(f"TRUNCATE TABLE {table}")
+        empty(store)
         consumer = Consumer(store)
         told = consumer.write(log)
         statements[:] = [0, failing]

@@ -6,11 +6,13 @@ another one has said. The rows depend on the events of the minute alone, as in `
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from steptrail.projections.clickhouse import ClickHouse
 from steptrail.projections.step_minutes import SPILL
 from steptrail.projections.templates import LONGEST_INPUT, template_sql
+
+if TYPE_CHECKING:
+    from steptrail.projections.clickhouse import ClickHouse
 
 TEMPLATES_OF_A_MINUTE: Final = 1000
 """Templates of one step and error type that are groups of their own in a minute, the most frequent ones; the rest of
@@ -23,15 +25,19 @@ one that says just this."""
 EXAMPLES: Final = 3
 _LONGEST_EXAMPLE: Final = 1024
 
+# Lengths keep apart what a separator in a name would mix up.
+GROUP_ID: Final = (
+    "lower(hex(halfMD5(arrayStringConcat(arrayMap(part -> concat(toString(length(part)), ':', part), "
+    "[toString(pipeline), toString(step_name), error_type, {0}])))))"
+)
+"""SQL: the id of a group, 16 hex digits from its pipeline, step and error type (columns) and {0}, its template."""
+
 _COUNT_MINUTES: Final = f"""
 INSERT INTO error_group_minutes
     (minute, group_id, pipeline, step_name, error_type, template, first_seen, last_seen, count, documents, templates,
      examples, version)
 SELECT minute_of,
-    -- Lengths keep apart what a separator in a name would mix up.
-    lower(hex(halfMD5(arrayStringConcat(arrayMap(
-        part -> concat(toString(length(part)), ':', part), [toString(pipeline), toString(step_name), kind, named]
-    ))))),
+    {GROUP_ID.format("named").replace("error_type", "kind")},
     pipeline, step_name, kind, if(place <= {{most:UInt32}}, template_of, {{other:String}}) AS named,
     min(first_at), max(last_at), sum(times), uniqMergeState(docs), uniqState(template_of),
     arraySlice(arrayReverseSort(one -> (one.1, toUInt128(one.2)), groupArrayArray(latest)), 1, {EXAMPLES}),

@@ -47,8 +47,13 @@ def ask(store: Store, name: str, parameters: Mapping[str, Any]) -> list[dict[str
 
     Raises StoreUnavailable and SchemaMismatch with what to do about it; other errors as they are.
     """
+    return ask_sql(store, query(name), parameters)
+
+
+def ask_sql(store: Store, sql: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows that a statement gives which is put together in Python; like `ask`."""
     try:
-        return store.rows(query(name), parameters)
+        return store.rows(sql, parameters)
     except StoreUnavailable as error:
         raise StoreUnavailable(
             f"{error}\nIs ClickHouse running there? STEPTRAIL_CLICKHOUSE says where it is; "

@@ -20,6 +20,7 @@ from steptrail.projections.completeness import (
 from steptrail.projections.expected_steps import ExpectedSteps, expected_steps
 from steptrail.projections.pages import Cursor, Page
 from steptrail.projections.queries import Store, ask, micros, positive, scope, stored
+from steptrail.projections.recent_error_groups import RecentErrorGroups, recent_error_groups
 from steptrail.projections.records import StepRecord
 from steptrail.projections.stalls import ObservedRecord, document_observations, recent_stalls
 from steptrail.projections.states import StepState
@@ -156,6 +157,13 @@ class Reader:
         since_us = micros("since", since, _BEFORE_ALL)
         wanted = MAX_LIST_EVENTS if limit is None else min(limit, MAX_LIST_EVENTS)
         return recent_stalls(self._clickhouse, pipeline, since_us, wanted)
+
+    def recent_error_groups(
+        self, pipeline: str | None, since: datetime, include_warnings: bool = False, limit: int = 100
+    ) -> RecentErrorGroups:
+        """What `recent_errors` gives, by what it has in common: step, error type and template of the message."""
+        statuses = (*_ERRORS, ProcessingStatus.WARNING) if include_warnings else _ERRORS
+        return recent_error_groups(self._clickhouse, pipeline, since, statuses, limit)
 
     def document_state(self, pipeline: str | None, doc_id: str) -> list[StepState]:
         """The current state of each step of one document, in the order in which they began; [] when unknown."""

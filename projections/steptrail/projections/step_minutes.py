@@ -8,9 +8,11 @@ counts. So the same events give the same rows, however often and in whatever pie
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from steptrail.projections.clickhouse import ClickHouse
+if TYPE_CHECKING:
+    from steptrail.projections.clickhouse import ClickHouse
+
 
 METRICS_OF_A_STEP: Final = 200
 """Metrics of a step that are kept for a minute, the first by name: a name made up for each event fills no table."""

@@ -19,6 +19,7 @@ from steptrail.producers.storage import Emitted
 from steptrail.projections.errors import StoreUnavailable
 from steptrail.projections.expected_steps import declare_expected_steps
 from steptrail.projections.reader import Reader
+from steptrail.projections.recent_error_groups import RecentErrorGroups
 from steptrail.schemas.errors import ConfigurationError, InfrastructureError
 from steptrail.schemas.settings import Settings
 from steptrail.schemas.status import ProcessingStatus
@@ -132,6 +133,12 @@ class ProjectedStorage:
         return self.reader.recent_errors(
             self.pipeline, since, include_warnings, limit, include_observed=include_observed
         )
+
+    def get_recent_error_groups(
+        self, since: datetime, *, include_warnings: bool = False, limit: int = 100
+    ) -> RecentErrorGroups:
+        """What `get_recent_errors` gives, by step, error type and template of the message; most errors first."""
+        return self.reader.recent_error_groups(self.pipeline, since, include_warnings, limit)
 
     def flush(self, timeout: float) -> int:
         """Wait up to `timeout` seconds for deliveries; how many events are still pending."""

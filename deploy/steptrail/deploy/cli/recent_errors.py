@@ -7,15 +7,27 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from steptrail.deploy.cli.failures import USAGE, CommandError
 from steptrail.deploy.cli.options import Json, Pipeline, StackDir, settings_for
-from steptrail.deploy.cli.output import cells, note, record_json, status_text, stdout, table, write_json_lines
+from steptrail.deploy.cli.output import (
+    cells,
+    note,
+    record_json,
+    status_text,
+    stdout,
+    table,
+    write_json,
+    write_json_lines,
+)
 from steptrail.deploy.cli.times import SINCE_HELP, parse_since, show_age, show_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from rich.table import Table
 
+    from steptrail.projections.recent_error_groups import RecentErrorGroups
     from steptrail.projections.records import StepRecord
     from steptrail.projections.stalls import ObservedRecord
 
@@ -38,6 +50,12 @@ def errors(
             "--after", metavar="CURSOR", help="Go on where the page before it ended.", show_default=False
         ),
     ] = None,
+    group: Annotated[
+        bool,
+        typer.Option(
+            "--group", "-g", help="By step, error type and what messages have in common, most first."
+        ),
+    ] = False,
     pipeline: Pipeline = None,
     json: Json = False,
     directory: StackDir = None,
@@ -47,11 +65,15 @@ def errors(
     With --json one object a line: pipeline, doc_id, step_name, status, timestamp, attempt, error_type,
     error_message, details, metrics, and more; `cursor` is for --after. The lines of --stalled, which come with the
     first page, have `what` (STALLED), sentence, started_us, deadline_s, decided_by and evidence instead.
+    With --group: group_id, pipeline, step_name, error_type, template, count, documents, first_seen, last_seen,
+    doc_id, message; the last line, without a group_id, says how many groups and errors are not listed. How it
+    stands with them: steptrail groups.
 
     \b
     steptrail errors                                 the last hour, all pipelines
     steptrail errors --stalled --since 1d            and what was started and does not end
     steptrail errors --since 7d --pipeline invoices --limit 200
+    steptrail errors --group --since 1d              what fails most
     steptrail errors --since 2026-05-04T12:00 --json | jq -r .doc_id
     """
     from steptrail.projections.clickhouse import connect
@@ -60,6 +82,18 @@ def errors(
 
     start = parse_since(since)
     statuses = [ProcessingStatus.ERROR, ProcessingStatus.FAILED] + [ProcessingStatus.WARNING] * warnings
+    if group:
+        if after is not None or stalled:
+            raise CommandError(
+                "--group goes with neither --after nor --stalled.",
+                exit_code=USAGE,
+                kind="usage",
+                hint="leave one of them out; more groups are had by --limit.",
+            )
+        with connect(settings_for(directory)) as clickhouse:
+            groups = Reader(clickhouse).recent_error_groups(pipeline, start, warnings, limit)
+        _show_groups(groups, start, json=json)
+        return
     with connect(settings_for(directory)) as clickhouse:
         reader = Reader(clickhouse)
         page = reader.events(pipeline, after, limit, statuses=statuses, start=start)
@@ -121,6 +155,29 @@ def _stall_table(found: Sequence[ObservedRecord]) -> Table:
             )
         )
     return shown
+
+
+def _show_groups(groups: RecentErrorGroups, start: datetime, *, json: bool) -> None:
+    if json:
+        write_json_lines(asdict(group) for group in groups)
+        if groups.other_groups:
+            write_json({"group_id": None, "groups": groups.other_groups, "count": groups.other_errors})
+        return
+    if not groups:
+        stdout().print(f"No errors since {show_time(start)} UTC.", markup=False)
+        return
+    several = len({group.pipeline for group in groups}) > 1
+    columns = ["pipeline"] * several + ["step", "type", "message"]
+    right = ["errors", "documents", "last seen"]
+    shown = table("group", "errors", "documents", "last seen", *columns, right=right)
+    for group in groups:
+        where = [*[group.pipeline] * several, group.step_name, group.error_type]
+        counts = [group.group_id[:8], group.count, group.documents, show_age(group.last_seen)]
+        shown.add_row(*cells(*counts, *where, group.template))
+    if groups.other_groups:
+        left_out = f"{groups.other_groups} other groups"
+        shown.add_row(*cells("other", groups.other_errors, "", "", *[""] * (len(columns) - 1), left_out))
+    stdout().print(shown)
 
 
 def register(app: typer.Typer) -> None:

@@ -21,6 +21,7 @@ COMMANDS: dict[str, str] = {
     "status": "steptrail.deploy.cli.stack",
     "doc": "steptrail.deploy.cli.doc",
     "errors": "steptrail.deploy.cli.recent_errors",
+    "groups": "steptrail.deploy.cli.groups",
     "incomplete": "steptrail.deploy.cli.incomplete",
     "expect": "steptrail.deploy.cli.expect",
     "sql": "steptrail.deploy.cli.sql",
