@@ -22,13 +22,18 @@ class Crew:
     def use(self, targets: Mapping[str, Target], dead: Iterable[str]) -> None:
         """Work for these targets, as they are now configured; those in `dead` take nothing at present.
 
-        What was on its way to a target that changed must be submitted again.
+        Who works for a target that is as before goes on. What was on its way to others must be submitted again.
         """
-        self.stop()
-        dead = set(dead)
-        self.workers = {
-            name: Worker(target, self._outcomes.put, dead=name in dead) for name, target in targets.items()
-        }
+        before, dead = self.workers, set(dead)
+        self.workers = {}
+        for name, target in targets.items():
+            worker = before.get(name)
+            if worker is None or worker.stopped or worker.target != target:
+                worker = Worker(target, self._outcomes.put, dead=name in dead)
+            self.workers[name] = worker
+        for name, worker in before.items():
+            if self.workers.get(name) is not worker:
+                worker.stop()
 
     def submit(self, notification: Notification) -> None:
         """Send it, if there is such a target; what is on its way is not sent twice."""

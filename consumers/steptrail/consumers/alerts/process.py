@@ -26,7 +26,7 @@ from .journal import Journal
 from .levels import wanted
 from .metrics import AlertsMetrics
 from .reloading import Reloading
-from .sources import Sources
+from .sources import SIGHT, Sources
 from .verdicts import Verdicts
 from .worker import Outcome
 
@@ -216,8 +216,10 @@ class _Work:
 
             def unknown(alert: Alert) -> bool:
                 # A health topic without a single verdict says nothing of anybody's health.
-                of_verdicts = alert.kind not in (ERROR_GROUP, TARGET)
-                return sources.unknown(alert) or (never_heard and of_verdicts)
+                elsewhere = alert.kind in (ERROR_GROUP, TARGET) or (
+                    alert.kind == SIGHT and not alert.pipeline
+                )
+                return sources.unknown(alert) or (never_heard and not elsewhere)
 
             config = reloading.config
             levels = wanted(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 from steptrail.consumers.health.status import HealthStatus
@@ -18,6 +19,8 @@ from .levels import Level, group_level
 _log = logging.getLogger("steptrail.consumers.alerts")
 
 ASK_EVERY_S = 5.0
+ASK_FOR_GROUPS_EVERY_S = 15.0
+"""Every group is looked at to answer this."""
 STORE_TIMEOUT_S = 20.0
 SILENT_AFTER_S = 60.0
 """The health consumer writes a row at least every 10 s; without one for so long it is not there."""
@@ -40,6 +43,7 @@ class Sources:
         self.fault: str | None = None
         self.version = 0
         self._wants_groups = wants_groups
+        self._ask_for_groups_at = 0.0
         self._settings = settings
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="alerts-sources", daemon=True)
@@ -89,7 +93,10 @@ class Sources:
             began = sight.at if self.sight is None else self.sight.since
             self.sight = Level("", "", SIGHT, HealthStatus.UNKNOWN, why, began)
         self.sight_known = True
-        if self._wants_groups():
+        if not self._wants_groups():
+            self.groups = []
+        elif time.monotonic() >= self._ask_for_groups_at:
+            self._ask_for_groups_at = time.monotonic() + ASK_FOR_GROUPS_EVERY_S
             self.groups = [
                 group_level(
                     each.group_id,
@@ -102,7 +109,5 @@ class Sources:
                 )
                 for each in alerting_groups(clickhouse)
             ]
-        else:
-            self.groups = []
         if before != (self.groups, self.sight, self.sight_known):
             self.version += 1

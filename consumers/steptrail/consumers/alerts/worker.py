@@ -51,23 +51,18 @@ class Worker:
     taken. A daemon thread: a target that hangs keeps no process from ending.
     """
 
-    def __init__(
-        self, target: Target, done: Callable[[Outcome], None], *, dead: bool = False, started: bool = True
-    ) -> None:
+    def __init__(self, target: Target, done: Callable[[Outcome], None], *, dead: bool = False) -> None:
         self.target = target
         self.dead = dead
-        self.attempts = 0
-        self.failures = 0
+        self.stopped = False
         self._done = done
         self._tasks: list[_Task] = []
         self._known: set[str] = set()
         self._number = 0
         self._not_before = 0.0
-        self._stopped = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name=f"alerts-{target.name}", daemon=True)
-        if started:
-            self._thread.start()
+        self._thread.start()
 
     def submit(self, notification: Notification) -> None:
         """Send it; one that is on its way already is not sent twice."""
@@ -79,15 +74,10 @@ class Worker:
                 heapq.heappush(self._tasks, task)
                 self._changed.notify()
 
-    @property
-    def waiting(self) -> int:
-        """Notifications that are on their way."""
-        return len(self._known)
-
     def stop(self) -> None:
         """Send nothing more; of what is being sent now `done` is told still, unless it is to be tried again."""
         with self._changed:
-            self._stopped = True
+            self.stopped = True
             self._tasks.clear()
             self._known.clear()
             self._changed.notify()
@@ -107,7 +97,7 @@ class Worker:
 
     def _next(self) -> _Task | None:
         with self._changed:
-            while not self._stopped:
+            while not self.stopped:
                 due = max(self._tasks[0].due, self._not_before) if self._tasks else None
                 left = None if due is None else due - time.monotonic()
                 if left is not None and left <= 0:
@@ -117,9 +107,7 @@ class Worker:
 
     def _take(self, task: _Task, answer: Answer) -> None:
         notification = task.notification
-        self.attempts += 1
         if not answer.delivered:
-            self.failures += 1
             delay = task.backoff.failed()
             tries = 1 if self.dead else self.target.attempts
             if not answer.hopeless and task.backoff.failures < tries:
@@ -134,7 +122,7 @@ class Worker:
 
     def _again(self, task: _Task, answer: Answer, delay: float) -> None:
         with self._changed:
-            if self._stopped:
+            if self.stopped:
                 return
             now = time.monotonic()
             if answer.retry_after is not None:
