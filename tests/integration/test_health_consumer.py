@@ -1,21 +1,51 @@
 """The health consumer on a real Kafka and the real engine."""
 
+# confluent_kafka.admin re-exports its names without saying so.
+# pyright: reportPrivateImportUsage=false
+
 from __future__ import annotations
 
-from steptrail.projections.clickhouse import connect
+import random
+import signal
+import threading
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
+
+from steptrail.consumers.health.watermark import SightPolicy
+from steptrail.consumers.judging.health import run_health
+from steptrail.projections.clickhouse import ClickHouse, connect
+from steptrail.schemas.errors import ConfigurationError
 from steptrail.schemas.settings import Settings
+from steptrail.schemas.status import ProcessingStatus as S
+from steptrail.schemas.topics import Topics
 from support.judging import (
+    HealthProcess,
+    Source,
     Traffic,
     comparable,
     health_consumers,
     judged_by_hand,
     last_slot,
+    messages,
     overall,
     said_twice,
     status_of,
+    store_behind_proxy,
+    told,
     verdict_rows,
 )
 from support.projecting import until
+from support.proxy import Mode
 
 
 def test_a_verdict_turns_on_real_errors(workspace: Settings) -> None:
@@ -25,11 +55,11 @@ def test_a_verdict_turns_on_real_errors(workspace: Settings) -> None:
             until(lambda: status_of(clickhouse) == "HEALTHY", "HEALTHY", 40)
             traffic.failing = 0.9
             until(lambda: status_of(clickhouse) == "CRITICAL", "CRITICAL", 60)
-        told = until(lambda: overall(workspace), "a verdict on the topic")
-        assert told["status"] == "CRITICAL"
-        [finding] = told["findings"]
+        verdict = until(lambda: overall(workspace), "a verdict on the topic")
+        assert verdict["status"] == "CRITICAL"
+        [finding] = verdict["findings"]
         assert finding["data"] == {"pipeline": "p", "step": None}
-        assert "executions" in told["sentence"]
+        assert "executions" in verdict["sentence"]
         slot = last_slot(clickhouse)
         assert slot is not None
         state = clickhouse.query(
@@ -39,3 +69,155 @@ def test_a_verdict_turns_on_real_errors(workspace: Settings) -> None:
         assert comparable(verdict_rows(clickhouse), slot) == judged_by_hand(clickhouse, slot)
         assert said_twice(workspace) == []
         assert process.process.poll() is None
+
+
+def test_killed_at_random_it_says_the_same_and_nothing_twice(workspace: Settings) -> None:
+    """Killed -9 again and again with a standby beside it: the rows are those of one who judged it all in one go."""
+    rng = random.Random(7)
+    with connect(workspace) as clickhouse, health_consumers(workspace, 2) as running:
+        with Traffic(workspace, steps=("parse", "embed", "store")) as traffic:
+            until(lambda: last_slot(clickhouse) is not None, "judging", 40)
+            for number in range(6):
+                traffic.failing = 0.8 if number % 3 else 0.0
+                time.sleep(rng.uniform(2, 9))
+                running.pop(0 if rng.random() < 0.7 else 1).close()
+                running.append(HealthProcess(workspace))
+            traffic.failing = 0.9
+            until(lambda: status_of(clickhouse, "p", "parse") == "CRITICAL", "CRITICAL", 90)
+        slot = last_slot(clickhouse)
+        assert slot is not None
+        expected = judged_by_hand(clickhouse, slot)
+        assert comparable(verdict_rows(clickhouse), slot) == expected
+        assert said_twice(workspace) == []
+        said = {(key, value["slot"]) for key, value in messages(workspace) if value and key != "\x1f"}
+        assert {(f"{p}\x1f{s}", n) for n, p, s, *_ in expected if p} <= said
+
+        # Replayed from the beginning, without what was remembered: the same rows, and not a word more.
+        for process in running:
+            process.close()
+        before = len(messages(workspace))
+        for table in ("health_snapshots", "health_verdicts"):
+            clickhouse.command(f"TRUNCATE TABLE {table}")
+        running[:] = [HealthProcess(workspace)]
+        until(lambda: (last_slot(clickhouse) or 0) > slot, "the replay", 60)
+        assert comparable(verdict_rows(clickhouse), slot) == expected
+        more = [entry for entry in messages(workspace)[before:] if entry[1] and entry[1]["slot"] <= slot]
+        assert [key for key, _ in more if key != "\x1f"] == []
+
+
+def test_events_sent_again_change_nothing(workspace: Settings) -> None:
+    """Whatever slot the second copy falls into."""
+    source = Source(workspace)
+    with connect(workspace) as clickhouse, health_consumers(workspace):
+        first = [source.event(S.ERROR) for _ in range(5)]
+        source.send(*first)
+        source.flush()
+        until(lambda: last_slot(clickhouse) is not None, "judging", 40)
+        time.sleep(6)
+        source.send(*first, *first)
+        source.run(S.SUCCESS)
+        source.flush()
+        until(lambda: len(clickhouse.query("SELECT event_id FROM health_events")) == 7, "all of them", 30)
+        time.sleep(1)
+        [(rows, events)] = clickhouse.query("SELECT count(), uniqExact(event_id) FROM health_events")
+        assert (rows, events) == (7, 7)
+        offsets = "SELECT sum(rows) FROM projection_ledger WHERE projection_name = 'health'"
+        assert clickhouse.query(offsets) == [(17,)]
+
+
+def test_a_topic_with_its_producers_times_is_refused(workspace: Settings) -> None:
+    """At the start, saying what to change."""
+    topic = Topics(workspace.topic_prefix).steps.name
+    admin = AdminClient(workspace.kafka_config())
+    entry = ConfigEntry("message.timestamp.type", "CreateTime", incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+    for future in admin.incremental_alter_configs([resource]).values():
+        future.result(10)
+    with pytest.raises(ConfigurationError, match=r"steptrail topics --alter") as refused:
+        run_health(workspace, threading.Event())
+    assert f"{topic} has message.timestamp.type=CreateTime" in str(refused.value)
+
+
+def judged_beyond(clickhouse: ClickHouse, slot: int | None) -> bool:
+    return (last_slot(clickhouse) or 0) > (slot or 0)
+
+
+def test_a_stopped_consumer_goes_on_where_it_was(workspace: Settings) -> None:
+    """A snapshot at the end, read at the start; a snapshot that cannot be read is passed over for an older one."""
+    with connect(workspace) as clickhouse:
+        source = Source(workspace)
+        for _ in range(2):
+            with health_consumers(workspace) as [process]:
+                source.run(S.SUCCESS, 3)
+                source.flush()
+                until(partial(judged_beyond, clickhouse, last_slot(clickhouse)), "judging", 40)
+                process.signal(signal.SIGTERM)
+                assert process.process.wait(15) == 0
+        assert [row for (row,) in clickhouse.query("SELECT count() FROM health_snapshots")] == [2]
+        clickhouse.command(
+            "INSERT INTO health_snapshots SELECT 7, now64(3), max(slot) + 1, now64(3), '{}', 'x', 'AAAA' "
+            "FROM health_snapshots"
+        )
+        with health_consumers(workspace) as [process]:
+            until(lambda: "from_snapshot_of_slot" in process.said(), "a start", 40)
+            lines = told(process.said())
+            [began] = [line for line in lines if "from_snapshot_of_slot" in line]
+            assert began["steps"] == 1
+            assert any("a snapshot is passed over" in line["message"] for line in lines)
+
+
+def test_bad_rules_change_nothing_and_are_told(workspace: Settings, tmp_path: Path) -> None:
+    """The file is read again when it changes; with a mistake the old rules stay, said with the verdict's sight."""
+    path = tmp_path / "health.toml"
+    path.write_text("[[rule]]\nstep = 'parse'\nsilenced = true\n")
+    with (
+        connect(workspace) as clickhouse,
+        health_consumers(workspace, STEPTRAIL_HEALTH_RULES=str(path)) as [process],
+        Traffic(workspace) as traffic,
+    ):
+        until(lambda: last_slot(clickhouse) is not None, "judging", 40)
+        path.write_text("[[rule]]\nstep = 'parse'\nsilenced = true\nerrors.bad = 100\n")
+        sql = "SELECT reason FROM health_sight ORDER BY at DESC LIMIT 1"
+        reason = until(lambda: clickhouse.query(sql)[0][0], "a reason", 20)
+        assert "line 4, rule[1].errors.bad" in reason
+        assert "rules refused" in process.said()
+        traffic.failing = 1.0
+        time.sleep(25)
+        assert status_of(clickhouse) == "HEALTHY"
+        path.write_text("")
+        until(lambda: status_of(clickhouse) == "CRITICAL", "CRITICAL", 30)
+        until(lambda: clickhouse.query(sql)[0][0] == "", "no reason any more", 20)
+
+
+def test_without_the_store_everything_is_unknown(workspace: Settings) -> None:
+    """Said on the topic by the consumer itself; known again, and caught up, when the store is back."""
+    stop = threading.Event()
+    with store_behind_proxy(workspace) as (settings, proxy), connect(workspace) as clickhouse:
+        policy = SightPolicy(blind_after_s=10.0, seeing_within_s=8.0)
+        thread = threading.Thread(target=run_health, args=(settings, stop), kwargs={"policy": policy})
+        thread.start()
+        try:
+            with Traffic(workspace):
+                until(lambda: (overall(workspace) or {}).get("status") == "HEALTHY", "HEALTHY", 40)
+                proxy.mode = Mode.REFUSE
+                proxy.cut()
+                until(lambda: (overall(workspace) or {}).get("status") == "UNKNOWN", "UNKNOWN", 40)
+                verdict = overall(workspace)
+                assert verdict is not None
+                assert verdict["findings"][0]["rule"] == "sight"
+                assert "before that: HEALTHY" in verdict["sentence"]
+                proxy.mode = Mode.PASS
+                until(lambda: (overall(workspace) or {}).get("status") == "HEALTHY", "HEALTHY", 60)
+            slot = last_slot(clickhouse)
+            assert slot is not None
+            assert comparable(verdict_rows(clickhouse), slot) == judged_by_hand(clickhouse, slot)
+            states = [
+                state for (state,) in clickhouse.query("SELECT toString(state) FROM health_sight ORDER BY at")
+            ]
+            assert "BLIND" in states
+            assert states[-1] == "SEEING"
+            assert said_twice(workspace) == []
+        finally:
+            stop.set()
+            thread.join(30)
+        assert not thread.is_alive()

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 from confluent_kafka import Producer
@@ -32,6 +33,7 @@ from steptrail.schemas.settings import Settings
 from steptrail.schemas.status import ProcessingStatus
 from steptrail.schemas.topics import Topics
 from support.projecting import read_all
+from support.proxy import Proxy, proxy_to
 from support.stack import environ_of
 
 
@@ -78,6 +80,17 @@ def health_consumers(settings: Settings, count: int = 1, **environ: str) -> Iter
     finally:
         for process in running:
             process.close()
+
+
+@contextlib.contextmanager
+def store_behind_proxy(settings: Settings) -> Iterator[tuple[Settings, Proxy]]:
+    """The same settings, with ClickHouse reached through a proxy."""
+    url = urlsplit(settings.clickhouse.get_secret_value())
+    assert url.hostname
+    assert url.port
+    with proxy_to(url.hostname, url.port) as proxy:
+        host = f"{url.netloc.rpartition('@')[0]}@127.0.0.1:{proxy.port}"
+        yield settings.with_values(clickhouse=url._replace(netloc=host).geturl()), proxy
 
 
 class Source:
@@ -213,8 +226,7 @@ def judged_by_hand(clickhouse: ClickHouse, until: int, rules: Rules | None = Non
     rules = rules or Rules()
     judge, rows = Judge(rules), []
     [(first_ms,)] = clickhouse.query("SELECT toUnixTimestamp64Milli(min(broker_time)) FROM health_events")
-    slots, _ = fetch_slots(clickhouse, rules, int(first_ms) // 5000, until + 1)
-    for slot in slots:
+    for slot in fetch_slots(clickhouse, rules, int(first_ms) // 5000, until + 1):
         judgement = judge.fold(slot)
         rows += [_row(verdict, slot.number) for verdict in judgement.verdicts]
         rows += [_gone(key, slot.number) for key in judgement.forgotten]

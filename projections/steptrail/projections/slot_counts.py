@@ -107,6 +107,13 @@ def slot_counts(
     return [found[key] for key in sorted(found)]
 
 
+def events_in(clickhouse: ClickHouse, first_slot: int, end_slot: int) -> int:
+    """How many events the slots from `first_slot` up to and without `end_slot` have."""
+    parameters = {"from_ms": first_slot * SLOT_MS, "to_ms": end_slot * SLOT_MS}
+    [(count,)] = clickhouse.query(f"SELECT count() FROM health_events WHERE {_RANGE}", parameters)
+    return int(count)
+
+
 def first_slot_with_events(clickhouse: ClickHouse) -> int | None:
     """The slot of the earliest event, None while there are none."""
     [(count, earliest_ms)] = clickhouse.query(

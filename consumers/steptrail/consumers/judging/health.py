@@ -23,6 +23,7 @@ from steptrail.consumers.consumer_config import consumer_config
 from steptrail.consumers.deadline import Deadline
 from steptrail.consumers.feed import LeaderFeed
 from steptrail.consumers.garbage import rarely_collected
+from steptrail.consumers.health.watermark import SightPolicy
 from steptrail.consumers.http_server import StatusServer
 from steptrail.consumers.judging.counting import Counting
 from steptrail.consumers.judging.judging import Judging
@@ -49,6 +50,8 @@ _log = logging.getLogger("steptrail.consumers.judging")
 _kafka_log = logging.getLogger("steptrail.kafka")
 
 STORE_TIMEOUT_S = 60.0
+# Judging must see within seconds that the store hangs: its statements are small.
+JUDGING_TIMEOUT_S = 8.0
 
 
 @dataclass
@@ -72,10 +75,17 @@ class JudgingStatus(Status):
         return {**super().as_dict(), **told}
 
 
-def run_health(settings: Settings, stop: threading.Event, *, accept_topic: str | None = None) -> int:
+def run_health(
+    settings: Settings,
+    stop: threading.Event,
+    *,
+    accept_topic: str | None = None,
+    policy: SightPolicy | None = None,
+) -> int:
     """Judge until `stop` is set, then shut down within `settings.shutdown_timeout_s`; returns 0.
 
-    Kafka and ClickHouse may be away, at the start or later: it waits for them. Raises ConfigurationError when the
+    `policy` says when verdicts count as blind. Kafka and ClickHouse may be away, at the start or later: it waits
+    for them. Raises ConfigurationError when the
     topic's records do not carry the broker's time, TopicRecreated (unless the new topic's id is `accept_topic`),
     TooMuchPoison, and KafkaException when the consumer is fenced by another with the same `group_instance_id`.
     """
@@ -105,8 +115,9 @@ def run_health(settings: Settings, stop: threading.Event, *, accept_topic: str |
     stalls = JudgedStalls(
         StallWatch.open(settings, clickhouse, member), progress, rules, lambda: sink.topic_id
     )
+    judged = connect(settings, timeout=JUDGING_TIMEOUT_S)
     judging = status.judging = Judging(
-        clickhouse,
+        judged,
         VerdictTopic(shared, topics.health.name, group),
         progress,
         watch,
@@ -115,6 +126,7 @@ def run_health(settings: Settings, stop: threading.Event, *, accept_topic: str |
         member=member,
         stop=ending,
         stalls=stalls,
+        policy=policy,
         waiting=lambda: status.waiting_for if status.state is State.WAITING else None,
     )
     counting = Counting(
@@ -148,6 +160,7 @@ def run_health(settings: Settings, stop: threading.Event, *, accept_topic: str |
         counting.join(deadline.share(0.5).remaining())
         watch.close(deadline.remaining())
         stalls.close()
+        judged.close()
         clickhouse.close()
         if server is not None:
             server.close()

@@ -30,10 +30,10 @@ from steptrail.consumers.health.slots import StepKey
 from steptrail.consumers.health.stalled import Observation
 from steptrail.consumers.health.state import SnapshotError, State
 from steptrail.consumers.health.verdict import Verdict, unseen
-from steptrail.consumers.health.watermark import Sight, Watermark
+from steptrail.consumers.health.watermark import Sight, SightPolicy, Watermark
 from steptrail.consumers.judging.progress import Progress
 from steptrail.consumers.judging.rules_file import RulesFile
-from steptrail.consumers.judging.slots import fetch_slots
+from steptrail.consumers.judging.slots import chunk_end, fetch_slots
 from steptrail.consumers.judging.topic_watch import TopicWatch
 from steptrail.consumers.judging.verdict_topic import Key, VerdictTopic
 from steptrail.projections.clickhouse import ClickHouse
@@ -59,11 +59,6 @@ HEARTBEAT_S: Final = 5.0
 SNAPSHOT_EVERY_S: Final = 30.0
 LOSSES_EVERY_S: Final = 15.0
 STALLS_EVERY_S: Final = 15.0
-# Slots that are fetched at once: more while the store gives few rows for them, fewer while it gives many.
-FIRST_CHUNK: Final = 12
-LONGEST_CHUNK: Final = 8640
-FEW_ROWS: Final = 20_000
-MANY_ROWS: Final = 200_000
 # Losses that were there before anything was judged are held against nobody, but for the latest.
 _RECENT = timedelta(minutes=10)
 _SETTLED = timedelta(seconds=60)
@@ -101,6 +96,7 @@ class Judging:
         stop: threading.Event,
         stalls: Stalls | None = None,
         waiting: Callable[[], str | None] = lambda: None,
+        policy: SightPolicy | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._clickhouse = clickhouse
@@ -112,8 +108,9 @@ class Judging:
         self._member = member
         self._stalls = stalls
         self._waiting = waiting
+        self._policy = policy or SightPolicy()
         self._clock = clock
-        self._backoff = Backoff(BackoffPolicy(first=0.5, cap=15.0))
+        self._backoff = Backoff(BackoffPolicy(first=0.5, cap=3.0))
         self._retry_at = 0.0
         self.fault: str | None = None
         self._judge: Judge | None = None
@@ -143,12 +140,11 @@ class Judging:
 
     def _forget(self) -> None:
         self._judge = None
-        self._watermark = Watermark()
-        self._sight = Sight()
+        self._watermark = Watermark(self._policy)
+        self._sight = Sight(self._policy)
         self._known_until: float | None = None
         self._pending: deque[Judgement] = deque()
         self._overall: tuple[Verdict, int] | None = None
-        self._chunk = FIRST_CHUNK
         self._beat_at = self._snapshot_at = self._losses_at = self._stalls_at = float("-inf")
         self._snapshot_slot: int | None = None
         self._stalls_begun = False
@@ -165,7 +161,9 @@ class Judging:
                 elif self._judge is not None:
                     self._topic.close()
                     self._forget()
-                    _log.info("another member judges now")
+                    _log.info("another member judges, or Kafka is away")
+                else:
+                    self._stand_by()
                 self._progress.wait(TURN_S)
                 time.sleep(0.02)
             self._end()
@@ -193,6 +191,21 @@ class Judging:
         else:
             self._backoff.succeeded()
             self.fault = None
+
+    def _stand_by(self) -> None:
+        """Say why nobody judges, if nobody says anything: while Kafka is away no member leads."""
+        now, reason = self._clock(), self._waiting()
+        if reason is None or now - self._beat_at < HEARTBEAT_S:
+            return
+        self._beat_at = now
+        try:
+            latest = latest_sight(self._clickhouse)
+            if latest is None or latest.member == self._member or now - latest.at > 2 * HEARTBEAT_S:
+                known = None if latest is None else latest.watermark
+                slot = None if latest is None else latest.slot
+                write_sight(self._clickhouse, SightRow(now, False, known, slot, reason, 0, self._member))
+        except (InfrastructureError, QueryError) as fault:
+            self.fault = str(fault)
 
     def _end(self) -> None:
         if self._judge is None or not self._leading():
@@ -226,9 +239,9 @@ class Judging:
         if sight is not None and sight.watermark is not None:
             age = now - sight.watermark
             known = standing.get(_OVERALL)
-            if age <= self._sight.policy.blind_after_s and known is not None and not _is_blind(known):
+            if age <= self._policy.blind_after_s and known is not None and not _is_blind(known):
                 # The member before could see until just now: this one has as long to find its way.
-                self._sight, self._known_until = Sight.seeing(), sight.watermark
+                self._sight, self._known_until = Sight.seeing(self._policy), sight.watermark
         self._judge = Judge(self._rules.rules, state)
         self._snapshot_at = now
         _log.info(
@@ -342,18 +355,13 @@ class Judging:
                 return
         end = int(watermark // SLOT_S)
         while next_slot < end and not self._stop.is_set() and self._leading():
-            upto = min(end, next_slot + self._chunk)
+            upto = chunk_end(self._clickhouse, next_slot, end)
             if upto == end:
                 self._count_losses(upto - 1)
-            slots, rows = fetch_slots(self._clickhouse, self._rules.rules, next_slot, upto)
-            for slot in slots:
+            for slot in fetch_slots(self._clickhouse, self._rules.rules, next_slot, upto):
                 judgement = judge.fold(slot)
                 if judgement.verdicts or judgement.forgotten:
                     self._pending.append(judgement)
-            if rows < FEW_ROWS and upto - next_slot == self._chunk:
-                self._chunk = min(2 * self._chunk, LONGEST_CHUNK)
-            elif rows > MANY_ROWS:
-                self._chunk = max(1, self._chunk // 4)
             next_slot = upto
             self._flush()
             self._look()

@@ -10,11 +10,9 @@ from steptrail.consumers.health.judge import Judge
 from steptrail.consumers.health.rules import Rules
 from steptrail.consumers.health.status import HealthStatus
 from steptrail.consumers.health.verdict import Verdict
-from steptrail.consumers.judging.slots import fetch_slots
+from steptrail.consumers.judging.slots import chunk_end, fetch_slots
 from steptrail.projections.clickhouse import ClickHouse
 from steptrail.projections.slot_counts import first_slot_with_events
-
-CHUNK = 720
 
 
 @dataclass(frozen=True)
@@ -40,8 +38,8 @@ def replay(
     before: dict[tuple[str | None, str | None], HealthStatus] = {}
     number, end = max(first, int((since - warm_up_s) // SLOT_S)), int(until // SLOT_S)
     while number < end:
-        upto = min(end, number + CHUNK)
-        for slot in fetch_slots(clickhouse, rules, number, upto)[0]:
+        upto = chunk_end(clickhouse, number, end)
+        for slot in fetch_slots(clickhouse, rules, number, upto):
             for verdict in judge.fold(slot).verdicts:
                 key = verdict.pipeline, verdict.step
                 was = before.get(key)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from steptrail.consumers.health.losses import Losses
 from steptrail.consumers.health.policy import Threshold
 from steptrail.consumers.health.rules import Rules
@@ -9,14 +11,27 @@ from steptrail.consumers.health.slots import Slot, StepCounts
 from steptrail.consumers.health.thresholds import Measured
 from steptrail.projections.clickhouse import ClickHouse
 from steptrail.projections.health_losses import losses_by_slot
-from steptrail.projections.slot_counts import Bound, slot_counts
+from steptrail.projections.slot_counts import Bound, events_in, slot_counts
 
 NOBODY = "(unknown pipeline)"
 """What is lost without anyone knowing whose it was is held against this name."""
 
 
-def fetch_slots(clickhouse: ClickHouse, rules: Rules, first: int, end: int) -> tuple[list[Slot], int]:
-    """The slots from `first` up to and without `end`, each, and how many rows the store gave for them."""
+LONGEST_CHUNK: Final = 8640
+MOST_EVENTS: Final = 500_000
+"""So much is counted at once: what the store must hold in memory grows with it."""
+
+
+def chunk_end(clickhouse: ClickHouse, first: int, end: int) -> int:
+    """Up to which slot, `end` at most, slots from `first` on should be fetched at once; the next one at least."""
+    upto = min(end, first + LONGEST_CHUNK)
+    while upto - first > 12 and events_in(clickhouse, first, upto) > MOST_EVENTS:
+        upto = first + (upto - first) // 4
+    return upto
+
+
+def fetch_slots(clickhouse: ClickHouse, rules: Rules, first: int, end: int) -> list[Slot]:
+    """The slots from `first` up to and without `end`, each; empty ones too."""
     bounds = thresholds_of(rules)
     slots = {number: Slot(number) for number in range(first, end)}
     rows = slot_counts(clickhouse, first, end, [Bound(t.measure, t.bound, t.below) for t in bounds])
@@ -38,7 +53,7 @@ def fetch_slots(clickhouse: ClickHouse, rules: Rules, first: int, end: int) -> t
             name = pipeline or NOBODY
             count = arrived.get((number, name), 0)
             slots[number].losses[name] = Losses(count, loss.dropped, loss.gaps, loss.dead_letters)
-    return [slots[number] for number in range(first, end)], len(rows)
+    return [slots[number] for number in range(first, end)]
 
 
 def thresholds_of(rules: Rules) -> list[Threshold]:

@@ -1,0 +1,129 @@
+"""What the health consumer decides without asking anybody: the leader's feed, progress, the rules file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import TopicPartition
+
+from steptrail.consumers.feed import GroupFeed, LeaderFeed
+from steptrail.consumers.health.rules import RulesError
+from steptrail.consumers.judging.judging import _is_news
+from steptrail.consumers.judging.progress import Progress
+from steptrail.consumers.judging.rules_edit import add_rule, rule_text
+from steptrail.consumers.judging.rules_file import RulesFile
+from support.consumed import batch_of, message
+
+
+def entries(*numbers: int) -> list[TopicPartition]:
+    return [TopicPartition("t", number) for number in numbers]
+
+
+def test_a_leader_holds_everything_and_what_is_new() -> None:
+    """From the assignment of the token to its end; the others hold nothing."""
+    count = 0
+    feed = LeaderFeed("token", lambda: count)
+    assert feed.assigned([]) == []
+    assert feed.more([]) == []
+    assert feed.assigned(entries(0)) == []
+    assert feed.leading
+    assert feed.more([]) == []
+    count = 3
+    assert feed.more([]) == [0, 1, 2]
+    count = 5
+    assert feed.more([0, 1, 2]) == [3, 4]
+    assert feed.revoked([], [0, 1, 2]) == []
+    assert feed.leading
+    assert feed.revoked(entries(0), [0, 1, 2]) == [0, 1, 2]
+    assert not feed.leading
+    assert feed.more([]) == []
+
+
+def test_a_group_shares() -> None:
+    """What the group says, and no more."""
+    feed = GroupFeed("t")
+    assert feed.assigned(entries(1, 2)) == [1, 2]
+    assert feed.revoked(entries(2), [1, 2]) == [2]
+    assert feed.more([1]) == []
+
+
+def test_an_end_counts_once_everything_before_it_is_written() -> None:
+    """A trailing marker takes an offset: the end is further than the last record."""
+    progress = Progress()
+    progress.reached_end(0, position=10, end=11)
+    assert progress.consumed() == {}
+    progress.stands({0: 9})
+    assert progress.consumed() == {}
+    progress.stands({0: 10})
+    assert progress.consumed() == {0: 11}
+    progress.forget()
+    assert progress.consumed() == {}
+
+
+def test_nothing_is_published_again() -> None:
+    """Everything before the greatest slot on the topic stands there, and of that slot what has its key there."""
+    told: dict[str, Any] = {"slot": 7}
+    assert _is_news(told, None, 6)
+    assert _is_news(told, {"slot": 5}, 6)
+    assert not _is_news(told, None, 8)
+    assert not _is_news(told, {"slot": 7}, 7)
+    assert _is_news(told, {"slot": 5}, 7)
+    assert _is_news(told, None, 7)
+
+
+def test_a_rules_file_is_read_again_and_refused_whole(tmp_path: Path) -> None:
+    """The old rules stay in force; what is wrong is said by line and key until it is mended."""
+    path = tmp_path / "health.toml"
+    file = RulesFile(path)
+    assert not file.look()
+    assert file.fault is not None
+    assert "cannot be read" in file.fault
+    path.write_text("[defaults]\nerrors.bad = 0.3\n")
+    assert file.look()
+    assert file.fault is None
+    assert not file.look()
+    assert file.rules.policy("p", "s").errors.bad == 0.3
+    path.write_text("[defaults]\nerrors.bad = 0.4\nerrors.worse = 1\n")
+    os.utime(path, ns=(1, 1))
+    assert not file.look()
+    assert file.rules.policy("p", "s").errors.bad == 0.3
+    assert file.fault is not None
+    assert "line 3, defaults.errors.worse" in file.fault
+    path.write_text("[defaults]\nerrors.bad = 0.5\n")
+    assert file.look()
+    assert (file.fault, file.rules.policy("p", "s").errors.bad) == (None, 0.5)
+    assert not RulesFile(None).look()
+
+
+def test_a_rule_is_added_whole_or_not(tmp_path: Path) -> None:
+    """Names with quotes and globs come through; the file keeps its mode."""
+    path = tmp_path / "health.toml"
+    add_rule(path, rule_text('a "b" *', "s", {"errors.bad": 0.3}, ["silence"]))
+    path.chmod(0o640)
+    rules = add_rule(path, rule_text("*", "s", {"errors.bad": 0.4}))
+    assert rules.policy('a "b" c', "s").errors.bad == 0.4
+    assert rules.policy('a "b" c', "s").silenced == {"silence"}
+    assert path.stat().st_mode & 0o777 == 0o640
+    before = path.read_bytes()
+    with pytest.raises(RulesError, match=r"errors\.bad"):
+        add_rule(path, rule_text("*", "s", {"errors.bad": 40}))
+    assert path.read_bytes() == before
+    assert [each.name for each in tmp_path.iterdir()] == ["health.toml"]
+
+
+def test_late_records_are_counted() -> None:
+    """Those that were appended before the watermark that stood when they were written."""
+    progress = Progress()
+    batch = batch_of(message(0, 4), message(1, 7), message(0, 5))
+    times = [message.timestamp()[1] for message in batch.messages]
+    progress.watermark = (max(times) + 1) / 1000
+    progress.applied(batch, batch.batch.spans)
+    [applied] = progress.take()
+    assert applied.late == len(times)
+    assert set(applied.latest) == set(batch.batch.spans)
+    assert progress.take() == []
+    [span] = progress.take_written()
+    assert span.reached == {partition: each.last + 1 for partition, each in batch.batch.spans.items()}
