@@ -124,12 +124,16 @@ class Isolation:
     def _without(
         self, consumed: ConsumedBatch, known: list[DeadLetter], found: list[DeadLetter]
     ) -> dict[int, int]:
-        """Write the batch without these; when none were `found` in a rejected batch, by halves."""
+        """Write the batch without these; by halves when it is rejected all the same, or none were `found` in it."""
         self.batches += 1
         self._wary = WARY_BATCHES
+        if found:
+            try:
+                return self._write(consumed.batch.without({letter.offset for letter in found}))
+            except BatchRejected:
+                pass  # there are others
         bad = {letter.offset for letter in (*known, *found)}
-        pieces = [consumed.messages] if found else _halves(consumed.messages, bad)
-        return self._write_pieces(pieces, bad, dict(consumed.starts))
+        return self._write_pieces(_halves(consumed.messages, bad), bad, dict(consumed.starts))
 
     def _set_aside(self, consumed: ConsumedBatch, letters: list[DeadLetter]) -> None:
         if letters:

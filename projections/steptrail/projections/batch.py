@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from steptrail.projections.avro_block import WriterSchema, bundled_writer_schemas, container
 from steptrail.schemas.errors import DecodeReason, EventDecodeError
@@ -63,6 +63,22 @@ class Run:
             parts = self.parts[begin : begin + 2 * most_rows]
             yield container(self.schema, len(parts) // 2, sum(map(len, parts)), parts)
 
+    def places(self) -> Iterator[tuple[int, int]]:
+        """Partition and offset of each record, in order."""
+        for _, partition, offset, *_ in _TRAILER.iter_unpack(b"".join(self.parts[1::2])):
+            yield partition, offset
+
+    def without(self, numbers: Sequence[int]) -> Run:
+        """The same but for the records of these numbers, which are in ascending order."""
+        left = Run(self.schema, size=self.size)
+        begin = 0
+        for number in numbers:
+            left.parts += self.parts[begin : 2 * number]
+            begin = 2 * number + 2
+            left.size -= len(self.parts[begin - 2]) + TRAILER_BYTES
+        left.parts += self.parts[begin:]
+        return left
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -84,6 +100,30 @@ class Batch:
     def partitions(self) -> list[int]:
         """The partitions it covers, in order."""
         return sorted(self.spans)
+
+    def without(self, places: Collection[tuple[int, int]]) -> Batch:
+        """The same batch but for the records at these places, partition and offset; it covers their offsets still.
+
+        Much faster than building it anew, which matters where every batch has a bad record or a thousand.
+        """
+        spans = {partition: replace(span) for partition, span in self.spans.items()}
+        runs = []
+        size, resent, removed = self.size, self.resent, 0
+        for run in self.runs:
+            numbers = [number for number, place in enumerate(run.places()) if place in places]
+            for number in numbers:
+                value, trailer = run.parts[2 * number], run.parts[2 * number + 1]
+                _, partition, offset, _, again = _TRAILER.unpack(trailer)
+                spans[partition].rows -= 1
+                spans[partition].offset_sum -= offset
+                size -= len(value)
+                resent -= again
+            removed += len(numbers)
+            if len(numbers) < run.rows:
+                runs.append(run.without(numbers))
+        return replace(
+            self, runs=tuple(runs), spans=spans, rows=self.rows - removed, size=size, resent=resent
+        )
 
 
 class BatchBuilder:

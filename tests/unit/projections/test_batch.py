@@ -91,6 +91,27 @@ def test_spans_cover_skipped_offsets_and_rows_count_only_staged_ones() -> None:
     assert (batch.rows, batch.first_time_ms, batch.last_time_ms) == (2, 3, 5)
 
 
+def test_a_batch_without_some_records_is_the_one_that_was_built_without_them() -> None:
+    """But for the guard: the same bytes, the same spans; their offsets are covered and have no rows."""
+    places = [(number % 3, 10 + number) for number in range(30)]
+    values = [frame_single_object(encode_event(_event(number))) for number in range(30)]
+    bad = {places[0], places[7], places[8], places[29], *(place for place in places if place[0] == 2)}
+    whole, wanted = BatchBuilder(), BatchBuilder()
+    for number, (place, value) in enumerate(zip(places, values, strict=True)):
+        whole.add(*place, 1000 + number, value, number % 5 == 0)
+        if place in bad:
+            wanted.skip(*place)
+        else:
+            wanted.add(*place, 1000 + number, value, number % 5 == 0)
+    left, right = whole.build().without(bad), wanted.build()
+    assert (left.rows, left.size, left.resent) == (right.rows, right.size, right.resent)
+    assert left.spans == right.spans
+    assert left.runs[0].parts[::2] == right.runs[0].parts[::2]
+    assert list(left.runs[0].places()) == [place for place in places if place not in bad]
+    assert left.runs[0].size == right.runs[0].size
+    assert whole.build().without(set(places)).runs == ()
+
+
 def test_records_of_two_framings_become_two_runs_of_one_batch() -> None:
     """Each block has one writer schema, whatever mixture the topic holds."""
     confluent = confluent_prefix(7)
