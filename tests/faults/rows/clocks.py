@@ -20,7 +20,7 @@ def wrong(run: Run) -> Outcome:
     with run.workspace() as (workspace, load):
         projector = workspace.projector(batch=2000)
         for name, seconds in _OFF.items():
-            load.start(name, rate=500, count=run.pick(2_000, 20_000), clock_s=seconds)
+            load.start(name, rate=500, count=run.pick(2_000, 10_000), clock_s=seconds)
         load.join(240)
         outcome = run.judged(workspace, load, Outcome(len(_OFF) - 1))
         sql = (

@@ -28,10 +28,10 @@ _STEPS: tuple[tuple[str, str], ...] = (
 
 def at_random(run: Run) -> Outcome:
     """Killed again and again while events come in; half of the time with a name in the group, half without."""
-    kills = run.pick(6, 55)
+    kills = run.pick(6, 51)
     with run.workspace() as (workspace, load):
-        load.start(rate=1500)
-        load.start(rate=1500)
+        load.start(rate=1000)
+        load.start(rate=1000)
         for number in range(kills):
             static = "projector" if number % 2 else None
             projector = workspace.projector(static=static, batch=500)
@@ -53,7 +53,7 @@ def at_each_step(run: Run) -> Outcome:
     outcome = Outcome(0, detail=detail)
     with run.workspace() as (workspace, load):
         load.start(rate=400)
-        for _ in range(run.pick(1, 4)):
+        for _ in range(run.pick(1, 2)):
             for step, when in _STEPS:
                 nth = 1 if step == "claim" else run.rng.randint(1, 3)
                 plan = {"do": "kill", "at": step, "when": when, "nth": nth}

@@ -21,7 +21,7 @@ _KEEP_FREE_MB = 64
 
 def disk_full(run: Run) -> Outcome:
     """An engine on a file system of its own, which something else fills to the last byte, again and again."""
-    times = run.pick(2, 6)
+    times = run.pick(2, 4)
     disk = run.world.folder / "small-disk"
     with (
         small_disk(disk) as kind,
@@ -52,7 +52,7 @@ def read_only(run: Run) -> Outcome:
         outcome = Outcome(0)
         load.start(rate=500)
         projector = workspace.projector(batch=1000)
-        for table in ("steps", "step_executions", "projection_ledger", "projection_claims") * run.pick(1, 3):
+        for table in ("steps", "step_executions", "projection_ledger", "projection_claims") * run.pick(1, 2):
             workspace.wait_rows(workspace.wait_rows(-1))
             _alter(workspace, table, "MODIFY SETTING table_readonly = 1")
             if table == "projection_claims":

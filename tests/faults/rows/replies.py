@@ -13,7 +13,7 @@ _AT = ("claim", "load", "steps", "step_executions", "emitter_sequences", "ledger
 def lost(run: Run) -> Outcome:
     """A third of the statements that write meet a fault, the insert into `steps` most often."""
     rng = run.rng
-    wanted = run.pick(18, 300)
+    wanted = run.pick(18, 120)
     fates = [Fate.LOSE_REPLY, Fate.LOSE_REPLY, Fate.CUT_BODY, Fate.TWICE]
     with run.workspace() as (workspace, load), proxy_to(run.world.at.clickhouse_port) as proxy:
         injected: dict[str, int] = {}
@@ -29,7 +29,7 @@ def lost(run: Run) -> Outcome:
         proxy.rule = rule
         load.start(rate=1000)
         workspace.projector(clickhouse=workspace.clickhouse_at(proxy.port), batch=1000)
-        until(lambda: sum(injected.values()) >= wanted, f"{wanted} faults", 240)
+        until(lambda: sum(injected.values()) >= wanted, f"{wanted} faults", 400)
         load.stop()
         proxy.rule = lambda _: Fate.PASS
         return run.judged(

@@ -39,11 +39,11 @@ def away(run: Run) -> Outcome:
         engine.start()
         workspace.wait_rows(_rows(workspace))
         for fate in (Fate.UNAVAILABLE, Fate.HANG, Fate.HANG_REPLY, Fate.REFUSE):
-            for_a_while(proxy, fate, seconds / 3)
+            for_a_while(proxy, fate, seconds / 6)
             workspace.wait_rows(_rows(workspace))
         assert engine.process is not None
         engine.process.freeze()
-        time.sleep(seconds / 2)
+        time.sleep(seconds / 4)
         engine.process.wake()
         load.stop()
         outcome = run.judged(workspace, load, Outcome(6, detail={"away_s": seconds}))

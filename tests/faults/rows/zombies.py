@@ -21,7 +21,7 @@ def frozen(run: Run) -> Outcome:
     outcome = Outcome(0)
     with run.workspace() as (workspace, load):
         load.start(rate=500)
-        for _ in range(run.pick(1, 5)):
+        for _ in range(run.pick(1, 2)):
             for act in (_woken_late, _woken_amid_successor, _amid_statement, _at_any_moment):
                 act(run, workspace, load, outcome)
                 outcome.injected += 1
@@ -83,7 +83,7 @@ def _at_any_moment(run: Run, workspace: Workspace, load: Load, outcome: Outcome)
 
 def racing(run: Run) -> Outcome:
     """Two that never heard of a group claim every partition from each other, with slow statements and kills."""
-    seconds = run.pick(14.0, 120.0)
+    seconds = run.pick(14.0, 60.0)
     outcome = Outcome(0)
 
     def contender() -> Process:
@@ -95,7 +95,7 @@ def racing(run: Run) -> Outcome:
 
     with run.workspace() as (workspace, load):
         load.start(rate=400)
-        for _ in range(run.pick(1, 8)):
+        for _ in range(run.pick(1, 4)):
             _outdone_by_one_that_dies(run, workspace, outcome)
         contenders = [contender(), contender()]
         end = time.monotonic() + seconds
