@@ -36,8 +36,13 @@ MODULES = (
     "watermark",
     "sight",
     "size",
+    "consumer_sight",
+    "consumer_speed",
 )
 """The order in which they run; each is `measure(simulation)` of the module of its name and gives figures."""
+
+ON_A_STACK = ("consumer_sight", "consumer_speed")
+"""Real parts in real time, on a local stack of their own: not in the quick form unless they are named."""
 
 
 def main() -> int:
@@ -53,9 +58,16 @@ def main() -> int:
     if arguments.only == ["plots"] and arguments.plots is None:
         parser.error("--only plots needs --plots DIR")
 
+    names = [name for name in arguments.only or MODULES if name != "plots"]
+    if arguments.quick and arguments.only is None:
+        names = [name for name in names if name not in ON_A_STACK]
+        print(
+            f"left out of the quick form: {', '.join(ON_A_STACK)} (a real consumer, in real time)",
+            file=sys.stderr,
+        )
     simulation = Simulation(quick=arguments.quick, seed=arguments.seed)
     failed = 0
-    for name in MODULES if arguments.only is None else [name for name in arguments.only if name != "plots"]:
+    for name in names:
         started = time.monotonic()
         try:
             figures: list[Figure] = importlib.import_module(f"health_sim.figures.{name}").measure(simulation)

@@ -35,7 +35,7 @@ def draw(simulation: Simulation, canvas: Canvas) -> None:
             lower.fill_between(
                 times, 0, 2 * limit, where=np.array(levels) > 0, color=WARNING, alpha=0.35, step="pre"
             )
-            upper.set_title(f"{rate:g} executions a second", fontsize=9)
+            upper.set_title(f"{rate:g} a second, 5 minutes at 20 %", fontsize=9)
             lower.set(xlabel="minutes", ylim=(0, 2.05 * limit))
         axes[0][0].set_ylabel("failures in 5 s")
         axes[1][0].set_ylabel("score S")

@@ -39,8 +39,8 @@ def draw(simulation: Simulation, canvas: Canvas) -> None:
         axes[1].stairs(
             np.maximum(quiet, 0.1), hours, baseline=None, color=OTHER, label="longest quiet that there was"
         )
-        axes[1].set(yscale="log", ylim=(0.1, 20_000))
+        axes[1].set(yscale="log", ylim=(0.1, 200_000))
         axes[1].set_yticks([1, 10, 60, 600, 4320], ["1 min", "10 min", "1 h", "10 h", "3 days"])
         axes[1].set_xticks(np.arange(7) + 0.5, ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"])
         axes[1].minorticks_off()
-        axes[1].legend(fontsize=8, ncols=2, loc="lower left")
+        axes[1].legend(fontsize=8, ncols=2, loc="upper left")
