@@ -1,7 +1,8 @@
 -- Executions of some steps that run, are their step's current one, began before their step's bound by the workers'
 -- clocks and are not said to be stalled; in the order of their beginning, from a position on. The bounds come as
 -- three arrays of one length. By the broker's clock an execution begins no earlier, so none that is late is missing.
--- Rows are found by rank first; what was superseded is looked up by the primary key.
+-- Rows that run are found first, merged or not: few, once merges have joined starts with their endings. What else is
+-- known of their documents' steps is looked up by the primary key. FINAL would read everything.
 SELECT
     candidate.pipeline                                 AS pipeline,
     candidate.step_name                                AS step_name,
@@ -13,24 +14,32 @@ FROM
     SELECT
         execution.pipeline AS pipeline, execution.step_name AS step_name, execution.doc_id AS doc_id,
         max((
-            (execution.last_any, toUInt128(execution.execution_id)),
+            (execution.latest_any, toUInt128(execution.execution_id)),
             execution.execution_id,
-            execution.winner.1,
-            ifNull(execution.first_run, execution.last_any)
+            execution.rank,
+            ifNull(execution.began, execution.latest_any)
         )) AS latest
-    FROM step_executions AS execution FINAL
-    WHERE (execution.pipeline, execution.step_name, execution.doc_id) IN
+    FROM
     (
-        SELECT open.pipeline, open.step_name, open.doc_id
-        FROM step_executions AS open FINAL
-        WHERE (open.pipeline, open.step_name) IN
-            (
-                SELECT bound.1, bound.2
-                FROM (SELECT arrayJoin(arrayZip({pipelines:Array(String)}, {steps:Array(String)})) AS bound)
-            )
-          AND open.winner.1 = 1
-          AND toUnixTimestamp64Micro(assumeNotNull(open.first_run)) <= arrayMax({before_us:Array(Int64)})
-    )
+        SELECT
+            part.pipeline AS pipeline, part.step_name AS step_name, part.doc_id AS doc_id,
+            part.execution_id AS execution_id, max(part.winner.1) AS rank, min(part.first_run) AS began,
+            max(part.last_any) AS latest_any
+        FROM step_executions AS part
+        WHERE (part.pipeline, part.step_name, part.doc_id) IN
+        (
+            SELECT open.pipeline, open.step_name, open.doc_id
+            FROM step_executions AS open
+            WHERE (open.pipeline, open.step_name) IN
+                (
+                    SELECT bound.1, bound.2
+                    FROM (SELECT arrayJoin(arrayZip({pipelines:Array(String)}, {steps:Array(String)})) AS bound)
+                )
+              AND open.winner.1 = 1
+              AND toUnixTimestamp64Micro(assumeNotNull(open.first_run)) <= arrayMax({before_us:Array(Int64)})
+        )
+        GROUP BY part.pipeline, part.step_name, part.doc_id, part.execution_id
+    ) AS execution
     GROUP BY execution.pipeline, execution.step_name, execution.doc_id
 ) AS candidate
 WHERE candidate.latest.3 = 1
