@@ -27,6 +27,7 @@ class Addresses:
     metrics_port: int
     password: str
     alerts_port: int = 0
+    health_port: int = 0
 
     @property
     def kafka(self) -> str:
@@ -47,6 +48,11 @@ class Addresses:
     def metrics(self) -> str:
         """The projector's metrics page."""
         return f"http://{HOST}:{self.metrics_port}/metrics"
+
+    @property
+    def health(self) -> str:
+        """The health consumer's metrics page."""
+        return f"http://{HOST}:{self.health_port}/metrics"
 
     @property
     def alerts(self) -> str:
@@ -150,6 +156,22 @@ def projector_part(at: Addresses, environ: Mapping[str, str]) -> Part:
         ready=lambda pid: _http_ok(at.metrics_port, "/metrics") and listens(pid, at.metrics_port),
         address=at.metrics,
         port=at.metrics_port,
+    )
+
+
+def health_part(at: Addresses, environ: Mapping[str, str]) -> Part:
+    """The health consumer, exactly as `steptrail run health` runs it; named in its group as the projector is."""
+    return Part(
+        name="health",
+        command=[sys.executable, "-m", "steptrail.deploy.cli", "run", "health"],
+        environ={
+            "STEPTRAIL_GROUP_INSTANCE_ID": "local-stack",
+            **environ,
+            "STEPTRAIL_METRICS_PORT": str(at.health_port),
+        },
+        ready=lambda pid: _http_ok(at.health_port, "/metrics") and listens(pid, at.health_port),
+        address=at.health,
+        port=at.health_port,
     )
 
 

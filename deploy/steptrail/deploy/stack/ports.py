@@ -16,6 +16,7 @@ PREFERRED: Mapping[str, int] = {
     "controller": 9093,
     "clickhouse": 8123,
     "metrics": 9464,
+    "health": 9465,
     "alerts": 9466,
 }
 """Tried first in a folder's first start: what people expect."""

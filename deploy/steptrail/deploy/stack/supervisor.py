@@ -115,6 +115,7 @@ class Supervisor:
             metrics_port=ports["metrics"],
             password=self._folder.password(),
             alerts_port=ports["alerts"],
+            health_port=ports["health"],
         )
         self._at = at
         self._parts.clear()
@@ -138,6 +139,7 @@ class Supervisor:
         del self._parts["setup"]
         if self._with_projector:
             self._launch(parts.projector_part(at, environ))
+            self._launch(parts.health_part(at, environ))
             if alerts_file := environ.get("STEPTRAIL_ALERTS_FILE"):
                 file = str(Path(alerts_file).expanduser().absolute())
                 self._launch(parts.alerts_part(at, environ, file))
