@@ -17,7 +17,8 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from datetime import datetime, timedelta, timezone
 from typing import Any, Final, Protocol
 
@@ -36,6 +37,7 @@ from steptrail.consumers.judging.rules_file import RulesFile
 from steptrail.consumers.judging.slots import chunk_end, fetch_slots
 from steptrail.consumers.judging.topic_watch import TopicWatch
 from steptrail.consumers.judging.verdict_topic import Key, VerdictTopic
+from steptrail.consumers.side_thread import SideThread
 from steptrail.projections.clickhouse import ClickHouse
 from steptrail.projections.errors import QueryError
 from steptrail.projections.health_losses import LossCounts, loss_totals, record_losses, recorded_losses
@@ -66,13 +68,13 @@ _OVERALL: Final[Key] = ("", "")
 
 
 class Stalls(Protocol):
-    """What finds stalled executions; see `steptrail.consumers.judging.stalls`."""
+    """What finds stalled executions; see `steptrail.consumers.judging.stalls`. It may block, and does not raise."""
 
     def begin(self) -> list[Observation] | None:
         """Those that stand now; None while that is not known."""
         ...
 
-    def look(self, watermark: float, judge: Judge) -> list[Observation]:
+    def look(self, watermark: float, deadlines: Mapping[StepKey, float]) -> list[Observation]:
         """What is to be said at `watermark`, once it is said; [] when nothing can be decided."""
         ...
 
@@ -114,6 +116,7 @@ class Judging:
         self._retry_at = 0.0
         self.fault: str | None = None
         self._judge: Judge | None = None
+        self._beside = SideThread("steptrail-stalls")
         self._thread = threading.Thread(target=self._run, name="steptrail-judging", daemon=True)
         self._stop = stop
         self.failure: BaseException | None = None
@@ -148,6 +151,7 @@ class Judging:
         self._beat_at = self._snapshot_at = self._losses_at = self._stalls_at = float("-inf")
         self._snapshot_slot: int | None = None
         self._stalls_begun = False
+        self._looking: Future[list[Observation] | None] | None = None
         self._late = 0
         self._progress.watermark = None
 
@@ -208,14 +212,14 @@ class Judging:
             self.fault = str(fault)
 
     def _end(self) -> None:
-        if self._judge is None or not self._leading():
+        if self._judge is None:
             return
         try:
             self._flush()
             self._snapshot()
-            self._tell_sight(
-                self._clock(), seeing=False, reason=f"the health consumer {self._member} was stopped"
-            )
+            seeing, reason = self._sight.blindness is None, f"health consumer {self._member} was stopped"
+            # What was judged until now stays worth something until somebody takes over, or it is too old.
+            self._tell_sight(self._clock(), seeing=seeing, reason=reason)
         except (InfrastructureError, QueryError) as fault:
             _log.warning("stopped without a snapshot: %s", fault)
         self._topic.close()
@@ -397,21 +401,28 @@ class Judging:
         self._losses_at = now + 20 * (time.monotonic() - began)
 
     def _look_for_stalls(self) -> None:
-        judge, watermark, now = self._judge, self._watermark.value, self._clock()
-        if self._stalls is None or judge is None or watermark is None or self._sight.blindness is not None:
+        """Have stalled executions looked for, in a thread beside this one, and take in what was found."""
+        judge, watermark, now, stalls = self._judge, self._watermark.value, self._clock(), self._stalls
+        if stalls is None or judge is None or watermark is None or judge.state.next_slot is None:
             return
-        if now - self._stalls_at < STALLS_EVERY_S or judge.state.next_slot is None:
-            return
-        self._stalls_at = now
-        if not self._stalls_begun:
-            standing = self._stalls.begin()
-            if standing is None:
+        if (looking := self._looking) is not None:
+            if not looking.done():
                 return
-            # What the snapshot says of stalls is as old as it is.
-            judge.state.standing.stalls.count[:] = 0
-            judge.observe(standing)
-            self._stalls_begun = True
-        judge.observe(self._stalls.look(watermark, judge))
+            self._looking = None
+            found = looking.result()
+            if found is not None and not self._stalls_begun:
+                # What the snapshot says of stalls is as old as it is.
+                judge.state.standing.stalls.count[:] = 0
+                self._stalls_begun = True
+            judge.observe(found or ())
+        if self._sight.blindness is not None or now - self._stalls_at < STALLS_EVERY_S:
+            return
+        if self._stalls_begun:
+            self._stalls_at = now
+            deadlines = judge.deadlines()
+            self._looking = self._beside.submit(lambda: stalls.look(watermark, deadlines))
+        else:
+            self._looking = self._beside.submit(stalls.begin)
 
     def _flush(self) -> None:
         """Store and publish what is pending, in order; what stands on the topic is left out."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from steptrail.consumers.health.judge import Judge
+from steptrail.consumers.health.slots import StepKey
 from steptrail.consumers.health.stalled import Observation
 from steptrail.consumers.judging.progress import Progress
 from steptrail.consumers.judging.rules_file import RulesFile
@@ -30,12 +30,11 @@ class JudgedStalls:
         except InfrastructureError:
             return None
 
-    def look(self, watermark: float, judge: Judge) -> list[Observation]:
+    def look(self, watermark: float, deadlines: Mapping[StepKey, float]) -> list[Observation]:
         """What is to be said at `watermark`, once it is said."""
         topic_id = self._topic_id()
         if topic_id is None:
             return []
-        deadlines = judge.deadlines()
         graces = {key: float(self._rules.rules.policy(*key).stalled.grace_s) for key in deadlines}
         # What is written is at least what was applied at the watermark: asking for more is only slower.
         offsets = {partition: offset - 1 for partition, offset in self._progress.written().items() if offset}
