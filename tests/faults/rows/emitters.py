@@ -119,11 +119,11 @@ def refused(run: Run) -> Outcome:
         load.start("large", rate=4, filler=200_000)
         load.wait_issued(rate)
         pause = run.pick(2.0, 15.0)
-        with _limited(workspace, "100000"):
+        with limited(workspace, "100000"):
             time.sleep(pause)
         outcome.injected += 1
         load.wait_issued(load.issued() + rate)
-        with _forbidden(workspace):
+        with forbidden(workspace):
             time.sleep(pause)
         outcome.injected += 1
         load.wait_issued(load.issued() + rate)
@@ -164,7 +164,7 @@ def _created(settings: Settings) -> bool:
 
 
 @contextmanager
-def _limited(workspace: Workspace, size: str) -> Iterator[None]:
+def limited(workspace: Workspace, size: str) -> Iterator[None]:
     """The topic takes no batches larger than so many bytes."""
     before = dict(workspace.topics.steps.config.items())["max.message.bytes"]
     _set_limit(workspace, size)
@@ -183,7 +183,7 @@ def _set_limit(workspace: Workspace, size: str) -> None:
 
 
 @contextmanager
-def _forbidden(workspace: Workspace) -> Iterator[None]:
+def forbidden(workspace: Workspace) -> Iterator[None]:
     """Nobody may write to the topic; all else is allowed as before."""
 
     def rule(operation: Any, permission: Any) -> Any:

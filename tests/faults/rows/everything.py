@@ -1,4 +1,8 @@
-"""Everything at once, at random, for a quarter of an hour."""
+"""Everything at once, at random, for a quarter of an hour.
+
+All that the other rows inject, but for the recreated topic, which ends the projection, and the full disk, which needs
+a store of its own.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,8 @@ from faults.poisoning import is_poison
 from faults.proxy import Fate, Proxy, Request, proxy_to
 from faults.row import Outcome, Run
 from faults.rows.brokers import accounted
+from faults.rows.emitters import forbidden, limited
+from faults.rows.killed import STEPS
 from faults.workspace import Workspace
 from faults.world import Process
 
@@ -32,6 +38,8 @@ class Chaos:
         self._names = 0
         self.faults: dict[Callable[[], None], int] = {
             self.kill_projector: 5,
+            self.kill_projector_at_a_step: 2,
+            self.race: 2,
             self.stop_projector: 2,
             self.freeze_projector: 3,
             self.more_projectors: 3,
@@ -42,6 +50,9 @@ class Chaos:
             self.read_only_table: 1,
             self.kill_broker: 1,
             self.freeze_broker: 1,
+            self.refuse_large: 1,
+            self.forbid_writing: 1,
+            self.overrun_a_spool: 1,
             self.kill_worker: 2,
             self.end_worker: 2,
             self.wrong_clock: 1,
@@ -60,7 +71,7 @@ class Chaos:
         self.keep_projecting()
         self.emitters = [each for each in self.emitters if each.code is None]
         while len(self.emitters) < 2:
-            self.start_worker()
+            self.emitters.append(self.start_worker())
 
     def keep_projecting(self) -> None:
         """Start the projectors that have ended."""
@@ -77,15 +88,29 @@ class Chaos:
             )
         )
 
-    def start_worker(self, **plan: object) -> None:
+    def start_worker(self, **plan: object) -> Process:
         self._names += 1
         plan = {"rate": _RATE * 0.55, "flush_s": 90.0, "close_s": 5.0, **plan}
-        self.emitters.append(self.load.start(f"w{self._names}", **plan))
+        return self.load.start(f"w{self._names}", **plan)
 
     # --- the faults
 
     def kill_projector(self) -> None:
         self.rng.choice(self.projectors).kill()
+
+    def kill_projector_at_a_step(self) -> None:
+        step, when = self.rng.choice(STEPS)
+        self.projectors.append(
+            self.workspace.projector(
+                {"do": "kill", "at": step, "when": when, "nth": self.rng.randint(1, 3)}, batch=20_000
+            )
+        )
+
+    def race(self) -> None:
+        """Another one believes to own every partition."""
+        other = self.workspace.projector(self_assigned=True, batch=2_000)
+        time.sleep(self.rng.uniform(2.0, 5.0))
+        other.kill()
 
     def stop_projector(self) -> None:
         self.rng.choice(self.projectors).terminate()
@@ -149,6 +174,24 @@ class Chaos:
         broker.freeze()
         time.sleep(self.rng.uniform(1.0, 8.0))
         broker.wake()
+
+    def refuse_large(self) -> None:
+        with limited(self.workspace, "20000"):
+            time.sleep(self.rng.uniform(0.5, 2.0))
+
+    def forbid_writing(self) -> None:
+        with forbidden(self.workspace):
+            time.sleep(self.rng.uniform(0.5, 2.0))
+
+    def overrun_a_spool(self) -> None:
+        """A worker with a small queue and a spool, while the broker is frozen for a moment."""
+        folder = self.load.record.folder / "spool"
+        folder.mkdir(exist_ok=True)
+        self.start_worker(
+            rate=500, count=3_000, settings={"queue_max_messages": 200, "spool": str(folder)}, flush_s=120.0
+        )
+        time.sleep(2.0)
+        self.freeze_broker()
 
     def kill_worker(self) -> None:
         self.rng.choice(self.emitters).kill()

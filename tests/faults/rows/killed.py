@@ -9,7 +9,7 @@ from typing import Any
 from faults.row import Outcome, Run
 from faults.world import until
 
-_STEPS: tuple[tuple[str, str], ...] = (
+STEPS: tuple[tuple[str, str], ...] = (
     ("claim", "after"),
     ("stage", "after"),
     ("load", "after"),
@@ -54,7 +54,7 @@ def at_each_step(run: Run) -> Outcome:
     with run.workspace() as (workspace, load):
         load.start(rate=400)
         for _ in range(run.pick(1, 2)):
-            for step, when in _STEPS:
+            for step, when in STEPS:
                 nth = 1 if step == "claim" else run.rng.randint(1, 3)
                 plan = {"do": "kill", "at": step, "when": when, "nth": nth}
                 projector = workspace.projector(plan, static="projector", batch=400)

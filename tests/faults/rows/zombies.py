@@ -52,7 +52,7 @@ def _woken_amid_successor(run: Run, workspace: Workspace, load: Load, outcome: O
 
 
 def _amid_statement(run: Run, workspace: Workspace, load: Load, outcome: Outcome) -> None:
-    slow = {"do": "slow", "at": "steps", "nth": run.rng.randint(1, 3), "seconds": 7.0}
+    slow = {"do": "slow", "at": "steps", "nth": run.rng.randint(1, 3), "seconds": 5.0}
     successor = workspace.projector(session_ms=_SESSION_MS)
     workspace.wait_rows(workspace.rows())
     zombie = workspace.projector(slow, session_ms=_SESSION_MS)
