@@ -247,6 +247,22 @@ class LedgerMachine(RuleBasedStateMachine):
         self.writers.append(writer)
         writer.start()
 
+    @rule(
+        owns=st.frozensets(st.integers(0, 3), min_size=1),
+        first=st.sampled_from(["freeze", "slow", "killed", "linger", "lost"]),
+        second=st.sampled_from(["none", "slow"]),
+        at=st.sampled_from([target.table for target in STEP_EVENTS.targets if target.keeps_offsets]),
+        later=st.sampled_from([0.05, 0.2]),
+    )
+    def one_takes_over_from_another(
+        self, owns: frozenset[int], first: str, second: str, at: str, later: float
+    ) -> None:
+        """At the statement that matters most: one is before, in or after it when the other comes, for the same."""
+        for kind, seconds in ((first, 0.5), (second, 0.3)):
+            faults = () if kind == "none" else (Fault(at, 1, kind, seconds),)
+            self.a_writer_comes(Plan(owns, (10, 10), 65_536, False, faults))
+            time.sleep(later)
+
     @rule(seconds=st.sampled_from([0.02, 0.1, 0.3]))
     def time_passes(self, seconds: float) -> None:
         """For those who write."""
