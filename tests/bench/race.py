@@ -26,7 +26,7 @@ from steptrail.schemas.topics import Topics
 if TYPE_CHECKING:
     from bench.session import Session
 
-EVENTS = 400_000
+EVENTS = 600_000
 HANDWRITTEN_EVENTS = 100_000
 """The peer's rate does not change with the number; the run would only be longer."""
 
