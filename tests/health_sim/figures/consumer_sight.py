@@ -6,16 +6,16 @@ says HEALTHY more than 60 s after it has said it with now - W > 60 s.
 
 from __future__ import annotations
 
+import logging
 import math
-import os
-import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from urllib.parse import urlsplit
 
+import psutil
 from confluent_kafka import Producer
 
 from bench.figure import Figure
@@ -127,13 +127,15 @@ def store_away(watched: Watched) -> Iterator[None]:
 
 
 @contextmanager
-def broker_away(pid: int) -> Iterator[None]:
-    """Frozen: it takes connections and does not answer."""
-    os.kill(pid, signal.SIGSTOP)
+def broker_away(address: str) -> Iterator[None]:
+    """Frozen: it takes connections and does not answer. The stack's supervisor may kill it and start another."""
+    broker = psutil.Process(pid_behind(port_of(address)))
+    broker.suspend()
     try:
         yield
     finally:
-        os.kill(pid, signal.SIGCONT)
+        with suppress(psutil.NoSuchProcess):
+            broker.resume()
 
 
 FAULTS: dict[str, Callable[[Watched], AbstractContextManager[None]]] = {
@@ -145,9 +147,12 @@ FAULTS: dict[str, Callable[[Watched], AbstractContextManager[None]]] = {
 
 def measure(simulation: Simulation) -> list[Figure]:
     """Three faults side by side, each in a workspace of its own; then the broker is frozen for all of them."""
+    logging.getLogger("clickhouse_connect").setLevel(
+        logging.CRITICAL
+    )  # it says each refusal that is asked for
     found = {name: Seen() for name in (*FAULTS, "broker away")}
     with Session(quick=False) as session, ExitStack() as held:
-        store, broker = urlsplit(session.stack.clickhouse), pid_behind(port_of(session.stack.kafka))
+        store = urlsplit(session.stack.clickhouse)
         watched: dict[str, Watched] = {}
         for name in FAULTS:
             proxy = held.enter_context(proxy_to(str(store.hostname), port_of(session.stack.clickhouse)))
@@ -160,7 +165,7 @@ def measure(simulation: Simulation) -> list[Figure]:
                 asking.submit(watched[name].ask_while_it_lasts, found[name])
         for name, each in watched.items():
             found[name].recovered_s = each.wait_until_known()
-        with broker_away(broker):
+        with broker_away(session.stack.kafka):
             watched["consumer killed"].ask_while_it_lasts(found["broker away"])
         found["broker away"].recovered_s = watched["consumer killed"].wait_until_known()
     detail = {name: asdict(seen) for name, seen in found.items()}
