@@ -30,9 +30,10 @@ help: ## this list
 demo: env jars ## the whole job on real documents of this machine: emit, project, read back
 	@$(BIN)/steptrail demo $(ARGS)
 
-test: check jars ## check, then every test: unit, property, integration on a real Kafka, docs; faults, quick
+test: check jars ## check, then every test: unit, property, integration on a real Kafka, docs; faults and health-sim, quick
 	@$(BIN)/pytest $(ARGS)
 	@$(BIN)/python tests/faults/run.py --quick
+	@$(BIN)/python tests/health_sim/run.py --quick
 
 check: env ## ruff, formatting, mypy, pyright, import directions, schema compatibility
 	$(BIN)/ruff check .
