@@ -30,7 +30,8 @@ from steptrail.consumers.health.judge import Judge, Judgement
 from steptrail.consumers.health.slots import StepKey
 from steptrail.consumers.health.stalled import Observation
 from steptrail.consumers.health.state import SnapshotError, State
-from steptrail.consumers.health.verdict import Verdict, unseen
+from steptrail.consumers.health.status import HealthStatus
+from steptrail.consumers.health.verdict import Finding, Verdict, unseen
 from steptrail.consumers.health.watermark import Sight, SightPolicy, Watermark
 from steptrail.consumers.judging.progress import Progress
 from steptrail.consumers.judging.rules_file import RulesFile
@@ -146,6 +147,7 @@ class Judging:
         self._watermark = Watermark(self._policy)
         self._sight = Sight(self._policy)
         self._known_until: float | None = None
+        self._first: int | None = None  # the slot to begin with, where no snapshot says another
         self._pending: deque[Judgement] = deque()
         self._overall: tuple[Verdict, int] | None = None
         self._beat_at = self._snapshot_at = self._losses_at = self._stalls_at = float("-inf")
@@ -246,6 +248,7 @@ class Judging:
             if age <= self._policy.blind_after_s and known is not None and not _is_blind(known):
                 # The member before could see until just now: this one has as long to find its way.
                 self._sight, self._known_until = Sight.seeing(self._policy), sight.watermark
+        self._first = first_slot_with_events(self._clickhouse)
         self._judge = Judge(self._rules.rules, state)
         self._snapshot_at = now
         _log.info(
@@ -280,8 +283,12 @@ class Judging:
         """Up to when verdicts hold: the watermark, or where judging stands if that is behind."""
         assert self._judge is not None
         value, next_slot = self._watermark.value, self._judge.state.next_slot
-        if value is None or next_slot is None:
-            return value or self._known_until
+        if value is None:
+            return self._known_until
+        if next_slot is None:
+            next_slot = self._first
+            if next_slot is None:
+                return value
         return min(value, float(next_slot + 1) * SLOT_S)
 
     def _see(self) -> None:
@@ -328,8 +335,11 @@ class Judging:
         blindness = self._sight.blindness
         if blindness is not None:
             if shown is None or not _is_blind(shown):
-                verdict = unseen(self._judge.overall(), blindness, now)
-                self._topic.publish([(_OVERALL, {**verdict.as_dict(), "slot": self.slot})])
+                was, slot = self._judge.overall(), self.slot
+                if slot is None:  # nothing is judged yet: what stands there is what was known last
+                    was, slot = (was, 0) if shown is None else (_verdict(shown), _slot(shown))
+                verdict = unseen(was, blindness, now)
+                self._topic.publish([(_OVERALL, {**verdict.as_dict(), "slot": slot})])
             return
         if shown is None or _is_blind(shown):
             if self._judge.state.next_slot is not None:
@@ -499,6 +509,13 @@ def _is_news(told: dict[str, Any], shown: dict[str, Any] | None, reached: int) -
     """Whether a message is not on the topic yet, which has everything before slot `reached`, and part of that."""
     slot = _slot(told)
     return slot > reached or (slot == reached and (shown is None or _slot(shown) < slot))
+
+
+def _verdict(told: dict[str, Any]) -> Verdict:
+    """The verdict about everything that a message says, with as much of its findings as its sentence needs."""
+    status = HealthStatus(told["status"])
+    findings = (Finding("parts", status, told["sentence"]),) if told["findings"] else ()
+    return Verdict(None, None, status, told["since"], told["at"], findings)
 
 
 def _is_blind(told: dict[str, Any]) -> bool:
