@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from steptrail.projections import error_group_counts
 from steptrail.projections.clickhouse import ClickHouse, connect
 from steptrail.projections.error_group_counts import OTHER
 from steptrail.projections.errors import StoreUnavailable
@@ -238,8 +239,15 @@ def test_a_slow_predecessor_cannot_put_an_old_count_in_place(store: ClickHouse) 
     assert store.query("SELECT sum(count) FROM error_groups") == [(2,)]
 
 
-def test_templates_past_the_bound_are_one_group(store: ClickHouse) -> None:
-    """All messages different: as many groups as allowed in a minute, the most frequent; the rest is one, counted."""
+@pytest.mark.parametrize("many", [100_000, 1000])
+def test_templates_past_the_bound_are_one_group(
+    store: ClickHouse, monkeypatch: pytest.MonkeyPatch, many: int
+) -> None:
+    """All messages different: as many groups as allowed in a minute, the most frequent; the rest is one, counted.
+
+    So many that distinct messages are not looked for, too.
+    """
+    monkeypatch.setattr(error_group_counts, "_MANY", many)
     letters = "abcdefghijklmnopqrstuvwxyz"
     words = [a + b + c for a in letters for b in letters for c in letters[:5]]
     log = [(0, (event(S.ERROR, doc_id=word, error_message=f"cannot read {word}"), T0)) for word in words]
@@ -251,6 +259,10 @@ def test_templates_past_the_bound_are_one_group(store: ClickHouse) -> None:
     assert rows[0] == (OTHER, len(words) - 49, len(words) - 49, len(words) - 49)
     assert rows[1] == ("the disk is full", 7, 1, 1)
     assert {row[1:] for row in rows[2:]} == {(1, 1, 1)}
+    [(examples,)] = store.query(
+        "SELECT length(examples) FROM error_group_hours WHERE template = {other:String}", {"other": OTHER}
+    )
+    assert examples == 3
 
 
 def test_refreshing_takes_its_share_of_the_time_and_no_more(store: ClickHouse) -> None:

@@ -16,8 +16,10 @@ from typing import Final
 from steptrail.projections.clickhouse import ClickHouse
 from steptrail.projections.error_group_counts import (
     TEMPLATES_OF_A_MINUTE,
+    Crowd,
     count_error_hours,
     count_error_minutes,
+    crowds,
 )
 from steptrail.projections.errors import QueryError, SchemaMismatch, StoreRefused
 from steptrail.projections.health_events import HEALTH_EVENTS
@@ -144,14 +146,24 @@ class Aggregates:
             count_minutes(self._clickhouse, _spans("broker_time", chunk, _MINUTE), version)
         with_errors = [one for one in touched if one.errors]
         for chunk in _chunks(with_errors, lambda one: one.errors, _MOST_ERRORS):
-            count_error_minutes(
-                self._clickhouse, _spans("broker_time", chunk, _MINUTE), version, most=self._templates
-            )
+            self._count_errors(chunk, version)
             count_error_hours(self._clickhouse, _spans("minute", chunk, _HOUR), version)
         self._write_marks({place: to for place, (_, to) in ahead.items()})
         self._marks = {**marks, **{place: to for place, (_, to) in ahead.items()}}
         self._span = None
         return len(touched), len(with_errors)
+
+    def _count_errors(self, touched: Sequence[_Touched], version: int) -> None:
+        times = _spans("broker_time", touched, _MINUTE)
+        found = crowds(self._clickhouse, times, most=self._templates)
+        few = [one for one in touched if found.get(one.begin) is Crowd.FEW]
+        parts = [(Crowd.FEW, few)] if few else []
+        parts += [
+            (crowd, [one]) for one in touched if (crowd := found.get(one.begin, Crowd.FEW)) is not Crowd.FEW
+        ]
+        for crowd, minutes in parts:
+            times = _spans("broker_time", minutes, _MINUTE)
+            count_error_minutes(self._clickhouse, times, version, crowd, most=self._templates)
 
     def _high_water(self) -> dict[Place, int]:
         found = self._clickhouse.query(
