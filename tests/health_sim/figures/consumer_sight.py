@@ -32,7 +32,7 @@ from support.proxy import Mode, Proxy, proxy_to
 BOUND_S = 70
 TRULY_BLIND_S = 60.0
 ASK_EVERY_S = 0.25
-LASTS_S = 80.0
+LASTS_S = 72.0
 PATIENCE_S = 90.0
 BLIND_BY_SQL = """
 SELECT state = 'BLIND' OR now64(3) - at > 15 OR now64(3) - watermark > 60
@@ -78,7 +78,7 @@ class Watched:
         return time.monotonic() - began
 
     def ask_while_it_lasts(self, seen: Seen) -> None:
-        """Ask for 80 s, and note what is said."""
+        """Ask for 72 s, and note what is said."""
         began = time.monotonic()
         while (since := time.monotonic() - began) < LASTS_S:
             check = self.manager.perform_health_check()

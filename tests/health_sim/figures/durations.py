@@ -39,8 +39,9 @@ class DurationWorld:
         counts = self.rng.poisson(self.per_slot)
         rows = np.repeat(np.arange(len(counts)), counts)
         bins = self._tables[factor][rows, self.rng.integers(0, _TABLE, len(rows), np.uint16)]
-        codes, times = np.unique(rows * BINS + bins, return_counts=True)
-        binned = BinnedDurations(codes // BINS, codes % BINS, times.astype(float))
+        times = np.bincount(rows * BINS + bins, minlength=len(counts) * BINS)
+        codes = np.flatnonzero(times)
+        binned = BinnedDurations(codes // BINS, codes % BINS, times[codes].astype(float))
         self.rule.fold(self.slot, binned, self.policy)
         self.slot += 1
         alarmed: npt.NDArray[np.bool_] = self.rule.alarm.level > 0
@@ -68,7 +69,7 @@ def measure(simulation: Simulation) -> list[Figure]:
 
 
 def _detection(simulation: Simulation) -> Figure:
-    each = simulation.amount(100, 700)
+    each = simulation.amount(100, 300)
     sigmas = np.repeat(SIGMAS, each)
     rng = simulation.random("durations detection")
     world = DurationWorld(rng, np.full(len(sigmas), 10.0), sigmas, np.full(len(sigmas), 700.0))
