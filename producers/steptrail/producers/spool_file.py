@@ -59,12 +59,16 @@ class SpoolFile:
         """A new file, for messages of `topic`; readable by its owner only."""
         name = topic.encode()
         head = _HEAD.pack(MAGIC, len(name)) + name
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        # It gets its name when it is locked: who looks for files left behind could be faster than the lock.
+        making = path.with_suffix(".new")
+        fd = os.open(making, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.write(fd, head)
+            making.rename(path)
         except OSError:
             os.close(fd)
+            making.unlink(missing_ok=True)
             raise
         return cls(path, fd, len(head), len(head))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -34,6 +35,21 @@ def test_is_read_again_by_the_next_process(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
     file.remove()
     assert not path.exists()
+
+
+def test_is_seen_only_when_it_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever looks for files left behind never meets one that its maker has not locked yet."""
+    seen: list[list[Path]] = []
+    flock = fcntl.flock
+
+    def watched(fd: int, operation: int) -> None:
+        seen.append(list(tmp_path.glob("*.spool")))
+        flock(fd, operation)
+
+    monkeypatch.setattr(fcntl, "flock", watched)
+    filled(tmp_path / "a.spool").close()
+    assert seen == [[]]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.spool"]
 
 
 def test_is_held_by_one(tmp_path: Path) -> None:
