@@ -93,7 +93,7 @@ def test_an_emitters_encoder_writes_the_same(many: list[StepEvent]) -> None:
         )
         message = encoder.encode(
             mine.event_id,
-            mine.doc_id,
+            mine.doc_id.encode(),
             mine.step_name,
             mine.execution_id,
             mine.attempt,
@@ -109,6 +109,36 @@ def test_an_emitters_encoder_writes_the_same(many: list[StepEvent]) -> None:
             mine.sequence,
         )
         assert message[10:] == written_by_fastavro(mine)
+
+
+@settings(derandomize=True, max_examples=200, deadline=None)
+@given(events, st.lists(st.integers(-(2**62), 2**62), min_size=2, max_size=6))
+def test_an_event_with_nothing_in_it_is_written_the_same(event: StepEvent, times: list[int]) -> None:
+    """Without details, metrics or an ending, which is encoded by a shorter way, at near and at far times."""
+    encoder = EventEncoder(event.pipeline, event.worker, event.emitter_id)
+    for time in [event.timestamp, event.timestamp + 8_191, *times, event.timestamp]:
+        bare = dataclasses.replace(
+            event,
+            timestamp=time,
+            duration_ms=None,
+            error_type=None,
+            error_message=None,
+            details="{}",
+            metrics="{}",
+            depends_on="[]",
+            trace_id=None,
+        )
+        message = encoder.encode(
+            bare.event_id,
+            bare.doc_id.encode(),
+            bare.step_name,
+            bare.execution_id,
+            bare.attempt,
+            bare.status.code,
+            bare.timestamp,
+            sequence=bare.sequence,
+        )
+        assert message[10:] == written_by_fastavro(bare)
 
 
 @settings(derandomize=True, max_examples=100, deadline=None)

@@ -87,7 +87,10 @@ class OpenExecutions:
             execution_id = last[0]
             attempt = attempt or last[1]
             if last[2] == 1:
-                duration_ms = _elapsed_ms(last, given_us, now_us)
+                if given_us is None and last[4] is None:
+                    duration_ms = (perf_counter_ns() - last[3]) / 1e6
+                else:
+                    duration_ms = _told_ms(last, given_us, now_us)
             self._last[key] = (execution_id, attempt, 2, 0, None)
         elif execution_id is not None and last is not None and last[0] != execution_id:
             # The ending of some other execution: what is remembered of this step stands.
@@ -104,11 +107,9 @@ def _next(last: _Last, execution_id: bytes) -> int:
     return last[1] if last[0] == execution_id else min(last[1] + 1, 2**31 - 1)
 
 
-def _elapsed_ms(last: _Last, given_us: int | None, now_us: int) -> float | None:
-    """By the steady clock, unless the caller told the times: then by those, if they make sense."""
+def _told_ms(last: _Last, given_us: int | None, now_us: int) -> float | None:
+    """By the times that the caller told, at least one of them, if they make sense."""
     _, _, _, since_ns, began_us = last
-    if given_us is None and began_us is None:
-        return (perf_counter_ns() - since_ns) / 1e6
     if began_us is None:  # began by our clock, ended by theirs: only the wall clock can tell
         began_us = now_us - (perf_counter_ns() - since_ns) // 1000
     elapsed_us = (now_us if given_us is None else given_us) - began_us

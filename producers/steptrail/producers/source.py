@@ -12,7 +12,7 @@ from struct import Struct
 from time import time_ns
 from typing import Any, Protocol
 
-from steptrail.schemas.codec import EventEncoder
+from steptrail.schemas.codec import NO_NAMES, NO_VALUES, EventEncoder
 from steptrail.schemas.event import us_from_datetime
 from steptrail.schemas.framing import SINGLE_OBJECT_PREFIX
 from steptrail.schemas.ids import new_emitter_id
@@ -83,7 +83,8 @@ class EventSource:
         self._clean_pipeline, _ = identity_text(self.settings.pipeline, self._max_name)
         self._key_start = message_key(self._clean_pipeline, "")
         self._frame_events(SINGLE_OBJECT_PREFIX)
-        # The low half of event ids: UUIDv7's variant, then 61 random bits with room for sequence numbers above.
+        # Of event ids: UUIDv7's version, then 12 random bits; its variant, then 61 with room for sequences above.
+        self._id_middle = 0x7000 | int.from_bytes(os.urandom(2), "big") >> 4
         self._id_base = 1 << 63 | int.from_bytes(os.urandom(8), "big") >> 3
         self._line = line
 
@@ -100,7 +101,6 @@ class EventSource:
 
     def emit(
         self,
-        *,
         doc_id: str,
         step_name: str,
         status: ProcessingStatus,
@@ -158,8 +158,8 @@ class EventSource:
                 if found:
                     marks = {**(marks or {}), "step_name": found}
 
-            details_json = metrics_json = b"{}"
-            depends_json = b"[]"
+            details_json = metrics_json = NO_VALUES
+            depends_json = NO_NAMES
             if details is not None:
                 details_json, found = json_object(details, self._max_details)
                 if found:
@@ -207,16 +207,17 @@ class EventSource:
             if marks is not None:
                 details_json = with_marks(details_json, marks)
 
-            # UUIDv7: milliseconds, then microseconds in the 12 bits that follow the version; the sequence keeps
-            # ids of one emitter apart and in order without a lock, its random base keeps emitters apart.
-            event_id = _pack_id(now_us // 1000 << 16 | 0x7000 | now_us % 1000 << 2, self._id_base + sequence)
+            # UUIDv7: milliseconds, then what is the emitter's own, then the sequence on a random base, which keeps
+            # ids of one emitter apart and in order without a lock.
+            event_id = _pack_id(now_us // 1000 << 16 | self._id_middle, self._id_base + sequence)
             # An execution has the id of the event that began it, unless the caller names another.
             execution_id, attempt, measured_ms = self._assign(
                 doc, name, status, event_id, given_us, now_us, execution_id, attempt
             )
+            doc_bytes = doc.encode()
             value = self._encode(
                 event_id,
-                doc,
+                doc_bytes,
                 name,
                 execution_id,
                 attempt,
@@ -233,7 +234,7 @@ class EventSource:
             )
             if len(value) > self._max_message:
                 raise TooLargeError(len(value), self._max_message)
-            key = self._key_start + doc.encode()
+            key = self._key_start + doc_bytes
         except Exception as error:
             line.not_encoded(error)
             return StepHandle(_NO_ID, execution_id or _NO_ID, attempt or 1, doc_id, step_name)

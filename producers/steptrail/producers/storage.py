@@ -55,7 +55,6 @@ class Storage(Protocol):
 
     def emit(
         self,
-        *,
         doc_id: str,
         step_name: str,
         status: ProcessingStatus,

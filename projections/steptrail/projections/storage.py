@@ -74,7 +74,6 @@ class ProjectedStorage:
 
     def emit(
         self,
-        *,
         doc_id: str,
         step_name: str,
         status: ProcessingStatus,
@@ -91,19 +90,19 @@ class ProjectedStorage:
     ) -> Emitted:
         """Take one event; never waits for the network."""
         return self._emitter.emit(
-            doc_id=doc_id,
-            step_name=step_name,
-            status=status,
-            timestamp=timestamp,
-            details=details,
-            metrics=metrics,
-            error_message=error_message,
-            error_type=error_type,
-            execution_id=execution_id,
-            attempt=attempt,
-            duration_ms=duration_ms,
-            depends_on=depends_on,
-            trace_id=trace_id,
+            doc_id,
+            step_name,
+            status,
+            timestamp,
+            details,
+            metrics,
+            error_message,
+            error_type,
+            execution_id,
+            attempt,
+            duration_ms,
+            depends_on,
+            trace_id,
         )
 
     def get_steps(

@@ -38,6 +38,9 @@ _FEW_ATTEMPTS: Final = 64
 _ATTEMPT_AND_STATUS: Final = tuple(
     tuple(SMALL_LONGS[attempt] + status for status in _STATUS) for attempt in range(_FEW_ATTEMPTS)
 )
+NO_VALUES: Final = b"{}"
+NO_NAMES: Final = b"[]"
+"""Details and metrics, and depends_on, with nothing in them; these very objects are encoded fastest."""
 _pack_some_double = Struct("<Bd").pack
 _CACHED_NAMES = 1024
 
@@ -61,7 +64,7 @@ def encode_event(event: StepEvent) -> bytes:
     encoder = EventEncoder(event.pipeline, event.worker, event.emitter_id, b"")
     return encoder.encode(
         event.event_id,
-        event.doc_id,
+        event.doc_id.encode(),
         event.step_name,
         event.execution_id,
         event.attempt,
@@ -84,7 +87,7 @@ class Encode(Protocol):
     def __call__(
         self,
         event_id: bytes,
-        doc_id: str,
+        doc_id: bytes,
         step_name: str,
         execution_id: bytes,
         attempt: int,
@@ -115,7 +118,7 @@ class EventEncoder:
     """The framed message of one event.
 
     `event_id` and `execution_id` have 16 bytes, `timestamp` is in microseconds, `status_code` is
-    `ProcessingStatus.code`, and `details`, `metrics`, `depends_on` are the UTF-8 text of JSON: what
+    `ProcessingStatus.code`. `doc_id` is UTF-8; `details`, `metrics`, `depends_on` are the UTF-8 text of JSON: what
     `steptrail.schemas.values` makes. Nothing of that is checked here. Texts are to be clean: raises
     UnicodeEncodeError for a lone surrogate.
     """
@@ -131,12 +134,13 @@ def _encoder(head: bytes, pipeline: bytes, tail: bytes) -> Encode:
     of the join.
     """
     names: dict[str, bytes] = {}
-    # One tuple, replaced whole: another thread sees the old pair or the new one.
-    latest_time_end: tuple[int, bytes] = (-1, b"")
+    nothing_more = b"\x00\x00\x00" + 2 * _text(NO_VALUES) + _text(NO_NAMES) + _NULL + tail
+    # Tuples, replaced whole: another thread sees the old pair or the new one.
+    latest_134_seconds = latest_8_ms = (_LONGEST, b"")  # the upper bits of no time
 
     def encode(
         event_id: bytes,
-        doc_id: str,
+        doc_id: bytes,
         step_name: str,
         execution_id: bytes,
         attempt: int,
@@ -145,48 +149,79 @@ def _encoder(head: bytes, pipeline: bytes, tail: bytes) -> Encode:
         duration_ms: float | None = None,
         error_type: str | None = None,
         error_message: str | None = None,
-        details: bytes = b"{}",
-        metrics: bytes = b"{}",
-        depends_on: bytes = b"[]",
+        details: bytes = NO_VALUES,
+        metrics: bytes = NO_VALUES,
+        depends_on: bytes = NO_NAMES,
         trace_id: str | None = None,
         sequence: int = 0,
     ) -> bytes:
-        nonlocal latest_time_end
+        nonlocal latest_134_seconds, latest_8_ms
         name = names.get(step_name)
         if name is None:
             if len(names) >= _CACHED_NAMES:
                 names.clear()
             name = names[step_name] = _text(step_name.encode())
-        doc = doc_id.encode()
-        doc_size, details_size, metrics_size = len(doc), len(details), len(metrics)
-        if _TWO_PAIRS <= timestamp < _LONGEST:
-            # Of today's 8 bytes the upper 4 change every 134 seconds.
-            high, time_end = latest_time_end
+        doc_size = len(doc_id)
+        high, time_end = latest_8_ms
+        if timestamp >> 13 == high:
+            time_start = PAIRS[timestamp << 1 & 0x3FFF]
+        elif _TWO_PAIRS <= timestamp < _LONGEST:
+            time_start = PAIRS[timestamp << 1 & 0x3FFF]
+            high, time_end = latest_134_seconds
             if timestamp >> 27 != high:
                 time_end = encode_unsigned(timestamp >> 27)
-                latest_time_end = (timestamp >> 27, time_end)
-            time_1 = PAIRS[timestamp << 1 & 0x3FFF]
-            time_2 = PAIRS[timestamp >> 13 & 0x3FFF]
+                latest_134_seconds = (timestamp >> 27, time_end)
+            time_end = PAIRS[timestamp >> 13 & 0x3FFF] + time_end
+            latest_8_ms = (timestamp >> 13, time_end)
         else:
-            time_1, time_2, time_end = encode_long(timestamp), b"", b""
+            time_start, time_end = encode_long(timestamp), b""
         if _ONE_PAIR <= sequence < _PAIR_AND_END:
-            count_1, count_2 = PAIRS[sequence << 1 & 0x3FFF], ENDS[sequence >> 13]
+            count_start, count_end = PAIRS[sequence << 1 & 0x3FFF], ENDS[sequence >> 13]
         else:
-            count_1, count_2 = encode_long(sequence), b""
+            count_start, count_end = encode_long(sequence), b""
+        attempt_and_status = (
+            _ATTEMPT_AND_STATUS[attempt][status_code]
+            if 0 < attempt < _FEW_ATTEMPTS
+            else encode_long(attempt) + _STATUS[status_code]
+        )
+        if (
+            details is NO_VALUES
+            and metrics is NO_VALUES
+            and depends_on is NO_NAMES
+            and duration_ms is None
+            and error_message is None
+            and error_type is None
+            and trace_id is None
+        ):
+            return b"".join(
+                (
+                    head,
+                    event_id,
+                    pipeline,
+                    SMALL_LONGS[doc_size] if doc_size < _SMALL else encode_long(doc_size),
+                    doc_id,
+                    name,
+                    execution_id,
+                    attempt_and_status,
+                    time_start,
+                    time_end,
+                    nothing_more,
+                    count_start,
+                    count_end,
+                )
+            )
+        details_size, metrics_size = len(details), len(metrics)
         return b"".join(
             (
                 head,
                 event_id,
                 pipeline,
                 SMALL_LONGS[doc_size] if doc_size < _SMALL else encode_long(doc_size),
-                doc,
+                doc_id,
                 name,
                 execution_id,
-                _ATTEMPT_AND_STATUS[attempt][status_code]
-                if 0 < attempt < _FEW_ATTEMPTS
-                else encode_long(attempt) + _STATUS[status_code],
-                time_1,
-                time_2,
+                attempt_and_status,
+                time_start,
                 time_end,
                 _NULL if duration_ms is None else _pack_some_double(2, duration_ms),
                 b"\x00\x00"
@@ -197,11 +232,11 @@ def _encoder(head: bytes, pipeline: bytes, tail: bytes) -> Encode:
                 SMALL_LONGS[metrics_size] if metrics_size < _SMALL else encode_long(metrics_size),
                 metrics,
                 b"\x04[]\x00"
-                if trace_id is None and depends_on == b"[]"
+                if trace_id is None and depends_on == NO_NAMES
                 else _text(depends_on) + _optional(trace_id),
                 tail,
-                count_1,
-                count_2,
+                count_start,
+                count_end,
             )
         )
 

@@ -189,7 +189,7 @@ def test_an_encoder_keeps_what_its_events_share() -> None:
         )
         message = encoder.encode(
             event.event_id,
-            event.doc_id,
+            event.doc_id.encode(),
             event.step_name,
             event.execution_id,
             event.attempt,
