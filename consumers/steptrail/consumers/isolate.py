@@ -3,7 +3,7 @@
 Each way is slower than the one before, and is only gone where that was not enough:
 
 1. what the buffer refused already (no value, no known frame, too long) costs nothing;
-2. a glance at each message in Python, and a strict decode of those that look wrong;
+2. a glance at all messages, and a strict decode of those that look wrong;
 3. a strict decode of each message;
 4. bisection by the store, when it rejects what Python finds to be right (validators differ: `1e999` is a number
    to one and none to the other).
@@ -24,7 +24,7 @@ from confluent_kafka import Message
 
 from steptrail.consumers.buffer import ConsumedBatch, Refused
 from steptrail.consumers.dead_letters import DeadLetter
-from steptrail.consumers.glance import looks_right
+from steptrail.consumers.glance import suspects
 from steptrail.consumers.poison_limit import PoisonLimit, TooMuchPoison
 from steptrail.consumers.writer_schemas import WriterSchemas
 from steptrail.projections.batch import Batch
@@ -111,9 +111,9 @@ class Isolation:
         return replace(consumed, batch=batch, refused=refused)
 
     def _glance(self, consumed: ConsumedBatch, known: list[DeadLetter]) -> list[DeadLetter]:
-        return self._decode(
-            [m for m in consumed.messages if not looks_right(m.value(), self._schemas.current)], known
-        )
+        messages = consumed.messages
+        numbers = suspects([message.value() for message in messages], self._schemas.current)
+        return self._decode([messages[number] for number in numbers], known)
 
     def _decode(self, messages: list[Message], known: list[DeadLetter]) -> list[DeadLetter]:
         """Letters for those of `messages` that the strict decoder refuses, but for those that are known."""

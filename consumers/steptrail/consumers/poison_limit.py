@@ -35,7 +35,6 @@ class PoisonLimit:
         self._in_a_row = in_a_row
         self._ratio = ratio
         self._min_events = min_events
-        self._row: dict[int, int] = {}  # partition -> bad messages at its end
 
     def check(self, messages: Sequence[_Placed], letters: Sequence[_Letter]) -> None:
         """Raise TooMuchPoison when `letters`, found among `messages`, are too many."""
@@ -43,7 +42,7 @@ class PoisonLimit:
             return
         if len(messages) >= self._min_events and len(letters) > self._ratio * len(messages):
             raise self._stop(letters, f"{len(letters)} of {len(messages)} messages")
-        if self._in_a_row:
+        if 0 < self._in_a_row <= len(letters):
             bad = {letter.offset for letter in letters}
             row = 0
             for message in messages:
