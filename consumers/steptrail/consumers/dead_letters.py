@@ -92,6 +92,9 @@ class DeadLetters:
             "message.max.bytes": _MAX_MESSAGE_BYTES,
             "message.timeout.ms": int(timeout * 1000),
             "linger.ms": 5,
+            # Each report would wait for Python's lock, a thousand times in a batch; what is not reported and not
+            # waiting any more was acknowledged.
+            "delivery.report.only.error": True,
         }
         self._topic = topic
         self._connector = connector
@@ -110,25 +113,25 @@ class DeadLetters:
         if not pending:
             return
         producer = self._producer = self._producer or Producer(self._config)
-        failures: list[KafkaError] = []
+        failed: dict[tuple[int, int], KafkaError] = {}
         until = time.monotonic() + self._timeout
 
         for letter in pending:
 
-            def acknowledged(
+            def refused(
                 error: KafkaError | None, _: Message, offset: tuple[int, int] = letter.offset
             ) -> None:
-                if error is None:
-                    self._acknowledged.add(offset)
-                else:
-                    failures.append(error)
+                if error is not None:
+                    failed[offset] = error
 
-            self._produce(producer, letter, topic_id, acknowledged, until)
+            self._produce(producer, letter, topic_id, refused, until)
         # message.timeout.ms ends the wait by itself; the extra second lets it say why.
         left = producer.flush(max(until - time.monotonic(), 0.0) + 1.0)
-        if failures or left:
-            why = failures[0].str() if failures else "no answer"
-            missing = f"{len(failures) + left} of {len(pending)} not acknowledged ({why})"
+        if not left:
+            self._acknowledged.update(letter.offset for letter in pending if letter.offset not in failed)
+        if failed or left:
+            why = next(iter(failed.values())).str() if failed else "no answer"
+            missing = f"{len(failed) + left} of {len(pending)} not acknowledged ({why})"
             raise DeadLettersUnavailable(f"the dead-letter topic {self._topic}: {missing}")
 
     def written(self, done: Mapping[int, int]) -> None:
@@ -142,7 +145,7 @@ class DeadLetters:
             self._producer = None
 
     def _produce(
-        self, producer: Producer, letter: DeadLetter, topic_id: str | None, acknowledged: Any, until: float
+        self, producer: Producer, letter: DeadLetter, topic_id: str | None, refused: Any, until: float
     ) -> None:
         message = letter.message
         while True:
@@ -152,7 +155,7 @@ class DeadLetters:
                     value=message.value(),
                     key=message.key(),
                     headers=letter.headers(self._connector, self._task, topic_id),  # type: ignore[arg-type]
-                    on_delivery=acknowledged,
+                    on_delivery=refused,
                 )
             except BufferError as error:  # the queue is full: let some of it go
                 if time.monotonic() > until:
@@ -161,5 +164,4 @@ class DeadLetters:
             except KafkaException as error:
                 raise DeadLettersUnavailable(f"the dead-letter topic {self._topic}: {error}") from error
             else:
-                producer.poll(0)
                 return

@@ -24,6 +24,7 @@ from steptrail.schemas.event import MAX_EVENT_BYTES
 from steptrail.schemas.framing import split_frame
 
 _TRAILER = struct.Struct("<8siqqB")
+_PLACE = struct.Struct("<8xiq9x")  # of a trailer
 TRAILER_BYTES = _TRAILER.size
 MAX_VALUE_BYTES = MAX_EVENT_BYTES + 10  # the longest frame
 
@@ -65,8 +66,7 @@ class Run:
 
     def places(self) -> Iterator[tuple[int, int]]:
         """Partition and offset of each record, in order."""
-        for _, partition, offset, *_ in _TRAILER.iter_unpack(b"".join(self.parts[1::2])):
-            yield partition, offset
+        return _PLACE.iter_unpack(b"".join(self.parts[1::2]))
 
     def without(self, numbers: Sequence[int]) -> Run:
         """The same but for the records of these numbers, which are in ascending order."""

@@ -14,7 +14,7 @@ from bench.session import Session
 from bench.topic import encoded
 
 BOUND = 0.85
-LAPS = 5
+LAPS = 7
 
 
 def measure(session: Session) -> Figure:

@@ -16,7 +16,7 @@ from bench.topic import Message, encoded
 from faults.poisoning import KEY, KINDS, make
 
 BOUND = 0.5
-LAPS = 3
+LAPS = 5
 ONE_IN = 100
 
 
