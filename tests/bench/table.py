@@ -6,11 +6,13 @@ Reads the lines that `make bench` printed and writes a table, with machine and d
 
 from __future__ import annotations
 
-import json
-import re
 import sys
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from support.marked_block import fill, json_lines
 
 NAMES = {
     "projection_vs_handwritten": "from Kafka to all tables, against the consumer that everyone writes",
@@ -74,21 +76,7 @@ def table(lines: list[dict[str, Any]]) -> str:
 
 def main(figures: str, readme: str | None = None) -> None:
     """Print the table, or put it into `readme`."""
-    lines = [
-        json.loads(line) for line in Path(figures).read_text(encoding="utf-8").splitlines() if line.strip()
-    ]
-    text = table(lines)
-    if readme is None:
-        print(text)
-        return
-    path = Path(readme)
-    marked = re.compile(r"(<!-- figures -->\n).*?(<!-- /figures -->)", re.DOTALL)
-    page, replaced = marked.subn(
-        lambda found: f"{found[1]}\n{text}\n\n{found[2]}", path.read_text(encoding="utf-8")
-    )
-    if not replaced:
-        raise SystemExit(f"{readme} has no <!-- figures --> … <!-- /figures -->")
-    path.write_text(page, encoding="utf-8")
+    fill(readme, "figures", table(json_lines(figures)))
 
 
 if __name__ == "__main__":

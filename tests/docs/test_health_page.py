@@ -7,8 +7,9 @@ from dataclasses import fields
 from pathlib import Path
 
 from health_sim.plotting import PLOTS
-from health_sim.table import GROUPS, figures_block, filled, parameters_block
+from health_sim.table import GROUPS, figures_block, parameters_block
 from steptrail.consumers.health import Policy, Rules
+from support.marked_block import filled
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "health.md").read_text("utf-8")

@@ -6,11 +6,13 @@ the two comments `<!-- matrix -->` of the page, or to standard output when no pa
 
 from __future__ import annotations
 
-import json
-import re
 import sys
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from support.marked_block import fill, json_lines
 
 COUNTS = ("injected", "acknowledged", "rows", "lost", "double", "changed")
 
@@ -40,19 +42,7 @@ def table(lines: list[dict[str, Any]]) -> str:
 
 def main(run: str, page: str | None = None) -> None:
     """Print the table, or put it into `page`."""
-    lines = [json.loads(line) for line in Path(run).read_text(encoding="utf-8").splitlines() if line.strip()]
-    text = table(lines)
-    if page is None:
-        print(text)
-        return
-    path = Path(page)
-    marked = re.compile(r"(<!-- matrix -->\n).*?(<!-- /matrix -->)", re.DOTALL)
-    filled, replaced = marked.subn(
-        lambda found: f"{found[1]}\n{text}\n\n{found[2]}", path.read_text(encoding="utf-8")
-    )
-    if not replaced:
-        raise SystemExit(f"{page} has no <!-- matrix --> … <!-- /matrix -->")
-    path.write_text(filled, encoding="utf-8")
+    fill(page, "matrix", table(json_lines(run)))
 
 
 if __name__ == "__main__":

@@ -7,9 +7,7 @@ holds. Without files of figures only the parameters are written.
 
 from __future__ import annotations
 
-import json
 import math
-import re
 import sys
 from collections.abc import Callable
 from dataclasses import fields
@@ -24,6 +22,10 @@ from steptrail.consumers.health.policy import (
     SilencePolicy,
     StalledPolicy,
 )
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from support.marked_block import fill, json_lines
 
 GROUPS = {
     "errors": ErrorPolicy,
@@ -163,25 +165,13 @@ def _number(value: Any) -> str:
     return "learned" if math.isnan(value) else f"{value:,.10g}" if value < 1e8 else f"{value:g}"
 
 
-def filled(page: str, name: str, text: str) -> str:
-    """`page` with `text` in the block `name`. Raises ValueError where it has no such block."""
-    marked = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-    page, replaced = marked.subn(lambda found: f"{found[1]}\n{text}\n\n{found[2]}", page)
-    if not replaced:
-        raise ValueError(f"the page has no <!-- {name} --> … <!-- /{name} -->")
-    return page
-
-
 def main(*names: str) -> None:
     """Write the page that is named, or docs/health.md."""
     pages = [name for name in names if name.endswith(".md")]
-    path = Path(pages[0]) if pages else Path(__file__).parents[2] / "docs" / "health.md"
-    page = filled(path.read_text(encoding="utf-8"), "parameters", parameters_block())
-    texts = [Path(name).read_text(encoding="utf-8") for name in names if not name.endswith(".md")]
-    lines = [json.loads(line) for text in texts for line in text.splitlines() if line.strip()]
-    if lines:
-        page = filled(page, "figures", figures_block(lines))
-    path.write_text(page, encoding="utf-8")
+    page = pages[0] if pages else str(Path(__file__).parents[2] / "docs" / "health.md")
+    fill(page, "parameters", parameters_block())
+    if lines := json_lines(*(name for name in names if not name.endswith(".md"))):
+        fill(page, "figures", figures_block(lines))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from confluent_kafka import (
     TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import (  # type: ignore[attr-defined]
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its stubs leave some out
     AdminClient,
     ConfigResource,  # pyright: ignore[reportPrivateImportUsage]
     ResourceType,  # pyright: ignore[reportPrivateImportUsage]
@@ -132,15 +132,15 @@ class BrokerQuestions:
 
     def first_offsets(self, partitions: Collection[int]) -> dict[int, int]:
         """The first offset that each partition still has."""
-        return self._offsets(partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+        return self._offsets(partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call]  # no stubs
 
     def end_offsets(self, partitions: Collection[int]) -> dict[int, int]:
         """The offset after the last readable record of each partition (transactions that are open excluded)."""
-        return self._offsets(partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+        return self._offsets(partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]  # no stubs
 
     def end_offsets_async(self, partitions: Collection[int]) -> dict[int, Future[Any]]:
         """As `end_offsets`, not waited for: each future's result has an `.offset`."""
-        return self._offset_futures(partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+        return self._offset_futures(partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]  # no stubs
 
     def committed(self, group: str, partitions: Collection[int]) -> dict[int, int | None]:
         """What the group has committed for each partition; None where nothing."""

@@ -154,7 +154,7 @@ class DeadLetters:
                     self._topic,
                     value=message.value(),
                     key=message.key(),
-                    headers=letter.headers(self._connector, self._task, topic_id),  # type: ignore[arg-type]
+                    headers=letter.headers(self._connector, self._task, topic_id),  # type: ignore[arg-type]  # None is taken
                     on_delivery=refused,
                 )
             except BufferError as error:  # the queue is full: let some of it go

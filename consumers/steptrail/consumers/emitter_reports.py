@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 
-from confluent_kafka import Message
-
+from steptrail.consumers.own_records import as_it_is
 from steptrail.consumers.side_projection import SideSource
 from steptrail.projections.avro_block import writer_schema
 from steptrail.projections.emitter_reports import EMITTER_REPORTS
 from steptrail.schemas.bundled import EMITTER_REPORT_SCHEMA
 from steptrail.schemas.emitter_report import EMITTER_REPORT_PREFIX, decode_report
-from steptrail.schemas.errors import EventDecodeError
 from steptrail.schemas.topics import Topics
 
 _log = logging.getLogger("steptrail.consumers.emitter_reports")
@@ -24,19 +22,5 @@ def emitter_report_source(topics: Topics) -> SideSource:
         topics.emitters_group,
         EMITTER_REPORTS,
         {EMITTER_REPORT_PREFIX: writer_schema(EMITTER_REPORT_PREFIX, EMITTER_REPORT_SCHEMA)},
-        _report_in,
+        as_it_is(decode_report, _log),
     )
-
-
-def _report_in(message: Message) -> bytes:
-    value = message.value()
-    if not isinstance(value, bytes):
-        value = b""
-    try:
-        decode_report(value)
-    except EventDecodeError as error:
-        _log.warning(
-            "passed over: %s", error, extra={"partition": message.partition(), "offset": message.offset()}
-        )
-        return b""
-    return value

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 
-from confluent_kafka import Message
-
+from steptrail.consumers.own_records import as_it_is
 from steptrail.consumers.side_projection import SideSource
 from steptrail.projections.avro_block import writer_schema
 from steptrail.projections.observations import OBSERVATIONS
 from steptrail.schemas.bundled import OBSERVATION_SCHEMA
-from steptrail.schemas.errors import EventDecodeError
 from steptrail.schemas.observation import OBSERVATION_PREFIX, decode_observation
 from steptrail.schemas.topics import Topics
 
@@ -24,19 +22,5 @@ def observation_source(topics: Topics) -> SideSource:
         topics.observations_group,
         OBSERVATIONS,
         {OBSERVATION_PREFIX: writer_schema(OBSERVATION_PREFIX, OBSERVATION_SCHEMA)},
-        _observation_in,
+        as_it_is(decode_observation, _log),
     )
-
-
-def _observation_in(message: Message) -> bytes:
-    value = message.value()
-    if not isinstance(value, bytes):
-        value = b""
-    try:
-        decode_observation(value)
-    except EventDecodeError as error:
-        _log.warning(
-            "passed over: %s", error, extra={"partition": message.partition(), "offset": message.offset()}
-        )
-        return b""
-    return value

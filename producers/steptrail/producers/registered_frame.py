@@ -77,7 +77,7 @@ class RegisteredFrame:
                     told = reason
                     _log.warning("events are framed without the schema registry for now: %s", reason)
                 # Workers that lost it together are not to come back together.
-                self._stopped.wait(delay * random.uniform(0.5, 1.0))  # noqa: S311
+                self._stopped.wait(delay * random.uniform(0.5, 1.0))  # noqa: S311  no secret
                 delay = min(delay * 2, LAST_RETRY_S)
                 continue
             if (frame_events := self._frame_events()) is not None:

@@ -22,7 +22,7 @@ def current_trace_id() -> str | None:
         # An empty context, which is the cheapest to see, has no span.
         if not _get_context():  # type: ignore[misc]  # bound above
             return None
-        trace_id = _get_span().get_span_context().trace_id  # type: ignore[misc]
+        trace_id = _get_span().get_span_context().trace_id  # type: ignore[misc]  # bound above
         return f"{trace_id:032x}" if trace_id else None
     except Exception:  # whatever a tracer does wrong, the step is recorded
         return None

@@ -243,7 +243,7 @@ class Transport:
 
     def _report(self, error: KafkaError | None, message: Message) -> None:
         if error is None:
-            self.counters.deliver(message.partition(), message.offset())  # type: ignore[arg-type]
+            self.counters.deliver(message.partition(), message.offset())  # type: ignore[arg-type]  # has both
         else:
             self._failed(fail_reason(error.code()), message)
         if self._relief and self._relieving == threading.get_ident():

@@ -123,7 +123,7 @@ def require_client() -> None:
     For whoever will ask from a thread: an import that a fork cuts in half leaves the child's modules locked.
     """
     try:
-        import confluent_kafka.schema_registry  # noqa: F401
+        import confluent_kafka.schema_registry  # noqa: F401  whether it can be
     except ImportError as missing:
         raise ConfigurationError(
             f"STEPTRAIL_SCHEMA_REGISTRY is set, but the Python package {missing.name!r} is not installed: "

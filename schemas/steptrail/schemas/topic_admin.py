@@ -14,7 +14,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import (  # type: ignore[attr-defined]
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its stubs leave some out
     AdminClient,
     AlterConfigOpType,
     ConfigEntry,

@@ -203,7 +203,7 @@ class Redrive:
                     value=letter.value,
                     key=letter.key,
                     partition=stored.source_partition if mine else -1,
-                    headers=headers,  # type: ignore[arg-type]
+                    headers=headers,  # type: ignore[arg-type]  # None is taken
                     on_delivery=acknowledged,
                 )
             except BufferError as error:

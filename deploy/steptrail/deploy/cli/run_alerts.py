@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from steptrail.deploy.cli.options import StackDir, settings_for
+from steptrail.deploy.cli.until_stopped import stop_at_signals
 
 AlertsFile = Annotated[
     Path | None,
@@ -33,21 +34,9 @@ def alerts(file: AlertsFile = None, directory: StackDir = None) -> None:
     STEPTRAIL_ALERTS_FILE=alerts.toml steptrail run alerts
     steptrail run alerts --file alerts.toml
     """
-    import signal
-    import threading
-    from types import FrameType
-
     from steptrail.consumers.alerts import run_alerts
 
     settings = settings_for(directory)
     if file is not None:
         settings = settings.with_values(alerts_file=str(file))
-    stop = threading.Event()
-
-    def on_signal(number: int, _: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        stop.set()
-
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGINT, on_signal)
-    raise typer.Exit(run_alerts(settings, stop))
+    raise typer.Exit(run_alerts(settings, stop_at_signals()))

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from steptrail.deploy.cli.options import StackDir, settings_for
+from steptrail.deploy.cli.until_stopped import AcceptTopic, stop_at_signals
 
 
 def health(
@@ -20,15 +21,7 @@ def health(
             show_default=False,
         ),
     ] = None,
-    accept_topic: Annotated[
-        str | None,
-        typer.Option(
-            "--accept-topic",
-            metavar="ID",
-            help="Go on although the topic was deleted and made again: the new topic's id, as the refusal says it.",
-            show_default=False,
-        ),
-    ] = None,
+    accept_topic: AcceptTopic = None,
     directory: StackDir = None,
 ) -> None:
     """Run the health consumer: judge every step by its events, say what changes, count minutes and error groups.
@@ -43,21 +36,9 @@ def health(
     steptrail run health
     steptrail run health --rules health.toml
     """
-    import signal
-    import threading
-    from types import FrameType
-
     from steptrail.consumers.judging.health import run_health
 
     settings = settings_for(directory)
     if rules is not None:
         settings = settings.with_values(health_rules=str(rules))
-    stop = threading.Event()
-
-    def on_signal(number: int, _: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        stop.set()
-
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGINT, on_signal)
-    raise typer.Exit(run_health(settings, stop, accept_topic=accept_topic))
+    raise typer.Exit(run_health(settings, stop_at_signals(), accept_topic=accept_topic))

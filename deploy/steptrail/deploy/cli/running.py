@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
 from steptrail.deploy.cli.options import StackDir, settings_for
 from steptrail.deploy.cli.run_alerts import alerts
 from steptrail.deploy.cli.run_health import health
+from steptrail.deploy.cli.until_stopped import AcceptTopic, stop_at_signals
 
 
 def projector(
-    accept_topic: Annotated[
-        str | None,
-        typer.Option(
-            "--accept-topic",
-            metavar="ID",
-            help="Go on although the topic was deleted and made again: the new topic's id, as the refusal says it.",
-            show_default=False,
-        ),
-    ] = None,
+    accept_topic: AcceptTopic = None,
     directory: StackDir = None,
 ) -> None:
     """Run the projector: read step events from Kafka, write them to ClickHouse.
@@ -33,22 +24,10 @@ def projector(
     steptrail run projector
     STEPTRAIL_METRICS_PORT=9108 steptrail run projector
     """
-    import signal
-    import threading
-    from types import FrameType
-
     from steptrail.consumers.projector import run_projector
 
     settings = settings_for(directory)
-    stop = threading.Event()
-
-    def on_signal(number: int, _: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        stop.set()
-
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGINT, on_signal)
-    raise typer.Exit(run_projector(settings, stop, accept_topic=accept_topic))
+    raise typer.Exit(run_projector(settings, stop_at_signals(), accept_topic=accept_topic))
 
 
 def register(app: typer.Typer) -> None:

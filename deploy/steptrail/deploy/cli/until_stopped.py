@@ -1,0 +1,33 @@
+"""What the parts that run until they are stopped share on the command line."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+AcceptTopic = Annotated[
+    str | None,
+    typer.Option(
+        "--accept-topic",
+        metavar="ID",
+        help="Go on although the topic was deleted and made again: the new topic's id, as the refusal says it.",
+        show_default=False,
+    ),
+]
+
+
+def stop_at_signals() -> threading.Event:
+    """Set by the first SIGTERM or Ctrl-C; a second one ends the process at once."""
+    stop = threading.Event()
+
+    def on_signal(number: int, _: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        stop.set()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    return stop
