@@ -21,8 +21,8 @@ from confluent_kafka import Producer
 
 from steptrail.consumers.health.judge import Judge
 from steptrail.consumers.health.rules import Rules
-from steptrail.consumers.judging.judging import _gone, _row
 from steptrail.consumers.judging.slots import fetch_slots
+from steptrail.consumers.judging.verdict_records import gone_row, row_of
 from steptrail.projections.clickhouse import ClickHouse
 from steptrail.schemas.codec import encode_event
 from steptrail.schemas.event import StepEvent
@@ -228,8 +228,8 @@ def judged_by_hand(clickhouse: ClickHouse, until: int, rules: Rules | None = Non
     [(first_ms,)] = clickhouse.query("SELECT toUnixTimestamp64Milli(min(broker_time)) FROM health_events")
     for slot in fetch_slots(clickhouse, rules, int(first_ms) // 5000, until + 1):
         judgement = judge.fold(slot)
-        rows += [_row(verdict, slot.number) for verdict in judgement.verdicts]
-        rows += [_gone(key, slot.number) for key in judgement.forgotten]
+        rows += [row_of(verdict, slot.number) for verdict in judgement.verdicts]
+        rows += [gone_row(key, slot.number) for key in judgement.forgotten]
     told = [
         (r.slot, r.pipeline, r.step_name, r.status, r.since, r.at, r.sentence, r.findings, r.forgotten)
         for r in rows

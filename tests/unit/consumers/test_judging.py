@@ -11,10 +11,10 @@ from confluent_kafka import TopicPartition
 
 from steptrail.consumers.feed import GroupFeed, LeaderFeed
 from steptrail.consumers.health.rules import RulesError
-from steptrail.consumers.judging.judging import _is_news
 from steptrail.consumers.judging.progress import Progress
 from steptrail.consumers.judging.rules_edit import add_rule, rule_text
 from steptrail.consumers.judging.rules_file import RulesFile
+from steptrail.consumers.judging.verdict_records import is_news
 from support.consumed import batch_of, message
 
 
@@ -66,12 +66,12 @@ def test_an_end_counts_once_everything_before_it_is_written() -> None:
 def test_nothing_is_published_again() -> None:
     """Everything before the greatest slot on the topic stands there, and of that slot what has its key there."""
     told: dict[str, Any] = {"slot": 7}
-    assert _is_news(told, None, 6)
-    assert _is_news(told, {"slot": 5}, 6)
-    assert not _is_news(told, None, 8)
-    assert not _is_news(told, {"slot": 7}, 7)
-    assert _is_news(told, {"slot": 5}, 7)
-    assert _is_news(told, None, 7)
+    assert is_news(told, None, 6)
+    assert is_news(told, {"slot": 5}, 6)
+    assert not is_news(told, None, 8)
+    assert not is_news(told, {"slot": 7}, 7)
+    assert is_news(told, {"slot": 5}, 7)
+    assert is_news(told, None, 7)
 
 
 def test_a_rules_file_is_read_again_and_refused_whole(tmp_path: Path) -> None:
