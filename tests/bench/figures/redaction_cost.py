@@ -1,21 +1,22 @@
 """Caller's time of `add_step` with redaction on against the same without, over the events of an ordinary worker.
 
 On: the redactors for secret keys and common secrets. One ending in twenty holds a secret and is rewritten; the others
-are seen to hold none. The rounds take turns; what is in the queues is flushed between them, outside the time.
+are seen to hold none.
 """
 
 from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Sequence
 
 from bench.figure import Figure
 from bench.session import Session
+from bench.turns import take_turns
 from steptrail.producers import ProcessingStepManager, common_secrets, emit_only, secret_keys
 from steptrail.schemas import ProcessingStatus
 
 BOUND = 1.5
-ROUND = 1000
 RUNNING, SUCCESS = ProcessingStatus.RUNNING, ProcessingStatus.SUCCESS
 DETAILS = {"pages": 12, "language": "en", "title": "Terms and conditions for use"}
 METRICS = {"peak_mb": 212.5, "tokens": 1841}
@@ -29,16 +30,7 @@ def measure(session: Session) -> Figure:
         "plain": ProcessingStepManager(emit_only(settings)),
         "redacting": ProcessingStepManager(emit_only(settings, redact=[secret_keys(), common_secrets()])),
     }
-    spent: dict[str, list[float]] = {"plain": [], "redacting": []}
-    for index in range(2 + session.scaled(40)):
-        docs = [f"invoices/2025/03/INV-{index * ROUND + n:07d}.pdf" for n in range(ROUND)]
-        for name in sorted(managers, reverse=index % 2 == 0):
-            took = _steps(managers[name], docs)
-            managers[name].flush(10)
-            if index >= 2:  # the first two warm up
-                spent[name].append(took / ROUND / 2 * 1e6)
-    for manager in managers.values():
-        manager.close()
+    spent = take_turns(managers, _steps, session.scaled(40))
     ratio = statistics.median(on / off for on, off in zip(spent["redacting"], spent["plain"], strict=True))
     return Figure(
         "redaction_cost",
@@ -55,7 +47,7 @@ def measure(session: Session) -> Figure:
     )
 
 
-def _steps(manager: ProcessingStepManager, docs: list[str]) -> float:
+def _steps(manager: ProcessingStepManager, docs: Sequence[str]) -> float:
     started = time.perf_counter()
     for number, doc in enumerate(docs):
         manager.add_step(doc, "ocr", RUNNING)

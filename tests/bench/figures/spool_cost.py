@@ -1,21 +1,19 @@
-"""Caller's time of `add_step` with a spool against the same without, while the broker is up: nothing is spooled then.
-
-The rounds take turns; what is in the queues is flushed between them, outside the time.
-"""
+"""Caller's time of `add_step` with a spool against the same without, while the broker is up: nothing is spooled then."""
 
 from __future__ import annotations
 
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 
 from bench.figure import Figure
 from bench.session import Session
+from bench.turns import take_turns
 from steptrail.producers import ProcessingStepManager, emit_only
 from steptrail.schemas import ProcessingStatus
 
 BOUND = 1.1
-ROUND = 1000
 RUNNING, SUCCESS = ProcessingStatus.RUNNING, ProcessingStatus.SUCCESS
 DETAILS = {"pages": 12, "language": "en"}
 METRICS = {"peak_mb": 212.5}
@@ -24,22 +22,12 @@ METRICS = {"peak_mb": 212.5}
 def measure(session: Session) -> Figure:
     """Median of the rounds' ratios."""
     settings = session.workspace("spool")
-    spent: dict[str, list[float]] = {"without": [], "with": []}
     with tempfile.TemporaryDirectory(prefix="steptrail-spool-") as folder:
         managers = {
             "without": ProcessingStepManager(emit_only(settings)),
             "with": ProcessingStepManager(emit_only(settings, spool=folder)),
         }
-        for index in range(2 + session.scaled(40)):
-            docs = [f"invoices/2025/03/INV-{index * ROUND + n:07d}.pdf" for n in range(ROUND)]
-            order = list(managers) if index % 2 else list(reversed(managers))
-            for name in order:
-                took = _steps(managers[name], docs)
-                managers[name].flush(10)
-                if index >= 2:  # the first two warm up
-                    spent[name].append(took / ROUND / 2 * 1e6)
-        for manager in managers.values():
-            manager.close()
+        spent = take_turns(managers, _steps, session.scaled(40))
     ratio = statistics.median(on / off for on, off in zip(spent["with"], spent["without"], strict=True))
     return Figure(
         "spool_cost",
@@ -55,7 +43,7 @@ def measure(session: Session) -> Figure:
     )
 
 
-def _steps(manager: ProcessingStepManager, docs: list[str]) -> float:
+def _steps(manager: ProcessingStepManager, docs: Sequence[str]) -> float:
     started = time.perf_counter()
     for doc in docs:
         manager.add_step(doc, "ocr", RUNNING)
