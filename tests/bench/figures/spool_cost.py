@@ -1,4 +1,4 @@
-"""Caller's time of `add_step` with a spool against the same without, while the broker is up: nothing is spooled then."""
+"""Caller's time of `add_step` with a spool against the same without, broker up: nothing is spooled then."""
 
 from __future__ import annotations
 
