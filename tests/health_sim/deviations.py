@@ -131,9 +131,15 @@ class _HourOfWeekOnly(SilenceRule):
 def silence() -> Iterator[tuple[str, Any]]:
     """Whether the last hour has a say beside the hours of the week, and two parameters: after two weeks of history."""
     ways = {
-        "first design: the hour of the week only": (_HourOfWeekOnly, SilencePolicy()),
+        "first design: the hour of the week only": (
+            _HourOfWeekOnly,
+            SilencePolicy(pause_factor=3, expected=20),
+        ),
         "as it is": (SilenceRule, SilencePolicy()),
-        "not adopted: pause_factor 4, expected 30": (SilenceRule, SilencePolicy(pause_factor=4, expected=30)),
+        "with the last hour, pause_factor 3, expected 20": (
+            SilenceRule,
+            SilencePolicy(pause_factor=3, expected=20),
+        ),
     }
     kinds = np.repeat(np.arange(len(KINDS)), SILENCE_STEPS)
     rules = {way: (kind.of(len(kinds)), policy) for way, (kind, policy) in ways.items()}

@@ -96,9 +96,9 @@ class SilencePolicy:
     )
     least_s: Number = number(120, 10, DAY_S, "quiet that is never too long")
     pause_factor: Number = number(
-        3, 1, 100, "times the usual pause at this hour of the week, and the longest of the last hour"
+        4, 1, 100, "times the usual pause at this hour of the week, and the longest of the last hour"
     )
-    expected: Number = number(20, 1, 1e6, "executions that should have been seen meanwhile")
+    expected: Number = number(30, 1, 1e6, "executions that should have been seen meanwhile")
     longest_factor: Number = number(1.25, 1, 100, "times the longest pause of four weeks, plus")
     longest_plus_s: Number = number(3600, 0, 28 * DAY_S, "this: too long at any hour")
     critical: Number = number(0, 0, 1, "1: silence is CRITICAL, else WARNING")
