@@ -97,8 +97,8 @@ class ProjectionSink:
             raise TopicRecreated(
                 f"topic {self._questions.topic} was deleted and created again while it was read (id "
                 f"{self._topic_id} before, {found} now): stopped, and nothing of the new one was written.\n"
-                f"To go on with the new topic, beside the rows of the old one: "
-                f"steptrail run projector --accept-topic {found}"
+                f"To go on with the new topic, beside the rows of the old one, start this part again with "
+                f"--accept-topic {found}"
             )
 
     def _project(self, batch: Batch) -> dict[int, int]:

@@ -80,7 +80,7 @@ class Ledger:
             raise TopicRecreated(
                 f"topic {self._topic} has id {self._topic_id}, but what was projected so far came from id {ids[0]}: "
                 "it was deleted and created again. Nothing was written. To go on with the new topic, beside the "
-                f"rows of the old one: steptrail run projector --accept-topic {self._topic_id}"
+                f"rows of the old one, start this part again with --accept-topic {self._topic_id}"
             )
 
     def claim(self, partitions: Collection[int]) -> Claims:

@@ -47,8 +47,8 @@ def resolved() -> dict[str, Any]:
 
 
 def test_compose_takes_the_file(resolved: dict[str, Any]) -> None:
-    """Compose itself validates it, and finds the four services."""
-    assert set(resolved) == {"kafka", "clickhouse", "setup", "projector"}
+    """Compose itself validates it, and finds the five services."""
+    assert set(resolved) == {"kafka", "clickhouse", "setup", "projector", "health"}
 
 
 def test_a_password_must_be_given() -> None:
@@ -70,7 +70,7 @@ def test_the_example_names_every_variable() -> None:
 def test_ports_are_open_on_loopback_alone(resolved: dict[str, Any]) -> None:
     """No service listens to the network: Kafka asks for no password here."""
     published = [port for service in resolved.values() for port in service.get("ports", ())]
-    assert len(published) == 3
+    assert len(published) == 4
     assert {port["host_ip"] for port in published} == {"127.0.0.1"}
 
 
@@ -78,7 +78,7 @@ def test_what_must_last_lasts(resolved: dict[str, Any]) -> None:
     """Servers keep their data in volumes, come back after a crash and have health checks."""
     for name in ("kafka", "clickhouse"):
         assert resolved[name]["volumes"], name
-    for name in ("kafka", "clickhouse", "projector"):
+    for name in ("kafka", "clickhouse", "projector", "health"):
         assert resolved[name]["restart"] == "unless-stopped"
         assert resolved[name]["healthcheck"]["test"]
 
