@@ -17,9 +17,9 @@ from steptrail.producers import ProcessingStepManager
 from steptrail.projections import open_storage
 from steptrail.schemas import ProcessingStatus
 from steptrail.schemas.settings import Settings
+from support.contract_fixtures import observation
 from support.projecting import projecting, until
 from support.stack import Stack, environ_of, new_workspace
-from support.storage_contract import observation
 
 Command = Callable[..., "tuple[int, str, str]"]
 

@@ -10,9 +10,10 @@ from steptrail.consumers.judging.observation_topic import ObservationTopic
 from steptrail.projections import open_storage
 from steptrail.projections.storage import ProjectedStorage
 from steptrail.schemas.observation import StepObservation
+from support.contract_fixtures import Observe
 from support.projecting import projecting, until
 from support.stack import Stack, new_workspace
-from support.storage_contract import Observe, StorageContract
+from support.storage_contract import StorageContract
 
 
 @pytest.fixture(scope="module")

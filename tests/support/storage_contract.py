@@ -16,82 +16,29 @@ A storage may be shared by all tests of the class: each uses documents of its ow
 
 from __future__ import annotations
 
-import math
 import threading
 import uuid
-from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
-from typing import Any
-
-import pytest
 
 from steptrail.producers import ProcessingStepManager, StepHandle, Storage
-from steptrail.schemas import ObservedError, ObservedStep, ProcessingStatus, ProcessingStep
-from steptrail.schemas.event import us_from_datetime
-from steptrail.schemas.observation import Observed, StepObservation, observation_id, what_is
-
-PENDING, RUNNING, SUCCESS = ProcessingStatus.PENDING, ProcessingStatus.RUNNING, ProcessingStatus.SUCCESS
-WARNING, ERROR, FAILED = ProcessingStatus.WARNING, ProcessingStatus.ERROR, ProcessingStatus.FAILED
-SKIPPED = ProcessingStatus.SKIPPED
-
-PATIENCE_S = 60.0
-
-Observe = Callable[[StepObservation], None]
-"""Says an observation, and waits until the storage can read it."""
-
-
-def settle(storage: Storage) -> None:
-    assert storage.flush(PATIENCE_S) == 0
-    assert storage.wait_projected(PATIENCE_S)
+from steptrail.schemas import ProcessingStatus
+from support.contract_fixtures import (
+    ERROR,
+    FAILED,
+    PENDING,
+    RUNNING,
+    SKIPPED,
+    SUCCESS,
+    WARNING,
+    names,
+    noon,
+    settle,
+)
+from support.observation_contract import ObservationContract
+from support.value_contract import ValueContract
 
 
-def noon(offset_s: float = 0) -> datetime:
-    return datetime(2025, 3, 1, 12, tzinfo=timezone.utc) + timedelta(seconds=offset_s)
-
-
-def names(steps: list[ProcessingStep]) -> list[str]:
-    return [step.step_name for step in steps]
-
-
-def observation(pipeline: str, handle: StepHandle, number: int, at: datetime) -> StepObservation:
-    """What a consumer would say of a run at a time: STALLED for odd numbers, RETRACTED for even ones."""
-    stalled = what_is(number) is Observed.STALLED
-    return StepObservation(
-        observation_id=observation_id(handle.execution_id, number),
-        what=what_is(number),
-        pipeline=pipeline,
-        doc_id=handle.doc_id,
-        step_name=handle.step_name,
-        execution_id=handle.execution_id,
-        number=number,
-        retracts=None if stalled else observation_id(handle.execution_id, number - 1),
-        status=RUNNING if stalled else SUCCESS,
-        started_at=us_from_datetime(noon()),
-        deadline_s=600.0 if stalled else None,
-        watermark=us_from_datetime(at),
-        decided_by="steptrail-health/test:1",
-        sentence="started 700 s ago and has not ended; deadline 600 s" if stalled else "it ended",
-        evidence='{"waited_s":700}' if stalled else "{}",
-    )
-
-
-class StorageContract:
-    @pytest.fixture
-    def storage(self) -> Any:
-        raise NotImplementedError("a subclass gives the storage under test")
-
-    @pytest.fixture
-    def observe(self, storage: Any) -> Observe:
-        raise NotImplementedError("a subclass gives what brings an observation to where the storage reads")
-
-    @pytest.fixture
-    def manager(self, storage: Storage) -> ProcessingStepManager:
-        return ProcessingStepManager(storage)
-
-    @pytest.fixture
-    def doc(self) -> str:
-        return f"folder/ä {uuid.uuid4()}.pdf"
-
+class StorageContract(ObservationContract, ValueContract):
     # --- one event, read back -----------------------------------------------------------------------
 
     def test_gives_back_what_was_recorded(
@@ -359,178 +306,6 @@ class StorageContract:
             step.step_name: step.duration_ms for step in manager.get_steps(doc) if step.status is SUCCESS
         }
         assert durations == {"ocr": 90_000.0, "back": None}
-
-    # --- what consumers observed ----------------------------------------------------------------------
-
-    def test_observations_are_for_those_who_ask(
-        self, manager: ProcessingStepManager, storage: Storage, observe: Observe, doc: str
-    ) -> None:
-        """A stall is an ObservedStep among a document's events, at the time for which it was found, when asked for."""
-        handle = manager.add_step(doc, "ocr", RUNNING, timestamp=noon())
-        found = observation(storage.pipeline, handle, 1, noon(700))
-        observe(found)
-        settle(storage)
-        assert names(manager.get_steps(doc)) == ["ocr"]
-        event, observed = manager.get_steps(doc, include_observed=True)
-        assert not isinstance(event, ObservedStep)
-        assert isinstance(observed, ObservedStep)
-        assert (observed.observed, observed.stands, observed.status) == ("STALLED", True, RUNNING)
-        assert observed.timestamp == noon(700)
-        assert observed.details == {"waited_s": 700}
-        assert observed.metadata == {
-            "metrics": {},
-            "error_message": "started 700 s ago and has not ended; deadline 600 s",
-            "execution_id": str(uuid.UUID(bytes=handle.execution_id)),
-            "observation_id": str(uuid.UUID(bytes=found.observation_id)),
-            "started_at": "2025-03-01T12:00:00+00:00",
-            "deadline_s": 600.0,
-            "decided_by": "steptrail-health/test:1",
-        }
-        assert ObservedStep.from_dict(observed.to_dict()) == observed
-
-    def test_observations_are_filtered_as_events_are(
-        self, manager: ProcessingStepManager, storage: Storage, observe: Observe, doc: str
-    ) -> None:
-        """By the status of the execution and by time; each stands at its place in time."""
-        handle = manager.add_step(doc, "ocr", RUNNING, timestamp=noon())
-        manager.add_step(doc, "other", SUCCESS, timestamp=noon(800))
-        observe(observation(storage.pipeline, handle, 1, noon(700)))
-        manager.add_step(doc, "ocr", SUCCESS, timestamp=noon(900), execution=handle)
-        observe(observation(storage.pipeline, handle, 2, noon(1000)))
-        settle(storage)
-
-        def shown(*filters: Any) -> list[str]:
-            found = manager.get_steps(doc, *filters, include_observed=True)
-            return [step.observed if isinstance(step, ObservedStep) else step.step_name for step in found]
-
-        assert shown() == ["ocr", "STALLED", "other", "ocr", "RETRACTED"]
-        assert shown(RUNNING) == ["ocr", "STALLED"]
-        assert shown(SUCCESS) == ["other", "ocr", "RETRACTED"]
-        assert shown(None, noon(700), noon(1000)) == ["STALLED", "other", "ocr"]
-        assert shown(None, noon(701)) == ["other", "ocr", "RETRACTED"]
-
-    def test_an_ending_or_a_later_run_ends_a_stall_at_once(
-        self, manager: ProcessingStepManager, storage: Storage, observe: Observe, doc: str
-    ) -> None:
-        """Before anybody retracts it, a stall stands no longer, and is no recent error any more."""
-        since = datetime.now(timezone.utc)
-        handles = {step: manager.add_step(doc, step, RUNNING) for step in ("ends", "again", "hangs")}
-        for handle in handles.values():
-            observe(observation(storage.pipeline, handle, 1, since + timedelta(hours=1)))
-        settle(storage)
-
-        def stalled() -> set[str]:
-            errors = manager.get_recent_errors(since, include_observed=True)
-            mine = [error for error in errors if error.doc_id == doc]
-            assert all(isinstance(error, ObservedError) and error.stands for error in mine)
-            return {error.step_name for error in mine}
-
-        assert stalled() == {"ends", "again", "hangs"}
-        assert [error for error in manager.get_recent_errors(since) if error.doc_id == doc] == []
-        manager.add_step(doc, "ends", SUCCESS)
-        manager.add_step(doc, "again", RUNNING)
-        settle(storage)
-        assert stalled() == {"hangs"}
-        steps = manager.get_steps(doc, include_observed=True)
-        assert {step.step_name for step in steps if isinstance(step, ObservedStep) and step.stands} == {
-            "hangs"
-        }
-
-    def test_what_was_observed_twice_is_there_once(
-        self, manager: ProcessingStepManager, storage: Storage, observe: Observe, doc: str
-    ) -> None:
-        """The same observation, sent again, changes nothing; the first counts."""
-        handle = manager.add_step(doc, "ocr", RUNNING)
-        for late in (0, 60):
-            observe(observation(storage.pipeline, handle, 1, noon(700 + late)))
-        settle(storage)
-        observed = [s for s in manager.get_steps(doc, include_observed=True) if isinstance(s, ObservedStep)]
-        assert [(each.timestamp, each.stands) for each in observed] == [(noon(700), True)]
-
-    # --- values and types -----------------------------------------------------------------------------
-
-    def test_strange_values_are_kept_marked(
-        self, manager: ProcessingStepManager, storage: Storage, doc: str
-    ) -> None:
-        """What JSON or UTF-8 cannot hold is stored in another form, and the mark says so."""
-        cycle: dict[str, Any] = {}
-        cycle["self"] = cycle
-        manager.add_step(
-            doc,
-            "ocr",
-            ERROR,
-            {"object": object(), "cycle": cycle, "nul": "a\0b", "surrogate": "\udcff"},
-            {"ratio": math.nan, "top": math.inf},
-            "lone \ud800 surrogate",
-        )
-        settle(storage)
-        (step,) = manager.get_steps(doc)
-        marks = step.details["_steptrail"]
-        assert set(marks) == {"details", "metrics", "error_message"}
-        assert step.details["nul"] == "a\\x00b"
-        assert step.metadata["metrics"]["ratio"] == "nan"
-        assert step.error_message is not None
-        assert "surrogate" in step.error_message
-
-    def test_strange_names_are_found_again(
-        self, manager: ProcessingStepManager, storage: Storage, doc: str
-    ) -> None:
-        """A document id that had to be altered is found by the id as it was given."""
-        for strange in (doc + "\0", doc + "\udcfe", doc + "x" * 5000, doc + "x" * 5001, ""):
-            manager.add_step(strange, "ocr", SUCCESS, {"given": len(strange)})
-        settle(storage)
-        for strange in (doc + "\0", doc + "\udcfe", doc + "x" * 5000, doc + "x" * 5001):
-            assert [step.details["given"] for step in manager.get_steps(strange)] == [len(strange)]
-
-    def test_long_texts_are_cut(self, manager: ProcessingStepManager, storage: Storage, doc: str) -> None:
-        """Two megabytes of error message are stored as far as they fit."""
-        manager.add_step(doc, "ocr", ERROR, {"blob": "y" * 2_000_000}, error_message="x" * 2_000_000)
-        settle(storage)
-        (step,) = manager.get_steps(doc)
-        assert step.error_message is not None
-        assert 1000 < len(step.error_message) < 100_000
-        assert step.details["_steptrail"]["error_message"]["cut"] > 1_000_000
-
-    @pytest.mark.parametrize(
-        ("field", "arguments"),
-        [
-            ("doc_id", {"doc_id": 7}),
-            ("step_name", {"step_name": None}),
-            ("status", {"status": "DONE"}),
-            ("status", {"status": 3}),
-            ("details", {"details": ["a"]}),
-            ("metrics", {"metrics": 3.5}),
-            ("error_message", {"error_message": ValueError("x")}),
-            ("timestamp", {"timestamp": "2025-01-01"}),
-            ("timestamp", {"timestamp": datetime(2025, 1, 1)}),  # noqa: DTZ001 - that is the point
-        ],
-    )
-    def test_wrong_types_raise_naming_the_argument(
-        self, manager: ProcessingStepManager, doc: str, field: str, arguments: dict[str, Any]
-    ) -> None:
-        """A wrong type, an unknown status and a naive time raise at the caller, and nothing is recorded."""
-        given = {"doc_id": doc, "step_name": "ocr", "status": RUNNING, **arguments}
-        with pytest.raises((TypeError, ValueError), match=field):
-            manager.add_step(**given)
-        assert manager.get_steps(doc) == []
-
-    @pytest.mark.parametrize(
-        ("field", "arguments"),
-        [
-            ("status", {"status": "DONE"}),
-            ("status", {"status": [SUCCESS, 7]}),
-            ("start_time", {"start_time": datetime(2025, 1, 1)}),  # noqa: DTZ001
-            ("end_time", {"end_time": 5}),
-        ],
-    )
-    def test_wrong_questions_raise_naming_the_argument(
-        self, manager: ProcessingStepManager, doc: str, field: str, arguments: dict[str, Any]
-    ) -> None:
-        """Reads check their arguments the same way."""
-        with pytest.raises((TypeError, ValueError), match=field):
-            manager.get_steps(doc, **arguments)
-        with pytest.raises(ValueError, match="since"):
-            manager.get_recent_errors(datetime(2025, 1, 1))  # noqa: DTZ001
 
     # --- threads --------------------------------------------------------------------------------------
 

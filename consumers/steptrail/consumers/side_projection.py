@@ -32,7 +32,7 @@ from steptrail.schemas.settings import Settings
 
 _MAX_EVENTS = 5_000
 _MAX_BYTES = 8 * 1024 * 1024
-_MAX_AGE_S = 1.0  # each batch costs the store the same, however small, and takes it from the steps
+_AGES = 2  # of the steps' batches: each batch costs the store the same, however small, and takes it from the steps
 _LATEST_MS = 9_000_000_000_000  # in 2255, which every store can hold
 
 
@@ -124,7 +124,7 @@ class SideProjection:
                 accept_topic=self._accept_topic,
             ),
             lambda positions: RecordBuffer(source, positions),
-            limits=BatchLimits(_MAX_EVENTS, _MAX_BYTES, _MAX_AGE_S),
+            limits=BatchLimits(_MAX_EVENTS, _MAX_BYTES, min(1.0, _AGES * settings.batch_max_age_s)),
             monitor=monitor,
             shutdown_timeout=settings.shutdown_timeout_s,
         ).run(self._stop)

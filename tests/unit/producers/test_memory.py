@@ -6,7 +6,8 @@ import pytest
 
 from steptrail.producers import InMemoryStorage, ProcessingStepManager, Storage
 from steptrail.schemas import ProcessingStatus
-from support.storage_contract import Observe, StorageContract
+from support.contract_fixtures import Observe
+from support.storage_contract import StorageContract
 
 
 class TestInMemoryStorage(StorageContract):
