@@ -24,10 +24,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from concurrent.futures import Future, wait
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
@@ -41,6 +40,7 @@ from steptrail.consumers.monitor import Monitor, Written
 from steptrail.consumers.partitions import Partitions, Phase
 from steptrail.consumers.positions import Start
 from steptrail.consumers.side_thread import SideThread
+from steptrail.consumers.writer_tasks import Opening, Sink, Writing
 from steptrail.schemas.errors import InfrastructureError
 
 _log = logging.getLogger("steptrail.consumers.loop")
@@ -51,44 +51,6 @@ READ_TIMEOUT_S = 0.1
 PATIENCE_S = 1.0
 # How long a rebalance waits for the batch that is being written; the ledger makes not waiting harmless.
 REVOKE_PATIENCE_S = 5.0
-
-
-class Sink(Protocol):
-    """Where batches go. All methods are called from one thread, one after the other, and may block.
-
-    Each raises InfrastructureError for what waiting can mend. After one, `open` is called again for all held
-    partitions before the next `write`.
-    """
-
-    def open(self, partitions: Collection[int]) -> dict[int, Start]:
-        """Take possession of these partitions; where to read on in each that was got."""
-        ...
-
-    def write(self, batch: ConsumedBatch) -> dict[int, int]:
-        """Write the batch; partition -> offset to commit, for the partitions that are still possessed."""
-        ...
-
-    def release(self, partitions: Collection[int]) -> None:
-        """These belong to somebody else now."""
-        ...
-
-
-@dataclass(frozen=True)
-class Opening:
-    """A task of the writer: opening partitions, each with the generation of its assignment."""
-
-    future: Future[dict[int, Start]]
-    generations: dict[int, int]
-
-
-@dataclass(frozen=True)
-class Writing:
-    """A task of the writer: writing a batch."""
-
-    future: Future[dict[int, int]]
-    generations: dict[int, int]
-    batch: ConsumedBatch
-    began: float
 
 
 class ConsumeLoop:

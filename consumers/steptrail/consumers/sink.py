@@ -21,7 +21,7 @@ from steptrail.projections.step_events import STEP_EVENTS
 
 
 class ProjectionSink:
-    """The loop's sink (`steptrail.consumers.loop.Sink`) for a projection of the topic that `questions` are about.
+    """The loop's sink (`steptrail.consumers.writer_tasks.Sink`) for a projection of the topic of `questions`.
 
     Nothing is asked of Kafka or the store before the first `open`, so that either may be away at the start.
     Raises TopicRecreated, besides what Sink says, when the topic is not the one that it was; a recreated topic
