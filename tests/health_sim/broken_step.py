@@ -1,0 +1,196 @@
+"""A step breaks for a minute, on real parts: `python tests/health_sim/broken_step.py`, about eight minutes.
+
+The demonstration's pipeline at a steady pace, a projector, the health consumer and the alerting consumer, each a
+process of its own, and a webhook's receiver. After two quiet minutes counting terms fails for a minute; from shortly
+before that until it has recovered the health consumer is killed (kill -9) ten times. One JSON line says what
+`steptrail health` answered and when, what the receiver got, and what groups and SQL counted. Exits 1 when the step's
+alert was not said once and resolved once, or when the counts differ.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from bench.session import Session
+from steptrail.deploy.demo import corpus, pipeline, texts
+from steptrail.producers import ProcessingStepManager, emit_only
+from steptrail.projections.clickhouse import connect
+from steptrail.schemas import Settings
+from support.alerting import QUICK, alerting_process, alerts_file, route, webhook
+from support.judging import HealthProcess
+from support.listener import Listener, listening
+from support.stack import environ_of
+
+STEP = "count_terms"
+DOCUMENTS_PER_S = 12.0
+QUIET_S, BROKEN_S, RECOVERY_S = 120.0, 60.0, 420.0
+KILLS = 10
+ASK_EVERY_S = 2.0
+
+
+class Broken(Exception):
+    """What the step raises while it is broken."""
+
+
+class Flow:
+    """The demonstration's pipeline, one document after the other at a steady pace, in a thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.broken = False
+        self.failures = 0
+        self._manager = ProcessingStepManager(emit_only(settings))
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._count_terms = texts.count_terms
+
+    def __enter__(self) -> Flow:
+        texts.count_terms = self._terms
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        texts.count_terms = self._count_terms
+        if left := self._manager.flush(30):
+            raise RuntimeError(f"{left} events were not delivered")
+        self._manager.close()
+
+    def _terms(self, text: str) -> Any:
+        if self.broken:
+            self.failures += 1
+            raise Broken(
+                f"the dictionary on 10.0.0.{self.failures % 250} did not answer within {self.failures} ms"
+            )
+        return self._count_terms(text)
+
+    def _run(self) -> None:
+        rng = random.Random(1)
+        documents = [path for path in corpus.choose(2000) if not path.endswith((".zip", ".tar", ".whl"))]
+        while not self._stop.wait(rng.expovariate(DOCUMENTS_PER_S)):
+            pipeline.process(self._manager, rng.choice(documents), run="steady")
+
+
+@contextmanager
+def part(settings: Settings, *arguments: str) -> Iterator[None]:
+    """`steptrail run …` as a process; ended in order."""
+    command = [sys.executable, "-m", "steptrail.deploy.cli", "run", *arguments]
+    process = subprocess.Popen(command, env=environ_of(settings), stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def asked(settings: Settings, *arguments: str) -> tuple[int, Any]:
+    """What a command answers with --json: its exit code and the object."""
+    command = [sys.executable, "-m", "steptrail.deploy.cli", *arguments, "--json"]
+    done = subprocess.run(
+        command, env=environ_of(settings), capture_output=True, text=True, timeout=60, check=False
+    )
+    return done.returncode, json.loads(done.stdout or done.stderr)
+
+
+class Killed:
+    """A health consumer that is killed and started again `KILLS` times, some seconds apart, once it is told to."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.kills = 0
+        self._settings = settings
+        self._process = HealthProcess(settings)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def begin(self) -> None:
+        self._thread.start()
+
+    def _run(self) -> None:
+        rng = random.Random(2)
+        while self.kills < KILLS:
+            time.sleep(rng.uniform(5, 16))
+            self._process.close()
+            self.kills += 1
+            self._process = HealthProcess(self._settings)
+
+    def close(self) -> None:
+        self._thread.join(KILLS * 20)
+        self._process.close()
+
+
+def run(session: Session, folder: Path, listener: Listener) -> dict[str, Any]:
+    """The whole story; what was seen."""
+    settings = session.workspace("broken")
+    file = alerts_file(folder, QUICK + webhook("hook", listener.url) + route("hook"))
+    turns: list[tuple[float, str, int]] = []
+    with Flow(settings) as flow, part(settings, "projector"), alerting_process(settings, file):
+        health = Killed(settings)
+        began = time.monotonic()
+
+        def watch(seconds: float, *, until: bool = False) -> None:
+            end = time.monotonic() + seconds
+            while time.monotonic() < end and not (until and resolved(listener) and turns[-1][1] == "HEALTHY"):
+                code, told = asked(settings, "health")
+                if not turns or turns[-1][1] != told["status"]:
+                    turns.append((round(time.monotonic() - began, 1), told["status"], code))
+                    session.say(f"{turns[-1][0]} s: {told['status']}: {told['sentence']}")
+                time.sleep(ASK_EVERY_S)
+
+        watch(QUIET_S)
+        health.begin()
+        session.say(f"{STEP} breaks")
+        flow.broken, broke = True, time.monotonic() - began
+        watch(BROKEN_S)
+        flow.broken = False
+        session.say(f"{STEP} is mended")
+        watch(RECOVERY_S, until=True)
+        health.close()
+    groups = asked(settings, "groups", "--step", STEP, "--since", "1h")[1]
+    with connect(settings) as clickhouse:
+        [(counted, documents)] = clickhouse.query(
+            "SELECT uniqExact(event_id), uniqExact(doc_id) FROM steps "
+            "WHERE step_name = {step:String} AND status IN ('ERROR', 'FAILED')",
+            {"step": STEP},
+        )
+    return {
+        "broke_after_s": round(broke, 1),
+        "failures": flow.failures,
+        "kills": health.kills,
+        "health_said": turns,
+        "requests": len(listener.got),
+        "alerts": sorted({(each["step"], each["status"]) for got in listener.got for each in got.alerts}),
+        "alerts_once": listener.once(),
+        "groups": groups,
+        "by_sql": {"count": counted, "documents": documents},
+    }
+
+
+def resolved(listener: Listener) -> bool:
+    """Whether the receiver was told that the step's trouble is over."""
+    return (STEP, "resolved") in listener.once()
+
+
+def main() -> int:
+    """Run it, and judge what was seen."""
+    with Session(quick=False) as session, tempfile.TemporaryDirectory() as folder, listening() as listener:
+        seen = run(session, Path(folder), listener)
+    print(json.dumps(seen, default=str))
+    said = [status for step, status in seen["alerts_once"] if step == STEP]
+    counts = [group["count"] for group in seen["groups"]["groups"]]
+    right = said == ["firing", "resolved"] and sum(counts) == seen["by_sql"]["count"] == seen["failures"]
+    return 0 if right and seen["kills"] == KILLS else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
