@@ -56,6 +56,7 @@ OTHER_VARIABLES: Final[dict[str, str]] = {
     "STEPTRAIL_KAFKA_HEAP": "In `deploy/compose.yaml`: the broker's Java heap, such as `-Xms512m -Xmx512m`.",
     "STEPTRAIL_KAFKA_CLUSTER_ID": "In `deploy/compose.yaml`: the id that Kafka's store is formatted with.",
     "STEPTRAIL_CLICKHOUSE_PORT": "In `deploy/compose.yaml`: the host's port for ClickHouse.",
+    "STEPTRAIL_HEALTH_METRICS_PORT": "In `deploy/compose.yaml`: the host's port for the health consumer's metrics.",
 }
 """Variables that are read where there are no settings yet."""
 
