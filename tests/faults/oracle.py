@@ -23,9 +23,10 @@ from faults.folding import Folding
 from faults.load import Record
 from faults.witness import digest_of
 from faults.workspace import Workspace
+from steptrail.producers.accounting import FailReason
 
 RESENT = "steptrail.resent"
-MAYBE = ("timed_out", "cut_off", "unreported")
+MAYBE = tuple(reason for reason in FailReason if reason.maybe_delivered)
 SHOWN = 3
 
 
@@ -343,7 +344,7 @@ def _check_accounts(
         total = account["delivered"] + sum(failed.values()) + sum(account["dropped"].values())
         total += account["spooled"]
         # What an emitter left in its spool may be on the topic by now, sent by another process.
-        maybe = sum(failed.get(reason, 0) for reason in MAYBE) + account["spooled"]
+        maybe = sum(failed.get(reason.value, 0) for reason in MAYBE) + account["spooled"]
         there = on_topic.get(account["emitter"], 0)
         wrong = [
             *([] if account["accepted"] == total + account["pending"] else ["the equation"]),

@@ -89,8 +89,7 @@ def test_a_dropped_event_leaves_a_gap(workspace: Settings) -> None:
     assert sequences(stored_events(workspace)) == {emitter.emitter_id.hex(): [0, 1, 2, 4, 5, 6, 8, 9]}
 
 
-def test_the_broker_refuses_what_is_too_large_for_it(workspace: Settings, emitter: StepEmitter) -> None:
-    """What the broker refuses counts as failed under that reason; the others are delivered."""
+def limit_batches(workspace: Settings) -> None:
     admin = AdminClient(workspace.kafka_config())
     limit = ConfigEntry("max.message.bytes", "2000", incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(
@@ -98,11 +97,19 @@ def test_the_broker_refuses_what_is_too_large_for_it(workspace: Settings, emitte
     )
     for future in admin.incremental_alter_configs([resource]).values():
         future.result()
+
+
+def too_large() -> dict[str, Any]:
+    return {"text": os.urandom(20_000).hex()}  # which compression does not make small
+
+
+def test_the_broker_refuses_what_is_too_large_for_it(workspace: Settings, emitter: StepEmitter) -> None:
+    """What the broker refuses counts as failed under that reason; the others are delivered."""
+    limit_batches(workspace)
     small = {"text": "x"}
-    large = {"text": os.urandom(20_000).hex()}  # which compression does not make small
     emit(emitter, 1, details=small)
     assert emitter.flush(PATIENCE_S) == 0
-    emitter.emit(doc_id="large", step_name="ocr", status=RUNNING, details=large)
+    emitter.emit(doc_id="large", step_name="ocr", status=RUNNING, details=too_large())
     assert emitter.flush(PATIENCE_S) == 0
     emit(emitter, 1, details=small)
     assert emitter.flush(PATIENCE_S) == 0
@@ -110,6 +117,17 @@ def test_the_broker_refuses_what_is_too_large_for_it(workspace: Settings, emitte
     assert dict(accounting.failed) == {"refused_by_broker": 1}
     assert (accounting.delivered, accounting.lost, accounting.maybe_delivered) == (2, 1, 0)
     assert accounting.balanced
+
+
+def test_a_late_refusal_is_maybe_delivered(workspace: Settings) -> None:
+    """What is refused later than a first try takes may have been stored by one before, whose answer was lost."""
+    limit_batches(workspace)
+    with StepEmitter(workspace, linger_ms=1_500) as emitter:
+        emit(emitter, 1, details=too_large())
+        assert emitter.flush(PATIENCE_S) == 0
+        accounting = emitter.accounting()
+        assert dict(accounting.failed) == {"refused_late": 1}
+        assert (accounting.lost, accounting.maybe_delivered) == (0, 1)
 
 
 def test_a_topic_that_is_missing(workspace: Settings) -> None:

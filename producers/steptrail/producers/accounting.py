@@ -39,13 +39,16 @@ class FailReason(str, Enum):
     TIMED_OUT = "timed_out"
     """No answer came in time: maybe delivered."""
     CUT_OFF = "cut_off"
-    """It was on its way when the emitter was closed: maybe delivered."""
+    """It was on its way, or may have been before, when the emitter was closed: maybe delivered."""
     UNREPORTED = "unreported"
     """librdkafka gave no report of it before the emitter was closed: maybe delivered."""
     REFUSED_BY_BROKER = "refused_by_broker"
     """The broker said no: not authorised, too large, no such topic …"""
+    REFUSED_LATE = "refused_late"
+    """It was refused or given up later than a first try takes, so that one before may have been stored, and its
+    answer lost: maybe delivered."""
     CLOSED = "closed"
-    """It still waited in the queue when the emitter was closed."""
+    """It still waited to be sent for the first time when the emitter was closed."""
     INFRASTRUCTURE = "infrastructure"
     """Any other fault on the way."""
 
@@ -55,7 +58,7 @@ class FailReason(str, Enum):
         return self in _MAYBE
 
 
-_MAYBE = frozenset({FailReason.TIMED_OUT, FailReason.CUT_OFF, FailReason.UNREPORTED})
+_MAYBE = frozenset({FailReason.TIMED_OUT, FailReason.CUT_OFF, FailReason.UNREPORTED, FailReason.REFUSED_LATE})
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from confluent_kafka import KafkaError
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from .accounting import DropReason, FailReason
 
@@ -16,14 +21,15 @@ _MAYBE = frozenset(
         KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
     }
 )
-_REFUSED_LOCALLY = frozenset(
+_NO_TOPIC = frozenset(
     {
-        # librdkafka's own codes for what the broker's metadata said.
+        # librdkafka's own codes for what the broker's metadata said. What an earlier try may have stored is gone
+        # with the topic.
         KafkaError._UNKNOWN_TOPIC,
         KafkaError._UNKNOWN_PARTITION,
-        KafkaError._AUTHENTICATION,
     }
 )
+_LEAST_JITTER = 0.8  # librdkafka pauses 80 to 120 % of retry.backoff.ms (RD_KAFKA_RETRY_JITTER_PERCENT)
 
 
 def drop_reason(code: int) -> DropReason:
@@ -35,14 +41,53 @@ def drop_reason(code: int) -> DropReason:
     return DropReason.INFRASTRUCTURE
 
 
-def fail_reason(code: int) -> FailReason:
-    """What a delivery report with this error says."""
+def refused(code: int) -> bool:
+    """Whether the broker, or what it says of the cluster, is against the message: it will be the next time too."""
+    return code in _NO_TOPIC or code == KafkaError._AUTHENTICATION or (code > 0 and code not in _MAYBE)
+
+
+def fail_reason(code: int, *, first_try: bool) -> FailReason:
+    """What a delivery report with this error says. Unless it was the `first_try`, an earlier one may have been stored,
+    and its answer lost.
+    """
     if code in _MAYBE:
         return FailReason.TIMED_OUT
     if code == KafkaError._PURGE_INFLIGHT:
         return FailReason.CUT_OFF
     if code == KafkaError._PURGE_QUEUE:
-        return FailReason.CLOSED
-    if code > 0 or code in _REFUSED_LOCALLY:
-        return FailReason.REFUSED_BY_BROKER
-    return FailReason.INFRASTRUCTURE
+        return FailReason.CLOSED if first_try else FailReason.CUT_OFF
+    if not (first_try or code in _NO_TOPIC):
+        return FailReason.REFUSED_LATE
+    return FailReason.REFUSED_BY_BROKER if refused(code) else FailReason.INFRASTRUCTURE
+
+
+class Tries:
+    """Whether a message that was given up was sent once at most.
+
+    librdkafka keeps to itself how often it sent a message. But it pauses before it sends one again: what is given up
+    sooner than that after `produce` was not sent twice. And while it does not know the cluster it sends nothing.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        """`config` is the producer's, with `retry.backoff.ms` and `retry.backoff.max.ms`."""
+        least_ms = min(
+            _LEAST_JITTER * float(config["retry.backoff.ms"]), float(config["retry.backoff.max.ms"])
+        )
+        self._least_s = least_ms / 1000
+        self._nothing_sent_until = -math.inf
+        self._knows_cluster = False
+
+    def look(self, producer: Producer) -> None:
+        """Called often: see whether anything can have been sent. Never from a report: the client would crash."""
+        if not self._knows_cluster:
+            now = time.monotonic()
+            try:
+                self._knows_cluster = producer.cluster_id(0) is not None
+            except KafkaException:  # it does not, and did not wait
+                self._nothing_sent_until = now
+
+    def first(self, message: Message) -> bool:
+        """Whether the message of this report had been sent once at most."""
+        latency = message.latency()
+        since = time.monotonic() - self._nothing_sent_until
+        return since < self._least_s or (latency is not None and 0 <= latency < self._least_s)

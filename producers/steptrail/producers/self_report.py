@@ -158,4 +158,5 @@ def _lost(accounting: Accounting) -> int:
 
 def _reached(accounting: Accounting) -> bool:
     """Whether a broker ever answered for an event, with yes or no."""
-    return accounting.delivered > 0 or FailReason.REFUSED_BY_BROKER.value in accounting.failed
+    refusals = {FailReason.REFUSED_BY_BROKER.value, FailReason.REFUSED_LATE.value}
+    return accounting.delivered > 0 or not refusals.isdisjoint(accounting.failed)

@@ -26,7 +26,7 @@ from steptrail.schemas.errors import ConfigurationError
 from steptrail.schemas.headers import RESENT
 
 from .accounting import Counters, FailReason
-from .refusals import fail_reason
+from .refusals import refused
 from .spool_file import OVERHEAD, NotASpoolError, Spooled, SpoolFile
 
 _log = logging.getLogger("steptrail.emitter")
@@ -199,7 +199,8 @@ class Spool:
         self._counters.unspool(message.partition() or 0, message.offset() or 0)
 
     def _refused_own(self) -> None:
-        self._counters.unspool_failed(FailReason.REFUSED_BY_BROKER)
+        # When it was sent before it came here, it may have been stored.
+        self._counters.unspool_failed(FailReason.REFUSED_LATE)
 
     def _confirmed_other(self, _message: Message) -> None:
         self._pause = 0.0
@@ -273,7 +274,7 @@ class _Resending:
                 self.outstanding -= 1
                 if error is None:
                     self._confirmed(answer)
-                elif fail_reason(error.code()) is FailReason.REFUSED_BY_BROKER:
+                elif refused(error.code()):
                     self._refused()
                 else:
                     self.failed = True

@@ -27,9 +27,9 @@ from steptrail.schemas.settings import Settings
 from steptrail.schemas.topics import PARTITIONER, Topics
 
 from . import inheritance
-from .accounting import Counters, DropReason, FailReason
+from .accounting import Counters, DropReason
 from .extraction import TooLargeError
-from .refusals import drop_reason, fail_reason
+from .refusals import Tries, drop_reason, fail_reason, refused
 from .reports import LossReporter, PollLog
 from .self_report import SelfReport
 from .spool import Spool
@@ -88,6 +88,7 @@ class Transport:
         self._in_start = False
         self._retry_at = 0.0
         self._poller: _Poller | None = None
+        self._tries: Tries | None = None
         self._relieving: int | None = None
         self._relief = 0
         self._losses = LossReporter(self.counters)
@@ -211,8 +212,11 @@ class Transport:
         self._in_start = True
         try:
             log = PollLog(self._redacted)
-            producer = Producer(producer_config(self._settings, log.on_error), logger=log)
-            self._poller = _Poller(producer, log, self._losses, self.self_report, self.spool)
+            config = producer_config(self._settings, log.on_error)
+            producer = Producer(config, logger=log)
+            if self._tries is None:  # else messages of the one before may still be reported
+                self._tries = Tries(config)
+            self._poller = _Poller(producer, log, self._losses, self.self_report, self.spool, self._tries)
             self._poller.start()
             self.produce = producer.produce
         except Exception as error:
@@ -245,22 +249,19 @@ class Transport:
         if error is None:
             self.counters.deliver(message.partition(), message.offset())  # type: ignore[arg-type]  # has both
         else:
-            self._failed(fail_reason(error.code()), message)
+            self._failed(error.code(), message)
         if self._relief and self._relieving == threading.get_ident():
             self._relief -= 1
             if not self._relief:
                 raise _ENOUGH
 
-    def _failed(self, reason: FailReason, message: Message) -> None:
+    def _failed(self, code: int, message: Message) -> None:
         # A refusal will be one the next time too.
-        if (
-            self.spool is not None
-            and reason is not FailReason.REFUSED_BY_BROKER
-            and self.spool.add(message.key(), message.value())
-        ):
+        if self.spool is not None and not refused(code) and self.spool.add(message.key(), message.value()):
             self.counters.spool()
         else:
-            self.counters.fail(reason)
+            first_try = self._tries is not None and self._tries.first(message)
+            self.counters.fail(fail_reason(code, first_try=first_try))
 
 
 class _Poller(threading.Thread):
@@ -273,6 +274,7 @@ class _Poller(threading.Thread):
         losses: LossReporter,
         self_report: SelfReport,
         spool: Spool | None,
+        tries: Tries,
     ) -> None:
         super().__init__(name="steptrail-poll", daemon=True)
         self.producer: Producer | None = producer
@@ -280,6 +282,7 @@ class _Poller(threading.Thread):
         self._losses = losses
         self._self_report = self_report
         self._spool = spool
+        self._tries = tries
         self._stopped = False
         self._retired = False
         self._says_so = False
@@ -288,6 +291,8 @@ class _Poller(threading.Thread):
 
     def run(self) -> None:
         while not self._done():
+            if self.producer is not None:
+                self._tries.look(self.producer)
             self.poll(_POLL_S)
             self._log.drain()
             self._losses.tell()
@@ -313,6 +318,7 @@ class _Poller(threading.Thread):
     def purge(self) -> None:
         """Make librdkafka report everything that it still holds as undelivered."""
         if self.producer is not None:
+            self._tries.look(self.producer)
             self.producer.purge(in_queue=True, in_flight=True, blocking=False)
 
     def retire(self, *, say_so: bool = False) -> None:
@@ -363,6 +369,9 @@ def producer_config(settings: Settings, on_error: Callable[[KafkaError], None]) 
         "queue.buffering.max.messages": settings.queue_max_messages,
         "queue.buffering.max.kbytes": settings.queue_max_kbytes,
         "message.timeout.ms": settings.message_timeout_ms,
+        # Long enough to tell a first try from a second one by its time: see Tries.
+        "retry.backoff.ms": 1000,
+        "retry.backoff.max.ms": 1000,
         "reconnect.backoff.max.ms": 2000,
         "socket.keepalive.enable": True,
         "log.connection.close": False,

@@ -26,6 +26,7 @@ from faults.row import Outcome, Run
 from faults.rows.brokers import accounted
 from faults.workspace import Workspace
 from faults.world import until
+from steptrail.producers.accounting import FailReason
 from steptrail.schemas.settings import Settings
 from steptrail.schemas.topics import ensure_topics
 
@@ -130,11 +131,15 @@ def refused(run: Run) -> Outcome:
         load.stop()
         run.judged(workspace, load, outcome)
         accounted(load, outcome)
-        failed = [account["failed"].get("refused_by_broker", 0) for account in load.record.accounts()]
+        failed = [_refused(account["failed"]) for account in load.record.accounts()]
         outcome.ask(all(failed), f"the broker refused {failed} events of the two workers")
     with run.workspace() as (workspace, load):
         _no_topic_at_first(run, workspace, load, outcome)
     return outcome
+
+
+def _refused(failed: dict[str, int]) -> int:
+    return sum(failed.get(r.value, 0) for r in (FailReason.REFUSED_BY_BROKER, FailReason.REFUSED_LATE))
 
 
 def _no_topic_at_first(run: Run, workspace: Workspace, load: Load, outcome: Outcome) -> None:
