@@ -85,11 +85,18 @@ class Projection:
         claims = {part: claim for part, claim in self._held.items() if part in batch.spans}
         if not claims:
             raise ClaimLost(f"partitions {batch.partitions} are not claimed: open them first")
+        done: set[int] = set()
+
+        def record() -> None:
+            done.update(self._ledger.record(claims, batch))
+
         try:
             if batch.rows:
                 with staged(self._clickhouse, self._spec, batch) as stage:
                     together(partial(self._fill, target, stage, claims) for target in self._spec.targets)
-            done = self._ledger.record(claims, batch)
+                    together([record, stage.drop])
+            else:
+                record()
         except BatchRejected:
             raise  # a clear answer, and nothing was written: the claims stand
         except QueryError as error:

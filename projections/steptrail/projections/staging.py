@@ -44,12 +44,20 @@ _COMMON_CHECKS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Stage:
-    """A staged batch: `table` holds `batch.rows` rows until the context ends."""
+    """A staged batch: `table` holds `batch.rows` rows until it is dropped."""
 
+    clickhouse: ClickHouse
     table: str
     batch: Batch
+    dropped: bool = False
+
+    def drop(self) -> None:
+        """Drop the table, once; raises nothing."""
+        if not self.dropped:
+            self.dropped = True
+            drop_quietly(self.clickhouse, self.table)
 
     @property
     def whole(self) -> str:
@@ -66,18 +74,18 @@ _LOST = "steptrail: the stage has lost its rows"
 
 @contextmanager
 def staged(clickhouse: ClickHouse, spec: ProjectionSpec, batch: Batch) -> Iterator[Stage]:
-    """Stage and validate `batch`; the stage is dropped at the end, whatever happens.
+    """Stage and validate `batch`; the stage is dropped at the end, if it was not before, whatever happens.
 
     Raises BatchRejected when the batch does not hold what it should, InfrastructureError when the store is away.
     """
-    stage = Stage(f"stage_{spec.name}_{uuid.uuid4().hex}", batch)
+    stage = Stage(clickhouse, f"stage_{spec.name}_{uuid.uuid4().hex}", batch)
     clickhouse.command(_STAGE.format(table=stage.table, columns=spec.stage_columns.strip("\n")))
     try:
         _load(clickhouse, stage)
         _validate(clickhouse, spec, stage)
         yield stage
     finally:
-        drop_quietly(clickhouse, stage.table)
+        stage.drop()
 
 
 def drop_abandoned(clickhouse: ClickHouse, projection: str) -> None:
