@@ -1,10 +1,12 @@
-"""A step breaks for a minute, on real parts: `python tests/health_sim/broken_step.py`, about eight minutes.
+"""A step breaks for a minute, on real parts: `python tests/health_sim/broken_step.py`, about ten minutes.
 
 The demonstration's pipeline at a steady pace, a projector, the health consumer and the alerting consumer, each a
 process of its own, and a webhook's receiver. After two quiet minutes counting terms fails for a minute; from shortly
-before that until it has recovered the health consumer is killed (kill -9) ten times. One JSON line says what
-`steptrail health` answered and when, what the receiver got, and what groups and SQL counted. Exits 1 when the step's
-alert was not said once and resolved once, or when the counts differ.
+before that until it has recovered the health consumer is killed (kill -9) ten times. Then both groups are rewound and
+all that health knows is forgotten but for what is on topics, and everything is replayed. One JSON line says what
+`steptrail health` answered and when, what the receiver got, what groups and SQL counted, and what differs after the
+replay. Exits 1 when the step's alert was not said once and resolved once, when the counts differ, or when a row differs
+after the replay or anybody was alerted again.
 """
 
 from __future__ import annotations
@@ -18,17 +20,20 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from bench import topic
 from bench.session import Session
 from steptrail.deploy.demo import corpus, pipeline, texts
 from steptrail.producers import ProcessingStepManager, emit_only
-from steptrail.projections.clickhouse import connect
-from steptrail.schemas import Settings
-from support.alerting import QUICK, alerting_process, alerts_file, route, webhook
+from steptrail.projections.clickhouse import ClickHouse, connect
+from steptrail.projections.health_events import HEALTH_EVENTS
+from steptrail.schemas import Settings, Topics
+from support.alerting import QUICK, alerting_process, alerts_file, rewind, route, until, webhook
 from support.judging import HealthProcess
 from support.listener import Listener, listening
 from support.stack import environ_of
@@ -38,6 +43,7 @@ DOCUMENTS_PER_S = 12.0
 QUIET_S, BROKEN_S, RECOVERY_S = 120.0, 60.0, 420.0
 KILLS = 10
 ASK_EVERY_S = 2.0
+SETTLE_S = 10.0
 
 
 class Broken(Exception):
@@ -129,6 +135,75 @@ class Killed:
         self._process.close()
 
 
+FORGOTTEN = (
+    *("health_events", "health_verdicts", "health_snapshots", "aggregate_marks"),
+    *("step_minute_rows", "step_metric_rows", "error_group_minutes", "error_group_hours"),
+)
+"""What is to be the same after a replay. `health_losses` stays: it says what was known when."""
+
+ROWS = {
+    "verdicts": "SELECT * FROM health_verdicts WHERE slot <= {slot:Int64} ORDER BY ALL LIMIT 1 BY ALL",
+    "minutes": "SELECT * EXCEPT (durations) FROM step_minutes ORDER BY ALL",
+    "metrics": "SELECT * FROM step_metrics ORDER BY ALL",
+    "groups": "SELECT group_id, template, first_seen, last_seen, count, documents FROM error_groups ORDER BY ALL",
+}
+
+
+class Replay:
+    """What health says of the past before and after it was made to read everything again."""
+
+    def __init__(self, settings: Settings, file: Path, listener: Listener) -> None:
+        self._settings = settings
+        self._file = file
+        self._listener = listener
+
+    def run(self) -> dict[str, Any]:
+        """Forget, rewind, replay; how many rows there are of each kind, and how many differ."""
+        topics = Topics(self._settings.topic_prefix)
+        with connect(self._settings) as clickhouse:
+            judged = self._judged(clickhouse)
+            before = self._rows(clickhouse, judged)
+            told, alerts = len(self._listener.got), topic.count(self._settings, topics.alerts.name)
+            for table in FORGOTTEN:
+                clickhouse.command(f"TRUNCATE TABLE {table}")
+            clickhouse.command(
+                "ALTER TABLE projection_ledger DELETE WHERE projection_name = {name:String}",
+                {"name": HEALTH_EVENTS.name},
+                settings={"mutations_sync": 2},
+            )
+            rewind(self._settings, topics.health_group, topics.steps.name)
+            rewind(self._settings, topics.alerts_group, topics.health.name)
+            again = datetime.now(timezone.utc)
+            health = HealthProcess(self._settings)
+            try:
+                with alerting_process(self._settings, self._file):
+                    until(lambda: self._judged(clickhouse, again) >= judged, 120)
+                    until(lambda: self._rows(clickhouse, judged)["minutes"] == before["minutes"], 60)
+                    time.sleep(SETTLE_S)
+            finally:
+                health.close()
+            after = self._rows(clickhouse, judged)
+        return {
+            "rows": {name: len(rows) for name, rows in before.items()},
+            "differ": {name: len(set(before[name]) ^ set(after[name])) for name in before},
+            "requests_more": len(self._listener.got) - told,
+            "alerts_more": topic.count(self._settings, topics.alerts.name) - alerts,
+        }
+
+    @staticmethod
+    def _judged(clickhouse: ClickHouse, since: datetime | None = None) -> int:
+        """The last slot that was judged, as was said from `since` on; -1 when nothing was."""
+        sql = "SELECT max(ifNull(slot, -1)) FROM health_sight WHERE at >= {since:DateTime64(3, 'UTC')}"
+        [(slot,)] = clickhouse.query(sql, {"since": since or datetime(2000, 1, 1, tzinfo=timezone.utc)})
+        return int(slot) if slot else -1
+
+    @staticmethod
+    def _rows(clickhouse: ClickHouse, slot: int) -> dict[str, list[str]]:
+        return {
+            name: [repr(row) for row in clickhouse.query(sql, {"slot": slot})] for name, sql in ROWS.items()
+        }
+
+
 def run(session: Session, folder: Path, listener: Listener) -> dict[str, Any]:
     """The whole story; what was seen."""
     settings = session.workspace("broken")
@@ -163,6 +238,8 @@ def run(session: Session, folder: Path, listener: Listener) -> dict[str, Any]:
             "WHERE step_name = {step:String} AND status IN ('ERROR', 'FAILED')",
             {"step": STEP},
         )
+    session.say("everything is forgotten and replayed")
+    replayed = Replay(settings, file, listener).run()
     return {
         "broke_after_s": round(broke, 1),
         "failures": flow.failures,
@@ -173,6 +250,7 @@ def run(session: Session, folder: Path, listener: Listener) -> dict[str, Any]:
         "alerts_once": listener.once(),
         "groups": groups,
         "by_sql": {"count": counted, "documents": documents},
+        "replayed": replayed,
     }
 
 
@@ -189,7 +267,9 @@ def main() -> int:
     said = [status for step, status in seen["alerts_once"] if step == STEP]
     counts = [group["count"] for group in seen["groups"]["groups"]]
     right = said == ["firing", "resolved"] and sum(counts) == seen["by_sql"]["count"] == seen["failures"]
-    return 0 if right and seen["kills"] == KILLS else 1
+    replayed = seen["replayed"]
+    same = not any(replayed["differ"].values()) and not replayed["requests_more"]
+    return 0 if right and same and all(replayed["rows"].values()) and seen["kills"] == KILLS else 1
 
 
 if __name__ == "__main__":

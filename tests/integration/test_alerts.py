@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Producer
 
 from steptrail.consumers.alerts import alerts
 from steptrail.consumers.alerts.board import read_board
@@ -30,6 +29,7 @@ from support.alerting import (
     alerting_process,
     alerts_file,
     publish,
+    rewind,
     route,
     until,
     verdict,
@@ -137,7 +137,7 @@ def test_a_rewound_group_and_a_rebuilt_health_topic_alert_nobody_again(
             until(lambda: not read_board(workspace).sending)
         before = len(ops.got)
         topics = Topics(workspace.topic_prefix)
-        _rewind(workspace, topics.alerts_group, topics.health.name)
+        rewind(workspace, topics.alerts_group, topics.health.name)
         with alerting(settings):
             publish(workspace, verdict("ocr"), verdict("index"), verdict("fetch"), verdict("ocr"))
             publish(workspace, verdict("index", "HEALTHY", since=START + 60))
@@ -148,15 +148,6 @@ def test_a_rewound_group_and_a_rebuilt_health_topic_alert_nobody_again(
     # `index` was ill and well again on the way: whether that was seen depends on how the reads fell.
     assert {each["step"] for each in new} <= {"index"}
     assert [each for each in new if each["step"] != "index"] == []
-
-
-def _rewind(settings: Settings, group: str, topic: str) -> None:
-    from confluent_kafka import ConsumerGroupTopicPartitions
-
-    admin = AdminClient(settings.kafka_config())
-    place = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, 0, 0)])
-    for future in admin.alter_consumer_group_offsets([place]).values():
-        future.result(30)
 
 
 def test_a_target_that_hangs_fails_or_redirects_delays_no_other(workspace: Settings, tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from confluent_kafka import Producer
+from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from steptrail.consumers.alerts import run_alerts
 from steptrail.consumers.health import Finding, HealthStatus, Verdict
@@ -121,3 +122,13 @@ def until(reached: object, timeout: float = 40.0) -> None:
     while not reached():
         assert time.monotonic() < deadline, "it did not come about"
         time.sleep(0.05)
+
+
+def rewind(settings: Settings, group: str, topic_name: str) -> None:
+    """Have the group, of which no member may be alive, begin again in every partition of the topic."""
+    admin = AdminClient(settings.kafka_config())
+    numbers = admin.list_topics(topic_name, timeout=30).topics[topic_name].partitions
+    places = [TopicPartition(topic_name, number, 0) for number in numbers]
+    asked = [ConsumerGroupTopicPartitions(group, places)]
+    for answer in admin.alter_consumer_group_offsets(asked).values():
+        answer.result(30)
