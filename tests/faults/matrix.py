@@ -11,11 +11,15 @@ from faults.row import Outcome, Run
 
 @dataclass(frozen=True)
 class Row:
-    """`function` of the module faults.rows.`module` injects `fault`."""
+    """`function` of the module faults.rows.`module` injects `fault`.
+
+    `alone`: its full form asks for a speed, and so for the machine to itself.
+    """
 
     fault: str
     module: str
     function: str
+    alone: bool = False
 
     def load(self) -> Callable[[Run], Outcome]:
         """The function."""
@@ -37,13 +41,18 @@ ROWS = {
     9: Row("two projectors that both believe they own every partition", "zombies", "racing"),
     10: Row("rebalances: members joining and leaving all the time", "rebalances", "joining_and_leaving"),
     11: Row("broker killed (kill -9) and restarted, under load", "brokers", "killed"),
-    12: Row("broker away with emitters running", "brokers", "away"),
+    12: Row("broker away with emitters running", "brokers", "away", alone=True),
     13: Row("emitter's buffer overrun", "emitters", "overrun"),
     14: Row("broker refuses: too large, not authorised, topic missing", "emitters", "refused"),
     15: Row("prefork server: forks with emissions before, during and after", "ends", "prefork"),
     16: Row("exits: return, exception, SIGTERM, os._exit, kill -9", "ends", "exits"),
     17: Row("clocks of workers a day and a year off, both ways", "clocks", "wrong"),
-    18: Row("1 % poison of ten kinds mixed in at full speed", "poison", "mixed_in"),
+    18: Row("1 % poison of ten kinds mixed in at full speed", "poison", "mixed_in", alone=True),
     19: Row("topic recreated under the projector", "recreated", "recreated"),
-    20: Row("all of the above but 19 at random, at 5,000 events a second or more", "everything", "at_random"),
+    20: Row(
+        "all of the above but 19 at random, at 5,000 events a second or more",
+        "everything",
+        "at_random",
+        alone=True,
+    ),
 }

@@ -4,6 +4,7 @@
 
 The full form takes up to 40 minutes, `--quick` up to 8. Exit code 1: a row failed. Whatever is drawn at random
 comes from the seed, which is printed, so that a row can be run again; how processes are scheduled does not.
+Rows run two at a time, each on a Kafka and an engine of its own, but for those that ask for a speed.
 
 `--without` takes a safeguard out, to see which rows fail without it: guard, claim, wait, readback or fork.
 """
@@ -16,6 +17,7 @@ import secrets
 import sys
 import time
 import traceback
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.figure import machine
-from faults import safeguards
+from faults import crew, safeguards
 from faults.matrix import ROWS
 from faults.row import Outcome, Run
 from faults.world import World
@@ -33,17 +35,19 @@ def main() -> int:
     """Run what was asked for; return the exit code."""
     given = _arguments()
     seed = given.seed if given.seed is not None else secrets.randbelow(1_000_000)
+    if given.member:
+        with World(without=given.without, keep=given.keep) as world:
+            crew.serve(lambda number: run_row(Run(number, world, given.quick, seed)))
+        return 0
     began = time.monotonic()
     lines: list[dict[str, Any]] = []
-    with World(without=given.without, keep=given.keep) as world:
-        say(f"seed {seed}, {'quick' if given.quick else 'full'} form, files in {world.folder}")
-        if given.without:
-            say(f"WITHOUT the safeguard {given.without}: {safeguards.NAMES[given.without]}")
-        for number in given.only or ROWS:
-            line = run_row(Run(number, world, given.quick, seed))
-            lines.append(line)
-            print(json.dumps(line, ensure_ascii=False), flush=True)
-            _write(given.json, lines)
+    say(f"seed {seed}, {'quick' if given.quick else 'full'} form")
+    if given.without:
+        say(f"WITHOUT the safeguard {given.without}: {safeguards.NAMES[given.without]}")
+    for line in _lines(given, seed):
+        lines.append(line)
+        print(json.dumps(line, ensure_ascii=False), flush=True)
+        _write(given.json, lines)
     failed = [line["row"] for line in lines if not line["ok"]]
     summary = {
         "rows": len(lines),
@@ -58,6 +62,29 @@ def main() -> int:
     print(json.dumps(summary), flush=True)
     _write(given.json, [*lines, summary])
     return 1 if failed else 0
+
+
+def _lines(given: argparse.Namespace, seed: int) -> Iterator[dict[str, Any]]:
+    """The line of each row that was asked for, as it is done: those that may, side by side, then the others."""
+    numbers = given.only or list(ROWS)
+    crowd = [number for number in numbers if given.quick or not ROWS[number].alone]
+    if given.jobs == 1 or len(crowd) == 1:
+        crowd = []
+    alone = [number for number in numbers if number not in crowd]
+    if crowd:
+        yield from crew.side_by_side(crowd, given.jobs, _member(given, seed))
+    if alone:
+        with World(without=given.without, keep=given.keep) as world:
+            for number in alone:
+                yield run_row(Run(number, world, given.quick, seed))
+
+
+def _member(given: argparse.Namespace, seed: int) -> list[str]:
+    """The command that starts a member of the crew."""
+    command = [sys.executable, __file__, "--member", "--seed", str(seed)]
+    command += ["--quick"] if given.quick else []
+    command += ["--keep"] if given.keep else []
+    return [*command, *(["--without", given.without] if given.without else [])]
 
 
 def run_row(run: Run) -> dict[str, Any]:
@@ -118,6 +145,8 @@ def _arguments() -> argparse.Namespace:
         "--json", type=Path, metavar="FILE", help="write the lines here as well, for table.py"
     )
     parser.add_argument("--without", choices=tuple(safeguards.NAMES), help="take out a safeguard")
+    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="rows at a time (2)")
+    parser.add_argument("--member", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--keep", action="store_true", help="keep the logs, records and stores of the run")
     return parser.parse_args()
 

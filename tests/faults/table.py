@@ -24,12 +24,12 @@ def table(lines: list[dict[str, Any]]) -> str:
         raise ValueError("the last line is not that of a run that came to its end")
     summary = lines[-1]
     text = [f"| # | fault | {' | '.join(COUNTS)} | | s |", f"|---|---|{'--:|' * len(COUNTS)}---|--:|"]
-    for line in rows:
-        counts = " | ".join(f"{line[name]:,}" for name in COUNTS)
+    for line in sorted(rows, key=lambda line: int(line["row"])):
+        counts = " | ".join(f"{line.get(name, 0):,}" for name in COUNTS)
         held = "held" if line["ok"] else "**failed**"
-        text.append(f"| {line['row']} | {line['fault']} | {counts} | {held} | {line['seconds']:.0f} |")
+        text.append(f"| {line['row']} | {line['fault']} | {counts} | {held} | {line.get('seconds', 0):.0f} |")
     machine = summary["machine"]
-    failed = ", ".join(map(str, summary["failed"]))
+    failed = ", ".join(map(str, sorted(summary["failed"])))
     text += [
         "",
         f"{'Rows ' + failed + ' failed' if failed else 'Every row held'}: {summary['form']} form, seed "

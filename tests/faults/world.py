@@ -179,7 +179,9 @@ class World:
             process.kill()
         self._cleanup.close()
         self._watchdog.close()
-        if not self._keep:
+        if self._keep:
+            print(f"faults: kept {self.folder}", file=sys.stderr)
+        else:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def heal(self) -> None:
