@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal
 
@@ -94,10 +94,19 @@ class StoredLetter:
     decided_by: str
     note: str
 
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: its columns by name, and its place."""
+        return {"place": self.shown_place, **asdict(self)}
+
     @property
     def place(self) -> Place:
         """Partition and offset in the topic that it was read from."""
         return self.source_partition, self.source_offset
+
+    @property
+    def shown_place(self) -> str:
+        """The same for people, as the commands take it."""
+        return f"{self.source_partition}:{self.source_offset}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -74,7 +73,7 @@ def list_letters(
         counts = desk.store.count(selection)
         letters = desk.store.letters(selection, limit=limit, newest_first=True)
         if json:
-            write_json_lines(map(letter_json, letters))
+            write_json_lines(letter.as_dict() for letter in letters)
         elif letters:
             _show(letters)
         else:
@@ -134,11 +133,6 @@ def drop(
     _show_counts(before, matched)
 
 
-def letter_json(letter: StoredLetter) -> dict[str, Any]:
-    """A letter for JSON: its columns by name, and its place as the commands take it."""
-    return {"place": f"{letter.source_partition}:{letter.source_offset}", **asdict(letter)}
-
-
 def _show(letters: list[StoredLetter]) -> None:
     right = ["place", "byte"]
     shown = table(
@@ -148,7 +142,7 @@ def _show(letters: list[StoredLetter]) -> None:
         again = f" (sent {letter.times_resent} x)" if letter.times_resent else ""
         shown.add_row(
             *cells(
-                f"{letter.source_partition}:{letter.source_offset}",
+                letter.shown_place,
                 show_time(letter.broker_time),
                 letter.reason,
                 letter.field or "",

@@ -83,11 +83,10 @@ def show(
 
 def _as_json(stored: StoredLetter, letter: Letter, explained: Explanation) -> dict[str, Any]:
     from steptrail.consumers.dlq.explain import shown
-    from steptrail.deploy.cli.dlq import letter_json
 
     fault = explained.fault
     return {
-        **letter_json(stored),
+        **stored.as_dict(),
         "headers": [[name, None if value is None else _text(value)] for name, value in letter.headers],
         "key": None if letter.key is None else _text(letter.key),
         "value": None if letter.value is None else letter.value.hex(),
@@ -112,7 +111,7 @@ def _show(stored: StoredLetter, letter: Letter, explained: Explanation, *, full:
     from steptrail.consumers.dlq.explain import hex_rows, hex_text
 
     out = stdout()
-    facts = table("", "", title=f"Dead letter {stored.source_partition}:{stored.source_offset}")
+    facts = table("", "", title=f"Dead letter {stored.shown_place}")
     for name, value in _facts(stored, letter):
         facts.add_row(*cells(name, value))
     facts.show_header = False
