@@ -34,7 +34,7 @@ demo: env jars ## the whole job on real documents of this machine: emit, project
 TEST_ROWS := 2,4,9,13,15
 
 test: check jars ## check, then every test: unit, property, integration on a real Kafka, docs; some faults and simulations
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
 	@$(BIN)/python tests/faults/run.py --quick --only $(TEST_ROWS)
 	@$(BIN)/python tests/health_sim/run.py --quick
 
