@@ -24,7 +24,6 @@ from confluent_kafka import Message
 
 from steptrail.consumers.buffer import ConsumedBatch, Refused
 from steptrail.consumers.dead_letters import DeadLetter
-from steptrail.consumers.glance import suspects
 from steptrail.consumers.poison_limit import PoisonLimit, TooMuchPoison
 from steptrail.consumers.writer_schemas import WriterSchemas
 from steptrail.projections.batch import Batch
@@ -111,6 +110,9 @@ class Isolation:
         return replace(consumed, batch=batch, refused=refused)
 
     def _glance(self, consumed: ConsumedBatch, known: list[DeadLetter]) -> list[DeadLetter]:
+        # With it comes numpy, which takes a quarter of a projector's start, and most never need it.
+        from steptrail.consumers.glance import suspects
+
         messages = consumed.messages
         numbers = suspects([message.value() for message in messages], self._schemas.current)
         return self._decode([messages[number] for number in numbers], known)

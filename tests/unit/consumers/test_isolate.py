@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -219,3 +221,9 @@ def test_json_that_does_not_begin_with_its_bracket_is_found_without_halving() ->
     store.isolation().write(batch_of(*(message(0, n, odd if n == 5 else event_value()) for n in range(9))))
     assert [letter.reason for letter in store.letters] == ["BAD_JSON"]
     assert store.writes == 2
+
+
+def test_a_projector_starts_without_numpy() -> None:
+    """It is for looking at bad batches, and would be a quarter of every start, also of those after a kill."""
+    code = "import sys, steptrail.consumers.projector; assert 'numpy' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
