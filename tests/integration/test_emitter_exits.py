@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from steptrail.schemas import Settings
 from support.processes import run_script
+from support.projecting import until
+from support.stack import environ_of
 from support.topic_events import sequences, stored_events
 
 PREAMBLE = """
@@ -108,6 +112,49 @@ if __name__ == "__main__":
     assert ended.code == 0, ended.log
     found = sorted(sequences(stored_events(workspace)).values(), key=len)
     assert found == [list(range(5))] + [list(range(50))] * 3
+
+
+CELERY = """
+from celery import Celery
+from steptrail.producers import StepEmitter
+from steptrail.schemas import ProcessingStatus
+
+app = Celery(broker="filesystem://")
+app.conf.update(
+    broker_transport_options={"data_folder_in": "queue", "data_folder_out": "queue", "control_folder": "control"},
+    worker_max_tasks_per_child=1,
+    task_ignore_result=True,
+)
+emitter = StepEmitter()
+emitter.emit(doc_id="main", step_name="ocr", status=ProcessingStatus.RUNNING)
+
+@app.task(name="work")
+def work(count):
+    for number in range(count):
+        emitter.emit(doc_id=f"doc {number}", step_name="ocr", status=ProcessingStatus.RUNNING)
+"""
+
+
+def test_celerys_forked_workers_deliver(workspace: Settings, tmp_path: Path) -> None:
+    """Celery's pool forks workers and ends each after its task, past every handler of Python's: all that they
+    emitted is there.
+    """
+    (tmp_path / "tasks.py").write_text(CELERY, encoding="utf-8")
+    (tmp_path / "queue").mkdir()
+    environ = environ_of(workspace, PYTHONPATH=str(tmp_path))
+    send = "import tasks; [tasks.work.delay(50) for _ in range(3)]; tasks.emitter.close(30)"
+    subprocess.run([sys.executable, "-c", send], cwd=tmp_path, env=environ, check=True, timeout=60)
+    command = [sys.executable, "-m", "celery", "-A", "tasks", "worker", "--pool", "prefork", "-c", "2"]
+    with (tmp_path / "log").open("w") as log:
+        worker = subprocess.Popen(command, cwd=tmp_path, env=environ, stdout=log, stderr=log)
+    try:
+        # The first event of the one that sends, and of the main process; three times fifty of the workers.
+        until(lambda: len(stored_events(workspace)) >= 152, "events of all workers")
+    finally:
+        worker.terminate()
+        worker.wait(60)
+    found = sorted(sequences(stored_events(workspace)).values(), key=len)
+    assert found == [[0], [0]] + [list(range(50))] * 3, (tmp_path / "log").read_text()
 
 
 def test_a_kill_loses_only_what_was_pending(workspace: Settings) -> None:

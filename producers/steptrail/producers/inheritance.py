@@ -51,13 +51,13 @@ class Orphan(Closable, Protocol):
 _producers: set[object] = set()
 _emitters: list[weakref.ref[Emitter]] = []
 _orphans: list[Orphan] = []
-_finalizer_of_pid: int | None = None
+_hooked_pid: int | None = None
 
 
 def keep(producer: object) -> None:
     """From now on forked children leak this producer."""
     _producers.add(producer)
-    _finalize_in_multiprocessing_child()
+    _close_with_the_worker()
 
 
 def release(producer: object) -> None:
@@ -105,16 +105,27 @@ def close_all() -> None:
             _log.warning("the process exits with %d steps that were not delivered", left)
 
 
-def _finalize_in_multiprocessing_child() -> None:
-    """Children of multiprocessing leave by os._exit, past atexit, but run multiprocessing's own finalizers."""
-    global _finalizer_of_pid
+def _close_with_the_worker() -> None:
+    """Children of multiprocessing, and Celery's workers, leave by os._exit, past atexit. But multiprocessing runs
+    finalizers of its own, as does the fork of it that Celery uses, and Celery's pool says that a worker ends.
+    """
+    global _hooked_pid
     process = sys.modules.get("multiprocessing.process")
-    if process is None or process.parent_process() is None or _finalizer_of_pid == os.getpid():
+    if process is None or _hooked_pid == os.getpid():
+        return
+    # `parent_process` knows nothing of the children of Celery's fork; this is None in a main process only.
+    if getattr(process.current_process(), "_parent_pid", None) is None:
         return
     from multiprocessing.util import Finalize
 
-    _finalizer_of_pid = os.getpid()
+    _hooked_pid = os.getpid()
     Finalize(None, close_all, exitpriority=-1)
+    if signals := sys.modules.get("celery.signals"):
+        signals.worker_process_shutdown.connect(_close_all_of_celery, weak=False)
+
+
+def _close_all_of_celery(**_: object) -> None:
+    close_all()
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from support.processes import run_script
 
 PREAMBLE = """
@@ -169,12 +171,13 @@ tell(emitter, child=pids == [0])
     assert (told[False]["accepted"], told[False]["pending"]) == (2, 2)
 
 
-def test_children_of_multiprocessing() -> None:
-    """Workers of every start method come back, with what was left told in their log."""
+@pytest.mark.parametrize("package", ["multiprocessing", "billiard"])
+def test_children_of_multiprocessing(package: str) -> None:
+    """Forked workers come back, those of Celery's fork of multiprocessing too, with what was left told in their log."""
     ended = run_script(
         PREAMBLE
+        + f"import {package} as multiprocessing"
         + """
-import multiprocessing
 def work(number):
     emitter = StepEmitter(kafka=NOWHERE, exit_flush_s=0.05)
     emit(emitter, number)
