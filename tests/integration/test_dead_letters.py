@@ -219,6 +219,8 @@ def test_dropped_letters_are_dealt_with(workspace: Settings) -> None:
         assert dlq(workspace, "drop", "--pipeline", "etl")["dropped"] == 0
         place = f"2:{FIRST_OFFSET}"
         assert dlq(workspace, "drop", place)["dropped"] == 1
+        code, _, err = dlq_text(workspace, "drop", place, "9:9999")
+        assert (code, "2 of the places named have no such letter" in err) == (0, True)
         assert states(store) == {"OPEN": 4, "DROPPED": 6}
         assert {letter["pipeline"] for letter in dlq(workspace, "list")} == {"ocr"}
         dropped = dlq(workspace, "list", "--state", "dropped", "--pipeline", "etl")

@@ -17,6 +17,7 @@ from steptrail.deploy.cli.dlq_options import (
     States,
     Until,
     author,
+    note_absent,
     selection_of,
 )
 from steptrail.deploy.cli.dlq_redrive import redrive
@@ -124,6 +125,7 @@ def drop(
         before = desk.store.count(selection)
         matched = sum(before.values())
         dropped = 0 if dry_run or not matched else desk.store.drop(selection, who)
+    note_absent(selection, matched)
     if json:
         told = {"dry_run": dry_run, "matched": matched, "dropped": dropped, "by_reason": before}
         write_json({**told, "run": None if dry_run else who.run})

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from steptrail.deploy.cli.failures import USAGE, CommandError
+from steptrail.deploy.cli.output import note
 from steptrail.deploy.cli.times import SINCE_HELP, parse_since
 
 if TYPE_CHECKING:
@@ -97,6 +98,16 @@ def selection_of(
         places=tuple(parse_place(place) for place in places or ()),
         states=wanted,
     )
+
+
+def note_absent(selection: Selection, matched: int) -> None:
+    """Say, on standard error, when places were named that have no letter of that state."""
+    absent = len(set(selection.places)) - matched
+    if absent > 0:
+        note(
+            f"{absent} of the places named have no such letter: `steptrail dlq list --state all PLACE` says what "
+            "became of one."
+        )
 
 
 def parse_place(text: str) -> tuple[int, int]:

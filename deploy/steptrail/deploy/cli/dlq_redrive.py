@@ -18,6 +18,7 @@ from steptrail.deploy.cli.dlq_options import (
     States,
     Until,
     author,
+    note_absent,
     selection_of,
 )
 from steptrail.deploy.cli.failures import NO
@@ -97,6 +98,7 @@ def redrive(
         if tally.sent and not dry_run:
             outcome = desk.outcome(who.run, tally.sent_up_to, timeout=wait)
         open_after = sum(desk.store.count(Selection()).values())
+    note_absent(selection, tally.matched)
     if json:
         told = _as_json(tally, outcome, dry_run=dry_run)
         write_json({**told, "open_before": open_before, "open_after": open_after, "run": who.run})
