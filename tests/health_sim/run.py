@@ -38,10 +38,12 @@ MODULES = (
     "size",
     "consumer_sight",
     "consumer_speed",
+    "asking",
+    "grouping",
 )
 """The order in which they run; each is `measure(simulation)` of the module of its name and gives figures."""
 
-ON_A_STACK = ("consumer_sight", "consumer_speed")
+ON_A_STACK = ("consumer_sight", "consumer_speed", "asking", "grouping")
 """Real parts in real time, on a local stack of their own: not in the quick form unless they are named."""
 
 
@@ -62,7 +64,7 @@ def main() -> int:
     if arguments.quick and arguments.only is None:
         names = [name for name in names if name not in ON_A_STACK]
         print(
-            f"left out of the quick form: {', '.join(ON_A_STACK)} (a real consumer, in real time)",
+            f"left out of the quick form: {', '.join(ON_A_STACK)} (real parts, in real time)",
             file=sys.stderr,
         )
     simulation = Simulation(quick=arguments.quick, seed=arguments.seed)

@@ -61,6 +61,8 @@ NAMES: dict[str, str] = {
     "consumer_time_to_unknown_s": "the real consumer: partition behind, it killed, broker or store away: until UNKNOWN",
     "consumer_healthy_said_while_blind": "the real consumer: HEALTHY said more than 60 s after that",
     "health_consumer_vs_projector": "the health consumer's speed / the projector's",
+    "health_check_p99_ms": "`perform_health_check`, all up, p99",
+    "error_group_messages_per_s": "error messages put into groups, 20,000 different ones",
     "state_mib_of_10000_steps": "memory of 10,000 steps with four weeks of history",
     "error_rule_bytes_per_step": "of it the error rule, for each step",
     "fold_slot_of_10000_steps_ms": "judging one slot of 10,000 busy steps",
@@ -73,6 +75,7 @@ UNITS = {
     "times": "",
     "share": "",
     "ratio": " ×",
+    "messages/s": " /s",
 }
 
 
@@ -116,6 +119,10 @@ def beside(line: dict[str, Any]) -> str:
             for name, found in detail.items()
         ),
         "consumer_healthy": lambda: f"asked {detail['asked']:,} times",
+        "health_check": lambda: (
+            f"p50 {detail['p50_ms']} ms; nothing up: {detail['nothing_up_at_most_ms']} ms at most"
+        ),
+        "error_group": lambda: f"{detail['messages']:,} messages, {detail['groups']} groups",
         "health_consumer": lambda: (
             f"{detail['health_events_per_s']:,.0f} events/s; the projector {detail['projector_events_per_s']:,.0f}"
         ),
