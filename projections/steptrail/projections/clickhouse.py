@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,8 +13,12 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, Error, OperationalError
 from urllib3.exceptions import HTTPError
 
+from steptrail.projections.connection_faults import in_few_words
 from steptrail.projections.errors import QueryError, StoreRefused, StoreUnavailable
 from steptrail.schemas.settings import ClickHouseTarget, Settings
+
+# It logs what it raises, and Python prints a log record that no one takes.
+logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())
 
 # Server errors that say "not now" rather than "not like this": https://github.com/ClickHouse/ClickHouse
 # src/Common/ErrorCodes.cpp. Whoever gets one waits and tries the same again.
@@ -211,10 +216,12 @@ class ClickHouse:
         return QueryError(message, code=code, name=name)
 
     def _message(self, error: BaseException) -> str:
-        text = str(error).strip()
-        if self.target.password:
-            text = text.replace(self.target.password, "***")
-        return f"ClickHouse at {self.target.host}:{self.target.port}: {text}"
+        at = f"ClickHouse at {self.target.host}:{self.target.port}"
+        reason = (
+            in_few_words(error) if getattr(error, "code", None) is None else None
+        )  # else the store said it
+        text = f"{at}: {str(error).strip()}" if reason is None else f"{at} cannot be reached: {reason}"
+        return text.replace(self.target.password, "***") if self.target.password else text
 
 
 class _Body(bytes):

@@ -106,7 +106,6 @@ def _known_error(error: BaseException) -> CommandError | None:
     if isinstance(error, SchemaMismatch):
         return CommandError(message, exit_code=UNREACHABLE, kind="schema_mismatch", hint=hint or None)
     if isinstance(error, InfrastructureError):
-        message = _briefly(message)
         return CommandError(message, exit_code=UNREACHABLE, kind="unreachable", hint=hint or _WHERE)
     if isinstance(error, QueryError):
         return CommandError(message, exit_code=REFUSED, kind="query_refused", hint=hint or None)
@@ -117,20 +116,6 @@ _WHERE = (
     "`steptrail up --detach` starts a local stack; for one of your own set STEPTRAIL_KAFKA and "
     "STEPTRAIL_CLICKHOUSE, or name a local stack's folder with --dir."
 )
-
-
-_HTTP_CAUSE = re.compile(
-    r"^(?P<who>.*?): .*(?:\[Errno -?\d+\] (?P<errno>[^'\")]+)|(?P<other>(?:connect|read) timed? ?out|timed out))",
-    re.DOTALL | re.IGNORECASE,
-)
-
-
-def _briefly(message: str) -> str:
-    """The reason out of the layers that an HTTP library wraps around it."""
-    found = _HTTP_CAUSE.match(message) if "HTTP" in message else None
-    if found is None:
-        return message
-    return f"{found['who']} cannot be reached: {(found['errno'] or found['other']).strip()}"
 
 
 def _snake_case(name: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from typing import Annotated
@@ -72,8 +71,6 @@ def build(argv: list[str]) -> typer.Typer:
 def run(argv: list[str]) -> int:
     """Run the command in `argv` and return the exit code; never raises for what a user can get wrong."""
     as_json = "--json" in argv
-    # It logs what it raises, and Python prints a log record that no one takes.
-    logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())
     try:
         # With --json click's own complaints (an unknown option, say) are JSON as well, so they must reach us.
         alone = not as_json and not _has_verdict_codes(argv)
