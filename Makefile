@@ -31,7 +31,7 @@ demo: env jars ## the whole job on real documents of this machine: emit, project
 	@$(BIN)/steptrail demo $(ARGS)
 
 test: check jars ## check, then every test: unit, property, integration on a real Kafka, docs; faults and simulations
-	@$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
+	@$(BIN)/pytest $(ARGS)
 	@$(BIN)/python tests/faults/run.py --quick
 	@$(BIN)/python tests/health_sim/run.py --quick
 
