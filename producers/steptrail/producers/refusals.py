@@ -23,8 +23,9 @@ _MAYBE = frozenset(
 )
 _NO_TOPIC = frozenset(
     {
-        # librdkafka's own codes for what the broker's metadata said. What an earlier try may have stored is gone
-        # with the topic.
+        # Said once librdkafka has waited for the topic to be there, by its own codes or the broker's. What an earlier
+        # try may have stored is gone with the topic.
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
         KafkaError._UNKNOWN_TOPIC,
         KafkaError._UNKNOWN_PARTITION,
     }

@@ -41,9 +41,10 @@ def test_other_faults(code: int) -> None:
     assert fail_reason(code, first_try=False) is FailReason.REFUSED_LATE
 
 
-def test_without_a_topic_it_is_certain() -> None:
+@pytest.mark.parametrize("code", [KafkaError._UNKNOWN_TOPIC, KafkaError.UNKNOWN_TOPIC_OR_PART])
+def test_without_a_topic_it_is_certain(code: int) -> None:
     """Whatever was stored on a topic that is gone is gone with it."""
-    assert fail_reason(KafkaError._UNKNOWN_TOPIC, first_try=False) is FailReason.REFUSED_BY_BROKER
+    assert fail_reason(code, first_try=False) is FailReason.REFUSED_BY_BROKER
 
 
 @pytest.mark.parametrize("first_try", [True, False])
