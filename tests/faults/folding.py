@@ -58,6 +58,10 @@ class Folding:
         run.first_any = min(run.first_any, moment)
         run.last_any = max(run.last_any, moment)
 
+    def add_documents(self, other: Folding) -> None:
+        """Take in what another has folded of other documents."""
+        self._runs.update(other._runs)
+
     def executions(self) -> Iterator[tuple[Any, ...]]:
         """Key, execution id, the winner's rank, time, id and status, attempt, first run, first and last event."""
         for key, runs in self._runs.items():

@@ -9,80 +9,26 @@ topic's records.
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping
 
-import orjson
 from confluent_kafka import Message
 
-from faults import canonical, topic
-from faults.corpus import planned
+from faults.comparing import Seen, Task, compare
 from faults.folding import Folding
 from faults.load import Record
-from faults.witness import digest_of
+from faults.verdict import Verdict
 from faults.workspace import Workspace
 from steptrail.producers.accounting import FailReason
 
-RESENT = "steptrail.resent"
 MAYBE = tuple(reason for reason in FailReason if reason.maybe_delivered)
 SHOWN = 3
-
-
-@dataclass
-class Verdict:
-    """The oracle's counts. Everything below `rows` has to be zero or empty."""
-
-    issued: int = 0
-    acknowledged: int = 0
-    on_topic: int = 0
-    rows: int = 0
-    lost: int = 0
-    double: int = 0
-    changed: int = 0
-    unissued: int = 0
-    twice_on_topic: int = 0
-    states_wrong: int = 0
-    bits_wrong: int = 0
-    ledger_holes: int = 0
-    committed_ahead: int = 0
-    not_balanced: int = 0
-    examples: list[str] = field(default_factory=list)
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing is wrong."""
-        return not any(self.faults().values())
-
-    def faults(self) -> dict[str, int]:
-        """What has to be zero."""
-        return {name: getattr(self, name) for name in _FAULTS}
-
-    def add(self, other: Verdict) -> Verdict:
-        """Both together."""
-        for name in ("issued", "acknowledged", "on_topic", "rows", *_FAULTS):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.examples += other.examples
-        return self
-
-    def note(self, text: str) -> None:
-        """Keep an example of what is wrong."""
-        if len(self.examples) < 10:
-            self.examples.append(text)
-
-
-_FAULTS = (
-    *("lost", "double", "changed", "unissued", "twice_on_topic", "states_wrong", "bits_wrong"),
-    *("ledger_holes", "committed_ahead", "not_balanced"),
-)
 
 
 def judge(
     workspace: Workspace,
     record: Record,
     *,
-    is_poison: Callable[[Message], bool] = lambda _: False,
+    is_poison: Callable[[Message], bool],
     one_in: int = 1,
 ) -> Verdict:
     """Compare everything. `is_poison` tells records that are no events and so no rows.
@@ -90,172 +36,22 @@ def judge(
     For one in `one_in` documents states are folded, and payloads compared with what was issued: doing that for all
     takes memory and time for each event.
     """
-    verdict = Verdict()
-    seen = _Topic(record.issued_up_to(), one_in)
-    acknowledged = _acknowledged(record, workspace.ends())
-    verdict.acknowledged = sum(acknowledged.counts.values())
-    verdict.issued = sum(seen.issued.values())
-    _compare_topic(workspace, verdict, seen, acknowledged, is_poison)
+    issued = record.issued_up_to()
+    seen = compare(
+        Task(workspace.settings, workspace.topic, record.folder, workspace.ends(), issued, is_poison, one_in)
+    )
+    verdict = seen.verdict
+    verdict.acknowledged = sum(seen.acknowledged.values())
+    verdict.issued = sum(issued.values())
     _compare_totals(workspace, verdict, seen)
     _compare_states(workspace, verdict, seen.folding, one_in)
     _compare_bits(workspace, verdict, seen.bits)
     _check_ledger(workspace, verdict, seen.offsets)
-    _check_accounts(record, verdict, seen.by_emitter, acknowledged.counts)
+    _check_accounts(record, verdict, seen.by_emitter, seen.acknowledged)
     return verdict
 
 
-class _Topic:
-    """What reading the topic adds up to."""
-
-    def __init__(self, issued: Mapping[str, int], one_in: int) -> None:
-        self.issued = issued
-        self.folding = Folding()
-        self.bits: dict[tuple[str, int], int] = {}
-        self.by_emitter: dict[str, int] = {}
-        self.offsets: dict[int, tuple[int, int]] = {}
-        self.expected = 0
-        self._one_in = one_in
-        self._numbers: dict[str, bytearray] = {worker: bytearray(count) for worker, count in issued.items()}
-
-    def take(self, event: Mapping[str, Any], broker_ms: int, verdict: Verdict) -> None:
-        """One event that is to be a row."""
-        self.expected += 1
-        emitter, sequence = event["emitter_id"].hex(), event["sequence"]
-        self.by_emitter[emitter] = self.by_emitter.get(emitter, 0) + 1
-        block = (emitter, sequence // 64)
-        self.bits[block] = self.bits.get(block, 0) | 1 << (sequence % 64)
-        if self._one_in == 1 or zlib.crc32(event["doc_id"].encode()) % self._one_in == 0:
-            self.folding.add(event, broker_ms * 1000)
-            self._compare_with_issued(event, verdict)
-
-    def _compare_with_issued(self, event: Mapping[str, Any], verdict: Verdict) -> None:
-        """Whether a worker meant to send just this, and whether it is there for the first time."""
-        details = orjson.loads(event["details"])
-        worker, number = details.get("w"), details.get("n")
-        marks = self._numbers.get(worker)
-        if marks is None or not isinstance(number, int) or number >= len(marks):
-            verdict.unissued += 1
-            verdict.note(f"nobody issued {event['doc_id']} {worker} {number}")
-            return
-        if marks[number]:
-            verdict.twice_on_topic += 1
-            verdict.note(f"event {number} of {worker} stands on the topic twice")
-        marks[number] = 1
-        wanted = planned(worker, number, len(details.get("filler", "")))
-        given = (event["doc_id"], event["step_name"], event["status"], event["error_message"])
-        if (
-            given != (wanted.doc_id, wanted.step_name, wanted.status.value, wanted.error_message)
-            or details != wanted.details
-            or {k: v for k, v in orjson.loads(event["metrics"]).items() if k in wanted.metrics}
-            != wanted.metrics
-        ):
-            verdict.changed += 1
-            verdict.note(f"event {number} of {worker} is not what was issued")
-
-
-class _Acknowledged:
-    """What was acknowledged: eight bytes of hash for each offset, by partition."""
-
-    def __init__(self, ends: Mapping[int, int]) -> None:
-        self.counts: dict[str, int] = {}
-        self.beyond = 0
-        self._hashes = {partition: bytearray(8 * end) for partition, end in ends.items()}
-
-    def take(self, worker: str, records: Iterable[tuple[int, int, bytes]]) -> None:
-        """The records that one process, and its children, were told of."""
-        count = 0
-        for partition, offset, digest in records:
-            count += 1
-            hashes = self._hashes.get(partition, bytearray())
-            if 8 * offset >= len(hashes):
-                self.beyond += 1
-            else:
-                hashes[8 * offset : 8 * offset + 8] = digest
-        self.counts[worker] = count
-
-    def compare(self, partition: int, messages: Iterable[Message], verdict: Verdict) -> None:
-        """These are on the topic: with the bytes that were acknowledged, where they were?"""
-        hashes, nothing = self._hashes[partition], bytes(8)
-        for message in messages:
-            offset = message.offset() or 0
-            told = hashes[8 * offset : 8 * offset + 8]
-            if told != nothing:
-                if told != digest_of(message.value() or b""):
-                    verdict.changed += 1
-                    verdict.note(f"{partition}:{offset} has not the bytes that were acknowledged")
-                hashes[8 * offset : 8 * offset + 8] = nothing
-
-    def left(self) -> int:
-        """How many were acknowledged and are not on the topic."""
-        return self.beyond + sum(
-            1
-            for hashes in self._hashes.values()
-            for at in range(0, len(hashes), 8)
-            if hashes[at : at + 8] != bytes(8)
-        )
-
-
-def _acknowledged(record: Record, ends: Mapping[int, int]) -> _Acknowledged:
-    from faults import witness
-
-    found = _Acknowledged(ends)
-    for file in sorted(record.folder.glob("*.acks")):
-        found.take(file.stem, witness.read(file))
-    return found
-
-
-def _compare_topic(
-    workspace: Workspace,
-    verdict: Verdict,
-    seen: _Topic,
-    acknowledged: _Acknowledged,
-    is_poison: Callable[[Message], bool],
-) -> None:
-    ids: set[bytes] = set()
-    last = -1
-    for partition, piece in topic.read(workspace):
-        if partition != last:
-            ids, last = set(), partition
-        offsets = [message.offset() or 0 for message in piece]
-        first = seen.offsets.get(partition, (offsets[0], 0))[0]
-        seen.offsets[partition] = (first, offsets[-1])
-        verdict.on_topic += len(piece)
-        acknowledged.compare(partition, piece, verdict)
-        rows = _rows(workspace, partition, offsets[0], offsets[-1])
-        good = [message for message in piece if not is_poison(message)]
-        events = canonical.decode([message.value() or b"" for message in good])
-        for message, event in zip(good, events, strict=True):
-            event_id = event["event_id"]
-            if event_id in ids and any(pair[0] == RESENT for pair in message.headers() or []):
-                continue  # sent again on purpose, and there already
-            ids.add(event_id)
-            offset, broker_ms = message.offset() or 0, message.timestamp()[1]
-            seen.take(event, broker_ms, verdict)
-            found = rows.get(offset)
-            if not found:
-                verdict.lost += 1
-                verdict.note(f"{partition}:{offset} is on the topic but not in the table")
-            elif found[0] != canonical.hash_of(event, broker_ms):
-                verdict.changed += 1
-                verdict.note(f"{partition}:{offset} is not in the table as it is on the topic")
-    absent = acknowledged.left()
-    verdict.lost += absent
-    if absent:
-        verdict.note(f"{absent} records were acknowledged and are not on the topic")
-
-
-def _rows(workspace: Workspace, partition: int, first: int, last: int) -> dict[int, list[str]]:
-    sql = (
-        f"SELECT kafka_offset, {canonical.HASH_SQL} FROM steps WHERE kafka_partition = {partition} "
-        f"AND kafka_offset BETWEEN {first} AND {last}"
-    )
-    found: dict[int, list[str]] = {}
-    for offset, text in workspace.store.query(sql):
-        found.setdefault(int(offset), []).append(text)
-    return found
-
-
-def _compare_totals(workspace: Workspace, verdict: Verdict, seen: _Topic) -> None:
+def _compare_totals(workspace: Workspace, verdict: Verdict, seen: Seen) -> None:
     sql = "SELECT count(), uniqExact(event_id), uniqExact(topic_id, kafka_partition, kafka_offset) FROM steps"
     [(count, events, places)] = workspace.store.query(sql)
     verdict.rows = int(count)

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 from confluent_kafka import Message
 
 from faults.load import Load, loading
-from faults.oracle import Verdict, judge
+from faults.oracle import judge
+from faults.verdict import Verdict
 from faults.workspace import Workspace, new_workspace
 from faults.world import World
 
@@ -37,6 +38,10 @@ class Outcome:
         """Note what is wrong unless `condition` holds."""
         if not condition:
             self.wrong.append(otherwise)
+
+
+def _never(_: Message) -> bool:
+    return False
 
 
 @dataclass
@@ -67,7 +72,7 @@ class Run:
         load: Load,
         outcome: Outcome,
         *,
-        is_poison: Callable[[Message], bool] = lambda _: False,
+        is_poison: Callable[[Message], bool] = _never,
         one_in: int = 1,
         timeout: float = 180.0,
     ) -> Outcome:

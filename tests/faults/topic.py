@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from faults.workspace import Workspace
+from steptrail.schemas.settings import Settings
 
 PATIENCE_S = 60.0
 CHUNK = 20_000
 
 
-def read(workspace: Workspace, topic: str | None = None) -> Iterator[tuple[int, list[Message]]]:
-    """Partition by partition, in order and in pieces, up to what is there now. Partitions of nothing are left out."""
-    topic = topic or workspace.topic
+def read(
+    settings: Settings, topic: str, partitions: Collection[int] | None = None
+) -> Iterator[tuple[int, list[Message]]]:
+    """Partition by partition, in order and in pieces, up to what is there now; of these `partitions`, or all.
+
+    Partitions of nothing are left out.
+    """
     consumer = Consumer(
         {
-            **workspace.settings.kafka_config(),
+            **settings.kafka_config(),
             "group.id": "faults-oracle",  # never joined
             "enable.auto.commit": False,
             "auto.offset.reset": "error",
@@ -27,7 +31,8 @@ def read(workspace: Workspace, topic: str | None = None) -> Iterator[tuple[int, 
         }
     )
     try:
-        for number in sorted(consumer.list_topics(topic, timeout=PATIENCE_S).topics[topic].partitions):
+        there = consumer.list_topics(topic, timeout=PATIENCE_S).topics[topic].partitions
+        for number in sorted(there if partitions is None else partitions):
             low, high = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=PATIENCE_S)
             if high > low:
                 consumer.assign([TopicPartition(topic, number, low)])

@@ -13,6 +13,10 @@ import json
 import sys
 import time
 import traceback
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -21,7 +25,8 @@ from bench.figure import Figure
 from health_sim.plotting import draw
 from health_sim.simulation import Simulation
 
-MODULES = (
+SIDE_BY_SIDE = (
+    "consumer_sight",  # real parts in real time: it mostly waits
     "error_detection",
     "error_recovery",
     "error_false_alarms",
@@ -35,16 +40,37 @@ MODULES = (
     "stuck",
     "watermark",
     "sight",
-    "size",
-    "consumer_sight",
-    "consumer_speed",
-    "asking",
-    "grouping",
 )
+ALONE = ("size", "consumer_speed", "asking", "grouping")
+MODULES = (*SIDE_BY_SIDE, *ALONE)
 """The order in which they run; each is `measure(simulation)` of the module of its name and gives figures."""
 
 ON_A_STACK = ("consumer_sight", "consumer_speed", "asking", "grouping")
 """Real parts in real time, on a local stack of their own: not in the quick form unless they are named."""
+
+Measured = tuple[list[Figure], float]
+"""Figures, and the seconds that they took."""
+
+
+def measured(simulation: Simulation, name: str) -> Measured:
+    """What the module measures."""
+    started = time.monotonic()
+    figures: list[Figure] = importlib.import_module(f"health_sim.figures.{name}").measure(simulation)
+    return figures, time.monotonic() - started
+
+
+def measurements(
+    simulation: Simulation, names: Sequence[str]
+) -> Iterator[tuple[str, Callable[[], Measured]]]:
+    """By module, a call that gives its figures or raises why there are none; the calls are to be made in order."""
+    crowd = [name for name in names if name in SIDE_BY_SIDE]
+    # Not forked: librdkafka, of which some make clients, does not survive that.
+    with ProcessPoolExecutor(min(2, len(crowd)) or 1, mp_context=get_context("spawn")) as pool:
+        for name, begun in [(name, pool.submit(measured, simulation, name)) for name in crowd]:
+            yield name, begun.result
+    for name in names:
+        if name not in crowd:
+            yield name, partial(measured, simulation, name)
 
 
 def main() -> int:
@@ -69,15 +95,13 @@ def main() -> int:
         )
     simulation = Simulation(quick=arguments.quick, seed=arguments.seed)
     failed = 0
-    for name in names:
-        started = time.monotonic()
+    for name, measure in measurements(simulation, names):
         try:
-            figures: list[Figure] = importlib.import_module(f"health_sim.figures.{name}").measure(simulation)
+            figures, took = measure()
         except Exception:
             failed += 1
             print(f"{name} could not be measured:\n{traceback.format_exc()}", file=sys.stderr)
             continue
-        took = time.monotonic() - started
         for figure in figures:
             line = figure.as_line(took / len(figures)) | {"quick": arguments.quick, "seed": arguments.seed}
             print(json.dumps(line), flush=True)

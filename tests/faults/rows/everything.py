@@ -90,7 +90,7 @@ class Chaos:
 
     def start_worker(self, **plan: object) -> Process:
         self._names += 1
-        plan = {"rate": _RATE * 0.7, "flush_s": 90.0, "close_s": 5.0, **plan}
+        plan = {"rate": _RATE * 0.6, "flush_s": 90.0, "close_s": 5.0, **plan}
         return self.load.start(f"w{self._names}", **plan)
 
     # --- the faults

@@ -50,11 +50,11 @@ def _speed(workspace: Workspace) -> int:
 def _compare_dead_letters(workspace: Workspace, outcome: Outcome, count: int) -> None:
     """Each bad message is in the dead-letter topic with its bytes and its place, and nothing else is."""
     bad: dict[Any, Any] = {}
-    for partition, piece in topic.read(workspace):
+    for partition, piece in topic.read(workspace.settings, workspace.topic):
         bad.update({(partition, m.offset()): (m.key(), m.value()) for m in piece if is_poison(m)})
     letters: dict[Any, Any] = {}
     reasons: dict[str, int] = {}
-    for _, piece in topic.read(workspace, workspace.topics.dlq.name):
+    for _, piece in topic.read(workspace.settings, workspace.topics.dlq.name):
         for message in piece:
             pairs = message.headers() or []
             headers = {

@@ -10,7 +10,7 @@ from faults.world import Process
 
 def joining_and_leaving(run: Run) -> Outcome:
     """One to four members; every second or two one joins, leaves in peace or is killed."""
-    seconds = run.pick(14.0, 60.0)
+    seconds = run.pick(14.0, 45.0)
     members: list[Process] = []
     counts = {"joined": 0, "left": 0, "killed": 0}
     outcome = Outcome(0, detail=dict(counts))

@@ -60,14 +60,14 @@ def read_only(run: Run) -> Outcome:
                 _alter(workspace, "steps", "MODIFY SETTING table_readonly = 1")
                 time.sleep(2.0)
                 _alter(workspace, "steps", "RESET SETTING table_readonly")
-            time.sleep(run.pick(1.5, 5.0))
+            time.sleep(run.pick(1.5, 3.0))
             _alter(workspace, table, "RESET SETTING table_readonly")
             outcome.injected += 1
             outcome.ask(projector.code is None, f"{table} read-only: it ended, {projector.said()[-500:]}")
         workspace.wait_rows(workspace.wait_rows(-1))
         right = run.world.at.password
         run.world.set_engine_password("not-the-one-that-it-was")
-        time.sleep(run.pick(3.0, 10.0))
+        time.sleep(run.pick(3.0, 6.0))
         outcome.ask("uthentication failed" in projector.said(), "the log does not say what is wrong")
         run.world.set_engine_password(right)
         outcome.injected += 1

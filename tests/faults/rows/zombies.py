@@ -83,7 +83,7 @@ def _at_any_moment(run: Run, workspace: Workspace, load: Load, outcome: Outcome)
 
 def racing(run: Run) -> Outcome:
     """Two that never heard of a group claim every partition from each other, with slow statements and kills."""
-    seconds = run.pick(14.0, 60.0)
+    seconds = run.pick(14.0, 40.0)
     outcome = Outcome(0)
 
     def contender() -> Process:
