@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
+import uuid
+from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from steptrail.deploy.stack import broker
+from steptrail.deploy.stack.jars import ensure_jars
+from steptrail.deploy.stack.java import find_java
 from steptrail.schemas.settings import Settings
 from steptrail.schemas.topics import Topics
 
@@ -80,3 +86,16 @@ def test_transactions_work(workspace: Settings) -> None:
     for partition in (0, 1):
         producer.produce(topic, b"x", partition=partition)
     producer.commit_transaction(30)
+
+
+def test_an_id_that_begins_with_a_hyphen_is_no_option(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One random cluster id in 64 begins so; the folder is formatted all the same."""
+    monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(bytes=b"\xf8" + bytes(range(15)), version=4))
+    files = broker.BrokerFiles(tmp_path)
+    broker.write_config(files, port=1, controller_port=2)
+    command = broker.format_command(find_java(), ensure_jars(say=print), files)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "cluster.id=-" in (files.data / "meta.properties").read_text("utf-8")

@@ -97,7 +97,8 @@ def write_config(files: BrokerFiles, *, port: int, controller_port: int) -> None
 def format_command(java: Java, jars: Sequence[Path], files: BrokerFiles) -> list[str]:
     """The command that gives an empty data directory its cluster id; about one second, once."""
     cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    arguments = ["format", "--config", str(files.config), "--cluster-id", cluster, "--ignore-formatted"]
+    # As one word: one id in 64 begins with a hyphen, and would be taken for another option.
+    arguments = ["format", "--config", str(files.config), f"--cluster-id={cluster}", "--ignore-formatted"]
     return [*_java(java, jars), "kafka.tools.StorageTool", *arguments]
 
 
