@@ -34,7 +34,7 @@ from steptrail.projections.clickhouse import ClickHouse, connect
 from steptrail.projections.health_events import HEALTH_EVENTS
 from steptrail.schemas import Settings, Topics
 from support.alerting import QUICK, alerting_process, alerts_file, rewind, route, until, webhook
-from support.judging import HealthProcess
+from support.judging import HealthProcess, health_consumers
 from support.listener import Listener, listening
 from support.stack import environ_of
 
@@ -161,6 +161,7 @@ class Replay:
         """Forget, rewind, replay; how many rows there are of each kind, and how many differ."""
         topics = Topics(self._settings.topic_prefix)
         with connect(self._settings) as clickhouse:
+            self._read_all(clickhouse, 0)  # what came after the last kill, too
             judged = self._judged(clickhouse)
             before = self._rows(clickhouse, judged)
             told, alerts = len(self._listener.got), topic.count(self._settings, topics.alerts.name)
@@ -173,15 +174,9 @@ class Replay:
             )
             rewind(self._settings, topics.health_group, topics.steps.name)
             rewind(self._settings, topics.alerts_group, topics.health.name)
-            again = datetime.now(timezone.utc)
-            health = HealthProcess(self._settings)
-            try:
-                with alerting_process(self._settings, self._file):
-                    until(lambda: self._judged(clickhouse, again) >= judged, 120)
-                    until(lambda: self._rows(clickhouse, judged)["minutes"] == before["minutes"], 60)
-                    time.sleep(SETTLE_S)
-            finally:
-                health.close()
+            with alerting_process(self._settings, self._file):
+                self._read_all(clickhouse, judged)
+                time.sleep(SETTLE_S)
             after = self._rows(clickhouse, judged)
         return {
             "rows": {name: len(rows) for name, rows in before.items()},
@@ -189,6 +184,14 @@ class Replay:
             "requests_more": len(self._listener.got) - told,
             "alerts_more": topic.count(self._settings, topics.alerts.name) - alerts,
         }
+
+    def _read_all(self, clickhouse: ClickHouse, slot: int) -> None:
+        """Have a health consumer count every event and judge up to the slot at least."""
+        began = datetime.now(timezone.utc)
+        everything = "SELECT (SELECT uniqExact(event_id) FROM steps) = (SELECT sum(events) FROM step_minutes)"
+        with health_consumers(self._settings):
+            until(lambda: self._judged(clickhouse, began) >= max(slot, 1), 120)
+            until(lambda: clickhouse.query(everything) == [(1,)], 120)
 
     @staticmethod
     def _judged(clickhouse: ClickHouse, since: datetime | None = None) -> int:
