@@ -13,13 +13,13 @@ from faults.row import Outcome, Run
 class Row:
     """`function` of the module faults.rows.`module` injects `fault`.
 
-    `alone`: its full form asks for a speed, and so for the machine to itself.
+    `waits`: it mostly waits, so that its full form may run beside another such.
     """
 
     fault: str
     module: str
     function: str
-    alone: bool = False
+    waits: bool = False
 
     def load(self) -> Callable[[Run], Outcome]:
         """The function."""
@@ -35,24 +35,21 @@ ROWS = {
     3: Row("projector frozen past its session, taken over from, then woken", "zombies", "frozen"),
     4: Row("insert applied, reply lost; a statement sent twice on the way", "replies", "lost"),
     5: Row("ClickHouse engine killed (kill -9) and restarted, under load", "store", "killed"),
-    6: Row("ClickHouse away; answering 503; hanging without an answer", "store", "away"),
-    7: Row("disk of the store full, then freed", "refusals", "disk_full"),
-    8: Row("tables read-only, then writable; password wrong, then right", "refusals", "read_only"),
+    6: Row("ClickHouse away; answering 503; hanging without an answer", "store", "away", waits=True),
+    7: Row("disk of the store full, then freed", "refusals", "disk_full", waits=True),
+    8: Row(
+        "tables read-only, then writable; password wrong, then right", "refusals", "read_only", waits=True
+    ),
     9: Row("two projectors that both believe they own every partition", "zombies", "racing"),
     10: Row("rebalances: members joining and leaving all the time", "rebalances", "joining_and_leaving"),
     11: Row("broker killed (kill -9) and restarted, under load", "brokers", "killed"),
-    12: Row("broker away with emitters running", "brokers", "away", alone=True),
+    12: Row("broker away with emitters running", "brokers", "away"),
     13: Row("emitter's buffer overrun", "emitters", "overrun"),
-    14: Row("broker refuses: too large, not authorised, topic missing", "emitters", "refused"),
+    14: Row("broker refuses: too large, not authorised, topic missing", "emitters", "refused", waits=True),
     15: Row("prefork server: forks with emissions before, during and after", "ends", "prefork"),
     16: Row("exits: return, exception, SIGTERM, os._exit, kill -9", "ends", "exits"),
     17: Row("clocks of workers a day and a year off, both ways", "clocks", "wrong"),
-    18: Row("1 % poison of ten kinds mixed in at full speed", "poison", "mixed_in", alone=True),
-    19: Row("topic recreated under the projector", "recreated", "recreated"),
-    20: Row(
-        "all of the above but 19 at random, at 5,000 events a second or more",
-        "everything",
-        "at_random",
-        alone=True,
-    ),
+    18: Row("1 % poison of ten kinds mixed in at full speed", "poison", "mixed_in"),
+    19: Row("topic recreated under the projector", "recreated", "recreated", waits=True),
+    20: Row("all of the above but 19 at random, at 5,000 events a second or more", "everything", "at_random"),
 }

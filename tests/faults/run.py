@@ -4,7 +4,7 @@
 
 The full form takes up to 40 minutes, `--quick` up to 8. Exit code 1: a row failed. Whatever is drawn at random
 comes from the seed, which is printed, so that a row can be run again; how processes are scheduled does not.
-Rows run two at a time, each on a Kafka and an engine of its own, but for those that ask for a speed.
+Rows run two at a time, each on a Kafka and an engine of its own; in the full form only those that mostly wait.
 
 `--without` takes a safeguard out, to see which rows fail without it: guard, claim, wait, readback or fork.
 """
@@ -67,7 +67,7 @@ def main() -> int:
 def _lines(given: argparse.Namespace, seed: int) -> Iterator[dict[str, Any]]:
     """The line of each row that was asked for, as it is done: those that may, side by side, then the others."""
     numbers = given.only or list(ROWS)
-    crowd = [number for number in numbers if given.quick or not ROWS[number].alone]
+    crowd = [number for number in numbers if given.quick or ROWS[number].waits]
     if given.jobs == 1 or len(crowd) == 1:
         crowd = []
     alone = [number for number in numbers if number not in crowd]

@@ -125,10 +125,13 @@ def until(reached: object, timeout: float = 40.0) -> None:
 
 
 def rewind(settings: Settings, group: str, topic_name: str) -> None:
-    """Have the group, of which no member may be alive, begin again in every partition of the topic."""
+    """Have the group begin again in every partition of the topic; waits until members that were killed are missed."""
     admin = AdminClient(settings.kafka_config())
     numbers = admin.list_topics(topic_name, timeout=30).topics[topic_name].partitions
     places = [TopicPartition(topic_name, number, 0) for number in numbers]
-    asked = [ConsumerGroupTopicPartitions(group, places)]
-    for answer in admin.alter_consumer_group_offsets(asked).values():
-        answer.result(30)
+
+    def rewound() -> bool:
+        [answer] = admin.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(group, places)]).values()
+        return all(place.error is None for place in answer.result(30).topic_partitions)
+
+    until(rewound, 90)

@@ -11,7 +11,7 @@ from faults.row import Outcome, Run
 
 def killed(run: Run) -> Outcome:
     """kill -9 amid produce and fetch, and a start on the same log."""
-    kills = run.pick(2, 6)
+    kills = run.pick(2, 5)
     with run.workspace() as (workspace, load):
         load.start(rate=1000)
         load.start(rate=1000)

@@ -13,7 +13,7 @@ _AT = ("claim", "load", "steps", "step_executions", "emitter_sequences", "ledger
 def lost(run: Run) -> Outcome:
     """A third of the statements that write meet a fault, the insert into `steps` most often."""
     rng = run.rng
-    wanted = run.pick(18, 120)
+    wanted = run.pick(18, 90)
     fates = [Fate.LOSE_REPLY, Fate.LOSE_REPLY, Fate.CUT_BODY, Fate.TWICE]
     with run.workspace() as (workspace, load), proxy_to(run.world.at.clickhouse_port) as proxy:
         injected: dict[str, int] = {}

@@ -39,7 +39,7 @@ def away(run: Run) -> Outcome:
         engine.start()
         workspace.wait_rows(_rows(workspace))
         for fate in (Fate.UNAVAILABLE, Fate.HANG, Fate.HANG_REPLY, Fate.REFUSE):
-            for_a_while(proxy, fate, seconds / 6)
+            for_a_while(proxy, fate, run.pick(0.5, 6.0))
             workspace.wait_rows(_rows(workspace))
         assert engine.process is not None
         engine.process.freeze()
