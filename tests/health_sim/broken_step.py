@@ -149,6 +149,12 @@ ROWS = {
 }
 
 
+COUNTED = """
+SELECT sum(counted_to + 1) FROM (SELECT max(counted_to) AS counted_to FROM aggregate_marks GROUP BY topic_id, partition)
+"""
+"""Of how many events minutes, metrics and groups are counted: a mark is set when all three are."""
+
+
 class Replay:
     """What health says of the past before and after it was made to read everything again."""
 
@@ -192,7 +198,7 @@ class Replay:
         events = topic.count(self._settings, Topics(self._settings.topic_prefix).steps.name)
         with health_consumers(self._settings):
             until(lambda: self._judged(clickhouse, began) >= max(slot, 1), 120)
-            until(lambda: clickhouse.query("SELECT sum(events) FROM step_minutes") == [(events,)], 120)
+            until(lambda: clickhouse.query(COUNTED) == [(events,)], 120)
 
     @staticmethod
     def _judged(clickhouse: ClickHouse, since: datetime | None = None) -> int:
