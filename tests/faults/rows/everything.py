@@ -231,7 +231,7 @@ def at_random(run: Run) -> Outcome:
         for worker in load.workers:
             if worker.code is None and worker.name.startswith("worker"):
                 worker.terminate()
-        load.join(240, codes=(0, -9))
+        load.join(240, codes=(0, -9, -15))
         chaos.keep_projecting()
         outcome = Outcome(sum(chaos.counts.values()), detail=dict(sorted(chaos.counts.items())))
         run.judged(workspace, load, outcome, is_poison=is_poison, one_in=one_in, timeout=600)
