@@ -99,6 +99,20 @@ def everything(clickhouse: ClickHouse) -> list[list[tuple[Any, ...]]]:
     return [clickhouse.query(sql) for sql in (MINUTES, METRICS, HOURS)]
 
 
+@pytest.mark.parametrize(
+    "into_us", [0, 59_000_000, 59_001_000, MINUTE - 1_000], ids=lambda us: f"{us / 1e6} s"
+)
+def test_an_event_counts_wherever_in_its_minute_it_lies(store: ClickHouse, into_us: int) -> None:
+    """Also when all events of a part lie in the last second of a minute, or of an hour."""
+    for begin in (T0 // MINUTE * MINUTE, T0 // (60 * MINUTE) * 60 * MINUTE + 59 * MINUTE):
+        empty(store)
+        error = event(S.ERROR, begin + into_us - T0, error_message="no answer")
+        assert Consumer(store).count([(0, (error, begin + into_us))]).error_minutes == 1
+        [(minute, *_, events)] = [row[:4] for row in store.query(MINUTES)]
+        assert (minute, events) == (begin // 1_000_000, 1)
+        assert [row[8] for row in store.query(HOURS)] == [1]
+
+
 def test_minutes_and_groups_say_what_the_events_say(store: ClickHouse) -> None:
     """Counts by status, durations, metrics and groups are those of the events, each once, counted in Python."""
     log = history(random.Random(1), 1500)

@@ -16,7 +16,10 @@ MESSAGES = 1_000_000
 DISTINCT = 20_000
 LAPS = 5
 _MINUTE = 1_790_000_040
-_TIMES = f"broker_time >= fromUnixTimestamp({_MINUTE}) AND broker_time < fromUnixTimestamp({_MINUTE + 60})"
+_TIMES = (
+    f"broker_time >= fromUnixTimestamp64Milli({_MINUTE}000, 'UTC') "
+    f"AND broker_time < fromUnixTimestamp64Milli({_MINUTE + 60}000, 'UTC')"
+)
 
 # Fifty texts, each with an address, a number, a path and a quotation that differ.
 _FILL = f"""
