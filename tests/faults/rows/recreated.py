@@ -38,7 +38,7 @@ def recreated(run: Run) -> Outcome:
             outcome.ask("--accept-topic" in said, "it does not say how to go on")
         outcome.ask(_fingerprint(workspace) == before, "the tables are not what they were")
         topic_id = workspace.topic_id()
-        told = re.findall(r"--accept-topic ([\w-]+)", projector.said())
+        told = re.findall(r"--accept-topic (\S+)", projector.said())
         outcome.ask(topic_id in told, f"it says to accept {told}, the topic is {topic_id}")
         accepting = _accepting(workspace, topic_id)
         wanted = {"old": run.pick(2_000, 20_000), "new": run.pick(3_000, 30_000)}
