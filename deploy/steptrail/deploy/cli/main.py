@@ -27,7 +27,7 @@ Follow documents through the steps that process them: workers emit events to Kaf
 \b
 First minutes:
   steptrail demo --keep            real documents through a real pipeline, on a stack of its own
-  steptrail up --detach            a local stack: Kafka, the ClickHouse engine, the projector
+  steptrail up --detach            a local stack: Kafka, the ClickHouse engine, the projector, health
   steptrail errors --since 1h      what fails
   steptrail doc DOC                what happened to one document
   steptrail sql "SELECT step_name, status, count() FROM steps GROUP BY ALL"

@@ -36,14 +36,14 @@ def up(
         bool, typer.Option("--detach", "-d", help="Return once it is ready; `steptrail down` stops it.")
     ] = False,
     projector: Annotated[
-        bool, typer.Option("--projector/--no-projector", help="Run a projector in the stack.")
+        bool, typer.Option("--projector/--no-projector", help="Run a projector and a health consumer in it.")
     ] = True,
     any_port: Annotated[
         bool, typer.Option("--any-port", help="Leave the choice of ports to the system at the first start.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Write the READY line as a JSON object.")] = False,
 ) -> None:
-    """Start a local stack: Apache Kafka, the ClickHouse engine, migrations, topics, the projector.
+    """Start a local stack: Apache Kafka, the ClickHouse engine, migrations, topics, the projector, health.
 
     No Docker. It prints one line when everything answers, `READY kafka=… clickhouse=… dir=…`, and stays
     until Ctrl-C, unless --detach. Data stays in the folder and is there again at the next start. Everything
