@@ -108,7 +108,7 @@ def test_an_event_counts_wherever_in_its_minute_it_lies(store: ClickHouse, into_
         empty(store)
         error = event(S.ERROR, begin + into_us - T0, error_message="no answer")
         assert Consumer(store).count([(0, (error, begin + into_us))]).error_minutes == 1
-        [(minute, *_, events)] = [row[:4] for row in store.query(MINUTES)]
+        [(minute, _pipeline, _step, events, *_)] = store.query(MINUTES)
         assert (minute, events) == (begin // 1_000_000, 1)
         assert [row[8] for row in store.query(HOURS)] == [1]
 
