@@ -15,13 +15,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from steptrail.consumers.buffer import Buffer, ConsumedBatch
-from steptrail.consumers.projector import run_projector
-from steptrail.consumers.sink import ProjectorSink
-from steptrail.projections.batch import Batch
-from steptrail.projections.clickhouse import ClickHouse
-from steptrail.projections.projection import Projection
-from steptrail.projections.step_events import STEP_EVENTS
+from steptrail.consumers.ingest.sink import ProjectorSink
+from steptrail.consumers.loop.buffer import Buffer, ConsumedBatch
+from steptrail.consumers.projector.run import run_projector
+from steptrail.projections.clickhouse.client import ClickHouse
+from steptrail.projections.delivery.batch import Batch
+from steptrail.projections.delivery.projection import Projection
+from steptrail.projections.tables.step_events import STEP_EVENTS
 from steptrail.schemas import Settings
 
 

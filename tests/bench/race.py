@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from bench import topic
 from bench.processor import measured, port_of
 from bench.stack import clean_environment
-from steptrail.projections.clickhouse import connect
+from steptrail.projections.clickhouse.client import connect
 from steptrail.schemas import Settings
 from steptrail.schemas.topics import Topics
 

@@ -57,8 +57,8 @@ class Session:
 
     def workspace(self, name: str) -> Settings:
         """Settings with topics and a database of their own on the shared stack, empty, migrated."""
-        from steptrail.projections.clickhouse import connect
-        from steptrail.projections.migrate import migrate
+        from steptrail.projections.clickhouse.client import connect
+        from steptrail.projections.clickhouse.migrate import migrate
         from steptrail.schemas.topics import ensure_topics
 
         self._workspaces += 1
@@ -75,7 +75,7 @@ class Session:
 
     def forget(self, settings: Settings) -> None:
         """Delete a workspace's topics and database: they would weigh on what is measured later."""
-        from steptrail.projections.clickhouse import connect
+        from steptrail.projections.clickhouse.client import connect
 
         with connect(settings) as clickhouse:
             clickhouse.command(f"DROP DATABASE {settings.topic_prefix} SYNC")

@@ -24,11 +24,11 @@ from typing import TYPE_CHECKING, Any
 from bench import generator
 from bench.engine import running_engine
 from steptrail.deploy.stack.jars import cache_dir
-from steptrail.projections.batch import BatchBuilder
-from steptrail.projections.clickhouse import ClickHouse
-from steptrail.projections.migrate import migrate, migrations
-from steptrail.projections.projection import Projection
-from steptrail.projections.step_events import STEP_EVENTS, STEP_EXECUTIONS, STEPS
+from steptrail.projections.clickhouse.client import ClickHouse
+from steptrail.projections.clickhouse.migrate import migrate, migrations
+from steptrail.projections.delivery.batch import BatchBuilder
+from steptrail.projections.delivery.projection import Projection
+from steptrail.projections.tables.step_events import STEP_EVENTS, STEP_EXECUTIONS, STEPS
 from steptrail.schemas import Settings, message_key, partition_for
 from steptrail.schemas.codec import encode_event
 from steptrail.schemas.framing import frame_single_object

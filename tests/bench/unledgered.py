@@ -11,8 +11,8 @@ import sys
 import uuid
 from collections.abc import Collection
 
-from steptrail.projections.batch import Batch
-from steptrail.projections.ledger import Claim, Claims, Ledger
+from steptrail.projections.delivery.batch import Batch
+from steptrail.projections.delivery.ledger import Claim, Claims, Ledger
 
 _HELD = Claim(1, uuid.UUID(int=1))
 
@@ -46,7 +46,7 @@ class NoLedger(Ledger):
 
 if __name__ == "__main__":
     from bench.ours import main
-    from steptrail.projections import projection
+    from steptrail.projections.delivery import projection
 
     projection.Ledger = NoLedger  # type: ignore[attr-defined]
     print(json.dumps(main(int(sys.argv[1]))))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from steptrail.consumers.projector import run_projector
+from steptrail.consumers.projector.run import run_projector
 from steptrail.schemas import Settings
 from support.pages import read_page
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from health_sim.plotting import PLOTS
 from health_sim.table import GROUPS, figures_block, parameters_block
-from steptrail.consumers.health import Policy, Rules
+from steptrail.consumers.health.rules import Policy, Rules
 from support.marked_block import filled
 
 ROOT = Path(__file__).parents[2]

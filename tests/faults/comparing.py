@@ -23,7 +23,7 @@ from faults.corpus import planned
 from faults.folding import Folding
 from faults.verdict import Verdict
 from faults.witness import digest_of
-from steptrail.projections.clickhouse import ClickHouse, connect
+from steptrail.projections.clickhouse.client import ClickHouse, connect
 from steptrail.schemas.settings import Settings
 
 RESENT = "steptrail.resent"

@@ -23,8 +23,8 @@ from typing import Any
 
 from confluent_kafka import Consumer, TopicPartition
 
-from steptrail.projections.clickhouse import ClickHouse
-from steptrail.projections.errors import StoreUnavailable
+from steptrail.projections.clickhouse.client import ClickHouse
+from steptrail.projections.clickhouse.errors import StoreUnavailable
 
 VARIABLE = "FAULTS_PLAN"
 

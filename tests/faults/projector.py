@@ -17,7 +17,7 @@ from faults import hooks, safeguards
 def main() -> int:
     """Run until SIGTERM."""
     safeguards.remove(os.environ.get(safeguards.VARIABLE))
-    from steptrail.consumers import projector
+    from steptrail.consumers.projector import run as projector
     from steptrail.schemas.settings import Settings
 
     plan = hooks.Plan.from_environment()

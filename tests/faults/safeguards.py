@@ -32,7 +32,7 @@ def remove(name: str | None) -> None:
 
 
 def _without_guard() -> None:
-    from steptrail.projections.ledger import Ledger
+    from steptrail.projections.delivery.ledger import Ledger
 
     def not_in(self: Ledger, table: str, batch: Any) -> str:
         return "1"
@@ -41,7 +41,7 @@ def _without_guard() -> None:
 
 
 def _without_claim() -> None:
-    from steptrail.projections.ledger import Ledger
+    from steptrail.projections.delivery.ledger import Ledger
 
     def holds(self: Ledger, claims: Any, partitions: Collection[int], column: str) -> str:
         return f"{column} IN ({', '.join(map(str, sorted(partitions)))})"
@@ -50,7 +50,7 @@ def _without_claim() -> None:
 
 
 def _without_wait() -> None:
-    from steptrail.projections.ledger import Ledger
+    from steptrail.projections.delivery.ledger import Ledger
 
     def wait_for_predecessors(self: Ledger, partitions: Collection[int], **_: Any) -> None:
         return
@@ -59,7 +59,7 @@ def _without_wait() -> None:
 
 
 def _without_readback() -> None:
-    from steptrail.projections.ledger import Ledger
+    from steptrail.projections.delivery.ledger import Ledger
 
     recorded = Ledger.record
 
@@ -77,7 +77,7 @@ def _without_fork_handler() -> None:
         left = {
             when: handler
             for when, handler in handlers.items()
-            if getattr(handler, "__module__", "") != "steptrail.producers.inheritance"
+            if getattr(handler, "__module__", "") != "steptrail.producers.process_lifecycle"
         }
         if left:
             register(**left)

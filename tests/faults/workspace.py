@@ -16,8 +16,8 @@ from confluent_kafka.admin import AdminClient
 
 from faults import hooks, safeguards
 from faults.world import Process, World, child_environ, until
-from steptrail.projections.clickhouse import ClickHouse, connect
-from steptrail.projections.migrate import migrate
+from steptrail.projections.clickhouse.client import ClickHouse, connect
+from steptrail.projections.clickhouse.migrate import migrate
 from steptrail.schemas.errors import InfrastructureError
 from steptrail.schemas.settings import Settings
 from steptrail.schemas.topics import Topics, ensure_topics
@@ -97,7 +97,7 @@ class Workspace:
             environ["STEPTRAIL_GROUP_INSTANCE_ID"] = static
         if clickhouse is not None:
             environ["STEPTRAIL_CLICKHOUSE"] = clickhouse
-        module = "steptrail.consumers.projector"
+        module = "steptrail.consumers.projector.run"
         if plan or self_assigned or self.world.without:
             module = "faults.projector"
             environ[hooks.VARIABLE] = json.dumps(plan)

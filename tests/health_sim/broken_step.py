@@ -30,8 +30,8 @@ from bench import topic
 from bench.session import Session
 from steptrail.deploy.demo import corpus, pipeline, texts
 from steptrail.producers import ProcessingStepManager, emit_only
-from steptrail.projections.clickhouse import ClickHouse, connect
-from steptrail.projections.health_events import HEALTH_EVENTS
+from steptrail.projections.clickhouse.client import ClickHouse, connect
+from steptrail.projections.tables.health_events import HEALTH_EVENTS
 from steptrail.schemas import Settings, Topics
 from support.alerting import QUICK, alerting_process, alerts_file, rewind, route, until, webhook
 from support.judging import HealthProcess, health_consumers

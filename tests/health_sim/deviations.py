@@ -23,11 +23,11 @@ from bench.figure import rounded
 from health_sim.figures.durations import SIGMAS, DurationWorld
 from health_sim.figures.silence import KINDS, day_of_slots, rates_of_day
 from health_sim.simulation import HOUR_SLOTS, ErrorWorld, Simulation, spread
-from steptrail.consumers.health import cusum
-from steptrail.consumers.health.columns import Floats, Ints
-from steptrail.consumers.health.policy import ErrorPolicy, SilencePolicy
-from steptrail.consumers.health.silence import SilenceRule
-from steptrail.consumers.health.sketch import Sketch
+from steptrail.consumers.health.rules import cusum
+from steptrail.consumers.health.rules.columns import Floats, Ints
+from steptrail.consumers.health.rules.policy import ErrorPolicy, SilencePolicy
+from steptrail.consumers.health.rules.silence import SilenceRule
+from steptrail.consumers.health.rules.sketch import Sketch
 
 SIMULATION = Simulation(quick=False, seed=1)
 SILENCE_STEPS = 72

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from steptrail.consumers.health.baseline import SLOT_S
-from steptrail.consumers.health.columns import Floats, Ints
-from steptrail.consumers.health.errors import ErrorRule
-from steptrail.consumers.health.policy import ErrorPolicy
+from steptrail.consumers.health.rules.baseline import SLOT_S
+from steptrail.consumers.health.rules.columns import Floats, Ints
+from steptrail.consumers.health.rules.errors import ErrorRule
+from steptrail.consumers.health.rules.policy import ErrorPolicy
 
 DAY_SLOTS = 86_400 // SLOT_S
 HOUR_SLOTS = 3600 // SLOT_S

@@ -14,7 +14,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from steptrail.consumers.health.policy import (
+from steptrail.consumers.health.rules.policy import (
     DurationPolicy,
     ErrorPolicy,
     LossPolicy,

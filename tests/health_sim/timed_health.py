@@ -15,13 +15,13 @@ import time
 from typing import Any
 
 from bench.ours import peak_rss_mb
-from steptrail.consumers.buffer import Buffer
-from steptrail.consumers.judging.health import run_health
-from steptrail.projections.aggregates import Aggregates
-from steptrail.projections.batch import Batch
-from steptrail.projections.clickhouse import connect
-from steptrail.projections.health_events import HEALTH_EVENTS
-from steptrail.projections.projection import Projection
+from steptrail.consumers.health.run import run_health
+from steptrail.consumers.loop.buffer import Buffer
+from steptrail.projections.aggregates.aggregates import Aggregates
+from steptrail.projections.clickhouse.client import connect
+from steptrail.projections.delivery.batch import Batch
+from steptrail.projections.delivery.projection import Projection
+from steptrail.projections.tables.health_events import HEALTH_EVENTS
 from steptrail.schemas import Settings
 
 

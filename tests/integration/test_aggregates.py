@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from steptrail.projections import error_group_counts
-from steptrail.projections.clickhouse import ClickHouse, connect
-from steptrail.projections.error_group_counts import OTHER
-from steptrail.projections.errors import StoreUnavailable
+from steptrail.projections.aggregates import error_group_counts
+from steptrail.projections.aggregates.error_group_counts import OTHER
+from steptrail.projections.clickhouse.client import ClickHouse, connect
+from steptrail.projections.clickhouse.errors import StoreUnavailable
 from steptrail.schemas.errors import InfrastructureError
 from steptrail.schemas.event import StepEvent
 from steptrail.schemas.status import ProcessingStatus as S

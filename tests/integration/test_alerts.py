@@ -16,9 +16,9 @@ import pytest
 from confluent_kafka import Producer
 
 from steptrail.consumers.alerts import alerts
-from steptrail.consumers.alerts.board import read_board
-from steptrail.consumers.alerts.process import run_alerts
-from steptrail.consumers.health import Finding, HealthStatus
+from steptrail.consumers.alerts.run import run_alerts
+from steptrail.consumers.alerts.topics import read_board
+from steptrail.consumers.health.rules import Finding, HealthStatus
 from steptrail.schemas import Settings
 from steptrail.schemas.errors import ConfigurationError
 from steptrail.schemas.topics import Topics

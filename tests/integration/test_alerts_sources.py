@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from steptrail.consumers.alerts.board import read_board
-from steptrail.projections.alert_sources import alerting_groups, latest_sight
-from steptrail.projections.clickhouse import ClickHouse, connect
+from steptrail.consumers.alerts.topics import read_board
+from steptrail.projections.clickhouse.client import ClickHouse, connect
+from steptrail.projections.reading.alert_sources import alerting_groups, latest_sight
 from steptrail.schemas import Settings
 from support.alerting import QUICK, alerting, alerts_file, publish, route, until, verdict, webhook
 from support.listener import listening

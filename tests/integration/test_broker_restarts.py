@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from faults.world import World, until
-from steptrail.consumers.broker import BrokerQuestions
-from steptrail.consumers.lag_watch import LagWatch
+from steptrail.consumers.kafka.broker import BrokerQuestions
+from steptrail.consumers.loop.lag_watch import LagWatch
 from steptrail.schemas.errors import InfrastructureError
 from steptrail.schemas.settings import Settings
 from steptrail.schemas.topics import Topics, ensure_topics

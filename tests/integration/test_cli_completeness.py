@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from steptrail.deploy.cli.failures import NO, OK, UNREACHABLE, USAGE
 from steptrail.deploy.cli.main import run
-from steptrail.projections.clickhouse import connect
+from steptrail.deploy.terminal.failures import NO, OK, UNREACHABLE, USAGE
+from steptrail.projections.clickhouse.client import connect
 from steptrail.schemas.settings import Settings
 from steptrail.schemas.status import ProcessingStatus as S
 from support.projected import T0, Tables, event

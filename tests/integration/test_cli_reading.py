@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from steptrail.consumers.judging.observation_topic import ObservationTopic
-from steptrail.deploy.cli.failures import NO, OK, REFUSED, UNREACHABLE, USAGE
+from steptrail.consumers.health.observation_producer import ObservationTopic
 from steptrail.deploy.cli.main import run
+from steptrail.deploy.terminal.failures import NO, OK, REFUSED, UNREACHABLE, USAGE
 from steptrail.producers import ProcessingStepManager
 from steptrail.projections import open_storage
 from steptrail.schemas import ProcessingStatus

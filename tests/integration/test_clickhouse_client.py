@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from steptrail.projections.clickhouse import connect
+from steptrail.projections.clickhouse.client import connect
 from steptrail.schemas.settings import Settings
 
 

@@ -10,13 +10,14 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from steptrail.projections import completeness, open_storage
-from steptrail.projections.clickhouse import connect
-from steptrail.projections.completeness import CompletenessState, DocumentCompleteness, DocumentCursor
-from steptrail.projections.errors import SchemaMismatch
-from steptrail.projections.expected_steps import declare_all, declare_expected_steps, expected_steps
-from steptrail.projections.pages import BadCursor
-from steptrail.projections.reader import Reader
+from steptrail.projections import open_storage
+from steptrail.projections.clickhouse.client import connect
+from steptrail.projections.clickhouse.errors import SchemaMismatch
+from steptrail.projections.clickhouse.pages import BadCursor
+from steptrail.projections.reading import completeness
+from steptrail.projections.reading.completeness import CompletenessState, DocumentCompleteness, DocumentCursor
+from steptrail.projections.reading.reader import Reader
+from steptrail.projections.stores.expected_steps import declare_all, declare_expected_steps, expected_steps
 from steptrail.schemas.event import datetime_from_us
 from steptrail.schemas.fold import Fold
 from steptrail.schemas.settings import Settings

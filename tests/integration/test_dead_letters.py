@@ -11,9 +11,9 @@ import pytest
 from confluent_kafka import TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from steptrail.consumers.dlq.desk import DeadLetterDesk
 from steptrail.consumers.dlq.redrive import Terms
-from steptrail.projections.dead_letter_store import Author, Redriven, Selection
+from steptrail.consumers.dlq.service import DeadLetterDesk
+from steptrail.projections.stores.dead_letter_store import Author, Redriven, Selection
 from steptrail.schemas.headers import RESENT
 from steptrail.schemas.settings import Settings
 from steptrail.schemas.topics import Topics, ensure_topics

@@ -11,7 +11,7 @@ from typing import Any
 from confluent_kafka import Message, Producer
 
 from steptrail.producers import StepEmitter
-from steptrail.projections.clickhouse import ClickHouse
+from steptrail.projections.clickhouse.client import ClickHouse
 from steptrail.schemas import ProcessingStatus, Settings, Topics
 from steptrail.schemas.emitter_report import EmitterReport, ReportKind, encode_report
 from support.consumed import event_value

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from steptrail.deploy.cli.failures import NO, OK, UNREACHABLE, USAGE
-from steptrail.deploy.cli.groups import sparkline
+from steptrail.deploy.cli.commands.groups import sparkline
 from steptrail.deploy.cli.main import run
-from steptrail.projections.clickhouse import ClickHouse, connect
-from steptrail.projections.error_groups import (
+from steptrail.deploy.terminal.failures import NO, OK, UNREACHABLE, USAGE
+from steptrail.projections.clickhouse.client import ClickHouse, connect
+from steptrail.projections.reading.reader import Reader
+from steptrail.projections.stores.error_groups import (
     GroupState,
     UnknownGroup,
     act,
@@ -24,7 +25,6 @@ from steptrail.projections.error_groups import (
     rule,
     set_rule,
 )
-from steptrail.projections.reader import Reader
 from steptrail.schemas.event import us_from_datetime
 from steptrail.schemas.settings import Settings
 from steptrail.schemas.status import ProcessingStatus as S

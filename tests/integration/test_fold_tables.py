@@ -9,7 +9,7 @@ from datetime import datetime
 
 import pytest
 
-from steptrail.projections.clickhouse import connect
+from steptrail.projections.clickhouse.client import connect
 from steptrail.schemas.event import us_from_datetime
 from steptrail.schemas.fold import Fold
 from steptrail.schemas.settings import Settings

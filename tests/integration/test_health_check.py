@@ -12,8 +12,8 @@ import pytest
 
 from steptrail.consumers import HealthCheckManager, HealthStatus
 from steptrail.deploy.cli.main import run
-from steptrail.projections.clickhouse import ClickHouse, connect
-from steptrail.projections.health_store import SightRow, VerdictRow, write_sight, write_verdicts
+from steptrail.projections.clickhouse.client import ClickHouse, connect
+from steptrail.projections.stores.health_store import SightRow, VerdictRow, write_sight, write_verdicts
 from steptrail.schemas.settings import Settings
 from support.stack import Stack, environ_of, new_workspace
 

@@ -21,9 +21,9 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourceType,
 )
 
-from steptrail.consumers.health.watermark import SightPolicy
-from steptrail.consumers.judging.health import run_health
-from steptrail.projections.clickhouse import ClickHouse, connect
+from steptrail.consumers.health.rules.watermark import SightPolicy
+from steptrail.consumers.health.run import run_health
+from steptrail.projections.clickhouse.client import ClickHouse, connect
 from steptrail.schemas.errors import ConfigurationError
 from steptrail.schemas.settings import Settings
 from steptrail.schemas.status import ProcessingStatus as S

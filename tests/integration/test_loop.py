@@ -9,18 +9,18 @@ from contextlib import contextmanager
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from steptrail.consumers.backoff import Backoff, BackoffPolicy
-from steptrail.consumers.batching import BatchLimits
-from steptrail.consumers.broker import BrokerQuestions
-from steptrail.consumers.buffer import Buffer, ConsumedBatch
-from steptrail.consumers.consumer_config import consumer_config
-from steptrail.consumers.lag_watch import LagWatch
-from steptrail.consumers.loop import ConsumeLoop
-from steptrail.consumers.metrics import ProjectorMetrics
-from steptrail.consumers.monitor import Monitor
-from steptrail.consumers.positions import Start, start_of
-from steptrail.consumers.status import State, Status
-from steptrail.projections.batch import BatchBuilder
+from steptrail.consumers.kafka.broker import BrokerQuestions
+from steptrail.consumers.loop.batching import BatchLimits
+from steptrail.consumers.loop.buffer import Buffer, ConsumedBatch
+from steptrail.consumers.loop.consumer_config import consumer_config
+from steptrail.consumers.loop.lag_watch import LagWatch
+from steptrail.consumers.loop.loop import ConsumeLoop
+from steptrail.consumers.loop.monitor import Monitor
+from steptrail.consumers.loop.positions import Start, start_of
+from steptrail.consumers.runtime.backoff import Backoff, BackoffPolicy
+from steptrail.consumers.runtime.metrics import ProjectorMetrics
+from steptrail.consumers.runtime.status import State, Status
+from steptrail.projections.delivery.batch import BatchBuilder
 from steptrail.schemas.errors import InfrastructureError
 from steptrail.schemas.settings import Settings
 from steptrail.schemas.topics import Topics

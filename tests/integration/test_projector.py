@@ -7,7 +7,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from steptrail.consumers.lag import projector_lag
+from steptrail.consumers.loop.lag import projector_lag
 from steptrail.schemas.codec import encode_event
 from steptrail.schemas.framing import frame_single_object
 from steptrail.schemas.settings import Settings

@@ -16,10 +16,10 @@ from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from faults.world import free_ports
-from steptrail.consumers.broker import BrokerQuestions
-from steptrail.consumers.lag import projector_lag
-from steptrail.consumers.poison_limit import TooMuchPoison
-from steptrail.projections.errors import TopicRecreated
+from steptrail.consumers.ingest.poison_limit import TooMuchPoison
+from steptrail.consumers.kafka.broker import BrokerQuestions
+from steptrail.consumers.loop.lag import projector_lag
+from steptrail.projections.clickhouse.errors import TopicRecreated
 from steptrail.schemas.settings import Settings
 from steptrail.schemas.topics import Topics, ensure_topics
 from support.consumed import event_value

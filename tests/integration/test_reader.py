@@ -9,13 +9,13 @@ from uuid import UUID
 
 import pytest
 
-from steptrail.projections import reader as reader_module
-from steptrail.projections.clickhouse import connect
-from steptrail.projections.errors import SchemaMismatch, StoreRefused, StoreUnavailable
-from steptrail.projections.pages import Cursor, Page
-from steptrail.projections.queries import query
-from steptrail.projections.reader import Reader, ResultTooLarge
-from steptrail.projections.records import StepRecord
+from steptrail.projections.clickhouse.client import connect
+from steptrail.projections.clickhouse.errors import SchemaMismatch, StoreRefused, StoreUnavailable
+from steptrail.projections.clickhouse.pages import Cursor, Page
+from steptrail.projections.clickhouse.queries import query
+from steptrail.projections.reading import reader as reader_module
+from steptrail.projections.reading.reader import Reader, ResultTooLarge
+from steptrail.projections.reading.records import StepRecord
 from steptrail.schemas.event import MAX_TIMESTAMP_US, MIN_TIMESTAMP_US, datetime_from_us
 from steptrail.schemas.settings import Settings
 from steptrail.schemas.status import ProcessingStatus as S

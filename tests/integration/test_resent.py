@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from steptrail.projections.batch import BatchBuilder
-from steptrail.projections.clickhouse import ClickHouse, connect
-from steptrail.projections.projection import Projection
-from steptrail.projections.step_events import STEP_EVENTS
+from steptrail.projections.clickhouse.client import ClickHouse, connect
+from steptrail.projections.delivery.batch import BatchBuilder
+from steptrail.projections.delivery.projection import Projection
+from steptrail.projections.tables.step_events import STEP_EVENTS
 from steptrail.schemas.codec import encode_event
 from steptrail.schemas.event import StepEvent
 from steptrail.schemas.framing import frame_single_object

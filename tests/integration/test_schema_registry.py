@@ -15,12 +15,12 @@ from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
-from steptrail.consumers.dlq.desk import DeadLetterDesk
 from steptrail.consumers.dlq.redrive import Terms
-from steptrail.consumers.writer_schemas import WriterSchemas
+from steptrail.consumers.dlq.service import DeadLetterDesk
+from steptrail.consumers.ingest.writer_schemas import WriterSchemas
 from steptrail.producers import StepEmitter
 from steptrail.producers.registered_frame import RegisteredFrame
-from steptrail.projections.dead_letter_store import Author, Selection
+from steptrail.projections.stores.dead_letter_store import Author, Selection
 from steptrail.schemas import (
     STEP_EVENT_SCHEMA,
     ConfigurationError,

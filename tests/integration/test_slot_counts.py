@@ -10,18 +10,19 @@ from typing import Any
 
 import pytest
 
-from steptrail.consumers.health.sketch import bin_of
-from steptrail.projections.batch import BatchBuilder
-from steptrail.projections.clickhouse import ClickHouse, connect
-from steptrail.projections.health_events import HEALTH_EVENTS
-from steptrail.projections.health_losses import (
+from steptrail.consumers.health.rules.sketch import bin_of
+from steptrail.projections.aggregates.slot_counts import Bound, first_slot_with_events, slot_counts
+from steptrail.projections.clickhouse.client import ClickHouse, connect
+from steptrail.projections.delivery.batch import BatchBuilder
+from steptrail.projections.delivery.projection import Projection
+from steptrail.projections.reading.health_losses import (
     LossCounts,
     loss_totals,
     losses_by_slot,
     record_losses,
     recorded_losses,
 )
-from steptrail.projections.health_store import (
+from steptrail.projections.stores.health_store import (
     RING,
     SightRow,
     Snapshot,
@@ -32,8 +33,7 @@ from steptrail.projections.health_store import (
     write_snapshot,
     write_verdicts,
 )
-from steptrail.projections.projection import Projection
-from steptrail.projections.slot_counts import Bound, first_slot_with_events, slot_counts
+from steptrail.projections.tables.health_events import HEALTH_EVENTS
 from steptrail.schemas.codec import encode_event
 from steptrail.schemas.framing import frame_single_object
 from steptrail.schemas.status import ProcessingStatus as S

@@ -25,7 +25,7 @@ from steptrail.deploy.stack.folder import StackRunningError, read_json
 from steptrail.deploy.stack.jars import JarMismatchError, ensure_jars
 from steptrail.deploy.stack.status import PartStatus
 from steptrail.deploy.stack.supervisor import StackStartError
-from steptrail.projections.clickhouse import connect
+from steptrail.projections.clickhouse.client import connect
 from steptrail.schemas.settings import Settings, read_stack_file
 from steptrail.schemas.topics import Topics
 

@@ -7,13 +7,13 @@ import subprocess
 import sys
 import time
 
-from steptrail.consumers.broker import BrokerQuestions
-from steptrail.consumers.health import Observation, Observed
-from steptrail.consumers.judging.stalls import Applied, StallWatch
+from steptrail.consumers.health.rules import Observation, Observed
+from steptrail.consumers.health.stall_detector import Applied, StallWatch
+from steptrail.consumers.kafka.broker import BrokerQuestions
 from steptrail.producers import ProcessingStepManager
 from steptrail.projections import open_storage
-from steptrail.projections.clickhouse import connect
-from steptrail.projections.reader import Reader
+from steptrail.projections.clickhouse.client import connect
+from steptrail.projections.reading.reader import Reader
 from steptrail.schemas import ObservedError, ObservedStep, ProcessingStatus, Settings, Topics
 from steptrail.schemas.observation import StepObservation, decode_observation
 from support.projecting import projecting, projectors, read_all, until
@@ -175,9 +175,9 @@ def test_what_was_said_is_known_before_more_is_said(workspace: Settings) -> None
 
 KILLED = """
 import os, signal, sys, time
-from steptrail.consumers.judging import stalls
-from steptrail.consumers.judging.observation_topic import ObservationTopic
-from steptrail.projections.clickhouse import connect
+from steptrail.consumers.health import stall_detector as stalls
+from steptrail.consumers.health.observation_producer import ObservationTopic
+from steptrail.projections.clickhouse.client import connect
 from steptrail.schemas import Settings
 
 where, topic_id, *offsets = sys.argv[1:]

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from steptrail.consumers.health import Observation, Observed
-from steptrail.consumers.judging.stalls import MOST_AT_ONCE, Applied, StallWatch
-from steptrail.projections.clickhouse import ClickHouse, connect
-from steptrail.projections.reader import Reader
+from steptrail.consumers.health.rules import Observation, Observed
+from steptrail.consumers.health.stall_detector import MOST_AT_ONCE, Applied, StallWatch
+from steptrail.projections.clickhouse.client import ClickHouse, connect
+from steptrail.projections.reading.reader import Reader
 from steptrail.schemas.event import StepEvent, datetime_from_us
 from steptrail.schemas.settings import Settings
 from steptrail.schemas.status import ProcessingStatus as S

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from steptrail.projections.errors import StoreUnavailable
+from steptrail.projections.clickhouse.errors import StoreUnavailable
 from steptrail.projections.storage import ProjectedStorage, open_storage
 from steptrail.schemas.settings import Settings
 from steptrail.schemas.status import ProcessingStatus as S

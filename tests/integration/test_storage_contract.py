@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from steptrail.consumers.judging.observation_topic import ObservationTopic
+from steptrail.consumers.health.observation_producer import ObservationTopic
 from steptrail.projections import open_storage
 from steptrail.projections.storage import ProjectedStorage
 from steptrail.schemas.observation import StepObservation

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from steptrail.projections.templates import LONGEST, LONGEST_INPUT, PLACEHOLDERS, template_sql
+from steptrail.projections.aggregates.templates import LONGEST, LONGEST_INPUT, PLACEHOLDERS, template_sql
 from support.engine import EngineServer, engine
 
 __all__ = ["engine"]

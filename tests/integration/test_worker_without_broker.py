@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from faults.world import World, until
-from steptrail.projections.clickhouse import connect
-from steptrail.projections.migrate import migrate
+from steptrail.projections.clickhouse.client import connect
+from steptrail.projections.clickhouse.migrate import migrate
 from steptrail.schemas.settings import Settings
 from steptrail.schemas.topics import ensure_topics
 from support.projecting import projecting

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field, replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steptrail.consumers.alerts.alert import Alert
-from steptrail.consumers.alerts.difference import difference
-from steptrail.consumers.alerts.engine import plan
-from steptrail.consumers.alerts.levels import Level
-from steptrail.consumers.alerts.policy import AlertPolicy, Grouping, Route, TargetPolicy
-from steptrail.consumers.alerts.silence import Silence
-from steptrail.consumers.alerts.told import Notification, Told
-from steptrail.consumers.health.status import HealthStatus
+from steptrail.consumers.alerts.model.alert import Alert
+from steptrail.consumers.alerts.model.engine import plan
+from steptrail.consumers.alerts.model.levels import Level
+from steptrail.consumers.alerts.model.notification import Notification, Told
+from steptrail.consumers.alerts.model.policy import AlertPolicy, Grouping, Route, TargetPolicy
+from steptrail.consumers.alerts.model.reconcile import difference
+from steptrail.consumers.alerts.model.silence import Silence
+from steptrail.consumers.health.rules.status import HealthStatus
 
 GROUPING = Grouping(("pipeline",), wait=10, interval=60, repeat=1000)
 POLICY = AlertPolicy(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steptrail.consumers.glance import suspects
+from steptrail.consumers.ingest.prefilter import suspects
 from steptrail.schemas.decoder import decode_event
 from steptrail.schemas.errors import DecodeReason, EventDecodeError
 from steptrail.schemas.framing import SINGLE_OBJECT_PREFIX

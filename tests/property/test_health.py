@@ -10,11 +10,11 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from steptrail.consumers.health import Judge, Rules, Slot, SlotBuffer, State, StepCounts, StepKey
-from steptrail.consumers.health.errors import ErrorRule
-from steptrail.consumers.health.losses import Losses
-from steptrail.consumers.health.policy import ErrorPolicy, stacked
-from steptrail.consumers.health.thresholds import Measured
+from steptrail.consumers.health.rules import Judge, Rules, Slot, SlotBuffer, State, StepCounts, StepKey
+from steptrail.consumers.health.rules.errors import ErrorRule
+from steptrail.consumers.health.rules.losses import Losses
+from steptrail.consumers.health.rules.policy import ErrorPolicy, stacked
+from steptrail.consumers.health.rules.thresholds import Measured
 from support.watermark_world import WatermarkWorld
 
 FIRST = 340_000_000

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from steptrail.projections.clickhouse import ClickHouse, connect
-from steptrail.projections.errors import TopicRecreated
-from steptrail.projections.migrate import migrate
-from steptrail.projections.projection import Projection
-from steptrail.projections.step_events import STEP_EVENTS
+from steptrail.projections.clickhouse.client import ClickHouse, connect
+from steptrail.projections.clickhouse.errors import TopicRecreated
+from steptrail.projections.clickhouse.migrate import migrate
+from steptrail.projections.delivery.projection import Projection
+from steptrail.projections.tables.step_events import STEP_EVENTS
 from steptrail.schemas.settings import Settings
 from support.ledger_machine import LedgerMachine
 from support.stack import Stack

@@ -15,7 +15,7 @@ from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartiti
 from confluent_kafka.admin import AdminClient
 
 from steptrail.consumers.alerts import run_alerts
-from steptrail.consumers.health import Finding, HealthStatus, Verdict
+from steptrail.consumers.health.rules import Finding, HealthStatus, Verdict
 from steptrail.schemas import Settings
 from steptrail.schemas.topics import Topics
 from support.listener import SECRET

@@ -6,8 +6,8 @@ from typing import Any
 
 from confluent_kafka import Message
 
-from steptrail.consumers.buffer import Buffer, ConsumedBatch
-from steptrail.projections.batch import BatchBuilder
+from steptrail.consumers.loop.buffer import Buffer, ConsumedBatch
+from steptrail.projections.delivery.batch import BatchBuilder
 from steptrail.schemas.codec import encode_event
 from steptrail.schemas.event import StepEvent
 from steptrail.schemas.framing import frame_single_object

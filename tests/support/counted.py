@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from steptrail.projections.aggregates import Aggregates, Refreshed
-from steptrail.projections.batch import BatchBuilder
-from steptrail.projections.clickhouse import ClickHouse
-from steptrail.projections.health_events import HEALTH_EVENTS
-from steptrail.projections.projection import Projection
+from steptrail.projections.aggregates.aggregates import Aggregates, Refreshed
+from steptrail.projections.clickhouse.client import ClickHouse
+from steptrail.projections.delivery.batch import BatchBuilder
+from steptrail.projections.delivery.projection import Projection
+from steptrail.projections.tables.health_events import HEALTH_EVENTS
 from steptrail.schemas.codec import encode_event
 from steptrail.schemas.framing import frame_single_object
 from support.projected import Arrival

@@ -8,8 +8,8 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from steptrail.projections.batch import Batch, BatchBuilder
-from steptrail.projections.projection import Projection
+from steptrail.projections.delivery.batch import Batch, BatchBuilder
+from steptrail.projections.delivery.projection import Projection
 from steptrail.schemas.codec import encode_event
 from steptrail.schemas.event import StepEvent
 from steptrail.schemas.framing import frame_single_object

@@ -19,11 +19,11 @@ from urllib.parse import urlsplit
 import orjson
 from confluent_kafka import Producer
 
-from steptrail.consumers.health.judge import Judge
-from steptrail.consumers.health.rules import Rules
-from steptrail.consumers.judging.slots import fetch_slots
-from steptrail.consumers.judging.verdict_records import gone_row, row_of
-from steptrail.projections.clickhouse import ClickHouse
+from steptrail.consumers.health.rules.judge import Judge
+from steptrail.consumers.health.rules.rules import Rules
+from steptrail.consumers.health.slot_loader import fetch_slots
+from steptrail.consumers.health.verdict_records import gone_row, row_of
+from steptrail.projections.clickhouse.client import ClickHouse
 from steptrail.schemas.codec import encode_event
 from steptrail.schemas.event import StepEvent
 from steptrail.schemas.framing import frame_single_object
@@ -43,7 +43,7 @@ class HealthProcess:
     def __init__(self, settings: Settings, **environ: str) -> None:
         self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115  closed by close()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "steptrail.consumers.judging.health"],
+            [sys.executable, "-m", "steptrail.consumers.health.run"],
             env=environ_of(settings, **environ),
             stderr=self.log,
         )

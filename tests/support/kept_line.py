@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from steptrail.consumers.judging.observation_topic import TopicEnd
-from steptrail.projections.avro_block import writer_schema
-from steptrail.projections.batch import BatchBuilder
-from steptrail.projections.clickhouse import ClickHouse
-from steptrail.projections.observations import OBSERVATIONS
-from steptrail.projections.projection import Projection
+from steptrail.consumers.health.observation_producer import TopicEnd
+from steptrail.projections.clickhouse.client import ClickHouse
+from steptrail.projections.delivery.avro_block import writer_schema
+from steptrail.projections.delivery.batch import BatchBuilder
+from steptrail.projections.delivery.projection import Projection
+from steptrail.projections.tables.observations import OBSERVATIONS
 from steptrail.schemas.bundled import OBSERVATION_SCHEMA
 from steptrail.schemas.observation import OBSERVATION_PREFIX, StepObservation, encode_observation
 

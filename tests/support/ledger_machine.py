@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from faults.hooks import step_of
-from steptrail.projections.clickhouse import ClickHouse
-from steptrail.projections.errors import StoreUnavailable, TopicRecreated
-from steptrail.projections.projection import Projection
-from steptrail.projections.step_events import STEP_EVENTS
+from steptrail.projections.clickhouse.client import ClickHouse
+from steptrail.projections.clickhouse.errors import StoreUnavailable, TopicRecreated
+from steptrail.projections.delivery.projection import Projection
+from steptrail.projections.tables.step_events import STEP_EVENTS
 from steptrail.schemas.errors import InfrastructureError
 from steptrail.schemas.settings import ClickHouseTarget
 from support.histories import Commits, Crash, Log, finish, make_batch, make_log

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import count
 
-from steptrail.projections.batch import BatchBuilder
-from steptrail.projections.clickhouse import ClickHouse
-from steptrail.projections.projection import Projection
-from steptrail.projections.reader import Reader
-from steptrail.projections.step_events import STEP_EVENTS
+from steptrail.projections.clickhouse.client import ClickHouse
+from steptrail.projections.delivery.batch import BatchBuilder
+from steptrail.projections.delivery.projection import Projection
+from steptrail.projections.reading.reader import Reader
+from steptrail.projections.tables.step_events import STEP_EVENTS
 from steptrail.schemas.codec import encode_event
 from steptrail.schemas.event import StepEvent
 from steptrail.schemas.framing import frame_single_object

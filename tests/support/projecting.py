@@ -16,8 +16,8 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from steptrail.consumers.projector import run_projector
-from steptrail.projections.clickhouse import ClickHouse, connect
+from steptrail.consumers.projector.run import run_projector
+from steptrail.projections.clickhouse.client import ClickHouse, connect
 from steptrail.schemas.settings import Settings
 from steptrail.schemas.topics import Topics
 from support.stack import environ_of
@@ -171,7 +171,7 @@ class ProjectorProcess:
     def __init__(self, settings: Settings, **environ: str) -> None:
         self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115  closed by close()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "steptrail.consumers.projector"],
+            [sys.executable, "-m", "steptrail.consumers.projector.run"],
             env=environ_of(settings, **environ),
             stderr=self.log,
         )

@@ -98,8 +98,8 @@ def workspace(stack: Stack) -> Iterator[Settings]:
 @contextmanager
 def new_workspace(stack: Stack, **values: Any) -> Iterator[Settings]:
     """What the fixture `workspace` does, for tests that need several or other settings."""
-    from steptrail.projections.clickhouse import connect
-    from steptrail.projections.migrate import migrate
+    from steptrail.projections.clickhouse.client import connect
+    from steptrail.projections.clickhouse.migrate import migrate
     from steptrail.schemas.topics import ensure_topics
 
     name = f"test_{secrets.token_hex(5)}"

@@ -9,8 +9,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
-from steptrail.consumers.health.baseline import SLOT_S
-from steptrail.consumers.health.watermark import Blindness, Sight, Watermark
+from steptrail.consumers.health.rules.baseline import SLOT_S
+from steptrail.consumers.health.rules.watermark import Blindness, Sight, Watermark
 
 TICK_S = 0.25
 

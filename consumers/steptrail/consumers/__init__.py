@@ -6,13 +6,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from steptrail.consumers.health import HealthStatus as HealthStatus
-    from steptrail.consumers.health_check import HealthCheck as HealthCheck
-    from steptrail.consumers.health_check import HealthCheckManager as HealthCheckManager
-    from steptrail.consumers.judging.health import run_health as run_health
-    from steptrail.consumers.lag import LagReport as LagReport
-    from steptrail.consumers.lag import projector_lag as projector_lag
-    from steptrail.consumers.projector import run_projector as run_projector
+    from steptrail.consumers.health.check import HealthCheck as HealthCheck
+    from steptrail.consumers.health.check import HealthCheckManager as HealthCheckManager
+    from steptrail.consumers.health.rules import HealthStatus as HealthStatus
+    from steptrail.consumers.health.run import run_health as run_health
+    from steptrail.consumers.loop.lag import LagReport as LagReport
+    from steptrail.consumers.loop.lag import projector_lag as projector_lag
+    from steptrail.consumers.projector.run import run_projector as run_projector
 
 __all__ = [
     "HealthCheck",

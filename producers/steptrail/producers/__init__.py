@@ -1,17 +1,17 @@
 """Emission: the emitter, the step context manager and ProcessingStepManager."""
 
-from .accounting import Accounting, DropReason, FailReason
-from .common_secrets import common_secrets, secret_keys
-from .emit_only import emit_only
-from .emitter import StepEmitter
-from .handle import StepHandle
-from .log import LogLevel
-from .manager import ProcessingStepManager
-from .memory import InMemoryStorage
-from .redaction import Redaction
-from .redactors import by_key, by_pattern, hashed
-from .step_context import StepContext, current_step
-from .storage import Emitted, NotReadableError, Storage
+from steptrail.producers.accounting import Accounting, DropReason, FailReason
+from steptrail.producers.common_secrets import common_secrets, secret_keys
+from steptrail.producers.emit_only import emit_only
+from steptrail.producers.emitter import StepEmitter
+from steptrail.producers.handle import StepHandle
+from steptrail.producers.log import LogLevel
+from steptrail.producers.manager import ProcessingStepManager
+from steptrail.producers.memory import InMemoryStorage
+from steptrail.producers.redaction import Redaction
+from steptrail.producers.redactors import by_key, by_pattern, hashed
+from steptrail.producers.step_context import StepContext, current_step
+from steptrail.producers.storage import Emitted, NotReadableError, Storage
 
 __all__ = [
     "Accounting",

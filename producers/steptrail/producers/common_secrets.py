@@ -9,7 +9,16 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from .redactors import ByFinding, Find, Recognizable, Replace, Span, by_key, finder, removed
+from steptrail.producers.redactors import (
+    ByFinding,
+    Find,
+    Recognizable,
+    Replace,
+    Span,
+    by_key,
+    finder,
+    removed,
+)
 
 SECRET_KEYS: Final = (
     *("*passw*", "*passphrase*", "pwd", "*_pwd", "*secret*", "token", "*_token", "*-token", "*apikey*"),

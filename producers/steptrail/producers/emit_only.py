@@ -6,11 +6,10 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any, NoReturn
 
+from steptrail.producers.emitter import StepEmitter
+from steptrail.producers.storage import NotReadableError, Storage
 from steptrail.schemas.settings import Settings
 from steptrail.schemas.status import ProcessingStatus
-
-from .emitter import StepEmitter
-from .storage import NotReadableError, Storage
 
 
 def emit_only(settings: Settings | None = None, **overrides: Any) -> Storage:

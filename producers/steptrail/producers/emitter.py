@@ -10,19 +10,18 @@ from typing import Any
 
 from typing_extensions import Self
 
+from steptrail.producers import process_lifecycle as inheritance
+from steptrail.producers.accounting import Accounting
+from steptrail.producers.arguments import check_timeout
+from steptrail.producers.extraction import worker_name
+from steptrail.producers.redaction import Redaction, as_redaction
+from steptrail.producers.redactors import Redactor
+from steptrail.producers.registered_frame import RegisteredFrame
+from steptrail.producers.source import EventSource, Line
+from steptrail.producers.spool import prepare_folder
+from steptrail.producers.transport import Transport
 from steptrail.schemas.registry import require_client
 from steptrail.schemas.settings import Settings
-
-from . import inheritance
-from .accounting import Accounting
-from .arguments import check_timeout
-from .extraction import worker_name
-from .redaction import Redaction, as_redaction
-from .redactors import Redactor
-from .registered_frame import RegisteredFrame
-from .source import EventSource, Line
-from .spool import prepare_folder
-from .transport import Transport
 
 
 class StepEmitter(EventSource):

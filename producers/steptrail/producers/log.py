@@ -8,12 +8,11 @@ import uuid
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from steptrail.producers.tracing import current_trace_id
 from steptrail.schemas.status import ProcessingStatus
 
-from .tracing import current_trace_id
-
 if TYPE_CHECKING:
-    from .handle import StepHandle
+    from steptrail.producers.handle import StepHandle
 
 LOGGER_NAME = "steptrail.steps"
 

@@ -9,14 +9,13 @@ from typing import Any
 
 from typing_extensions import Self
 
+from steptrail.producers.arguments import as_status, as_statuses, check_doc_id, check_time, check_timeout
+from steptrail.producers.handle import StepHandle
+from steptrail.producers.log import LEVELS, log_step
+from steptrail.producers.step_context import StepContext
+from steptrail.producers.storage import Storage
 from steptrail.schemas.status import ProcessingStatus
 from steptrail.schemas.step import ProcessingStep, RecentError
-
-from .arguments import as_status, as_statuses, check_doc_id, check_time, check_timeout
-from .handle import StepHandle
-from .log import LEVELS, log_step
-from .step_context import StepContext
-from .storage import Storage
 
 
 class ProcessingStepManager:

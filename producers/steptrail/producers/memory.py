@@ -8,6 +8,13 @@ from datetime import datetime
 from itertools import count
 from typing import NoReturn
 
+from steptrail.producers.accounting import position
+from steptrail.producers.arguments import check_doc_id, check_time, check_timeout
+from steptrail.producers.extraction import TooLargeError
+from steptrail.producers.readback import observed_error_of, observed_step_of, recent_error_of, step_of
+from steptrail.producers.redaction import Redaction, as_redaction
+from steptrail.producers.redactors import Redactor
+from steptrail.producers.source import EventSource
 from steptrail.schemas.codec import decode_event
 from steptrail.schemas.errors import EventDecodeError
 from steptrail.schemas.event import StepEvent, us_from_datetime
@@ -23,14 +30,6 @@ from steptrail.schemas.settings import Settings
 from steptrail.schemas.status import ProcessingStatus
 from steptrail.schemas.step import ProcessingStep, RecentError
 from steptrail.schemas.values import identity_text
-
-from .accounting import position
-from .arguments import check_doc_id, check_time, check_timeout
-from .extraction import TooLargeError
-from .readback import observed_error_of, observed_step_of, recent_error_of, step_of
-from .redaction import Redaction, as_redaction
-from .redactors import Redactor
-from .source import EventSource
 
 _ERRORS = frozenset({ProcessingStatus.ERROR, ProcessingStatus.FAILED})
 

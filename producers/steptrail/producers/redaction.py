@@ -16,11 +16,10 @@ from typing import Any, Final
 
 import orjson
 
+from steptrail.producers.accounting import position
+from steptrail.producers.extraction import dependencies_of
+from steptrail.producers.redactors import Recognizable, Redactor, marks_search
 from steptrail.schemas.values import Marks, clean_text, json_object
-
-from .accounting import position
-from .extraction import dependencies_of
-from .redactors import Recognizable, Redactor, marks_search
 
 _log = logging.getLogger("steptrail.emitter")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from .accounting import DropReason, FailReason
+from steptrail.producers.accounting import DropReason, FailReason
 
 _MAYBE = frozenset(
     {

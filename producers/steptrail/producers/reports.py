@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from confluent_kafka import KafkaError
 
-from .accounting import Accounting, Counters
+from steptrail.producers.accounting import Accounting, Counters
 
 _log = logging.getLogger("steptrail.emitter")
 _kafka_log = logging.getLogger("steptrail.kafka")

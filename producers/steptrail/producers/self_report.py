@@ -19,9 +19,8 @@ from typing import Final
 import orjson
 from confluent_kafka import KafkaError, Message
 
+from steptrail.producers.accounting import Accounting, Counters, FailReason
 from steptrail.schemas.emitter_report import EmitterReport, ReportKind, encode_report
-
-from .accounting import Accounting, Counters, FailReason
 
 _log = logging.getLogger("steptrail.emitter")
 

@@ -12,6 +12,19 @@ from struct import Struct
 from time import time_ns
 from typing import Any, Protocol
 
+from steptrail.producers.arguments import as_status, check_event, check_rest
+from steptrail.producers.executions import OpenExecutions
+from steptrail.producers.extraction import (
+    TooLargeError,
+    attempt_of,
+    dependencies_of,
+    duration_of,
+    finite,
+    worker_name,
+)
+from steptrail.producers.handle import StepHandle
+from steptrail.producers.redaction import Redaction
+from steptrail.producers.tracing import current_trace_id
 from steptrail.schemas.codec import NO_NAMES, NO_VALUES, EventEncoder
 from steptrail.schemas.event import us_from_datetime
 from steptrail.schemas.framing import SINGLE_OBJECT_PREFIX
@@ -20,13 +33,6 @@ from steptrail.schemas.settings import Settings
 from steptrail.schemas.status import ProcessingStatus
 from steptrail.schemas.topics import message_key
 from steptrail.schemas.values import Marks, clean_text, identity_text, json_array, json_object, with_marks
-
-from .arguments import as_status, check_event, check_rest
-from .executions import OpenExecutions
-from .extraction import TooLargeError, attempt_of, dependencies_of, duration_of, finite, worker_name
-from .handle import StepHandle
-from .redaction import Redaction
-from .tracing import current_trace_id
 
 RELIEF_EVERY = 256
 """Events after which a line is asked whether it needs relief."""

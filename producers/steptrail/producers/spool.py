@@ -22,12 +22,11 @@ from typing import Any
 
 from confluent_kafka import KafkaError, Message
 
+from steptrail.producers.accounting import Counters, FailReason
+from steptrail.producers.refusals import refused
+from steptrail.producers.spool_file import OVERHEAD, NotASpoolError, Spooled, SpoolFile
 from steptrail.schemas.errors import ConfigurationError
 from steptrail.schemas.headers import RESENT
-
-from .accounting import Counters, FailReason
-from .refusals import refused
-from .spool_file import OVERHEAD, NotASpoolError, Spooled, SpoolFile
 
 _log = logging.getLogger("steptrail.emitter")
 

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from typing_extensions import Self
 
+from steptrail.producers.arguments import check_doc_id, check_rest
+from steptrail.producers.handle import StepHandle
+from steptrail.producers.thresholds import PASSED_KEY, Thresholds
 from steptrail.schemas.status import ProcessingStatus
 
-from .arguments import check_doc_id, check_rest
-from .handle import StepHandle
-from .thresholds import PASSED_KEY, Thresholds
-
 if TYPE_CHECKING:
-    from .manager import ProcessingStepManager
+    from steptrail.producers.manager import ProcessingStepManager
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 

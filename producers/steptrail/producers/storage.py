@@ -6,11 +6,10 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
 
+from steptrail.producers.handle import StepHandle
 from steptrail.schemas.errors import SteptrailError
 from steptrail.schemas.status import ProcessingStatus
 from steptrail.schemas.step import ProcessingStep, RecentError
-
-from .handle import StepHandle
 
 Emitted = StepHandle
 """What `Storage.emit` gives back."""

@@ -22,17 +22,16 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from steptrail.producers import process_lifecycle as inheritance
+from steptrail.producers.accounting import Counters, DropReason
+from steptrail.producers.extraction import TooLargeError
+from steptrail.producers.refusals import Tries, drop_reason, fail_reason, refused
+from steptrail.producers.reports import LossReporter, PollLog
+from steptrail.producers.self_report import SelfReport
+from steptrail.producers.spool import Spool
 from steptrail.schemas.redact import redact_values
 from steptrail.schemas.settings import Settings
 from steptrail.schemas.topics import PARTITIONER, Topics
-
-from . import inheritance
-from .accounting import Counters, DropReason
-from .extraction import TooLargeError
-from .refusals import Tries, drop_reason, fail_reason, refused
-from .reports import LossReporter, PollLog
-from .self_report import SelfReport
-from .spool import Spool
 
 _log = logging.getLogger("steptrail.emitter")
 

@@ -16,10 +16,10 @@ from steptrail.producers.emitter import StepEmitter
 from steptrail.producers.redaction import Redaction
 from steptrail.producers.redactors import Redactor
 from steptrail.producers.storage import Emitted
-from steptrail.projections.errors import StoreUnavailable
-from steptrail.projections.expected_steps import declare_expected_steps
-from steptrail.projections.reader import Reader
-from steptrail.projections.recent_error_groups import RecentErrorGroups
+from steptrail.projections.clickhouse.errors import StoreUnavailable
+from steptrail.projections.reading.reader import Reader
+from steptrail.projections.reading.recent_error_groups import RecentErrorGroups
+from steptrail.projections.stores.expected_steps import declare_expected_steps
 from steptrail.schemas.errors import ConfigurationError, InfrastructureError
 from steptrail.schemas.settings import Settings
 from steptrail.schemas.status import ProcessingStatus
@@ -27,7 +27,7 @@ from steptrail.schemas.step import ProcessingStep, RecentError
 from steptrail.schemas.values import identity_text
 
 if TYPE_CHECKING:
-    from steptrail.projections.clickhouse import ClickHouse
+    from steptrail.projections.clickhouse.client import ClickHouse
 
 _FIRST_PAUSE_S = 0.02
 _LONGEST_PAUSE_S = 0.25
@@ -38,7 +38,7 @@ class ProjectedStorage:
 
     What is emitted can be read as soon as the projector has passed it, usually within a second;
     `flush` and `wait_projected` wait for that. ClickHouse is reached at the first read, so a worker that
-    only emits never needs it. Reads raise what `steptrail.projections.reader.Reader` says.
+    only emits never needs it. Reads raise what `steptrail.projections.reading.reader.Reader` says.
     """
 
     def __init__(self, settings: Settings, emitter: StepEmitter) -> None:
@@ -65,7 +65,7 @@ class ProjectedStorage:
         """Say which steps each document of this pipeline goes through; True when that is news.
 
         Writes to ClickHouse and waits for it, so it is for a program's start; see
-        `steptrail.projections.expected_steps.declare_expected_steps`, also for what it raises.
+        `steptrail.projections.stores.expected_steps.declare_expected_steps`, also for what it raises.
         """
         clickhouse, _ = self._connected()
         return declare_expected_steps(
@@ -223,7 +223,7 @@ def open_storage(
 
 def _connect(settings: Settings) -> ClickHouse:
     try:
-        from steptrail.projections.clickhouse import connect
+        from steptrail.projections.clickhouse.client import connect
     except ImportError as error:
         if (error.name or "").partition(".")[0] != "clickhouse_connect":
             raise

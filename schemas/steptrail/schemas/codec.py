@@ -10,11 +10,11 @@ from __future__ import annotations
 from struct import Struct
 from typing import Final, Protocol
 
-from .decoder import decode_event
-from .errors import DecodeReason, EventDecodeError
-from .event import MAX_EVENT_BYTES, StepEvent
-from .framing import SINGLE_OBJECT_PREFIX
-from .varint import ENDS, PAIRS, SMALL_LONGS, encode_long, encode_unsigned
+from steptrail.schemas.decoder import decode_event
+from steptrail.schemas.errors import DecodeReason, EventDecodeError
+from steptrail.schemas.event import MAX_EVENT_BYTES, StepEvent
+from steptrail.schemas.framing import SINGLE_OBJECT_PREFIX
+from steptrail.schemas.varint import ENDS, PAIRS, SMALL_LONGS, encode_long, encode_unsigned
 
 __all__ = [
     "MAX_EVENT_BYTES",

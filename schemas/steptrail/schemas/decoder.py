@@ -15,10 +15,10 @@ from typing import Any, Final
 
 import orjson
 
-from .bundled import STEP_EVENT_SCHEMA
-from .errors import DecodeReason, EventDecodeError
-from .event import MAX_EVENT_BYTES, MAX_TIMESTAMP_US, MIN_TIMESTAMP_US, StepEvent
-from .status import STATUS_BY_CODE
+from steptrail.schemas.bundled import STEP_EVENT_SCHEMA
+from steptrail.schemas.errors import DecodeReason, EventDecodeError
+from steptrail.schemas.event import MAX_EVENT_BYTES, MAX_TIMESTAMP_US, MIN_TIMESTAMP_US, StepEvent
+from steptrail.schemas.status import STATUS_BY_CODE
 
 Reader = Callable[[bytes, int], tuple[Any, int]]
 """Reads one value at an offset: the value and the offset after it; raises _Refused."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
-from .status import ProcessingStatus
+from steptrail.schemas.status import ProcessingStatus
 
 MAX_EVENT_BYTES = 900 * 1024
 """The longest encoded event, its frame not counted, that is sent and that readers take."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from .bundled import STEP_EVENT_FINGERPRINT
-from .errors import DecodeReason, EventDecodeError
-from .event import MAX_EVENT_BYTES
+from steptrail.schemas.bundled import STEP_EVENT_FINGERPRINT
+from steptrail.schemas.errors import DecodeReason, EventDecodeError
+from steptrail.schemas.event import MAX_EVENT_BYTES
 
 SINGLE_OBJECT_MARKER: Final = b"\xc3\x01"
 SINGLE_OBJECT_PREFIX: Final = SINGLE_OBJECT_MARKER + STEP_EVENT_FINGERPRINT

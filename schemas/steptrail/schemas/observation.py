@@ -13,11 +13,11 @@ from typing import Any, Final, cast
 import fastavro
 import orjson
 
-from .bundled import OBSERVATION_FINGERPRINT, OBSERVATION_SCHEMA, plain_schema
-from .errors import DecodeReason, EventDecodeError
-from .event import MAX_TIMESTAMP_US, MIN_TIMESTAMP_US
-from .framing import single_object_prefix
-from .status import STATUS_BY_CODE, ProcessingStatus
+from steptrail.schemas.bundled import OBSERVATION_FINGERPRINT, OBSERVATION_SCHEMA, plain_schema
+from steptrail.schemas.errors import DecodeReason, EventDecodeError
+from steptrail.schemas.event import MAX_TIMESTAMP_US, MIN_TIMESTAMP_US
+from steptrail.schemas.framing import single_object_prefix
+from steptrail.schemas.status import STATUS_BY_CODE, ProcessingStatus
 
 OBSERVATION_PREFIX = single_object_prefix(OBSERVATION_FINGERPRINT)
 """The 10 bytes before each observation."""

@@ -12,9 +12,9 @@ import threading
 from collections.abc import Mapping
 from typing import Any, Final
 
-from .errors import ConfigurationError, DataError, InfrastructureError
-from .redact import redact_values
-from .settings import Settings
+from steptrail.schemas.errors import ConfigurationError, DataError, InfrastructureError
+from steptrail.schemas.redact import redact_values
+from steptrail.schemas.settings import Settings
 
 TIMEOUT_S: Final = 5.0
 _NOT_THERE: Final = (40401, 40402, 40403)  # no such subject, version, schema

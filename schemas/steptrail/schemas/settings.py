@@ -21,18 +21,18 @@ from pydantic_settings import (
 )
 from typing_extensions import Self
 
-from .clickhouse_target import ClickHouseTarget, parse_clickhouse_url
-from .errors import ConfigurationError
-from .event import MAX_EVENT_BYTES
-from .redact import is_secret_name, redacted
-from .settings_parsing import (
+from steptrail.schemas.clickhouse_target import ClickHouseTarget, parse_clickhouse_url
+from steptrail.schemas.errors import ConfigurationError
+from steptrail.schemas.event import MAX_EVENT_BYTES
+from steptrail.schemas.redact import is_secret_name, redacted
+from steptrail.schemas.settings_parsing import (
     check_addresses,
     check_pipeline,
     check_registry_urls,
     check_topic_prefix,
     parse_options,
 )
-from .stack_file import StackAddresses, default_dir, read_stack_file
+from steptrail.schemas.stack_file import StackAddresses, default_dir, read_stack_file
 
 __all__ = [
     "ENV_PREFIX",

@@ -11,7 +11,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from .settings import ENV_PREFIX, OTHER_VARIABLES, Settings
+from steptrail.schemas.settings import ENV_PREFIX, OTHER_VARIABLES, Settings
 
 _INTRODUCTION = """# Settings
 

@@ -12,7 +12,7 @@ import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .errors import ConfigurationError
+from steptrail.schemas.errors import ConfigurationError
 
 STACK_FILE = "stack.json"
 

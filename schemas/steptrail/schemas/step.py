@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StrictStr, field_validator
 from typing_extensions import Self
 
-from .status import ProcessingStatus
+from steptrail.schemas.status import ProcessingStatus
 
 _NOT_GIVEN: Any = object()
 

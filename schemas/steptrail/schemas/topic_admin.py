@@ -23,10 +23,10 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its stubs l
     ResourceType,
 )
 
-from .errors import ConfigurationError, InfrastructureError
-from .redact import redact_message
-from .settings import Settings
-from .topic_specs import Difference, TopicChange, TopicSpec
+from steptrail.schemas.errors import ConfigurationError, InfrastructureError
+from steptrail.schemas.redact import redact_message
+from steptrail.schemas.settings import Settings
+from steptrail.schemas.topic_specs import Difference, TopicChange, TopicSpec
 
 _T = TypeVar("_T")
 

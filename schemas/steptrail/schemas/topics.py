@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .partitioning import PARTITIONER, message_key, murmur2, partition_for
-from .settings import Settings
-from .topic_specs import Difference, TopicChange, Topics, TopicSpec
+from steptrail.schemas.partitioning import PARTITIONER, message_key, murmur2, partition_for
+from steptrail.schemas.settings import Settings
+from steptrail.schemas.topic_specs import Difference, TopicChange, Topics, TopicSpec
 
 __all__ = [
     "PARTITIONER",
@@ -37,7 +37,9 @@ def ensure_topics(
     With `alter`, configs that differ are set; without, they are only reported. `timeout` is in seconds, for
     all of it. Raises InfrastructureError when Kafka does not answer, ConfigurationError when it refuses.
     """
-    from .topic_admin import TopicAdmin  # brings librdkafka, which readers of tables do not need
+    from steptrail.schemas.topic_admin import (
+        TopicAdmin,  # brings librdkafka, which readers of tables do not need
+    )
 
     specs = list(Topics.from_settings(settings).all if topics is None else topics)
     return TopicAdmin(settings, timeout).ensure(specs, alter=alter)

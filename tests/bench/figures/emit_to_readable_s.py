@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from bench.figure import Figure, percentile
 from bench.session import Session
 from bench.stack import STEPTRAIL
-from steptrail.projections.clickhouse import ClickHouse, connect
+from steptrail.projections.clickhouse.client import ClickHouse, connect
 
 BOUND_P50_S = 1.0
 BOUND_P99_S = 2.5

@@ -9,7 +9,7 @@ from datetime import timedelta
 from bench.figure import Figure, percentile
 from bench.session import Session
 from bench.store import Uncached
-from steptrail.projections.reader import Reader
+from steptrail.projections.reading.reader import Reader
 
 BOUND_MS = 100
 QUESTIONS = 200

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from bench.figure import Figure
 from bench.session import Session
 from bench.stack import STEPTRAIL
-from steptrail.projections.clickhouse import ClickHouse, connect
+from steptrail.projections.clickhouse.client import ClickHouse, connect
 
 RATE = 5000
 MARK_EVERY = 100

@@ -12,8 +12,8 @@ import time
 from bench.figure import Figure, percentile
 from bench.session import Session
 from bench.store import Uncached
-from steptrail.projections.clickhouse import ClickHouse
-from steptrail.projections.reader import Reader
+from steptrail.projections.clickhouse.client import ClickHouse
+from steptrail.projections.reading.reader import Reader
 
 BOUND_MS = 50
 BOUND_RATIO = 1.5

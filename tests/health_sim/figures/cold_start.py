@@ -8,9 +8,9 @@ import numpy as np
 
 from bench.figure import Figure
 from health_sim.simulation import FIRST_SLOT, Simulation
-from steptrail.consumers.health.baseline import SLOT_S
-from steptrail.consumers.health.errors import ErrorRule
-from steptrail.consumers.health.policy import ErrorPolicy
+from steptrail.consumers.health.rules.baseline import SLOT_S
+from steptrail.consumers.health.rules.errors import ErrorRule
+from steptrail.consumers.health.rules.policy import ErrorPolicy
 
 STARTS = 100
 CASES = ((10.0, 120.0), (10.0, 900.0), (1.0, 300.0), (100.0, 60.0))

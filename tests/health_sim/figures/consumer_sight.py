@@ -23,7 +23,7 @@ from bench.processor import pid_behind, port_of
 from bench.session import Session
 from health_sim.simulation import Simulation
 from steptrail.consumers import HealthCheckManager, HealthStatus
-from steptrail.projections.clickhouse import connect
+from steptrail.projections.clickhouse.client import connect
 from steptrail.schemas import Settings
 from steptrail.schemas.topics import Topics
 from support.judging import HealthProcess, Traffic

@@ -9,11 +9,11 @@ import numpy.typing as npt
 
 from bench.figure import Figure
 from health_sim.simulation import DAY_SLOTS, FIRST_SLOT, HOUR_SLOTS, WATERMARK_LAG_S, Simulation, spread
-from steptrail.consumers.health.baseline import SLOT_S
-from steptrail.consumers.health.columns import Floats
-from steptrail.consumers.health.durations import DurationRule
-from steptrail.consumers.health.policy import DurationPolicy
-from steptrail.consumers.health.sketch import BINS, BinnedDurations, bin_of
+from steptrail.consumers.health.rules.baseline import SLOT_S
+from steptrail.consumers.health.rules.columns import Floats
+from steptrail.consumers.health.rules.durations import DurationRule
+from steptrail.consumers.health.rules.policy import DurationPolicy
+from steptrail.consumers.health.rules.sketch import BINS, BinnedDurations, bin_of
 
 SIGMAS = (0.5, 0.75, 1.0)
 BOUND_S = 120

@@ -6,7 +6,7 @@ import numpy as np
 
 from bench.figure import Figure
 from health_sim.simulation import DAY_SLOTS, ErrorWorld, Simulation
-from steptrail.consumers.health.columns import Ints
+from steptrail.consumers.health.rules.columns import Ints
 
 BURSTS = 3
 ERRORS = 5

@@ -6,8 +6,8 @@ import numpy as np
 
 from bench.figure import Figure
 from health_sim.simulation import DAY_SLOTS, HOUR_SLOTS, ErrorWorld, Simulation, spread
-from steptrail.consumers.health.columns import Floats
-from steptrail.consumers.health.policy import ErrorPolicy
+from steptrail.consumers.health.rules.columns import Floats
+from steptrail.consumers.health.rules.policy import ErrorPolicy
 
 FROM_FIVE_BOUND_S = 60
 CLUSTERS = ((10, 20), (15, 20), (20, 20), (30, 60))

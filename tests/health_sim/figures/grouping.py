@@ -8,8 +8,8 @@ import time
 from bench.figure import Figure
 from bench.session import Session
 from health_sim.simulation import Simulation
-from steptrail.projections.clickhouse import connect
-from steptrail.projections.error_group_counts import count_error_minutes, crowds
+from steptrail.projections.aggregates.error_group_counts import count_error_minutes, crowds
+from steptrail.projections.clickhouse.client import connect
 
 BOUND = 200_000
 MESSAGES = 1_000_000

@@ -10,10 +10,10 @@ import numpy as np
 
 from bench.figure import Figure
 from health_sim.simulation import DAY_SLOTS, FIRST_SLOT, HOUR_SLOTS, WATERMARK_LAG_S, Simulation, spread
-from steptrail.consumers.health.baseline import SLOT_S
-from steptrail.consumers.health.columns import Floats, Ints
-from steptrail.consumers.health.policy import SilencePolicy
-from steptrail.consumers.health.silence import SilenceRule
+from steptrail.consumers.health.rules.baseline import SLOT_S
+from steptrail.consumers.health.rules.columns import Floats, Ints
+from steptrail.consumers.health.rules.policy import SilencePolicy
+from steptrail.consumers.health.rules.silence import SilenceRule
 
 BOUND_S = 180
 HISTORY_DAYS = 14

@@ -9,9 +9,9 @@ import numpy as np
 
 from bench.figure import Figure
 from health_sim.simulation import FIRST_SLOT, Simulation
-from steptrail.consumers.health import Judge, Slot, State, StepCounts
-from steptrail.consumers.health.hours import HOUR_SLOTS, WEEK_HOURS, WEEKS
-from steptrail.consumers.health.sketch import bin_of
+from steptrail.consumers.health.rules import Judge, Slot, State, StepCounts
+from steptrail.consumers.health.rules.hours import HOUR_SLOTS, WEEK_HOURS, WEEKS
+from steptrail.consumers.health.rules.sketch import bin_of
 
 STEPS = 10_000
 MEMORY_BOUND = 200

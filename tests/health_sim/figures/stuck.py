@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from bench.figure import Figure
 from health_sim.simulation import FIRST_SLOT, Simulation
-from steptrail.consumers.health import (
+from steptrail.consumers.health.rules import (
     Judge,
     Observation,
     Observed,
@@ -17,9 +17,9 @@ from steptrail.consumers.health import (
     observations,
     slot_of,
 )
-from steptrail.consumers.health.baseline import SLOT_S
-from steptrail.consumers.health.sketch import bin_of
-from steptrail.consumers.health.slots import SlotBuffer
+from steptrail.consumers.health.rules.baseline import SLOT_S
+from steptrail.consumers.health.rules.sketch import bin_of
+from steptrail.consumers.health.rules.slots import SlotBuffer
 
 PARTITIONS = 4
 STEPS = {"ocr": (20_000.0, 0.6, 0.5), "embed": (400.0, 1.0, 1.0), "review": (240_000.0, 0.4, 0.05)}

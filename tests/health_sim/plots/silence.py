@@ -7,9 +7,9 @@ import numpy as np
 from health_sim.figures.silence import HISTORY_DAYS, MONDAY, day_of_slots, rates_of_day
 from health_sim.plotting import OTHER, OURS, WARNING, Canvas
 from health_sim.simulation import DAY_SLOTS, HOUR_SLOTS, Simulation
-from steptrail.consumers.health.baseline import SLOT_S
-from steptrail.consumers.health.policy import SilencePolicy
-from steptrail.consumers.health.silence import NEVER, SilenceRule
+from steptrail.consumers.health.rules.baseline import SLOT_S
+from steptrail.consumers.health.rules.policy import SilencePolicy
+from steptrail.consumers.health.rules.silence import NEVER, SilenceRule
 
 
 def draw(simulation: Simulation, canvas: Canvas) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from steptrail.consumers.alerts.config import AlertsConfig, AlertsFileError
-from steptrail.consumers.alerts.policy import Grouping
-from steptrail.consumers.alerts.reloading import Reloading
-from steptrail.consumers.alerts.secret import SecretPlaces
+from steptrail.consumers.alerts.config.config import AlertsConfig, AlertsFileError
+from steptrail.consumers.alerts.config.reloading import Reloading
+from steptrail.consumers.alerts.config.secrets import SecretPlaces
+from steptrail.consumers.alerts.model.policy import Grouping
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 ENVIRON = {

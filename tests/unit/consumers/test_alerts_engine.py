@@ -8,12 +8,19 @@ from typing import Any
 
 import pytest
 
-from steptrail.consumers.alerts.alert import Alert, alert_id
-from steptrail.consumers.alerts.engine import MAX_ALERTS, MAX_ON_THEIR_WAY, held_back, plan
-from steptrail.consumers.alerts.policy import AlertPolicy, Grouping, Inhibition, Owner, Route, TargetPolicy
-from steptrail.consumers.alerts.silence import Silence
-from steptrail.consumers.alerts.told import Notification, Told
-from steptrail.consumers.health.status import HealthStatus
+from steptrail.consumers.alerts.model.alert import Alert, alert_id
+from steptrail.consumers.alerts.model.engine import MAX_ALERTS, MAX_ON_THEIR_WAY, held_back, plan
+from steptrail.consumers.alerts.model.notification import Notification, Told
+from steptrail.consumers.alerts.model.policy import (
+    AlertPolicy,
+    Grouping,
+    Inhibition,
+    Owner,
+    Route,
+    TargetPolicy,
+)
+from steptrail.consumers.alerts.model.silence import Silence
+from steptrail.consumers.health.rules.status import HealthStatus
 
 GROUPING = Grouping(("pipeline",), wait=10, interval=60, repeat=3600)
 POLICY = AlertPolicy(

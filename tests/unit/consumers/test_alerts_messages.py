@@ -9,15 +9,15 @@ from dataclasses import replace
 import orjson
 import pytest
 
-from steptrail.consumers.alerts.alert import MAX_SENTENCE, Alert, BadAlert, alert_id
-from steptrail.consumers.alerts.alertmanager import payload
-from steptrail.consumers.alerts.levels import levels_of, wanted
-from steptrail.consumers.alerts.secret import BadSecret, signing_key
-from steptrail.consumers.alerts.target import Target
-from steptrail.consumers.alerts.templates import BadTemplate, custom, slack, standard
-from steptrail.consumers.alerts.told import Notification, notification
-from steptrail.consumers.alerts.webhook import signature
-from steptrail.consumers.health import Finding, HealthStatus, Verdict
+from steptrail.consumers.alerts.config.secrets import BadSecret, signing_key
+from steptrail.consumers.alerts.delivery.alertmanager import payload
+from steptrail.consumers.alerts.delivery.target import Target
+from steptrail.consumers.alerts.delivery.templates import BadTemplate, custom, slack, standard
+from steptrail.consumers.alerts.delivery.webhook import signature
+from steptrail.consumers.alerts.model.alert import MAX_SENTENCE, Alert, BadAlert, alert_id
+from steptrail.consumers.alerts.model.levels import levels_of, wanted
+from steptrail.consumers.alerts.model.notification import Notification, notification
+from steptrail.consumers.health.rules import Finding, HealthStatus, Verdict
 
 NASTY = 'a "quoted" <!channel> & \\ \n line $title \u0007 文書'
 ALERT = Alert(

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from confluent_kafka import KafkaError, Message
 
-from steptrail.consumers.buffer import Buffer
+from steptrail.consumers.loop.buffer import Buffer
 from steptrail.schemas.errors import DecodeReason
 from support.consumed import buffer_of, event_value, message
 

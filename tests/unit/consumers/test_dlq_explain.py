@@ -4,8 +4,8 @@ import pytest
 
 from steptrail.consumers.dlq.explain import HexRow, explain, hex_rows, hex_text, shown
 from steptrail.consumers.dlq.letter import UNTOLD, read_letter
-from steptrail.consumers.writer_schemas import WriterSchemas
-from steptrail.projections.dead_letters import DEAD_LETTER_SCHEMA, dead_letter_schemas
+from steptrail.consumers.ingest.writer_schemas import WriterSchemas
+from steptrail.projections.tables.dead_letters import DEAD_LETTER_SCHEMA, dead_letter_schemas
 from steptrail.schemas.framing import frame_confluent
 from support.consumed import TIME_MS, event_value, message
 

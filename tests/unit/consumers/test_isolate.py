@@ -7,12 +7,12 @@ from itertools import pairwise
 
 import pytest
 
-from steptrail.consumers.dead_letters import DeadLetter
-from steptrail.consumers.isolate import Isolation, fault_of
-from steptrail.consumers.poison_limit import PoisonLimit, TooMuchPoison
-from steptrail.consumers.writer_schemas import WriterSchemas
-from steptrail.projections.batch import Batch
-from steptrail.projections.errors import BatchRejected
+from steptrail.consumers.ingest.bad_records import Isolation, fault_of
+from steptrail.consumers.ingest.dead_letter_producer import DeadLetter
+from steptrail.consumers.ingest.poison_limit import PoisonLimit, TooMuchPoison
+from steptrail.consumers.ingest.writer_schemas import WriterSchemas
+from steptrail.projections.clickhouse.errors import BatchRejected
+from steptrail.projections.delivery.batch import Batch
 from steptrail.schemas.errors import InfrastructureError
 from support.consumed import batch_of, event_value, message
 
@@ -225,5 +225,5 @@ def test_json_that_does_not_begin_with_its_bracket_is_found_without_halving() ->
 
 def test_a_projector_starts_without_numpy() -> None:
     """It is for looking at bad batches, and would be a quarter of every start, also of those after a kill."""
-    code = "import sys, steptrail.consumers.projector; assert 'numpy' not in sys.modules"
+    code = "import sys, steptrail.consumers.projector.run; assert 'numpy' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

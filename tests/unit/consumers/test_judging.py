@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from confluent_kafka import TopicPartition
 
-from steptrail.consumers.feed import GroupFeed, LeaderFeed
-from steptrail.consumers.health.rules import RulesError
-from steptrail.consumers.judging.progress import Progress
-from steptrail.consumers.judging.rules_edit import add_rule, rule_text
-from steptrail.consumers.judging.rules_file import RulesFile
-from steptrail.consumers.judging.verdict_records import is_news
+from steptrail.consumers.health.progress import Progress
+from steptrail.consumers.health.rules.rules import RulesError
+from steptrail.consumers.health.rules_edit import add_rule, rule_text
+from steptrail.consumers.health.rules_file import RulesFile
+from steptrail.consumers.health.verdict_records import is_news
+from steptrail.consumers.loop.feed import GroupFeed, LeaderFeed
 from support.consumed import batch_of, message
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from steptrail.consumers.log import configure_logging
+from steptrail.consumers.runtime.json_logging import configure_logging
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from steptrail.consumers.partitions import Partitions, Phase
-from steptrail.consumers.positions import Gap, LogShorterThanLedger, Start, start_of
+from steptrail.consumers.loop.partitions import Partitions, Phase
+from steptrail.consumers.loop.positions import Gap, LogShorterThanLedger, Start, start_of
 
 
 def test_the_first_start_begins_with_the_earliest_record() -> None:

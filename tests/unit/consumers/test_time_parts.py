@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from steptrail.consumers.backoff import Backoff, BackoffPolicy
-from steptrail.consumers.batching import BatchLimits
-from steptrail.consumers.deadline import Deadline
+from steptrail.consumers.loop.batching import BatchLimits
+from steptrail.consumers.runtime.backoff import Backoff, BackoffPolicy
+from steptrail.consumers.runtime.deadline import Deadline
 
 
 class Clock:

@@ -7,10 +7,10 @@ from urllib.request import urlopen
 
 import pytest
 
-from steptrail.consumers.http_server import StatusServer
-from steptrail.consumers.lag import LagReport, PartitionLag
-from steptrail.consumers.metrics import ProjectorMetrics
-from steptrail.consumers.status import PartitionStatus, State, Status
+from steptrail.consumers.loop.lag import LagReport, PartitionLag
+from steptrail.consumers.runtime.metrics import ProjectorMetrics
+from steptrail.consumers.runtime.status import PartitionStatus, State, Status
+from steptrail.consumers.runtime.status_server import StatusServer
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from uuid import UUID
 
 import pytest
 
-from steptrail.deploy.cli.failures import NO, OK, UNREACHABLE, USAGE
 from steptrail.deploy.cli.main import run
-from steptrail.deploy.cli.output import json_ready, plain
 from steptrail.deploy.cli.registry import COMMANDS
+from steptrail.deploy.terminal.failures import NO, OK, UNREACHABLE, USAGE
+from steptrail.deploy.terminal.output import json_ready, plain
 from steptrail.schemas import ProcessingStatus
 
 NOWHERE = "http://default:sesame@127.0.0.1:1/steptrail"
@@ -99,7 +99,7 @@ def test_a_missing_library_names_its_extra(
     module: str, extra: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A command whose library is not installed says which extra brings it."""
-    from steptrail.deploy.cli import failures
+    from steptrail.deploy.terminal import failures
 
     told = failures.as_command_error(ModuleNotFoundError("No module named x", name=f"{module}.driver"))
     assert told is not None
@@ -125,7 +125,7 @@ def test_the_local_stack_names_its_extra_before_it_starts(
 
 def test_a_fault_of_the_program_keeps_its_traceback() -> None:
     """What no user can have got wrong is raised as it is."""
-    from steptrail.deploy.cli.failures import as_command_error
+    from steptrail.deploy.terminal.failures import as_command_error
 
     assert as_command_error(ZeroDivisionError()) is None
     assert (

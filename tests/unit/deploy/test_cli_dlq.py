@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from steptrail.deploy.cli.dlq_options import author, parse_place, selection_of
-from steptrail.deploy.cli.failures import USAGE, CommandError
-from steptrail.projections.dead_letter_store import STATES, Selection
+from steptrail.deploy.cli.commands.dlq.options import author, parse_place, selection_of
+from steptrail.deploy.terminal.failures import USAGE, CommandError
+from steptrail.projections.stores.dead_letter_store import STATES, Selection
 
 
 def selected(**given: object) -> Selection:

@@ -2,8 +2,8 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from steptrail.deploy.cli.failures import USAGE, CommandError
-from steptrail.deploy.cli.times import parse_since, show_age, show_duration, show_time
+from steptrail.deploy.terminal.failures import USAGE, CommandError
+from steptrail.deploy.terminal.times import parse_since, show_age, show_duration, show_time
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=timezone.utc)
 

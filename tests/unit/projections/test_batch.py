@@ -10,8 +10,8 @@ from typing import Any
 import fastavro
 import pytest
 
-from steptrail.projections.avro_block import writer_schema, zigzag
-from steptrail.projections.batch import MAX_VALUE_BYTES, BatchBuilder, Run
+from steptrail.projections.delivery.avro_block import writer_schema, zigzag
+from steptrail.projections.delivery.batch import MAX_VALUE_BYTES, BatchBuilder, Run
 from steptrail.schemas.bundled import STEP_EVENT_SCHEMA
 from steptrail.schemas.codec import encode_event
 from steptrail.schemas.errors import DecodeReason, EventDecodeError

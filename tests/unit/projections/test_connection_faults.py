@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from steptrail.projections.clickhouse import ClickHouse
-from steptrail.projections.errors import StoreUnavailable
+from steptrail.projections.clickhouse.client import ClickHouse
+from steptrail.projections.clickhouse.errors import StoreUnavailable
 from steptrail.schemas.settings import Settings
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steptrail.projections.completeness import DocumentCursor
-from steptrail.projections.pages import BadCursor, Cursor, seal
+from steptrail.projections.clickhouse.pages import BadCursor, Cursor, seal
+from steptrail.projections.reading.completeness import DocumentCursor
 
 NAMES = st.text(st.characters(codec="utf-8"), max_size=30)
 

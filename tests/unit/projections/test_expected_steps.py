@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from steptrail.projections.expected_steps import BadDeclaration, check_declaration
-from steptrail.projections.expected_steps_file import parse_expected_steps, read_expected_steps
+from steptrail.projections.stores.expected_steps import BadDeclaration, check_declaration
+from steptrail.projections.stores.expected_steps_file import parse_expected_steps, read_expected_steps
 from steptrail.schemas.errors import ConfigurationError
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from steptrail.projections.migrate import Migration, migrations
+from steptrail.projections.clickhouse.migrate import Migration, migrations
 
 IDEMPOTENT = re.compile(
     r"^(CREATE (TABLE|VIEW|DICTIONARY|FUNCTION) IF NOT EXISTS|CREATE OR REPLACE|DROP \w+ IF EXISTS"

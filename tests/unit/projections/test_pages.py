@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steptrail.projections.pages import BadCursor, Cursor, Page
+from steptrail.projections.clickhouse.pages import BadCursor, Cursor, Page
 from steptrail.schemas.errors import DataError
 from steptrail.schemas.event import MAX_TIMESTAMP_US, MIN_TIMESTAMP_US
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from steptrail.projections.errors import QueryError, SchemaMismatch, StoreUnavailable
-from steptrail.projections.queries import query
-from steptrail.projections.reader import Reader
+from steptrail.projections.clickhouse.errors import QueryError, SchemaMismatch, StoreUnavailable
+from steptrail.projections.clickhouse.queries import query
+from steptrail.projections.reading.reader import Reader
 
 NOW = datetime(2025, 6, 1, tzinfo=timezone.utc)
 

@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from steptrail.projections.together import together
+from steptrail.projections.clickhouse.concurrency import together
 
 
 def test_a_failure_is_raised_only_when_every_task_has_ended() -> None:

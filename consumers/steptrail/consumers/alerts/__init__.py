@@ -12,9 +12,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .alert import Alert as Alert
-    from .iterator import alerts as alerts
-    from .process import run_alerts as run_alerts
+    from steptrail.consumers.alerts.iterator import alerts as alerts
+    from steptrail.consumers.alerts.model.alert import Alert as Alert
+    from steptrail.consumers.alerts.run import run_alerts as run_alerts
 
 __all__ = ["Alert", "alerts", "run_alerts"]
 

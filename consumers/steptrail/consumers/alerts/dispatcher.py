@@ -7,20 +7,19 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
+from steptrail.consumers.alerts.config.config import AlertsConfig
+from steptrail.consumers.alerts.delivery.worker import Outcome
+from steptrail.consumers.alerts.delivery.worker_pool import Crew
+from steptrail.consumers.alerts.metrics import AlertsMetrics
+from steptrail.consumers.alerts.model import silence
+from steptrail.consumers.alerts.model.alert import TARGET, Alert, rfc3339
+from steptrail.consumers.alerts.model.engine import Plan, plan
+from steptrail.consumers.alerts.model.levels import Level, target_level
+from steptrail.consumers.alerts.model.notification import Told
+from steptrail.consumers.alerts.model.reconcile import difference, forgettable
+from steptrail.consumers.alerts.topics import Board
+from steptrail.consumers.alerts.transactional_writer import Journal, Record
 from steptrail.schemas.topics import Topics
-
-from . import silence
-from .alert import TARGET, Alert, rfc3339
-from .board import Board
-from .config import AlertsConfig
-from .crew import Crew
-from .difference import difference, forgettable
-from .engine import Plan, plan
-from .journal import Journal, Record
-from .levels import Level, target_level
-from .metrics import AlertsMetrics
-from .told import Told
-from .worker import Outcome
 
 _log = logging.getLogger("steptrail.consumers.alerts")
 

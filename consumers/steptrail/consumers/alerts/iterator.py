@@ -8,11 +8,10 @@ from collections.abc import Iterator
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from steptrail.consumers.alerts.model.alert import Alert, BadAlert
+from steptrail.consumers.alerts.topics import at_end, fault_of, reading_config, text_key
 from steptrail.schemas.settings import Settings
 from steptrail.schemas.topics import Topics
-
-from .alert import Alert, BadAlert
-from .board import at_end, fault_of, reading_config, text_key
 
 _log = logging.getLogger("steptrail.consumers.alerts")
 

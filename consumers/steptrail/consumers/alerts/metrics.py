@@ -7,9 +7,9 @@ from collections.abc import Collection, Mapping
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client import generate_latest as _exposition
 
-from .board import Board
-from .engine import Held
-from .worker import Outcome
+from steptrail.consumers.alerts.delivery.worker import Outcome
+from steptrail.consumers.alerts.model.engine import Held
+from steptrail.consumers.alerts.topics import Board
 
 
 class AlertsMetrics:

@@ -10,17 +10,16 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from steptrail.consumers.broker import BrokerUnavailable
+from steptrail.consumers.alerts.model.alert import Alert, rfc3339
+from steptrail.consumers.alerts.model.engine import Held, held_back
+from steptrail.consumers.alerts.model.notification import Told
+from steptrail.consumers.alerts.model.policy import AlertPolicy
+from steptrail.consumers.alerts.model.silence import Silence
+from steptrail.consumers.alerts.topics import Board, fault_of
+from steptrail.consumers.kafka.broker import BrokerUnavailable
 from steptrail.schemas.redact import redact_message
 from steptrail.schemas.settings import Settings
 from steptrail.schemas.topics import Topics
-
-from .alert import Alert, rfc3339
-from .board import Board, fault_of
-from .engine import Held, held_back
-from .policy import AlertPolicy
-from .silence import Silence
-from .told import Told
 
 WRITE_TIMEOUT_S = 15.0
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from steptrail.consumers.writer_schemas import WriterSchemas
+from steptrail.consumers.ingest.writer_schemas import WriterSchemas
 from steptrail.schemas.bundled import STEP_EVENT_SCHEMA
 from steptrail.schemas.decoder import DecodedField, decode_fields
 from steptrail.schemas.errors import EventDecodeError

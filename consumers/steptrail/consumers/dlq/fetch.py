@@ -8,7 +8,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from steptrail.consumers.broker import BrokerUnavailable
+from steptrail.consumers.kafka.broker import BrokerUnavailable
 
 Place = tuple[int, int]
 

@@ -8,8 +8,8 @@ from functools import cached_property
 
 from confluent_kafka import Message
 
-from steptrail.consumers.writer_schemas import WriterSchemas
-from steptrail.projections.dead_letters import DeadLetterRow
+from steptrail.consumers.ingest.writer_schemas import WriterSchemas
+from steptrail.projections.tables.dead_letters import DeadLetterRow
 from steptrail.schemas import headers as names
 from steptrail.schemas.decoder import decode_fields
 from steptrail.schemas.errors import EventDecodeError

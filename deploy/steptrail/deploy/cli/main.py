@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from steptrail.deploy.cli.failures import (
+from steptrail.deploy.cli.registry import register_commands
+from steptrail.deploy.terminal.failures import (
     EXIT_CODES,
     INTERRUPTED,
     OK,
@@ -19,7 +20,6 @@ from steptrail.deploy.cli.failures import (
     as_command_error,
     report,
 )
-from steptrail.deploy.cli.registry import register_commands
 
 HELP = """
 Follow documents through the steps that process them: workers emit events to Kafka, ClickHouse answers.

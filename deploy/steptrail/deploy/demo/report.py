@@ -6,9 +6,9 @@ from typing import Any
 
 from rich.text import Text
 
-from steptrail.deploy.cli.output import cells, status_text, stdout, table
-from steptrail.deploy.cli.times import show_duration
 from steptrail.deploy.demo.run import DemoResult
+from steptrail.deploy.terminal.output import cells, status_text, stdout, table
+from steptrail.deploy.terminal.times import show_duration
 
 
 def as_json(result: DemoResult) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from steptrail.deploy.demo.summary import Run, RunSummary
 from steptrail.deploy.demo.workers import WorkerReport, run_workers
 
 if TYPE_CHECKING:
-    from steptrail.projections.clickhouse import ClickHouse
+    from steptrail.projections.clickhouse.client import ClickHouse
 
 PIPELINE = "demo"
 

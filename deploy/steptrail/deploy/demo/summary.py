@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from steptrail.deploy.demo.pipeline import STEPS
 
 if TYPE_CHECKING:
-    from steptrail.projections.clickhouse import ClickHouse
+    from steptrail.projections.clickhouse.client import ClickHouse
 
 COUNT = """
 SELECT uniqExact(event_id), uniqExact(doc_id)

@@ -9,7 +9,7 @@ from steptrail.deploy.engine.answer import Answer, BrokenAnswer, Send
 from steptrail.deploy.engine.auth import Authenticator, check_origin
 from steptrail.deploy.engine.body import Receive
 from steptrail.deploy.engine.errors import EngineError
-from steptrail.deploy.engine.exchange import Exchange, Server
+from steptrail.deploy.engine.http_query import Exchange, Server
 from steptrail.deploy.engine.protocol import MAX_ADDRESS
 from steptrail.deploy.engine.request import parse_query_string
 

@@ -21,8 +21,8 @@ import uvloop
 from steptrail.deploy.engine.answer import BrokenAnswer
 from steptrail.deploy.engine.app import App
 from steptrail.deploy.engine.auth import Authenticator, is_loopback, load_password
-from steptrail.deploy.engine.exchange import Server
 from steptrail.deploy.engine.handles import Engine
+from steptrail.deploy.engine.http_query import Server
 from steptrail.deploy.engine.protocol import Protocol
 from steptrail.deploy.engine.running import Running
 from steptrail.deploy.engine.sessions import Sessions

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from steptrail.deploy.stack.folder import StackFolder, read_json
-from steptrail.projections.clickhouse import connect
-from steptrail.projections.migrate import migrate
+from steptrail.projections.clickhouse.client import connect
+from steptrail.projections.clickhouse.migrate import migrate
 from steptrail.schemas.errors import InfrastructureError, SteptrailError
 from steptrail.schemas.settings import Settings, default_dir
 from steptrail.schemas.topics import ensure_topics

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from steptrail.consumers.health.alarm import NONE, WARNING
-from steptrail.consumers.health.columns import Floats
-from steptrail.consumers.health.durations import DurationRule
-from steptrail.consumers.health.policy import DurationPolicy
-from steptrail.consumers.health.sketch import BINS, BinnedDurations, Sketch, bin_of, upper_edge_ms
+from steptrail.consumers.health.rules.alarm import NONE, WARNING
+from steptrail.consumers.health.rules.columns import Floats
+from steptrail.consumers.health.rules.durations import DurationRule
+from steptrail.consumers.health.rules.policy import DurationPolicy
+from steptrail.consumers.health.rules.sketch import BINS, BinnedDurations, Sketch, bin_of, upper_edge_ms
 
 
 def binned(row: int, milliseconds: Floats) -> BinnedDurations:

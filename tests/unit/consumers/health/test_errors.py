@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from steptrail.consumers.health.alarm import CRITICAL, NONE, WARNING
-from steptrail.consumers.health.baseline import Baseline
-from steptrail.consumers.health.errors import ErrorRule
-from steptrail.consumers.health.policy import ErrorPolicy
+from steptrail.consumers.health.rules.alarm import CRITICAL, NONE, WARNING
+from steptrail.consumers.health.rules.baseline import Baseline
+from steptrail.consumers.health.rules.errors import ErrorRule
+from steptrail.consumers.health.rules.policy import ErrorPolicy
 
 POLICY = ErrorPolicy()
 

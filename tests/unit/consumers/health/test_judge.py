@@ -1,6 +1,6 @@
 import pytest
 
-from steptrail.consumers.health import (
+from steptrail.consumers.health.rules import (
     Blindness,
     HealthStatus,
     Judge,
@@ -15,9 +15,9 @@ from steptrail.consumers.health import (
     StepKey,
     Verdict,
 )
-from steptrail.consumers.health.losses import Losses
-from steptrail.consumers.health.thresholds import Measured
-from steptrail.consumers.health.verdict import unseen
+from steptrail.consumers.health.rules.losses import Losses
+from steptrail.consumers.health.rules.thresholds import Measured
+from steptrail.consumers.health.rules.verdict import unseen
 
 FIRST = 340_000_000
 OCR, PARSE = ("p", "ocr"), ("p", "parse")

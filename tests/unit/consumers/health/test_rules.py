@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from steptrail.consumers.health import Policy, Rules, RulesError
-from steptrail.consumers.health.policy import ErrorPolicy, stacked
+from steptrail.consumers.health.rules import Policy, Rules, RulesError
+from steptrail.consumers.health.rules.policy import ErrorPolicy, stacked
 
 GOOD = """
 [defaults]

@@ -3,9 +3,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from steptrail.consumers.health.hours import WEEK_HOURS, Hours, quiet_code, quiet_slots
-from steptrail.consumers.health.policy import SilencePolicy
-from steptrail.consumers.health.silence import SilenceRule
+from steptrail.consumers.health.rules.hours import WEEK_HOURS, Hours, quiet_code, quiet_slots
+from steptrail.consumers.health.rules.policy import SilencePolicy
+from steptrail.consumers.health.rules.silence import SilenceRule
 
 MINUTE = 12
 HOUR = 720

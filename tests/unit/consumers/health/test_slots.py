@@ -1,6 +1,6 @@
-from steptrail.consumers.health import SlotBuffer, StepCounts, slot_of
-from steptrail.consumers.health.losses import Losses
-from steptrail.consumers.health.thresholds import Measured
+from steptrail.consumers.health.rules import SlotBuffer, StepCounts, slot_of
+from steptrail.consumers.health.rules.losses import Losses
+from steptrail.consumers.health.rules.thresholds import Measured
 
 KEY = ("p", "ocr")
 

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from steptrail.consumers.health import Observed, OpenExecution, observations
-from steptrail.consumers.health.durations import Learned
-from steptrail.consumers.health.policy import StalledPolicy
-from steptrail.consumers.health.sketch import bin_of
-from steptrail.consumers.health.stalled import deadlines, is_stalled
+from steptrail.consumers.health.rules import Observed, OpenExecution, observations
+from steptrail.consumers.health.rules.durations import Learned
+from steptrail.consumers.health.rules.policy import StalledPolicy
+from steptrail.consumers.health.rules.sketch import bin_of
+from steptrail.consumers.health.rules.stalled import deadlines, is_stalled
 
 STEP = ("p", "ocr")
 

@@ -1,7 +1,7 @@
-from steptrail.consumers.health.alarm import CRITICAL, NONE, WARNING
-from steptrail.consumers.health.losses import Losses, LossWindow
-from steptrail.consumers.health.policy import LossPolicy, Threshold
-from steptrail.consumers.health.thresholds import Measured, ThresholdWindow
+from steptrail.consumers.health.rules.alarm import CRITICAL, NONE, WARNING
+from steptrail.consumers.health.rules.losses import Losses, LossWindow
+from steptrail.consumers.health.rules.policy import LossPolicy, Threshold
+from steptrail.consumers.health.rules.thresholds import Measured, ThresholdWindow
 
 
 def test_a_threshold_speaks_while_enough_lie_beyond_it() -> None:

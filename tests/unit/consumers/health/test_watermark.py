@@ -1,6 +1,6 @@
 import pytest
 
-from steptrail.consumers.health import Blindness, Sight, Watermark
+from steptrail.consumers.health.rules import Blindness, Sight, Watermark
 
 
 def watermark(*partitions: int, listed: float = 1000.0) -> Watermark:

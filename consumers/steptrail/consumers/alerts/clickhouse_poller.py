@@ -1,0 +1,112 @@
+"""What is asked of ClickHouse: error groups, and whether the health consumer lives. Alerting goes on without it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from steptrail.consumers.alerts.model.alert import ERROR_GROUP, Alert, rfc3339
+from steptrail.consumers.alerts.model.levels import Level, group_level
+from steptrail.consumers.health.rules.status import HealthStatus
+from steptrail.projections.clickhouse.client import ClickHouse, connect
+from steptrail.projections.reading.alert_sources import alerting_groups, latest_sight
+from steptrail.schemas.errors import SteptrailError
+from steptrail.schemas.settings import Settings
+
+_log = logging.getLogger("steptrail.consumers.alerts")
+
+ASK_EVERY_S = 5.0
+ASK_FOR_GROUPS_EVERY_S = 15.0
+"""Every group is looked at to answer this."""
+STORE_TIMEOUT_S = 20.0
+SILENT_AFTER_S = 60.0
+"""The health consumer writes a row at least every 10 s; without one for so long it is not there."""
+
+SIGHT = "sight"
+
+
+class Sources:
+    """Asks every few seconds, in a thread of its own; `version` grows when an answer differs.
+
+    `groups` are those that are NEW or REGRESSED, None as long as that is not known: then alerts about groups stay
+    as they are. `sight` says that verdicts cannot be believed at present. What was answered last holds until the
+    next answer. `fault` says why there was none.
+    """
+
+    def __init__(self, settings: Settings, wants_groups: Callable[[], bool]) -> None:
+        self.groups: list[Level] | None = None
+        self.sight: Level | None = None
+        self.sight_known = False
+        self.fault: str | None = None
+        self.version = 0
+        self._wants_groups = wants_groups
+        self._ask_for_groups_at = 0.0
+        self._settings = settings
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="alerts-sources", daemon=True)
+        self._thread.start()
+
+    def levels(self) -> list[Level]:
+        """What is wrong by the answers."""
+        return [*(self.groups or ()), *([self.sight] if self.sight is not None else [])]
+
+    def unknown(self, alert: Alert) -> bool:
+        """Whether it cannot be told if what the alert is about is still so."""
+        if alert.kind == ERROR_GROUP:
+            return self.groups is None
+        return alert.kind == SIGHT and not alert.pipeline and not self.sight_known
+
+    def close(self) -> None:
+        """Ask no more."""
+        self._stop.set()
+        self._thread.join(1.0)
+
+    def _run(self) -> None:
+        with connect(self._settings, timeout=STORE_TIMEOUT_S) as clickhouse:
+            while not self._stop.is_set():
+                try:
+                    self._ask(clickhouse)
+                    fault = None
+                except SteptrailError as error:
+                    fault = str(error).partition("\n")[0]
+                except Exception as error:  # an answer that makes no sense must not end the thread unheard
+                    _log.exception("cannot take in what ClickHouse answered")
+                    fault = f"ClickHouse's answer: {type(error).__name__}"
+                if fault is not None and self.fault is None:
+                    _log.warning("error groups and the health consumer cannot be asked for: %s", fault)
+                self.fault = fault
+                self._stop.wait(ASK_EVERY_S)
+
+    def _ask(self, clickhouse: ClickHouse) -> None:
+        before = (self.groups, self.sight, self.sight_known)
+        sight = latest_sight(clickhouse)
+        if sight is None or (sight.seeing and sight.age_s <= SILENT_AFTER_S):
+            self.sight = None
+        else:
+            if sight.age_s > SILENT_AFTER_S:
+                why = f"nothing has been heard of the health consumer since {rfc3339(sight.at)}"
+            else:
+                why = f"the health consumer does not see: {sight.reason}"
+            began = sight.at if self.sight is None else self.sight.since
+            self.sight = Level("", "", SIGHT, HealthStatus.UNKNOWN, why, began)
+        self.sight_known = True
+        if not self._wants_groups():
+            self.groups = []
+        elif time.monotonic() >= self._ask_for_groups_at:
+            self._ask_for_groups_at = time.monotonic() + ASK_FOR_GROUPS_EVERY_S
+            self.groups = [
+                group_level(
+                    each.group_id,
+                    each.pipeline,
+                    each.step_name,
+                    each.error_type,
+                    each.template,
+                    each.state,
+                    each.since,
+                )
+                for each in alerting_groups(clickhouse)
+            ]
+        if before != (self.groups, self.sight, self.sight_known):
+            self.version += 1

@@ -1,0 +1,66 @@
+"""A target as the configuration has it: where, with which secrets, how patiently."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from steptrail.consumers.alerts.delivery.templates import Template, standard
+from steptrail.consumers.alerts.model.policy import Grouping, TargetPolicy
+from steptrail.consumers.runtime.backoff import BackoffPolicy
+
+WEBHOOK = "webhook"
+ALERTMANAGER = "alertmanager"
+
+
+@dataclass(frozen=True)
+class Target:
+    """Everything about one target. Seconds. The parts that may hold secrets are in no repr.
+
+    `attempts` for one notification; after them it is dead. `resend`: how often an Alertmanager is told again of
+    what fires; it forgets an alert that it was not told of for four times that.
+    """
+
+    name: str
+    type: str
+    url: str = field(repr=False)
+    keys: tuple[bytes, ...] = field(default=(), repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    template: Template = standard
+    labels: Mapping[str, str] = field(default_factory=dict)
+    ca: str | None = None
+    timeout: float = 10.0
+    attempts: int = 6
+    backoff: BackoffPolicy = field(default_factory=lambda: BackoffPolicy(1.0, 2.0, 60.0))
+    retry_after: float = 300.0
+    resend: float = 60.0
+
+    @property
+    def shown(self) -> str:
+        """Where it is, fit to be shown: in many services the path is a secret."""
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.hostname}:{self.port}"
+
+    @property
+    def port(self) -> int:
+        """Its port."""
+        parts = urlsplit(self.url)
+        return parts.port or (443 if parts.scheme == "https" else 80)
+
+    @property
+    def policy(self) -> TargetPolicy:
+        """What the engine has to know of it."""
+        if self.type == ALERTMANAGER:
+            always = Grouping((), 0.0, 0.0, self.resend)
+            return TargetPolicy(self.name, True, always, self.retry_after, resends=True)
+        return TargetPolicy(self.name, retry_after=self.retry_after)
+
+    def secrets(self) -> list[str]:
+        """Texts that must stand in no message."""
+        parts = urlsplit(self.url)
+        found = [self.url, parts.path.strip("/"), parts.query, *self.headers.values()]
+        found += [value.partition(" ")[2] for value in self.headers.values()]
+        found += [base64.b64encode(key).decode() for key in self.keys]
+        return [text for text in found if len(text) > 3]

@@ -1,0 +1,141 @@
+"""One thread for each target, so that one that hangs or fails delays no other."""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from steptrail.consumers.alerts.delivery.alertmanager import send_alerts
+from steptrail.consumers.alerts.delivery.http_post import Answer
+from steptrail.consumers.alerts.delivery.target import ALERTMANAGER, Target
+from steptrail.consumers.alerts.delivery.webhook import send_webhook
+from steptrail.consumers.alerts.model.notification import Notification
+from steptrail.consumers.runtime.backoff import Backoff
+
+_log = logging.getLogger("steptrail.consumers.alerts")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a notification: delivered, or dead after so many attempts; what the target said last."""
+
+    notification: Notification
+    delivered: bool
+    attempts: int
+    said: str
+
+
+@dataclass(order=True)
+class _Task:
+    due: float
+    number: int
+    notification: Notification
+    backoff: Backoff
+
+
+def send(target: Target, notification: Notification, now: float) -> Answer:
+    """One attempt; `now` in seconds since the epoch."""
+    sender = send_alerts if target.type == ALERTMANAGER else send_webhook
+    return sender(target, notification, now)
+
+
+class Worker:
+    """Sends what it is given, tries again with growing pauses, and tells `done` how each ended, from its thread.
+
+    `dead` is whether the target's notifications died lately: then one attempt has to do for each, until one is
+    taken. A daemon thread: a target that hangs keeps no process from ending.
+    """
+
+    def __init__(self, target: Target, done: Callable[[Outcome], None], *, dead: bool = False) -> None:
+        self.target = target
+        self.dead = dead
+        self.stopped = False
+        self._done = done
+        self._tasks: list[_Task] = []
+        self._known: set[str] = set()
+        self._number = 0
+        self._not_before = 0.0
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name=f"alerts-{target.name}", daemon=True)
+        self._thread.start()
+
+    def submit(self, notification: Notification) -> None:
+        """Send it; one that is on its way already is not sent twice."""
+        with self._changed:
+            if notification.id not in self._known:
+                self._known.add(notification.id)
+                self._number += 1
+                task = _Task(time.monotonic(), self._number, notification, Backoff(self.target.backoff))
+                heapq.heappush(self._tasks, task)
+                self._changed.notify()
+
+    def stop(self) -> None:
+        """Send nothing more; of what is being sent now `done` is told still, unless it is to be tried again."""
+        with self._changed:
+            self.stopped = True
+            self._tasks.clear()
+            self._known.clear()
+            self._changed.notify()
+
+    def join(self, timeout: float) -> None:
+        """Wait for the attempt that is under way."""
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        while (task := self._next()) is not None:
+            try:
+                answer = send(self.target, task.notification, time.time())
+            except Exception as error:  # a fault of ours must not end the thread, and be told
+                _log.exception("cannot send", extra={"target": self.target.name})
+                answer = Answer(None, f"{type(error).__name__} in steptrail: see its log")
+            self._take(task, answer)
+
+    def _next(self) -> _Task | None:
+        with self._changed:
+            while not self.stopped:
+                due = max(self._tasks[0].due, self._not_before) if self._tasks else None
+                left = None if due is None else due - time.monotonic()
+                if left is not None and left <= 0:
+                    return heapq.heappop(self._tasks)
+                self._changed.wait(left)
+            return None
+
+    def _take(self, task: _Task, answer: Answer) -> None:
+        notification = task.notification
+        if not answer.delivered:
+            delay = task.backoff.failed()
+            tries = 1 if self.dead else self.target.attempts
+            if not answer.hopeless and task.backoff.failures < tries:
+                self._again(task, answer, delay)
+                return
+        self.dead = not answer.delivered
+        attempts = task.backoff.failures + answer.delivered
+        # Told before it is forgotten: in between, who submits it again must find it known.
+        self._done(Outcome(notification, answer.delivered, attempts, answer.said))
+        with self._changed:
+            self._known.discard(notification.id)
+
+    def _again(self, task: _Task, answer: Answer, delay: float) -> None:
+        with self._changed:
+            if self.stopped:
+                return
+            now = time.monotonic()
+            if answer.retry_after is not None:
+                delay = max(delay, answer.retry_after)
+                self._not_before = now + answer.retry_after
+            task.due = now + delay
+            heapq.heappush(self._tasks, task)
+        _log.warning(
+            "will try again: %s",
+            answer.said,
+            extra={
+                "target": self.target.name,
+                "notification": task.notification.id,
+                "attempt": task.backoff.failures,
+                "retry_in_seconds": round(delay, 2),
+            },
+        )

@@ -1,0 +1,1 @@
+"""Alerts without I/O: what fires, what is silenced, what is to be sent."""

@@ -1,0 +1,74 @@
+"""Silences: what nobody wants to hear of for a while, and why."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+
+from steptrail.consumers.alerts.model.alert import Alert, BadAlert, loaded, rfc3339, seconds
+
+KEPT_S = 7 * 86_400.0
+"""So long a silence that has ended can still be listed."""
+
+
+@dataclass(frozen=True)
+class Silence:
+    """Holds back notifications of alerts that its globs match, from `starts` until `ends` (seconds since the epoch).
+
+    The alerts fire all the same and are listed; what is resolved meanwhile is told to those who heard of it.
+    """
+
+    id: str
+    pipeline: str
+    step: str
+    kind: str
+    starts: float
+    ends: float
+    reason: str
+    by: str
+
+    def matches(self, alert: Alert) -> bool:
+        """Globs as of the shell; upper and lower case differ."""
+        return (
+            fnmatch.fnmatchcase(alert.pipeline, self.pipeline)
+            and fnmatch.fnmatchcase(alert.step, self.step)
+            and fnmatch.fnmatchcase(alert.kind, self.kind)
+        )
+
+    def holds_at(self, now: float) -> bool:
+        """Whether it is in force."""
+        return self.starts <= now < self.ends
+
+    def expired(self, now: float) -> Silence:
+        """The same, ended at `now` if it had not."""
+        return replace(self, starts=min(self.starts, now), ends=min(self.ends, now))
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: times as RFC 3339 in UTC."""
+        return {**vars(self), "starts": rfc3339(self.starts), "ends": rfc3339(self.ends)}
+
+    def to_bytes(self) -> bytes:
+        """As the topic has it."""
+        return orjson.dumps(self.as_dict())
+
+    @classmethod
+    def from_bytes(cls, value: bytes) -> Silence:
+        """What `to_bytes` made. Raises BadAlert."""
+        found = loaded(value)
+        try:
+            texts = {name: found[name] for name in ("id", "pipeline", "step", "kind", "reason", "by")}
+            if not all(isinstance(text, str) for text in texts.values()):
+                raise TypeError("a text is none")
+            return cls(**texts, starts=seconds(found["starts"]), ends=seconds(found["ends"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadAlert(f"is not a silence: {type(error).__name__}: {error}"[:300]) from None
+
+
+def silencing(alert: Alert, silences: Iterable[Silence], now: float) -> Silence | None:
+    """The silence that holds the alert back: of several, the one that ends last."""
+    matching = [silence for silence in silences if silence.holds_at(now) and silence.matches(alert)]
+    return max(matching, key=lambda silence: (silence.ends, silence.id), default=None)

@@ -1,0 +1,110 @@
+"""The topic of observations as who adds to it needs it: how long it is, and writing that waits for its answer."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from steptrail.consumers.kafka.broker import BrokerQuestions
+from steptrail.schemas.observation import StepObservation, encode_observation
+from steptrail.schemas.settings import Settings
+from steptrail.schemas.topics import Topics, message_key
+
+_log = logging.getLogger("steptrail.consumers.stalls")
+
+ACKNOWLEDGE_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True)
+class TopicEnd:
+    """How long the topic is: by partition, the last offset that holds anything; without those that hold nothing."""
+
+    topic: str
+    topic_id: str
+    last: dict[int, int]
+
+
+class ObservationTopic:
+    """Publishes observations, and tells how long their topic is. One thread owns it."""
+
+    def __init__(self, settings: Settings, *, timeout: float = ACKNOWLEDGE_TIMEOUT_S) -> None:
+        self.topic = Topics(settings.topic_prefix).observations.name
+        self._timeout = timeout
+        self._config = {**settings.kafka_config(), "logger": logging.getLogger("steptrail.kafka")}
+        self._questions = BrokerQuestions(self._config, self.topic)
+        self._producer: Producer | None = None
+
+    def end(self) -> TopicEnd:
+        """What is on the topic now, this member's and everybody's.
+
+        Raises BrokerUnavailable or TopicMissing.
+        """
+        described = self._questions.describe()
+        partitions = range(described.partitions)
+        first = self._questions.first_offsets(partitions)
+        end = self._questions.end_offsets(partitions)
+        last = {
+            partition: end[partition] - 1 for partition in partitions if end[partition] > first[partition]
+        }
+        return TopicEnd(self.topic, described.topic_id, last)
+
+    def publish(self, observations: Sequence[StepObservation]) -> list[StepObservation]:
+        """Send them in this order and wait; returns those that the brokers have for sure.
+
+        The others may be there too: who wants to know reads the topic. Does not raise when Kafka is away.
+        """
+        if not observations:
+            return []
+        producer = self._producer = self._producer or Producer(
+            {
+                **self._config,
+                "acks": "all",
+                "enable.idempotence": True,
+                "compression.type": "lz4",
+                "message.timeout.ms": int(self._timeout * 1000),
+                "linger.ms": 5,
+            }
+        )
+        until = time.monotonic() + self._timeout
+        acknowledged: list[StepObservation] = []
+
+        for observation in observations:
+
+            def answered(
+                error: KafkaError | None, _: Message, observation: StepObservation = observation
+            ) -> None:
+                if error is None:
+                    acknowledged.append(observation)
+
+            if not self._sent(producer, observation, answered, until):
+                break
+        # message.timeout.ms ends the wait by itself; the extra second lets it say so.
+        producer.flush(max(until - time.monotonic(), 0.0) + 1.0)
+        return acknowledged
+
+    def close(self, timeout: float = 1.0) -> None:
+        """Let go of the connection."""
+        if self._producer is not None:
+            self._producer.flush(timeout)
+            self._producer = None
+
+    def _sent(self, producer: Producer, observation: StepObservation, answered: Any, until: float) -> bool:
+        key, value = message_key(observation.pipeline, observation.doc_id), encode_observation(observation)
+        while True:
+            try:
+                producer.produce(self.topic, value=value, key=key, on_delivery=answered)
+            except BufferError:  # the queue is full: let some of it go
+                if time.monotonic() > until:
+                    return False
+                producer.poll(0.1)
+            except KafkaException as error:
+                _log.warning("an observation was not sent: %s", error)
+                return False
+            else:
+                producer.poll(0)
+                return True

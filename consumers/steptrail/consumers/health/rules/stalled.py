@@ -1,0 +1,90 @@
+"""Which started executions are past their deadline: decided by the watermark, never by the wall clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from steptrail.consumers.health.rules.columns import Floats
+from steptrail.consumers.health.rules.durations import Learned
+from steptrail.consumers.health.rules.policy import StalledPolicy
+from steptrail.consumers.health.rules.sketch import upper_edge_ms
+from steptrail.schemas.observation import Observed as Observed
+
+
+@dataclass(frozen=True)
+class OpenExecution:
+    """A started execution without an ending that no later execution of its step has superseded.
+
+    `started_at`: when the broker took the first event that says it runs, in seconds since the epoch. A producer's
+    own clock may be days off, work that has only just been heard of is not late, and an hour in a queue (PENDING)
+    is none of its duration.
+    """
+
+    pipeline: str
+    step: str
+    doc_id: str
+    execution_id: bytes
+    started_at: float
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A decision at `watermark` about one execution, with the deadline (seconds) it was decided by."""
+
+    what: Observed
+    execution: OpenExecution
+    deadline_s: float | None
+    watermark: float
+
+    @property
+    def sentence(self) -> str:
+        """For people."""
+        if self.what is Observed.RETRACTED:
+            return "an ending, or a later execution, arrived after all"
+        waited = self.watermark - self.execution.started_at
+        return f"started {waited:.0f} s ago and has not ended; deadline {self.deadline_s:.0f} s"
+
+
+def deadlines(learned: Learned, policy: StalledPolicy) -> Floats:
+    """Each step's deadline in seconds: declared, or learned from enough endings; NaN where there is none yet."""
+    learned_s = np.maximum(policy.least_s, policy.factor * upper_edge_ms(learned.p99_bin) / 1000)
+    learned_s = np.where(learned.total >= policy.least_ended, learned_s, np.nan)
+    return np.where(np.isnan(policy.deadline_s), learned_s, policy.deadline_s)
+
+
+def is_stalled(started_at: float, deadline_s: float | None, watermark: float, grace_s: float = 60.0) -> bool:
+    """Whether an execution without an ending is past its deadline, given all that happened until `watermark`."""
+    return deadline_s is not None and watermark >= started_at + deadline_s + grace_s
+
+
+def observations(
+    opened: Iterable[OpenExecution],
+    stalled: Mapping[bytes, OpenExecution],
+    deadlines_s: Mapping[tuple[str, str], float],
+    watermark: float,
+    grace_s: Mapping[tuple[str, str], float] | None = None,
+) -> list[Observation]:
+    """What is to be said now: the difference between the world at `watermark` and what was said before.
+
+    `opened` are all open executions with everything applied that was appended until `watermark`; `stalled` those
+    said to be stalled and not retracted, by execution id; `deadlines_s` by (pipeline, step), steps without one
+    left out; `grace_s` likewise where it is not 60 s. Said in the order of execution ids, so that a replay says
+    the same. An execution stays stalled if its step's deadline grows later.
+    """
+    still: set[bytes] = set()
+    said = []
+    for execution in opened:
+        step = execution.pipeline, execution.step
+        if execution.execution_id in stalled:
+            still.add(execution.execution_id)
+            continue
+        deadline = deadlines_s.get(step)
+        if is_stalled(execution.started_at, deadline, watermark, (grace_s or {}).get(step, 60.0)):
+            said.append(Observation(Observed.STALLED, execution, deadline, watermark))
+    for execution_id, execution in stalled.items():
+        if execution_id not in still:
+            said.append(Observation(Observed.RETRACTED, execution, None, watermark))
+    return sorted(said, key=lambda observation: observation.execution.execution_id)

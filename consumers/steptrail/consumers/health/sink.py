@@ -1,0 +1,69 @@
+"""The health consumer's sink: the ledger and `health_events`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from steptrail.consumers.ingest.bad_records import Isolation
+from steptrail.consumers.ingest.dead_letter_producer import DeadLetter
+from steptrail.consumers.ingest.poison_limit import PoisonLimit
+from steptrail.consumers.ingest.sink import ProjectionSink
+from steptrail.consumers.ingest.writer_schemas import WriterSchemas
+from steptrail.consumers.kafka.broker import BrokerQuestions
+from steptrail.consumers.loop.buffer import ConsumedBatch
+from steptrail.consumers.loop.positions import Start
+from steptrail.projections.clickhouse.client import ClickHouse
+from steptrail.projections.tables.health_events import HEALTH_EVENTS
+from steptrail.schemas.errors import ConfigurationError
+
+_STAMP = "message.timestamp.type"
+
+
+class HealthSink(ProjectionSink):
+    """Projects all but the records that are no events; these are passed over, for the projector sets them aside.
+
+    Raises ConfigurationError for a topic whose records carry their producers' times: no watermark can be had of
+    those.
+    """
+
+    def __init__(
+        self,
+        clickhouse: ClickHouse,
+        questions: BrokerQuestions,
+        *,
+        group: str,
+        schemas: WriterSchemas,
+        limit: PoisonLimit,
+        accept_topic: str | None = None,
+    ) -> None:
+        super().__init__(clickhouse, questions, HEALTH_EVENTS, group=group, accept_topic=accept_topic)
+        self._isolation = Isolation(self._project, _pass_over, schemas, limit)
+        self._checked = False
+
+    @property
+    def topic_id(self) -> str | None:
+        """The topic's id, None before the first `open`."""
+        return self._topic_id
+
+    def open(self, partitions: Collection[int]) -> dict[int, Start]:
+        """Claim the partitions; where to read on in those that were won."""
+        if not self._checked:
+            stamped = self._questions.config().get(_STAMP)
+            if stamped != "LogAppendTime":
+                raise ConfigurationError(
+                    f"topic {self._questions.topic} has {_STAMP}={stamped}: health needs the broker's time of each "
+                    "record, to know up to when the topic is complete. Set it right with `steptrail topics --alter`, "
+                    f"or: kafka-configs --alter --topic {self._questions.topic} --add-config {_STAMP}=LogAppendTime; "
+                    "then start again. Nothing was read."
+                )
+            self._checked = True
+        return super().open(partitions)
+
+    def write(self, batch: ConsumedBatch) -> dict[int, int]:
+        """Project the batch but for its bad records."""
+        self._require_same_topic()
+        return self._isolation.write(batch)
+
+
+def _pass_over(letters: Sequence[DeadLetter]) -> None:
+    """The projector sends them to the dead-letter topic; twice would be once too often."""

@@ -1,0 +1,143 @@
+"""Where consumed batches go: a projection's ledger and tables; for steps, bad records are set aside on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from steptrail.consumers.ingest.bad_records import Isolation
+from steptrail.consumers.ingest.dead_letter_producer import DeadLetter, DeadLetters
+from steptrail.consumers.ingest.poison_limit import PoisonLimit
+from steptrail.consumers.ingest.writer_schemas import WriterSchemas
+from steptrail.consumers.kafka.broker import BrokerQuestions
+from steptrail.consumers.loop.buffer import ConsumedBatch
+from steptrail.consumers.loop.positions import Start, start_of
+from steptrail.consumers.runtime.metrics import ProjectorMetrics
+from steptrail.projections.clickhouse.client import ClickHouse
+from steptrail.projections.clickhouse.errors import ClaimLost, QueryError, StoreRefused, TopicRecreated
+from steptrail.projections.delivery.batch import Batch
+from steptrail.projections.delivery.projection import Projection
+from steptrail.projections.delivery.spec import ProjectionSpec
+from steptrail.projections.tables.step_events import STEP_EVENTS
+
+
+class ProjectionSink:
+    """The loop's sink (`steptrail.consumers.loop.sink.Sink`) for a projection of the topic of `questions`.
+
+    Nothing is asked of Kafka or the store before the first `open`, so that either may be away at the start.
+    Raises TopicRecreated, besides what Sink says, when the topic is not the one that it was; a recreated topic
+    is only taken when its id is `accept_topic`.
+    """
+
+    def __init__(
+        self,
+        clickhouse: ClickHouse,
+        questions: BrokerQuestions,
+        spec: ProjectionSpec,
+        *,
+        group: str,
+        accept_topic: str | None = None,
+    ) -> None:
+        self._clickhouse = clickhouse
+        self._questions = questions
+        self._spec = spec
+        self._group = group
+        self._accept_topic = accept_topic
+        self._topic_id: str | None = None
+        self._projection: Projection | None = None
+        self._group_knows = True
+
+    def open(self, partitions: Collection[int]) -> dict[int, Start]:
+        """Claim the partitions; where to read on in those that were won."""
+        try:
+            return self._open(self._prepared(), partitions)
+        except QueryError as error:
+            # No record is to blame here: tables are gone, or not those of this program. Check them again then.
+            self._projection = None
+            raise StoreRefused(str(error), code=error.code, name=error.name) from error
+
+    def _open(self, projection: Projection, partitions: Collection[int]) -> dict[int, Start]:
+        projected = projection.open(partitions)
+        # A group may keep, or be given in the last moment, what was committed of a topic that is gone.
+        committed = self._questions.committed(self._group, projected) if self._group_knows else {}
+        first = self._questions.first_offsets(projected)
+        end = self._questions.end_offsets(projected)
+        starts = {p: start_of(p, projected[p], committed.get(p), first[p], end[p]) for p in projected}
+        for gap in [start.gap for start in starts.values() if start.gap is not None]:
+            projection.record_gap(gap.partition, gap.first, gap.last, gap.reason)
+        return starts
+
+    def write(self, batch: ConsumedBatch) -> dict[int, int]:
+        """Project the batch. Raises BatchRejected, besides what Sink says, when a record is not what it should be."""
+        # Asked after the batch was read: if the topic is the same now, every record in it was of that topic.
+        self._require_same_topic()
+        return self._project(batch.batch)
+
+    def release(self, partitions: Collection[int]) -> None:
+        """Forget the claims."""
+        if self._projection is not None:
+            self._projection.release(partitions)
+
+    def _prepared(self) -> Projection:
+        self._require_same_topic()
+        if self._projection is None:
+            assert self._topic_id is not None
+            projection = Projection(
+                self._clickhouse, self._spec, topic=self._questions.topic, topic_id=self._topic_id
+            )
+            projection.prepare(accept_recreated=self._accept_topic == self._topic_id)
+            self._group_knows = not projection.has_predecessor()
+            self._projection = projection
+        return self._projection
+
+    def _require_same_topic(self) -> None:
+        found = self._questions.describe().topic_id
+        if self._topic_id is None:
+            self._topic_id = found
+        elif found != self._topic_id:
+            raise TopicRecreated(
+                f"topic {self._questions.topic} was deleted and created again while it was read (id "
+                f"{self._topic_id} before, {found} now): stopped, and nothing of the new one was written.\n"
+                f"To go on with the new topic, beside the rows of the old one, start this part again with "
+                f"--accept-topic {found}"
+            )
+
+    def _project(self, batch: Batch) -> dict[int, int]:
+        if self._projection is None:
+            raise ClaimLost("nothing is claimed yet")
+        return self._projection.write(batch)
+
+
+class ProjectorSink(ProjectionSink):
+    """The sink for step events."""
+
+    def __init__(
+        self,
+        clickhouse: ClickHouse,
+        questions: BrokerQuestions,
+        dead_letters: DeadLetters,
+        *,
+        group: str,
+        schemas: WriterSchemas,
+        limit: PoisonLimit,
+        metrics: ProjectorMetrics,
+        accept_topic: str | None = None,
+    ) -> None:
+        super().__init__(clickhouse, questions, STEP_EVENTS, group=group, accept_topic=accept_topic)
+        self._dead_letters = dead_letters
+        self._metrics = metrics
+        self._isolation = Isolation(self._project, self._bury, schemas, limit)
+
+    def write(self, batch: ConsumedBatch) -> dict[int, int]:
+        """Project the batch but for its bad records, which are in the dead-letter topic when this returns."""
+        self._require_same_topic()
+        before = self._isolation.batches
+        done = self._isolation.write(batch)
+        self._metrics.isolations.inc(self._isolation.batches - before)
+        self._dead_letters.written(done)
+        return done
+
+    def _bury(self, letters: Sequence[DeadLetter]) -> None:
+        if letters:
+            self._dead_letters.send(letters, self._topic_id)
+            for letter in letters:
+                self._metrics.dead_letters.labels(letter.reason).inc()

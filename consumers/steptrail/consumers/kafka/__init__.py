@@ -1,0 +1,1 @@
+"""Questions to Kafka that are not consuming."""

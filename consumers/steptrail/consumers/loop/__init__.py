@@ -1,0 +1,1 @@
+"""The consume loop: partitions, positions, batches, and what watches over them."""

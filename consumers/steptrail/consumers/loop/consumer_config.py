@@ -1,0 +1,49 @@
+"""How our consumers are configured."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from confluent_kafka import KafkaError, TopicPartition
+
+from steptrail.consumers.loop.monitor import Monitor
+from steptrail.schemas.settings import Settings
+
+_kafka_log = logging.getLogger("steptrail.kafka")
+
+
+def consumer_config(settings: Settings, group: str, monitor: Monitor) -> dict[str, Any]:
+    """The consumer's librdkafka properties: our defaults, the settings' over them, what must be so over all."""
+
+    def on_commit(error: KafkaError | None, _: list[TopicPartition]) -> None:
+        if error is not None and error.code() != KafkaError._NO_OFFSET:
+            monitor.broker_said(error)
+
+    defaults = {
+        "isolation.level": "read_committed",
+        # A consumer that was killed holds its partitions for so long.
+        "session.timeout.ms": 10_000,
+        "topic.metadata.refresh.interval.ms": 15_000,
+        # Prefetched records are memory, and compressed ones grow tenfold when they arrive: small fetches, asked
+        # for again as soon as there is room, are as fast as large ones and take half the memory.
+        "queued.min.messages": 50_000,
+        "queued.max.messages.kbytes": 16 * 1024,
+        "max.partition.fetch.bytes": 128 * 1024,
+        "fetch.queue.backoff.ms": 20,
+        "fetch.wait.max.ms": 100,
+    }
+    needed = {
+        "group.id": group,
+        "partition.assignment.strategy": "cooperative-sticky",
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        # Where to start is decided in steptrail.consumers.loop.positions; never jump by yourself.
+        "auto.offset.reset": "error",
+        "on_commit": on_commit,
+        "error_cb": monitor.broker_said,
+        "logger": _kafka_log,
+    }
+    if settings.group_instance_id is not None:
+        needed["group.instance.id"] = settings.group_instance_id
+    return {**defaults, **settings.kafka_config(), **needed}

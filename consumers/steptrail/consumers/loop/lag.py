@@ -1,0 +1,218 @@
+"""How far the projection is behind the topic, as seen from outside: for `steptrail lag`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.request import urlopen
+
+import orjson
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from steptrail.consumers.kafka.broker import BrokerQuestions, Group, Member
+from steptrail.projections.clickhouse.client import connect
+from steptrail.projections.clickhouse.errors import QueryError
+from steptrail.projections.delivery.ledger import Ledger
+from steptrail.projections.delivery.topic_gaps import TopicGap, TopicGaps
+from steptrail.schemas.errors import InfrastructureError
+from steptrail.schemas.settings import Settings
+from steptrail.schemas.topics import Topics
+
+PEEK_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True)
+class PartitionLag:
+    """One partition. `end`: the offset after its last record; `projected`: the one after the last projected.
+
+    `lag_seconds` is the age of the oldest record that is not projected, 0 when there is none. None is what is
+    not known because Kafka or ClickHouse did not answer.
+    """
+
+    partition: int
+    end: int | None = None
+    committed: int | None = None
+    projected: int | None = None
+    lag_events: int | None = None
+    lag_seconds: float | None = None
+    member: str | None = None
+
+
+@dataclass(frozen=True)
+class LagReport:
+    """The projector's lag. `problems` says what did not answer; `waiting_for` what the projector says it lacks,
+    `gaps` which offsets will never be projected.
+
+    `group_state` is the coordinator's word for the consumer group (STABLE, EMPTY, …), None if it is not known.
+    """
+
+    topic: str
+    group: str
+    group_state: str | None = None
+    members: tuple[Member, ...] = ()
+    partitions: tuple[PartitionLag, ...] = ()
+    waiting_for: str | None = None
+    problems: tuple[str, ...] = ()
+    gaps: tuple[TopicGap, ...] = ()
+
+    @property
+    def lag_events(self) -> int | None:
+        """Over all partitions; None when it is not known of one."""
+        lags = [partition.lag_events for partition in self.partitions]
+        return None if not lags or None in lags else sum(lag for lag in lags if lag is not None)
+
+    @property
+    def lag_seconds(self) -> float | None:
+        """The greatest of all partitions; None when it is not known of one."""
+        lags = [partition.lag_seconds for partition in self.partitions]
+        return None if not lags or None in lags else max(lag for lag in lags if lag is not None)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "topic": self.topic,
+            "group": self.group,
+            "group_state": self.group_state,
+            "lag_events": self.lag_events,
+            "lag_seconds": self.lag_seconds,
+            "waiting_for": self.waiting_for,
+            "problems": list(self.problems),
+            "gaps": [vars(gap) | {"noticed_at": gap.noticed_at.isoformat()} for gap in self.gaps],
+            "members": [vars(member) | {"partitions": list(member.partitions)} for member in self.members],
+            "partitions": [vars(partition) for partition in self.partitions],
+        }
+
+
+@dataclass
+class _Found:
+    """What was found out so far."""
+
+    problems: list[str] = field(default_factory=list)
+    topic_id: str | None = None
+    numbers: list[int] = field(default_factory=list)
+    ends: dict[int, int] = field(default_factory=dict)
+    committed: dict[int, int | None] = field(default_factory=dict)
+    group: Group | None = None
+    projected: dict[int, int] = field(default_factory=dict)
+    gaps: list[TopicGap] = field(default_factory=list)
+
+
+def projector_lag(settings: Settings, *, timeout: float = 10.0, status_url: str | None = None) -> LagReport:
+    """Ask Kafka and ClickHouse how far the projection is; takes a few seconds at most.
+
+    Never raises for what is away: the report's `problems` say it, and what could not be found out is None.
+    `status_url` is the running projector's `/status`, by default that of `settings.metrics_port` on this machine;
+    it is the only one who knows what it waits for.
+    """
+    topics = Topics(settings.topic_prefix)
+    topic, group = topics.steps.name, topics.projector_group
+    config = {**settings.kafka_config(), "log_level": 0}
+    found = _Found()
+    try:
+        _ask_kafka(found, BrokerQuestions(config, topic, timeout=timeout), group)
+    except InfrastructureError as error:
+        found.problems.append(str(error))
+    if found.topic_id is not None:
+        try:
+            _ask_store(found, settings, topic, timeout)
+        except (InfrastructureError, QueryError) as error:
+            found.problems.append(str(error))
+    behind = {p: n for p, n in found.projected.items() if n < found.ends.get(p, 0)}
+    times = peek_times(config, topic, behind, timeout=PEEK_TIMEOUT_S) if behind else {}
+    members = found.group.members if found.group is not None else ()
+    holders = {p: m.client_id for m in members for p in m.partitions}
+    now = time.time()
+    return LagReport(
+        topic,
+        group,
+        found.group.state if found.group is not None else None,
+        members,
+        tuple(_partition(found, number, times, holders.get(number), now) for number in found.numbers),
+        _waiting_for(status_url or _status_url(settings)),
+        tuple(found.problems),
+        tuple(found.gaps),
+    )
+
+
+def peek_times(
+    config: Mapping[str, Any], topic: str, offsets: Mapping[int, int], *, timeout: float
+) -> dict[int, float]:
+    """When the first record at or after each partition's offset was appended (seconds since the epoch).
+
+    Reads one record of each, outside of any group. A partition that does not answer in time is left out.
+    """
+    consumer = Consumer(
+        {
+            **config,
+            "group.id": "steptrail-peek",  # never joined
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "isolation.level": "read_committed",
+            "queued.max.messages.kbytes": 1024,
+        }
+    )
+    times: dict[int, float] = {}
+    until = time.monotonic() + timeout
+    try:
+        consumer.assign([TopicPartition(topic, p, offset) for p, offset in offsets.items()])
+        while len(times) < len(offsets) and time.monotonic() < until:
+            for message in consumer.consume(100, 0.1):
+                partition = message.partition()
+                if message.error() is None and partition is not None and partition not in times:
+                    times[partition] = message.timestamp()[1] / 1000
+                    consumer.incremental_unassign([TopicPartition(topic, partition)])
+    except KafkaException:
+        return times
+    finally:
+        consumer.close()
+    return times
+
+
+def _ask_kafka(found: _Found, questions: BrokerQuestions, group: str) -> None:
+    description = questions.describe()
+    found.topic_id = description.topic_id
+    found.numbers = list(range(description.partitions))
+    found.ends = questions.end_offsets(found.numbers)
+    found.committed = questions.committed(group, found.numbers)
+    found.group = questions.group(group)
+
+
+def _ask_store(found: _Found, settings: Settings, topic: str, timeout: float) -> None:
+    assert found.topic_id is not None
+    with connect(settings, timeout=timeout) as clickhouse:
+        ledger = Ledger(clickhouse, projection="steps", topic=topic, topic_id=found.topic_id)
+        found.projected = {p: last + 1 for p, last in ledger.high_water(found.numbers).items()}
+        gaps = TopicGaps(clickhouse, projection="steps", topic=topic, topic_id=found.topic_id)
+        found.gaps = gaps.known()
+
+
+def _partition(
+    found: _Found, number: int, times: Mapping[int, float], member: str | None, now: float
+) -> PartitionLag:
+    end, projected = found.ends.get(number), found.projected.get(number)
+    events = seconds = None
+    if end is not None and projected is not None:
+        events = max(0, end - projected)
+        if not events:
+            seconds = 0.0
+        elif number in times:
+            seconds = round(max(0.0, now - times[number]), 3)
+    return PartitionLag(number, end, found.committed.get(number), projected, events, seconds, member)
+
+
+def _status_url(settings: Settings) -> str | None:
+    return f"http://{settings.metrics_host}:{settings.metrics_port}/status" if settings.metrics_port else None
+
+
+def _waiting_for(url: str | None) -> str | None:
+    if url is None:
+        return None
+    try:
+        with urlopen(url, timeout=2.0) as answer:  # noqa: S310  an address from our own settings
+            told = orjson.loads(answer.read())
+    except (OSError, ValueError):
+        return None  # no projector there; the report says what else is known
+    reason = told.get("waiting_for") if isinstance(told, dict) else None
+    return reason if isinstance(reason, str) else None

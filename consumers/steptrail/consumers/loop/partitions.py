@@ -1,0 +1,127 @@
+"""What the loop knows of each partition that it holds. Pure bookkeeping; no calls to Kafka or a store."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+from steptrail.consumers.loop.positions import Start
+
+
+class Phase(Enum):
+    """Where a held partition stands; it is only read while FLOWING."""
+
+    WAITING = "to be opened by the sink"
+    OPENING = "being opened"
+    OPENED = "opened, to be read from its position"
+    FLOWING = "being read"
+
+
+@dataclass
+class Held:
+    """A partition that the group assigned to this consumer.
+
+    `generation` differs for each time it was assigned, so that an answer that comes late, for an assignment
+    that has ended since, is known as such. `written` is the offset after the last one that is written, so the
+    one at which the next batch has to start; None until it was opened. `started` is what `written` was then.
+    `read_from`: in phase OPENED, the offset to place it at.
+    """
+
+    partition: int
+    generation: int
+    phase: Phase = Phase.WAITING
+    written: int | None = None
+    started: int | None = None
+    read_from: int = 0
+
+
+class Partitions:
+    """The held partitions.
+
+    `positions` has the next offset to take in for each partition whose records may be taken in; the buffers
+    share this dict and move it on.
+    """
+
+    def __init__(self) -> None:
+        self.held: dict[int, Held] = {}
+        self.positions: dict[int, int] = {}
+        self._generation = 0
+
+    def assign(self, partitions: Iterable[int]) -> None:
+        """Hold these from now on; they wait for the sink."""
+        self._generation += 1
+        for partition in partitions:
+            self.held[partition] = Held(partition, self._generation)
+            self.positions.pop(partition, None)
+
+    def forget(self, partitions: Iterable[int]) -> None:
+        """They are someone else's now."""
+        for partition in partitions:
+            self.held.pop(partition, None)
+            self.positions.pop(partition, None)
+
+    def suspend(self, partitions: Iterable[int]) -> None:
+        """They have to be opened again before anything of them can be written; positions are kept."""
+        for partition in partitions:
+            if partition in self.held:
+                self.held[partition].phase = Phase.WAITING
+
+    def opening(self) -> dict[int, int]:
+        """All that wait, now being opened: partition -> generation."""
+        waiting = [held for held in self.held.values() if held.phase is Phase.WAITING]
+        for held in waiting:
+            held.phase = Phase.OPENING
+        return {held.partition: held.generation for held in waiting}
+
+    def opened(self, start: Start, buffered_from: int | None) -> None:
+        """The sink has it. `buffered_from`: where unwritten records of it that were kept begin, if any were."""
+        held = self.held[start.partition]
+        if buffered_from is None:
+            held.written = held.read_from = start.offset
+        else:
+            held.written, held.read_from = buffered_from, self.positions[start.partition]
+        if held.started is None:
+            held.started = held.written
+        held.phase = Phase.OPENED
+        self.positions.pop(start.partition, None)
+
+    def rewind(self) -> None:
+        """Unwritten records were dropped: read them again.
+
+        Until a partition is placed anew nothing of it is taken in: what is still on its way lies further on, and
+        would leave out what was dropped.
+        """
+        self.positions.clear()
+        for held in self.held.values():
+            if held.phase in (Phase.OPENED, Phase.FLOWING) and held.written is not None:
+                held.read_from = held.written
+                held.phase = Phase.OPENED
+
+    def to_place(self) -> dict[int, int]:
+        """Partition -> offset of those that were opened and are not read yet."""
+        return {h.partition: h.read_from for h in self.held.values() if h.phase is Phase.OPENED}
+
+    def placed(self, partition: int) -> None:
+        """It is read from its offset on."""
+        held = self.held[partition]
+        held.phase = Phase.FLOWING
+        self.positions[partition] = held.read_from
+
+    def current(self, partition: int, generation: int) -> Held | None:
+        """The held partition, if it is still the same assignment."""
+        held = self.held.get(partition)
+        return held if held is not None and held.generation == generation else None
+
+    def generations(self, partitions: Collection[int]) -> dict[int, int]:
+        """Partition -> generation of those among `partitions` that are held."""
+        return {p: self.held[p].generation for p in partitions if p in self.held}
+
+    def uncommitted(self, partitions: Iterable[int]) -> dict[int, int]:
+        """Of `partitions`, those of which something was written, and up to where."""
+        held = [self.held[p] for p in partitions if p in self.held]
+        return {h.partition: h.written for h in held if h.written is not None and h.written != h.started}
+
+    def in_phase(self, *phases: Phase) -> list[int]:
+        """The held partitions in one of these phases."""
+        return [held.partition for held in self.held.values() if held.phase in phases]

@@ -1,0 +1,49 @@
+"""What the consume loop has its writer do, one task after the other, and on what."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Protocol
+
+from steptrail.consumers.loop.buffer import ConsumedBatch
+from steptrail.consumers.loop.positions import Start
+
+
+class Sink(Protocol):
+    """Where batches go. All methods are called from one thread, one after the other, and may block.
+
+    Each raises InfrastructureError for what waiting can mend. After one, `open` is called again for all held
+    partitions before the next `write`.
+    """
+
+    def open(self, partitions: Collection[int]) -> dict[int, Start]:
+        """Take possession of these partitions; where to read on in each that was got."""
+        ...
+
+    def write(self, batch: ConsumedBatch) -> dict[int, int]:
+        """Write the batch; partition -> offset to commit, for the partitions that are still possessed."""
+        ...
+
+    def release(self, partitions: Collection[int]) -> None:
+        """These belong to somebody else now."""
+        ...
+
+
+@dataclass(frozen=True)
+class Opening:
+    """A task of the writer: opening partitions, each with the generation of its assignment."""
+
+    future: Future[dict[int, Start]]
+    generations: dict[int, int]
+
+
+@dataclass(frozen=True)
+class Writing:
+    """A task of the writer: writing a batch."""
+
+    future: Future[dict[int, int]]
+    generations: dict[int, int]
+    batch: ConsumedBatch
+    began: float

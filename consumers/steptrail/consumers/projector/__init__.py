@@ -1,0 +1,1 @@
+"""The projector: from the topics to the tables."""

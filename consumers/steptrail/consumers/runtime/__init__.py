@@ -1,0 +1,1 @@
+"""What every running part stands on: logging, metrics, the status server, backoff, deadlines."""

@@ -1,0 +1,346 @@
+"""`steptrail alerts …`: what fires, silences, and whether targets can be reached."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from steptrail.deploy.cli.commands.run.alerts import AlertsFile
+from steptrail.deploy.terminal.failures import NO, USAGE, CommandError
+from steptrail.deploy.terminal.options import Json, StackDir, settings_for
+from steptrail.deploy.terminal.output import cells, note, stdout, table, write_json, write_json_lines
+from steptrail.deploy.terminal.times import parse_since, show_duration, show_time
+
+if TYPE_CHECKING:
+    from steptrail.consumers.alerts.config.config import AlertsConfig
+    from steptrail.consumers.alerts.model.silence import Silence
+    from steptrail.consumers.alerts.overview import Shown
+    from steptrail.schemas.settings import Settings
+
+_HELP = """
+Alerts: what fires, since when, what holds it back, and who was told.
+
+`steptrail run alerts` publishes them on the alerts topic and tells the targets of the alerts file.
+
+\b
+steptrail alerts list                          what fires
+steptrail alerts silence -p invoices --for 2h --reason "moving the archive"
+steptrail alerts test ops                      send a test to a target, say what came back
+steptrail alerts check alerts.toml             whether an alerts file is right
+"""
+
+_Glob = "A name, or a glob such as 'ocr*'; anything unless told."
+
+
+def list_alerts(
+    all_: Annotated[
+        bool, typer.Option("--all", "-a", help="Also those that ended in the last week.")
+    ] = False,
+    file: AlertsFile = None,
+    json: Json = False,
+    directory: StackDir = None,
+) -> None:
+    """List the alerts that fire: since when, what holds them back, which targets were told.
+
+    What is inhibited and who waits is worked out by the alerts file, if one is named. With --json one object a
+    line: the alert's fields, held (by, silence, until), told (target, status, at, sure, …), waiting.
+
+    \b
+    steptrail alerts list
+    steptrail alerts list --json | jq -r 'select(.severity == "CRITICAL") | .sentence'
+    """
+    from steptrail.consumers.alerts.model.policy import AlertPolicy
+    from steptrail.consumers.alerts.overview import overview
+    from steptrail.consumers.alerts.topics import read_board
+
+    settings = settings_for(directory)
+    named = file is not None or settings.alerts_file is not None
+    policy = _config(settings, file).policy if named else AlertPolicy()
+    shown = overview(read_board(settings, timeout=15), policy, time.time(), resolved=all_)
+    if json:
+        write_json_lines(each.as_dict() for each in shown)
+    elif shown:
+        _show(shown)
+    else:
+        stdout().print("Nothing fires.")
+    if not named and not json:
+        note("No alerts file is named (STEPTRAIL_ALERTS_FILE): who waits for a notification is not known.")
+
+
+def silence(
+    pipeline: Annotated[str, typer.Option("--pipeline", "-p", help=f"Pipeline. {_Glob}")] = "*",
+    step: Annotated[str, typer.Option("--step", "-s", help=f"Step. {_Glob}")] = "*",
+    kind: Annotated[str, typer.Option("--kind", "-k", help=f"Kind of alert. {_Glob}")] = "*",
+    for_: Annotated[
+        str | None, typer.Option("--for", metavar="TIME", help="How long: 30m, 2h, 1d.", show_default=False)
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="TIME", help="Or until when.", show_default=False)
+    ] = None,
+    reason: Annotated[str, typer.Option("--reason", "-r", help="Why, for whoever wonders.")] = "",
+    everything: Annotated[
+        bool, typer.Option("--all", help="Everything, when nothing else says what.")
+    ] = False,
+    json: Json = False,
+    directory: StackDir = None,
+) -> None:
+    """Tell nobody of some alerts for a while. They fire all the same; who heard of one hears of its end.
+
+    It needs an end (--for or --until) and a --reason. With --json the silence as one object: id, pipeline, step,
+    kind, starts, ends, reason, by.
+
+    \b
+    steptrail alerts silence --pipeline invoices --step 'ocr*' --for 2h --reason "new model"
+    steptrail alerts silence --kind silence --until 2026-05-04T08:00 --reason "holiday"
+    """
+    from steptrail.consumers.alerts.overview import new_silence, put_silence
+
+    if (for_ is None) == (until is None):
+        raise _usage("a silence needs an end: give one of --for and --until.")
+    if not reason.strip():
+        raise _usage("a silence needs a --reason: somebody will wonder.")
+    if (pipeline, step, kind) == ("*", "*", "*") and not everything:
+        raise _usage(
+            "silence what? Nothing says so.", "name a --pipeline, a --step or a --kind, or say --all."
+        )
+    now = time.time()
+    seconds = _ahead(for_) if for_ is not None else parse_since(until or "").timestamp() - now
+    if seconds <= 0:
+        raise _usage("the silence would have ended already.")
+    made = new_silence(
+        pipeline=pipeline, step=step, kind=kind, now=now, seconds=seconds, reason=reason.strip(), by=_me()
+    )
+    put_silence(settings_for(directory), made)
+    if json:
+        write_json(made.as_dict())
+    else:
+        stdout().print(
+            f"Silence {made.id} holds until {_utc(made.ends)} UTC. It ends earlier by:  "
+            f"steptrail alerts expire {made.id}",
+            markup=False,
+        )
+
+
+def silences(
+    all_: Annotated[
+        bool, typer.Option("--all", "-a", help="Also those that ended in the last week.")
+    ] = False,
+    json: Json = False,
+    directory: StackDir = None,
+) -> None:
+    """List silences: what they hold back, until when, why, by whom. With --json one object a line.
+
+    \b
+    steptrail alerts silences
+    """
+    from steptrail.consumers.alerts.topics import read_board
+
+    now = time.time()
+    board = read_board(settings_for(directory), timeout=15)
+    found = [each for each in board.silences.values() if all_ or each.ends > now]
+    found.sort(key=lambda each: each.ends)
+    if json:
+        write_json_lines(each.as_dict() for each in found)
+    elif found:
+        shown = table("id", "pipeline", "step", "kind", "until (UTC)", "reason", "by")
+        for each in found:
+            over = "" if each.ends > now else " (over)"
+            shown.add_row(
+                *cells(
+                    *(each.id, each.pipeline, each.step, each.kind),
+                    _utc(each.ends) + over,
+                    *(each.reason, each.by),
+                )
+            )
+        stdout().print(shown)
+    else:
+        stdout().print("No silences.")
+
+
+def expire(
+    silence_id: Annotated[
+        str, typer.Argument(metavar="ID", help="The silence, as `alerts silences` names it.")
+    ],
+    json: Json = False,
+    directory: StackDir = None,
+) -> None:
+    """End a silence now. What fires then is told. Exits 1 for one that there is not.
+
+    \b
+    steptrail alerts expire 5f3a09c1
+    """
+    from steptrail.consumers.alerts.overview import put_silence
+    from steptrail.consumers.alerts.topics import read_board
+
+    settings = settings_for(directory)
+    found: dict[str, Silence] = read_board(settings, timeout=15).silences
+    if silence_id not in found:
+        raise CommandError(
+            f"there is no silence {silence_id!r}.",
+            exit_code=NO,
+            kind="no_silence",
+            hint="`steptrail alerts silences --all` lists them.",
+            near=sorted(found)[:5],
+        )
+    ended = found[silence_id].expired(time.time())
+    put_silence(settings, ended)
+    if json:
+        write_json(ended.as_dict())
+    else:
+        stdout().print(f"Silence {silence_id} has ended.", markup=False)
+
+
+def try_out(
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="A target of the alerts file.")],
+    file: AlertsFile = None,
+    json: Json = False,
+    directory: StackDir = None,
+) -> None:
+    """Send a test alert to a target, once, and say what came back. Exits 1 unless it was taken.
+
+    The test says that it is one; an Alertmanager is told at once that it is over. Nothing is written to the
+    topics. With --json one object: target, address, delivered, status, said, seconds.
+
+    \b
+    steptrail alerts test ops
+    """
+    from steptrail.consumers.alerts.delivery.send_test import try_target
+
+    config = _config(settings_for(directory), file)
+    if target not in config.targets:
+        raise CommandError(
+            f"the alerts file has no target {target!r}.",
+            exit_code=USAGE,
+            kind="no_target",
+            near=sorted(config.targets),
+        )
+    began = time.monotonic()
+    answer = try_target(config.targets[target], time.time())
+    seconds = time.monotonic() - began
+    if json:
+        told: dict[str, Any] = {"target": target, "address": config.targets[target].shown}
+        told |= {"delivered": answer.delivered, "status": answer.status, "said": answer.said}
+        write_json({**told, "seconds": round(seconds, 3)})
+    else:
+        taken = "taken" if answer.delivered else "not taken"
+        stdout().print(f"{taken}: {answer.said} ({show_duration(seconds * 1000)})", markup=False)
+    if not answer.delivered:
+        raise typer.Exit(NO)
+
+
+def check(
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="FILE", help="The alerts file; STEPTRAIL_ALERTS_FILE unless told.", show_default=False
+        ),
+    ] = None,
+    json: Json = False,
+    directory: StackDir = None,
+) -> None:
+    """Read an alerts file as `run alerts` does, secrets included, and say what is wrong with it. Exits 2 if anything.
+
+    With --json one object: targets, routes, owners (how many).
+
+    \b
+    steptrail alerts check alerts.toml
+    """
+    config = _config(settings_for(directory), file)
+    counts = {
+        "targets": sorted(config.targets),
+        "routes": [route.name for route in config.policy.routes],
+        "owners": len(config.policy.owners),
+    }
+    if json:
+        write_json(counts)
+    else:
+        stdout().print(
+            f"{len(config.targets)} targets, {len(config.policy.routes)} routes, "
+            f"{len(config.policy.owners)} owners: nothing is wrong.",
+            markup=False,
+        )
+
+
+def _config(settings: Settings, file: Path | None) -> AlertsConfig:
+    from steptrail.consumers.alerts.config.config import AlertsConfig
+
+    path = file or (Path(settings.alerts_file) if settings.alerts_file else None)
+    if path is None:
+        raise _usage("which alerts file? Nothing says so.", "set STEPTRAIL_ALERTS_FILE, or name the file.")
+    return AlertsConfig.load(path.expanduser())
+
+
+def _show(shown: list[Shown]) -> None:
+    now = time.time()
+    listed = table("severity", "what", "kind", "since (UTC)", "sentence", "owner", "told")
+    for each in shown:
+        alert = each.alert
+        ended = "" if alert.firing else "resolved, was "
+        listed.add_row(
+            *cells(
+                ended + alert.severity.value,
+                alert.scope,
+                alert.kind,
+                f"{_utc(alert.since)} ({show_duration((now - alert.since) * 1000)})",
+                alert.sentence,
+                alert.owner,
+                _told(each),
+            )
+        )
+    stdout().print(listed)
+
+
+def _told(shown: Shown) -> str:
+    words = [
+        f"{each.target}: {each.status}{'' if each.sure else ', perhaps'} {_utc(each.at)}"
+        for each in shown.told
+    ]
+    words += [f"{name}: waits" for name in shown.waiting]
+    if shown.held is not None:
+        words.append(f"held back by {'silence' if shown.held.silence else 'alert'} {shown.held.by}")
+    return "\n".join(words)
+
+
+def _ahead(text: str) -> float:
+    """Seconds of a duration such as `2h`."""
+    now = time.time()
+    seconds = now - parse_since(text).timestamp()
+    if not text.strip()[:1].isdigit() or "-" in text:
+        raise _usage(f"--for takes a duration such as 30m, 2h or 1d, not {text!r}.")
+    return round(seconds, 1)
+
+
+def _me() -> str:
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # no name for this user id
+        return "unknown"
+
+
+def _utc(moment: float) -> str:
+    from datetime import datetime, timezone
+
+    return show_time(datetime.fromtimestamp(moment, timezone.utc))
+
+
+def _usage(message: str, hint: str | None = None) -> CommandError:
+    return CommandError(
+        message, exit_code=USAGE, kind="usage", hint=hint or "steptrail alerts silence --help shows how."
+    )
+
+
+def register(app: typer.Typer) -> None:
+    """Add `alerts` and its commands."""
+    group = typer.Typer(help=_HELP, no_args_is_help=True, rich_markup_mode=None)
+    group.command("list")(list_alerts)
+    group.command("silence")(silence)
+    group.command("silences")(silences)
+    group.command("expire")(expire)
+    group.command("test")(try_out)
+    group.command("check")(check)
+    app.add_typer(group, name="alerts")

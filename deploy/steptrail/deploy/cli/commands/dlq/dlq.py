@@ -1,0 +1,187 @@
+"""`steptrail dlq …`: messages that are no events, and what to do about them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from steptrail.deploy.cli.commands.dlq.options import (
+    DryRun,
+    Offsets,
+    Partition,
+    Pipelines,
+    Places,
+    Reasons,
+    Since,
+    States,
+    Until,
+    author,
+    note_absent,
+    selection_of,
+)
+from steptrail.deploy.cli.commands.dlq.redrive import redrive
+from steptrail.deploy.cli.commands.dlq.show import show
+from steptrail.deploy.terminal.failures import USAGE, CommandError
+from steptrail.deploy.terminal.options import Json, StackDir, settings_for
+from steptrail.deploy.terminal.output import cells, note, stdout, table, write_json, write_json_lines
+from steptrail.deploy.terminal.times import show_time
+
+if TYPE_CHECKING:
+    from steptrail.consumers.dlq.service import DeadLetterDesk
+    from steptrail.projections.stores.dead_letter_store import StoredLetter
+
+_HELP = """
+Messages that are no events: look at them, send them again, or drop them.
+
+What cannot be projected is set aside in the dead-letter topic with its reason, and listed in the table
+dead_letters. Letters are named by the place of the message in the steps topic, PARTITION:OFFSET.
+
+\b
+steptrail dlq list                         what was set aside, and why
+steptrail dlq show 3:1734                  one message taken apart, with the byte that failed
+steptrail dlq redrive --dry-run            what would be sent again
+steptrail dlq drop --reason BAD_FRAME      nothing more is to be done about these
+"""
+
+
+def list_letters(
+    places: Places = None,
+    reason: Reasons = None,
+    pipeline: Pipelines = None,
+    since: Since = None,
+    until: Until = None,
+    partition: Partition = None,
+    offset: Offsets = None,
+    state: States = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Show at most so many letters.")] = 100,
+    json: Json = False,
+    directory: StackDir = None,
+) -> None:
+    """List dead letters, newest first: where each was, why, and of which document it tells.
+
+    With --json one object a line.
+
+    \b
+    steptrail dlq list
+    steptrail dlq list --reason BAD_JSON --since 1d --json
+    steptrail dlq list --state all --partition 3 --offset 1000-2000
+    """
+    from steptrail.consumers.dlq.service import DeadLetterDesk
+
+    selection = selection_of(places, reason, pipeline, since, until, partition, offset, state)
+    with DeadLetterDesk(settings_for(directory)) as desk:
+        counts = desk.store.count(selection)
+        letters = desk.store.letters(selection, limit=limit, newest_first=True)
+        if json:
+            write_json_lines(letter.as_dict() for letter in letters)
+        elif letters:
+            _show(letters)
+        else:
+            stdout().print("No such letters." if not selection.is_everything else "No open letters.")
+        _show_counts(counts, len(letters))
+        _show_lag(desk)
+
+
+def drop(
+    places: Places = None,
+    reason: Reasons = None,
+    pipeline: Pipelines = None,
+    since: Since = None,
+    until: Until = None,
+    partition: Partition = None,
+    offset: Offsets = None,
+    state: States = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All letters, when nothing else says which.")
+    ] = False,
+    why: Annotated[str, typer.Option("--note", help="Why, for whoever looks later.")] = "",
+    dry_run: DryRun = False,
+    json: Json = False,
+    directory: StackDir = None,
+) -> None:
+    """Mark dead letters as dealt with; nothing more is done about them.
+
+    Kafka cannot delete single messages: the letter stays in its topic until its retention ends, and the table
+    dead_letter_decisions says who dropped it, when and why. A letter that was dropped by mistake can be sent
+    again: steptrail dlq redrive --state dropped.
+
+    \b
+    steptrail dlq drop 3:1734 --note "a test of ours"
+    steptrail dlq drop --reason BAD_FRAME --until 2026-05-04
+    """
+    from steptrail.consumers.dlq.service import DeadLetterDesk
+
+    selection = selection_of(places, reason, pipeline, since, until, partition, offset, state)
+    if selection.is_everything and not everything:
+        raise CommandError(
+            "which letters? Nothing says so.",
+            exit_code=USAGE,
+            kind="usage",
+            hint="name places, a --reason or another filter, or say --all.",
+        )
+    who = author(why)
+    with DeadLetterDesk(settings_for(directory)) as desk:
+        before = desk.store.count(selection)
+        matched = sum(before.values())
+        dropped = 0 if dry_run or not matched else desk.store.drop(selection, who)
+    note_absent(selection, matched)
+    if json:
+        told = {"dry_run": dry_run, "matched": matched, "dropped": dropped, "by_reason": before}
+        write_json({**told, "run": None if dry_run else who.run})
+        return
+    done = "would be dropped" if dry_run else "dropped"
+    stdout().print(f"{matched if dry_run else dropped} letters {done}.", markup=False)
+    _show_counts(before, matched)
+
+
+def _show(letters: list[StoredLetter]) -> None:
+    right = ["place", "byte"]
+    shown = table(
+        "place", "set aside", "reason", "field", "byte", "pipeline", "document", "state", right=right
+    )
+    for letter in letters:
+        again = f" (sent {letter.times_resent} x)" if letter.times_resent else ""
+        shown.add_row(
+            *cells(
+                letter.shown_place,
+                show_time(letter.broker_time),
+                letter.reason,
+                letter.field or "",
+                "" if letter.position is None else str(letter.position),
+                letter.pipeline,
+                letter.doc_id,
+                letter.state.lower() + again,
+            )
+        )
+    stdout().print(shown)
+
+
+def _show_counts(counts: dict[str, int], shown: int) -> None:
+    total = sum(counts.values())
+    if counts:
+        by_reason = ", ".join(f"{reason} {count}" for reason, count in counts.items())
+        more = f", the newest {shown} shown" if shown < total else ""
+        note(f"{total} letter{'' if total == 1 else 's'}{more}: {by_reason}")
+
+
+def _show_lag(desk: DeadLetterDesk) -> None:
+    from steptrail.schemas.errors import InfrastructureError
+
+    try:
+        behind = desk.not_stored_yet()
+    except InfrastructureError as error:
+        note(f"Whether the table has them all is not known: {error}")
+        return
+    if behind:
+        note(f"{behind} messages of the dead-letter topic are not in the table yet: does a projector run?")
+
+
+def register(app: typer.Typer) -> None:
+    """Add `dlq` and its commands."""
+    group = typer.Typer(help=_HELP, no_args_is_help=True, rich_markup_mode=None)
+    group.command("list")(list_letters)
+    group.command("show")(show)
+    group.command("redrive")(redrive)
+    group.command("drop")(drop)
+    app.add_typer(group, name="dlq")

@@ -1,0 +1,185 @@
+"""`steptrail errors`: what fails, newest first."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from steptrail.deploy.terminal.failures import USAGE, CommandError
+from steptrail.deploy.terminal.options import Json, Pipeline, StackDir, settings_for
+from steptrail.deploy.terminal.output import (
+    cells,
+    note,
+    record_json,
+    status_text,
+    stdout,
+    table,
+    write_json,
+    write_json_lines,
+)
+from steptrail.deploy.terminal.times import SINCE_HELP, parse_since, show_age, show_time
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from rich.table import Table
+
+    from steptrail.projections.reading.recent_error_groups import RecentErrorGroups
+    from steptrail.projections.reading.records import StepRecord
+    from steptrail.projections.reading.stalls import ObservedRecord
+
+
+def errors(
+    since: Annotated[str, typer.Option("--since", metavar="TIME", help=SINCE_HELP)] = "1h",
+    warnings: Annotated[
+        bool, typer.Option("--warnings", "-w", help="Steps that ended in WARNING too.")
+    ] = False,
+    stalled: Annotated[
+        bool,
+        typer.Option(
+            "--stalled", help="First the runs that are past their deadline now and were found so since."
+        ),
+    ] = False,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000, help="At most so many.")] = 50,
+    after: Annotated[
+        str | None,
+        typer.Option(
+            "--after", metavar="CURSOR", help="Go on where the page before it ended.", show_default=False
+        ),
+    ] = None,
+    group: Annotated[
+        bool,
+        typer.Option(
+            "--group", "-g", help="By step, error type and what messages have in common, most first."
+        ),
+    ] = False,
+    pipeline: Pipeline = None,
+    json: Json = False,
+    directory: StackDir = None,
+) -> None:
+    """List the steps that ended in ERROR or FAILED, newest first.
+
+    With --json one object a line: pipeline, doc_id, step_name, status, timestamp, attempt, error_type,
+    error_message, details, metrics, and more; `cursor` is for --after. The lines of --stalled, which come with the
+    first page, have `what` (STALLED), sentence, started_us, deadline_s, decided_by and evidence instead.
+    With --group: group_id, pipeline, step_name, error_type, template, count, documents, first_seen, last_seen,
+    doc_id, message; the last line, without a group_id, says how many groups and errors are not listed. How it
+    stands with them: steptrail groups.
+
+    \b
+    steptrail errors                                 the last hour, all pipelines
+    steptrail errors --stalled --since 1d            and what was started and does not end
+    steptrail errors --since 7d --pipeline invoices --limit 200
+    steptrail errors --group --since 1d              what fails most
+    steptrail errors --since 2026-05-04T12:00 --json | jq -r .doc_id
+    """
+    from steptrail.projections.clickhouse.client import connect
+    from steptrail.projections.reading.reader import Reader
+    from steptrail.schemas.status import ProcessingStatus
+
+    start = parse_since(since)
+    statuses = [ProcessingStatus.ERROR, ProcessingStatus.FAILED] + [ProcessingStatus.WARNING] * warnings
+    if group:
+        if after is not None or stalled:
+            raise CommandError(
+                "--group goes with neither --after nor --stalled.",
+                exit_code=USAGE,
+                kind="usage",
+                hint="leave one of them out; more groups are had by --limit.",
+            )
+        with connect(settings_for(directory)) as clickhouse:
+            groups = Reader(clickhouse).recent_error_groups(pipeline, start, warnings, limit)
+        _show_groups(groups, start, json=json)
+        return
+    with connect(settings_for(directory)) as clickhouse:
+        reader = Reader(clickhouse)
+        page = reader.events(pipeline, after, limit, statuses=statuses, start=start)
+        stalls = reader.stalls(pipeline, start, limit) if stalled and after is None else []
+    if json:
+        write_json_lines(asdict(stall) for stall in stalls)
+        write_json_lines(record_json(record) for record in page.items)
+        return
+    what = "errors or warnings" if warnings else "errors"
+    scope = f" in pipeline {pipeline}" if pipeline else ""
+    if stalls:
+        stdout().print(_stall_table(stalls))
+        note(f"{len(stalls)} stalled now{scope} and found so since {show_time(start)} UTC.")
+    if not page.items:
+        stdout().print(f"No {what}{scope} since {show_time(start)} UTC.", markup=False)
+        return
+    stdout().print(error_table(page.items))
+    note(
+        f"{len(page.items)} {what}{scope} since {show_time(start)} UTC, the newest {show_age(page.items[0].timestamp)}."
+    )
+    if page.next is not None:
+        note(f"There are more: --limit, or --after {page.next}")
+
+
+def error_table(found: Sequence[StepRecord]) -> Table:
+    """Errors as a table; the pipeline is shown where there are several."""
+    several = len({record.pipeline for record in found}) > 1
+    columns = ["pipeline"] * several + ["step", "status", "attempt", "document", "error"]
+    shown = table("when (UTC)", *columns, right=["when (UTC)", "attempt"])
+    for record in found:
+        shown.add_row(
+            *cells(
+                show_time(record.timestamp),
+                *[record.pipeline] * several,
+                record.step_name,
+                status_text(record.status.value),
+                record.attempt,
+                record.doc_id,
+                record.error_message or record.error_type,
+            )
+        )
+    return shown
+
+
+def _stall_table(found: Sequence[ObservedRecord]) -> Table:
+    """Stalled runs as a table; the pipeline is shown where there are several."""
+    several = len({stall.pipeline for stall in found}) > 1
+    columns = ["pipeline"] * several + ["step", "status", "document", "why"]
+    shown = table("since (UTC)", *columns, right=["since (UTC)"])
+    for stall in found:
+        shown.add_row(
+            *cells(
+                show_time(stall.watermark),
+                *[stall.pipeline] * several,
+                stall.step_name,
+                status_text(stall.what.value),
+                stall.doc_id,
+                stall.sentence,
+            )
+        )
+    return shown
+
+
+def _show_groups(groups: RecentErrorGroups, start: datetime, *, json: bool) -> None:
+    if json:
+        write_json_lines(asdict(group) for group in groups)
+        if groups.other_groups:
+            write_json({"group_id": None, "groups": groups.other_groups, "count": groups.other_errors})
+        return
+    if not groups:
+        stdout().print(f"No errors since {show_time(start)} UTC.", markup=False)
+        return
+    several = len({group.pipeline for group in groups}) > 1
+    columns = ["pipeline"] * several + ["step", "type", "message"]
+    right = ["errors", "documents", "last seen"]
+    shown = table("group", "errors", "documents", "last seen", *columns, right=right)
+    for group in groups:
+        where = [*[group.pipeline] * several, group.step_name, group.error_type]
+        counts = [group.group_id[:8], group.count, group.documents, show_age(group.last_seen)]
+        shown.add_row(*cells(*counts, *where, group.template))
+    if groups.other_groups:
+        left_out = f"{groups.other_groups} other groups"
+        shown.add_row(*cells("other", groups.other_errors, "", "", *[""] * (len(columns) - 1), left_out))
+    stdout().print(shown)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(errors)

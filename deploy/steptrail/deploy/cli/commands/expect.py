@@ -1,0 +1,135 @@
+"""`steptrail expect`: which steps the documents of a pipeline go through."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from steptrail.deploy.terminal.failures import USAGE, CommandError
+from steptrail.deploy.terminal.options import Json, StackDir, settings_for
+from steptrail.deploy.terminal.output import cells, note, stdout, table, write_json_lines
+from steptrail.deploy.terminal.times import show_time
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from steptrail.projections.stores.expected_steps import ExpectedSteps
+    from steptrail.schemas.settings import Settings
+
+
+def expect(
+    pipeline: Annotated[str | None, typer.Argument(help="The pipeline.", show_default=False)] = None,
+    steps: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="STEP...", help="All steps of its documents, in order.", show_default=False),
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--file", "-f", metavar="FILE", help="Declare what a TOML file says.", show_default=False
+        ),
+    ] = None,
+    show: Annotated[
+        bool, typer.Option("--list", "-l", help="Show what is declared; change nothing.")
+    ] = False,
+    nothing: Annotated[bool, typer.Option("--nothing", help="Take the pipeline's declaration back.")] = False,
+    json: Json = False,
+    directory: StackDir = None,
+) -> None:
+    """Declare the steps that each document of a pipeline goes through, so that `steptrail doc` and `steptrail
+    incomplete` can say what is missing.
+
+    A declaration replaces the pipeline's earlier one whole; the same one again changes nothing. A file has a
+    table [expected_steps] with a list of names for each pipeline, as in invoices = ["fetch", "ocr"]; pipelines
+    that it does not name keep what they have, an empty list takes a declaration back. With --json one object a
+    line: pipeline, steps, declared_at, declared_now.
+
+    \b
+    steptrail expect invoices fetch ocr index
+    steptrail expect --file steps.toml
+    steptrail expect --list --json
+    """
+    from steptrail.projections.clickhouse.client import connect
+    from steptrail.projections.stores.expected_steps import declare_all, expected_steps
+
+    settings = settings_for(directory)
+    declarations = None if show else _declarations(settings, pipeline, steps, file, nothing)
+    if show and (steps or file or nothing):
+        raise _usage("--list only shows: it takes no steps, no file and no --nothing.")
+    with connect(settings) as clickhouse:
+        news: list[str] = []
+        if declarations is not None:
+            news = declare_all(clickhouse, declarations, max_name_bytes=settings.max_name_bytes)
+        declared = expected_steps(clickhouse, pipeline)
+    if declarations is not None:
+        declared = [each for each in declared if each.pipeline in declarations]
+    taken_back = [name for name, wanted in (declarations or {}).items() if not wanted]
+    if json:
+        write_json_lines(
+            [
+                *(
+                    {
+                        "pipeline": each.pipeline,
+                        "steps": each.steps,
+                        "declared_at": each.declared_at,
+                        "declared_now": each.pipeline in news,
+                    }
+                    for each in declared
+                ),
+                *(
+                    {"pipeline": name, "steps": [], "declared_at": None, "declared_now": name in news}
+                    for name in taken_back
+                ),
+            ]
+        )
+        return
+    _show(declared, news, changing=declarations is not None)
+    for name in taken_back:
+        note(f"Nothing is expected of pipeline {name}{' any more' if name in news else ', as before'}.")
+    if not declared and not taken_back:
+        note("No steps are declared" + (f" for pipeline {pipeline}." if pipeline else " for any pipeline."))
+
+
+def _declarations(
+    settings: Settings, pipeline: str | None, steps: list[str] | None, file: Path | None, nothing: bool
+) -> Mapping[str, Sequence[str]]:
+    """What the command line declares; raises CommandError where it does not say so clearly."""
+    if file is not None:
+        if pipeline is not None or nothing:
+            raise _usage("--file says all: it takes no pipeline, no steps and no --nothing beside it.")
+        from steptrail.projections.stores.expected_steps_file import read_expected_steps
+
+        return read_expected_steps(file, max_name_bytes=settings.max_name_bytes)
+    if pipeline is None:
+        raise _usage("name a pipeline and its steps, or give --file or --list.")
+    if nothing and steps:
+        raise _usage("steps and --nothing exclude each other.")
+    if not nothing and not steps:
+        raise _usage(
+            f"name the steps of pipeline {pipeline!r}.",
+            hint=f"--list {pipeline} shows what is declared; --nothing takes it back.",
+        )
+    return {pipeline: steps or []}
+
+
+def _show(declared: Sequence[ExpectedSteps], news: Sequence[str], *, changing: bool) -> None:
+    if not declared:
+        return
+    shown = table("pipeline", "expected steps", "declared (UTC)", *["news"] * changing)
+    for each in declared:
+        news_or_not = ["now" if each.pipeline in news else "as before"] * changing
+        shown.add_row(*cells(each.pipeline, ", ".join(each.steps), show_time(each.declared_at), *news_or_not))
+    stdout().print(shown)
+
+
+def _usage(message: str, hint: str | None = None) -> CommandError:
+    return CommandError(
+        message, exit_code=USAGE, kind="usage", hint=hint or "steptrail expect --help shows how."
+    )
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(expect)

@@ -1,0 +1,354 @@
+"""`steptrail groups …`: errors that are the same, how it stands with them, and what was decided."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from steptrail.deploy.terminal.failures import NO, USAGE, CommandError
+from steptrail.deploy.terminal.options import Json, Pipeline, StackDir, settings_for
+from steptrail.deploy.terminal.output import cells, note, stdout, table, write_json, write_json_lines
+from steptrail.deploy.terminal.times import SINCE_HELP, parse_since, show_age, show_time
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from rich.text import Text
+
+    from steptrail.projections.stores.error_groups import (
+        Action,
+        ErrorGroup,
+        GroupDetails,
+        GroupList,
+        GroupState,
+    )
+
+_STYLES = {"NEW": "bold red", "REGRESSED": "bold red", "ONGOING": "red", "RESOLVED": "green", "MUTED": "dim"}
+_BARS = "▁▂▃▄▅▆▇█"
+_TREND_BARS = 24
+
+_HELP = """
+Errors that are the same but for numbers, names and places in their message: since when, how often, and how it
+stands with them.
+
+\b
+NEW         first seen within a day
+ONGOING     known for longer
+REGRESSED   seen again after it had been resolved, or after a week of silence
+RESOLVED    by hand, and not seen since
+MUTED       by hand
+
+Without a command it lists the groups with errors since --since (by whole hours), most errors first. They are
+counted by the health consumer (steptrail run health); steptrail errors --group does without it.
+
+With --json one object a line: group_id, pipeline, step_name, error_type, template, state, first_seen, last_seen,
+count, documents, lately (errors since --since), trend (these by hour), and more. The last line, without a group_id,
+says for how many groups and errors that are not listed it stands.
+
+\b
+steptrail groups                                     what failed in the last day
+steptrail groups --state new --state regressed       what is new
+steptrail groups show 3fa91c                         one group, by the beginning of its id
+steptrail groups resolve 3fa91c --reason "fixed in 1.4.2"
+steptrail groups mute 3fa91c --reason "their scanner, not ours"
+steptrail groups rule --new-for 2d --silent-after 14d
+"""
+
+GroupId = Annotated[str, typer.Argument(metavar="ID", help="The group's id, or the beginning of it.")]
+Reason = Annotated[str, typer.Option("--reason", "-r", help="Why, for whoever looks later.")]
+
+
+def list_groups(
+    context: typer.Context,
+    step: Annotated[
+        str | None, typer.Option("--step", help="Only this step; all unless told.", show_default=False)
+    ] = None,
+    state: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--state",
+            "-s",
+            metavar="STATE",
+            help="new, ongoing, regressed, resolved or muted; may be given several times. All unless told.",
+            show_default=False,
+        ),
+    ] = None,
+    since: Annotated[str, typer.Option("--since", metavar="TIME", help=SINCE_HELP)] = "1d",
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=500, help="At most so many.")] = 50,
+    pipeline: Pipeline = None,
+    json: Json = False,
+    directory: StackDir = None,
+) -> None:
+    """List error groups."""
+    if context.invoked_subcommand is not None:
+        return
+    from steptrail.projections.clickhouse.client import connect
+    from steptrail.projections.stores.error_groups import error_groups
+
+    start = parse_since(since)
+    with connect(settings_for(directory)) as clickhouse:
+        found = error_groups(clickhouse, pipeline, step, states=_states(state), since=start, limit=limit)
+    if json:
+        write_json_lines(map(_group_json, found))
+        if found.other_groups:
+            others = {"groups": found.other_groups, "lately": found.other_errors}
+            write_json({"group_id": None, **others, "not_looked_at": found.not_looked_at})
+        return
+    if not found and not found.other_groups:
+        stdout().print(f"No such error groups since {show_time(start)} UTC.", markup=False)
+        return
+    _show_list(found, start)
+
+
+def show(
+    group_id: GroupId,
+    since: Annotated[
+        str, typer.Option("--since", metavar="TIME", help="How far back the trend goes.")
+    ] = "7d",
+    json: Json = False,
+    directory: StackDir = None,
+) -> None:
+    """Show one group: its counts, its latest events, and what was decided about it.
+
+    \b
+    steptrail groups show 3fa91c
+    steptrail groups show 3fa91c0d5e6b7a88 --since 30d --json
+    """
+    from steptrail.projections.clickhouse.client import connect
+    from steptrail.projections.stores.error_groups import error_group
+
+    start = parse_since(since)
+    with connect(settings_for(directory)) as clickhouse, _unknown_told():
+        details = error_group(clickhouse, group_id, since=start)
+    if json:
+        write_json({**_group_json(details.group), **{k: asdict(details)[k] for k in ("examples", "actions")}})
+        return
+    _show_details(details, start)
+
+
+def resolve(group_id: GroupId, reason: Reason = "", json: Json = False, directory: StackDir = None) -> None:
+    """Say that a group is mended: it is REGRESSED as soon as it is seen again.
+
+    \b
+    steptrail groups resolve 3fa91c --reason "fixed in 1.4.2"
+    """
+    _act(group_id, "RESOLVE", reason, directory, json=json)
+
+
+def reopen(group_id: GroupId, reason: Reason = "", json: Json = False, directory: StackDir = None) -> None:
+    """Take back that a group was resolved or muted.
+
+    \b
+    steptrail groups reopen 3fa91c --reason "not all of it"
+    """
+    _act(group_id, "REOPEN", reason, directory, json=json)
+
+
+def mute(group_id: GroupId, reason: Reason = "", json: Json = False, directory: StackDir = None) -> None:
+    """Say no more about a group, however often it comes, until it is reopened.
+
+    \b
+    steptrail groups mute 3fa91c --reason "their scanner, not ours"
+    """
+    _act(group_id, "MUTE", reason, directory, json=json)
+
+
+def rule(
+    new_for: Annotated[
+        str | None, typer.Option("--new-for", metavar="TIME", help="90m, 2d, 1w.", show_default=False)
+    ] = None,
+    silent_after: Annotated[
+        str | None,
+        typer.Option("--silent-after", metavar="TIME", help="An hour at least.", show_default=False),
+    ] = None,
+    json: Json = False,
+    directory: StackDir = None,
+) -> None:
+    """Show or set for how long a group is new, and after how long a silence it counts as back.
+
+    It holds for all groups, those that are there too.
+
+    \b
+    steptrail groups rule
+    steptrail groups rule --new-for 2d --silent-after 14d
+    """
+    from steptrail.deploy.cli.commands.dlq.options import author
+    from steptrail.projections.clickhouse.client import connect
+    from steptrail.projections.stores import error_groups
+
+    with connect(settings_for(directory)) as clickhouse:
+        if new_for is None and silent_after is None:
+            now = error_groups.rule(clickhouse)
+        else:
+            try:
+                now = error_groups.set_rule(
+                    clickhouse,
+                    by=author().decided_by,
+                    new_for=_duration(new_for),
+                    silent_after=_duration(silent_after),
+                )
+            except ValueError as error:
+                raise CommandError(f"{error}.", exit_code=USAGE, kind="usage") from None
+    if json:
+        write_json({"new_for_s": now[0].total_seconds(), "silent_after_s": now[1].total_seconds()})
+        return
+    stdout().print(f"A group is new for {now[0]}, and back when it was silent for {now[1]}.", markup=False)
+
+
+def _act(group_id: str, action: Action, reason: str, directory: Path | None, *, json: bool) -> None:
+    from steptrail.deploy.cli.commands.dlq.options import author
+    from steptrail.projections.clickhouse.client import connect
+    from steptrail.projections.stores.error_groups import act
+
+    with connect(settings_for(directory)) as clickhouse, _unknown_told():
+        details = act(clickhouse, group_id, action, by=author().decided_by, reason=reason)
+    if json:
+        write_json(_group_json(details.group))
+        return
+    group = details.group
+    stdout().print(f"{group.group_id} is {group.state.value} now: {group.template}", markup=False)
+
+
+@contextmanager
+def _unknown_told() -> Iterator[None]:
+    """An unknown id ends the command with exit code 1."""
+    from steptrail.projections.stores.error_groups import UnknownGroup
+
+    try:
+        yield
+    except UnknownGroup as error:
+        raise CommandError(
+            f"{error}.", exit_code=NO, kind="unknown_group", hint="steptrail groups lists them."
+        ) from None
+
+
+def _states(names: Sequence[str] | None) -> list[GroupState]:
+    from steptrail.projections.stores.error_groups import GroupState
+
+    found = []
+    for name in names or list(GroupState):
+        try:
+            found.append(GroupState(name.upper()))
+        except ValueError:
+            raise CommandError(
+                f"{name!r} is no state of an error group.",
+                exit_code=USAGE,
+                kind="usage",
+                hint=f"one of {', '.join(known.value.lower() for known in GroupState)}.",
+            ) from None
+    return found
+
+
+def _duration(text: str | None) -> timedelta | None:
+    now = datetime.now(timezone.utc)
+    return None if text is None else now - parse_since(text, now=now)
+
+
+def _group_json(group: ErrorGroup) -> dict[str, Any]:
+    return {**asdict(group), "trend": [{"hour": begin, "errors": errors} for begin, errors in group.trend]}
+
+
+def sparkline(trend: Sequence[tuple[datetime, int]], start: datetime, end: datetime) -> str:
+    """The errors by hour from `start` to `end` as bars, 24 at most; an hour without any is a blank."""
+    hours = max(int(end.timestamp() // 3600) - int(start.timestamp() // 3600) + 1, 1)
+    width = -(-hours // _TREND_BARS)
+    bars = [0] * -(-hours // width)
+    for begin, errors in trend:
+        place = (int(begin.timestamp() // 3600) - int(start.timestamp() // 3600)) // width
+        if 0 <= place < len(bars):
+            bars[place] += errors
+    most = max(bars)
+    return "".join(_BARS[-(-count * len(_BARS) // most) - 1] if count else " " for count in bars)
+
+
+def _show_list(found: GroupList, start: datetime) -> None:
+    now = datetime.now(timezone.utc)
+    several = len({group.pipeline for group in found}) > 1
+    columns = ["pipeline"] * several + ["step", "type", "message"]
+    right = ["errors", "in all", "documents", "last seen"]
+    shown = table(
+        "group",
+        "state",
+        "errors",
+        "in all",
+        "documents",
+        "first seen",
+        "last seen",
+        "trend",
+        *columns,
+        right=right,
+    )
+    for group in found:
+        shown.add_row(
+            *cells(
+                group.group_id[:8],
+                _state_text(group.state),
+                group.lately,
+                group.count,
+                group.documents,
+                show_time(group.first_seen),
+                show_age(group.last_seen, now=now),
+                sparkline(group.trend, start, now),
+                *[group.pipeline] * several,
+                group.step_name,
+                group.error_type,
+                group.template if group.templates < 2 else f"{group.template}: {group.templates} templates",
+            )
+        )
+    if found.other_groups:
+        left_out = f"{found.other_groups} other groups"
+        shown.add_row(*cells("other", "", found.other_errors, *[""] * (4 + len(columns)), left_out))
+    stdout().print(shown)
+    note(f"Errors since {show_time(start)} UTC, by whole hours.")
+    if found.not_looked_at:
+        note(f"{found.not_looked_at} of the other groups were counted, but their state was not looked at.")
+
+
+def _show_details(details: GroupDetails, start: datetime) -> None:
+    group = details.group
+    now = datetime.now(timezone.utc)
+    out = stdout()
+    out.print(group.template, style="bold", markup=False)
+    facts = table("", "")
+    facts.show_header = False
+    for name, value in (
+        ("group", group.group_id),
+        ("state", _state_text(group.state)),
+        ("pipeline", group.pipeline),
+        ("step", group.step_name),
+        ("type", group.error_type),
+        ("errors", f"{group.count}, {group.lately} since {show_time(start)}"),
+        ("documents", group.documents),
+        ("first seen", f"{show_time(group.first_seen)}, {show_age(group.first_seen, now=now)}"),
+        ("last seen", f"{show_time(group.last_seen)}, {show_age(group.last_seen, now=now)}"),
+        ("trend", sparkline(group.trend, start, now)),
+    ):
+        facts.add_row(*cells(name, value))
+    out.print(facts)
+    examples = table("when (UTC)", "document", "event", "message", right=["when (UTC)"])
+    for one in details.examples:
+        examples.add_row(*cells(show_time(one.at), one.doc_id, one.event_id, one.message))
+    out.print(examples)
+    for done in details.actions:
+        why = f": {done.reason}" if done.reason else ""
+        out.print(f"{show_time(done.acted_at)} {done.action.lower()} by {done.acted_by}{why}", markup=False)
+
+
+def _state_text(state: GroupState) -> Text:
+    from rich.text import Text
+
+    return Text(state.value, style=_STYLES[state.value])
+
+
+def register(app: typer.Typer) -> None:
+    """Add `groups` and its commands."""
+    group = typer.Typer(help=_HELP, invoke_without_command=True, rich_markup_mode=None)
+    group.callback(help=_HELP)(list_groups)
+    for command in (show, resolve, reopen, mute, rule):
+        group.command()(command)
+    app.add_typer(group, name="groups")

@@ -1,0 +1,152 @@
+"""`steptrail health`: how everything is, for people, scripts and probes; and the rules that it is judged by."""
+
+from __future__ import annotations
+
+import json as json_module
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from steptrail.deploy.cli.commands.health.replay import replay
+from steptrail.deploy.cli.commands.health.rules import rules_group
+from steptrail.deploy.terminal.failures import USAGE, CommandError
+from steptrail.deploy.terminal.options import Json, Pipeline, StackDir, settings_for
+from steptrail.deploy.terminal.output import cells, note, stdout, table, write_json
+from steptrail.deploy.terminal.times import show_time
+
+if TYPE_CHECKING:
+    from steptrail.consumers.health.check import HealthCheck
+    from steptrail.projections.stores.health_store import StoredVerdict
+    from steptrail.schemas.settings import Settings
+
+_HELP = """
+How everything is, with the evidence; the exit code says it too.
+
+UNKNOWN, never HEALTHY, when the answer cannot be believed: the health consumer does not run or is behind, the
+store or the broker does not answer. With --json one object: status, sentence, findings (rule, status, sentence,
+data), since, until (up to when the topic was judged), checked_at, troubled (steps and pipelines in scope that are
+not healthy).
+
+\b
+Exit codes:
+    0  HEALTHY
+    1  WARNING
+    2  CRITICAL
+    3  UNKNOWN
+   64  a mistake in the command, the settings or a rules file
+
+\b
+steptrail health
+steptrail health --pipeline invoices --step ocr
+steptrail health --json | jq -r .sentence
+steptrail health rules check health.toml        is the file right?
+steptrail health replay --since 7d --rules health.toml
+"""
+
+CODES = {"HEALTHY": 0, "WARNING": 1, "CRITICAL": 2, "UNKNOWN": 3}
+_STYLES = {"HEALTHY": "green", "WARNING": "yellow", "CRITICAL": "bold red", "UNKNOWN": "magenta"}
+
+Step = Annotated[
+    str | None,
+    typer.Option("--step", "-s", help="Only this step; names its --pipeline too.", show_default=False),
+]
+
+
+def health(
+    context: typer.Context,
+    pipeline: Pipeline = None,
+    step: Step = None,
+    json: Json = False,
+    directory: StackDir = None,
+) -> None:
+    """How everything is; `_HELP` is what people read."""
+    if context.invoked_subcommand is not None:
+        return
+    if step is not None and pipeline is None:
+        raise CommandError("--step needs its --pipeline.", exit_code=USAGE, kind="usage")
+    from steptrail.consumers.health.check import HealthCheckManager
+
+    settings = settings_for(directory)
+    with HealthCheckManager(settings) as manager:
+        check = manager.perform_health_check(pipeline, step)
+    troubled = _troubled(settings, check)
+    if json:
+        write_json({**check.as_dict(), **_times(check), "troubled": [_told(each) for each in troubled]})
+    else:
+        _show(check, troubled)
+    raise typer.Exit(CODES[check.status.value])
+
+
+def _troubled(settings: Settings, check: HealthCheck) -> list[StoredVerdict]:
+    """The steps and pipelines in scope that are not healthy; none where the store does not answer."""
+    from steptrail.projections.clickhouse.client import connect
+    from steptrail.projections.clickhouse.errors import QueryError
+    from steptrail.projections.stores.health_store import stored_verdicts
+    from steptrail.schemas.errors import InfrastructureError
+
+    if check.step is not None or any(finding.rule == "store" for finding in check.findings):
+        return []
+    scope = "status != 'HEALTHY' AND pipeline != ''"
+    if check.pipeline is not None:
+        scope += " AND pipeline = {pipeline:String} AND step_name != ''"
+    try:
+        with connect(settings, timeout=5.0) as clickhouse:
+            return stored_verdicts(clickhouse, scope, check.pipeline or "")
+    except (InfrastructureError, QueryError):
+        return []
+
+
+def _times(check: HealthCheck) -> dict[str, Any]:
+    moments = {"since": check.since, "until": check.until, "checked_at": check.checked_at}
+    return {name: None if at is None else _moment(at) for name, at in moments.items()}
+
+
+def _told(verdict: StoredVerdict) -> dict[str, Any]:
+    return {
+        "pipeline": verdict.pipeline,
+        "step": verdict.step_name or None,
+        "status": verdict.status,
+        "sentence": verdict.sentence,
+        "since": _moment(verdict.since),
+        "at": _moment(verdict.at),
+        "findings": json_module.loads(verdict.findings),
+    }
+
+
+def _show(check: HealthCheck, troubled: list[StoredVerdict]) -> None:
+    out = stdout()
+    whom = " / ".join(filter(None, (check.pipeline, check.step))) or "everything"
+    since = f" since {show_time(_moment(check.since))} UTC" if check.since else ""
+    out.print(f"{check.status.value}  {whom}{since}", style=_STYLES[check.status.value], markup=False)
+    for finding in check.findings or ():
+        silenced = " (silenced)" if finding.silenced else ""
+        out.print(f"  {finding.rule}: {finding.sentence}{silenced}", markup=False)
+    if not check.findings:
+        out.print(f"  {check.sentence}", markup=False)
+    if troubled and check.step is None:
+        shown = table("pipeline", "step", "status", "since", "why", title="Not healthy")
+        for each in troubled[:50]:
+            shown.add_row(
+                *cells(
+                    each.pipeline, each.step_name or "(all)", each.status, _moment(each.since), each.sentence
+                )
+            )
+        out.print(shown)
+        if len(troubled) > 50:
+            note(f"and {len(troubled) - 50} more; --pipeline narrows it down, --json has them all")
+    if check.until is not None:
+        note(f"judged up to {show_time(_moment(check.until))} UTC")
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, timezone.utc)
+
+
+def register(app: typer.Typer) -> None:
+    """Add `health` and what is under it."""
+    group = typer.Typer(help=_HELP, invoke_without_command=True)
+    group.callback(help=_HELP)(health)
+    group.add_typer(rules_group(), name="rules")
+    group.command("replay")(replay)
+    app.add_typer(group, name="health")

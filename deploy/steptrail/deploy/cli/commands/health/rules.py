@@ -1,0 +1,236 @@
+"""`steptrail health rules …`: look at the rules, check a file, and change it by command."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from steptrail.deploy.terminal.failures import USAGE, CommandError
+from steptrail.deploy.terminal.options import Json
+from steptrail.deploy.terminal.output import cells, note, stdout, table, write_json
+
+_HELP = """
+The rules that health is judged by: a TOML file, named by STEPTRAIL_HEALTH_RULES or --file.
+
+A running health consumer reads it again when it changes; a file with a mistake is refused whole, and the rules
+stay as they were. A later rule wins over an earlier one.
+
+\b
+steptrail health rules check health.toml
+steptrail health rules show --pipeline invoices --step ocr
+steptrail health rules set --step ocr errors.bad=0.3 durations.limit=30
+steptrail health rules pin --pipeline invoices --step ocr --error-share 0.05
+steptrail health rules silence --step "nightly*" silence durations
+"""
+
+RulesPath = Annotated[
+    Path | None,
+    typer.Option(
+        "--file",
+        "-f",
+        metavar="FILE",
+        help="The rules file; STEPTRAIL_HEALTH_RULES unless told.",
+        show_default=False,
+    ),
+]
+Pipelines = Annotated[
+    str, typer.Option("--pipeline", "-p", help="Name or glob of the pipelines that are meant.")
+]
+Steps = Annotated[str, typer.Option("--step", "-s", help="Name or glob of the steps that are meant.")]
+
+
+def check(
+    file: Annotated[
+        Path | None, typer.Argument(help="The file; else STEPTRAIL_HEALTH_RULES.", show_default=False)
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Say whether a rules file is right; if not, every mistake with its line and key (exit 64)."""
+    from steptrail.consumers.health.rules.rules import Rules
+
+    path = _path(file)
+    count = len(Rules.load(path).rules)
+    if json:
+        write_json({"file": str(path), "rules": count, "ok": True})
+    else:
+        stdout().print(f"{path} is right: {count} rule{'' if count == 1 else 's'}.", markup=False)
+
+
+def show(
+    pipeline: Annotated[str, typer.Option("--pipeline", "-p", help="A pipeline's name.")] = "default",
+    step: Annotated[str, typer.Option("--step", "-s", help="A step's name.")] = "",
+    file: RulesPath = None,
+    json: Json = False,
+) -> None:
+    """Show what one step is judged by, defaults and all; what is learned stands as "learned"."""
+    from steptrail.consumers.health.rules.policy import Policy
+    from steptrail.consumers.health.rules.rules import Rules
+
+    path = _named(file)
+    policy, default = (Rules() if path is None else Rules.load(path)).policy(pipeline, step), Policy()
+    told = {**asdict(policy), "silenced": sorted(policy.silenced)}
+    if json:
+        write_json({"pipeline": pipeline, "step": step, **_learned(told)})
+        return
+    shown = table("rule", "value", "default", title=f"{pipeline} / {step or '(the pipeline itself)'}")
+    for group, values in told.items():
+        if isinstance(values, dict):
+            standard = asdict(getattr(default, group))
+            for key, value in values.items():
+                changed = _same(value, standard[key])
+                shown.add_row(
+                    *cells(f"{group}.{key}", _number(value), "" if changed else _number(standard[key]))
+                )
+        else:
+            for value in values:
+                shown.add_row(*cells(group, str(value), ""))
+    stdout().print(shown)
+
+
+def set_(
+    values: Annotated[list[str], typer.Argument(metavar="KEY=NUMBER…", help="For instance errors.bad=0.3")],
+    pipeline: Pipelines = "*",
+    step: Steps = "*",
+    file: RulesPath = None,
+) -> None:
+    """Set parameters for steps, by a rule that is added to the file if the file is right with it."""
+    parsed = {}
+    for each in values:
+        key, equals, number = each.partition("=")
+        try:
+            parsed[key.strip()] = float(number)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise CommandError(
+                f"{each!r} is not KEY=NUMBER, such as errors.bad=0.3.", exit_code=USAGE, kind="usage"
+            )
+    _add(file, pipeline, step, parsed)
+
+
+def pin(
+    pipeline: Pipelines = "*",
+    step: Steps = "*",
+    error_share: Annotated[
+        float | None,
+        typer.Option("--error-share", help="The share of failures that is normal, such as 0.02."),
+    ] = None,
+    duration_ms: Annotated[
+        float | None,
+        typer.Option("--duration-ms", help="The duration that 95 % keep within, in milliseconds."),
+    ] = None,
+    silence_s: Annotated[
+        float | None, typer.Option("--silence-s", help="Quiet that is too long, in seconds.")
+    ] = None,
+    deadline_s: Annotated[
+        float | None,
+        typer.Option("--deadline-s", help="When a started execution should have ended, in seconds."),
+    ] = None,
+    file: RulesPath = None,
+) -> None:
+    """Pin what is learned otherwise: the normal share of failures, the usual duration, a deadline."""
+    from steptrail.consumers.health.rules_edit import PINS
+
+    given = {
+        "error-share": error_share,
+        "duration-ms": duration_ms,
+        "silence-s": silence_s,
+        "deadline-s": deadline_s,
+    }
+    values = {PINS[name]: value for name, value in given.items() if value is not None}
+    if not values:
+        told = ", ".join(f"--{name}" for name in given)
+        raise CommandError(f"nothing to pin: give one of {told}.", exit_code=USAGE, kind="usage")
+    _add(file, pipeline, step, values)
+
+
+def silence(
+    rules: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RULE]…",
+            help="errors, durations, silence, stalled, thresholds, losses; none: all of them.",
+            show_default=False,
+        ),
+    ] = None,
+    pipeline: Pipelines = "*",
+    step: Steps = "*",
+    off: Annotated[bool, typer.Option("--off", help="Let them speak again.")] = False,
+    file: RulesPath = None,
+) -> None:
+    """Silence rules for steps: what they find is still shown and does not count. To hold back alerts for a while
+    there is `steptrail alerts silence`."""
+    from steptrail.consumers.health.rules.rules import RULE_NAMES
+
+    if off and rules:
+        raise CommandError("--off lets all rules speak: name none with it.", exit_code=USAGE, kind="usage")
+    _add(file, pipeline, step, {}, [] if off else rules or list(RULE_NAMES))
+
+
+def _add(
+    file: Path | None,
+    pipeline: str,
+    step: str,
+    values: Mapping[str, float],
+    silenced: Sequence[str] | None = None,
+) -> None:
+    from steptrail.consumers.health.rules_edit import add_rule, rule_text
+
+    path = _path(file)
+    rule = rule_text(pipeline, step, values, silenced)
+    add_rule(path, rule)
+    stdout().print(rule, markup=False, end="")
+    note(f"added to {path}; a running health consumer takes it at once.")
+
+
+def _path(file: Path | None) -> Path:
+    named = _named(file)
+    if named is None:
+        raise CommandError(
+            "no rules file is named.",
+            exit_code=USAGE,
+            kind="usage",
+            hint="name it with --file, or set STEPTRAIL_HEALTH_RULES, for the health consumer too.",
+        )
+    return named
+
+
+def _named(file: Path | None) -> Path | None:
+    from steptrail.schemas.settings import Settings
+
+    if file is not None:
+        return file
+    named = Settings().health_rules
+    return Path(named).expanduser() if named else None
+
+
+def _learned(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _learned(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_learned(each) for each in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _same(one: float, other: float) -> bool:
+    return one == other or (one != one and other != other)
+
+
+def _number(value: Any) -> str:
+    return "learned" if isinstance(value, float) and math.isnan(value) else f"{value:g}"
+
+
+def rules_group() -> typer.Typer:
+    """The commands under `health rules`."""
+    group = typer.Typer(help=_HELP, no_args_is_help=True)
+    group.command("check")(check)
+    group.command("show")(show)
+    group.command("set")(set_)
+    group.command("pin")(pin)
+    group.command("silence")(silence)
+    return group

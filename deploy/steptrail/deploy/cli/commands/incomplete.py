@@ -1,0 +1,135 @@
+"""`steptrail incomplete`: the documents that have not gone through the steps that were declared."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from steptrail.deploy.terminal.failures import NO, CommandError
+from steptrail.deploy.terminal.options import Json, Pipeline, StackDir, settings_for
+from steptrail.deploy.terminal.output import cells, note, stdout, table, write_json_lines
+from steptrail.deploy.terminal.times import parse_since, show_age, show_time
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+    from rich.text import Text
+
+    from steptrail.projections.reading.completeness import DocumentCompleteness
+
+_STATE_STYLES = {"complete": "green", "incomplete": "yellow", "unexpected": "cyan"}
+_PARTS = ("failed", "unfinished", "missing", "unexpected")
+
+
+def incomplete(
+    quiet: Annotated[
+        str | None,
+        typer.Option(
+            "--quiet",
+            "-q",
+            metavar="TIME",
+            help="Only documents of which nothing was heard for so long (10m, 2h) or since a time.",
+            show_default=False,
+        ),
+    ] = None,
+    unexpected: Annotated[
+        bool, typer.Option("--unexpected", "-u", help="Also complete documents with unexpected steps.")
+    ] = False,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000, help="At most so many.")] = 50,
+    after: Annotated[
+        str | None,
+        typer.Option(
+            "--after", metavar="CURSOR", help="Go on where the page before it ended.", show_default=False
+        ),
+    ] = None,
+    pipeline: Pipeline = None,
+    json: Json = False,
+    directory: StackDir = None,
+) -> None:
+    """List the documents that lack expected steps, by pipeline and id; `steptrail expect` declares the steps.
+
+    Documents that are still worked on are incomplete too: --quiet leaves them out. A document that sent no
+    event at all is not known. With --json one object a line: pipeline, doc_id, state, expected, done, failed,
+    unfinished, missing, unexpected, updated_at; `cursor` is for --after. Exits 1 when no steps are declared.
+
+    \b
+    steptrail incomplete --quiet 10m
+    steptrail incomplete --pipeline invoices --json | jq -r 'select(.missing != []) | .doc_id'
+    """
+    from steptrail.projections.clickhouse.client import connect
+    from steptrail.projections.reading.completeness import CompletenessState
+    from steptrail.projections.reading.reader import Reader
+
+    quiet_since = None if quiet is None else parse_since(quiet)
+    states = [CompletenessState.INCOMPLETE] + [CompletenessState.UNEXPECTED] * unexpected
+    with connect(settings_for(directory)) as clickhouse:
+        reader = Reader(clickhouse)
+        page = reader.incomplete(pipeline, after, limit, quiet_since=quiet_since, states=states)
+        if not page.items and not reader.expected_steps(pipeline):
+            raise _nothing_declared(pipeline)
+    if json:
+        write_json_lines(completeness_json(document) for document in page.items)
+        return
+    scope = f" in pipeline {pipeline}" if pipeline else ""
+    if not page.items:
+        what = "No incomplete document" if after is None else "No further incomplete document"
+        silent = f" without events since {show_time(quiet_since)} UTC" if quiet_since else ""
+        stdout().print(f"{what}{scope}{silent}.", markup=False)
+        return
+    stdout().print(_table(page.items))
+    count = len(page.items)
+    note(f"{count} document{'' if count == 1 else 's'}{scope}.")
+    if page.next is not None:
+        note(f"There are more: --limit, or --after {page.next}")
+
+
+def completeness_text(found: DocumentCompleteness) -> Text:
+    """A line such as `incomplete: 1 of 3 expected steps done; failed: ocr; missing: index`."""
+    from rich.text import Text
+
+    line = Text(found.state.value, style=_STATE_STYLES[found.state.value])
+    line.append(f": {len(found.done)} of {len(found.expected)} expected steps done", style="default")
+    for part in _PARTS:
+        if names := getattr(found, part):
+            line.append(f"; {part}: {', '.join(names)}", style="default")
+    return line
+
+
+def completeness_json(found: DocumentCompleteness) -> dict[str, Any]:
+    """A document's completeness for JSON: its fields by name, its cursor as the text that --after takes."""
+    return {**asdict(found), "cursor": str(found.cursor)}
+
+
+def _table(found: Sequence[DocumentCompleteness]) -> Table:
+    several = len({document.pipeline for document in found}) > 1
+    columns = ["pipeline"] * several + ["document", "done", *_PARTS, "last heard of"]
+    shown = table(*columns, right=["done"])
+    for document in found:
+        shown.add_row(
+            *cells(
+                *[document.pipeline] * several,
+                document.doc_id,
+                f"{len(document.done)}/{len(document.expected)}",
+                *[", ".join(getattr(document, part)) for part in _PARTS],
+                show_age(document.updated_at),
+            )
+        )
+    return shown
+
+
+def _nothing_declared(pipeline: str | None) -> CommandError:
+    where = f"pipeline {pipeline!r}" if pipeline else "any pipeline"
+    return CommandError(
+        f"no steps are declared for {where}, so nobody can say what is incomplete.",
+        exit_code=NO,
+        kind="nothing_declared",
+        hint="steptrail expect PIPELINE STEP...   declares what each document goes through.",
+    )
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(incomplete)

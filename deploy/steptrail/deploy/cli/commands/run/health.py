@@ -1,0 +1,44 @@
+"""`steptrail run health`: the health consumer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from steptrail.deploy.terminal.options import StackDir, settings_for
+from steptrail.deploy.terminal.until_stopped import AcceptTopic, stop_at_signals
+
+
+def health(
+    rules: Annotated[
+        Path | None,
+        typer.Option(
+            "--rules",
+            metavar="FILE",
+            help="The rules file; STEPTRAIL_HEALTH_RULES unless told, else the defaults.",
+            show_default=False,
+        ),
+    ] = None,
+    accept_topic: AcceptTopic = None,
+    directory: StackDir = None,
+) -> None:
+    """Run the health consumer: judge every step by its events, say what changes, count minutes and error groups.
+
+    It runs until SIGTERM or Ctrl-C, then leaves a snapshot (10 s at most; a second signal ends it at once).
+    Several may run: one reads everything, the others stand by and take over. While Kafka or ClickHouse is away it
+    waits, and the verdict is UNKNOWN. The rules file is read again when it changes; one with a mistake changes
+    nothing. It needs the broker's time in every record: a topic without is refused. The log is JSON lines on
+    standard error.
+
+    \b
+    steptrail run health
+    steptrail run health --rules health.toml
+    """
+    from steptrail.consumers.health.run import run_health
+
+    settings = settings_for(directory)
+    if rules is not None:
+        settings = settings.with_values(health_rules=str(rules))
+    raise typer.Exit(run_health(settings, stop_at_signals(), accept_topic=accept_topic))

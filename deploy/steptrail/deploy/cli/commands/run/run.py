@@ -1,0 +1,42 @@
+"""`steptrail run …`: the parts that run until they are stopped."""
+
+from __future__ import annotations
+
+import typer
+
+from steptrail.deploy.cli.commands.run.alerts import alerts
+from steptrail.deploy.cli.commands.run.health import health
+from steptrail.deploy.terminal.options import StackDir, settings_for
+from steptrail.deploy.terminal.until_stopped import AcceptTopic, stop_at_signals
+
+
+def projector(
+    accept_topic: AcceptTopic = None,
+    directory: StackDir = None,
+) -> None:
+    """Run the projector: read step events from Kafka, write them to ClickHouse.
+
+    It runs until SIGTERM or Ctrl-C, then finishes its batch, commits and leaves (10 s at most; a second
+    signal ends it at once). While Kafka or ClickHouse is away it waits and tries again. Start as many as
+    the topic has partitions; they share the work. The log is JSON lines on standard error.
+
+    \b
+    steptrail run projector
+    STEPTRAIL_METRICS_PORT=9108 steptrail run projector
+    """
+    from steptrail.consumers.projector.run import run_projector
+
+    settings = settings_for(directory)
+    raise typer.Exit(run_projector(settings, stop_at_signals(), accept_topic=accept_topic))
+
+
+def register(app: typer.Typer) -> None:
+    """Add `run` and what can be run."""
+    group = typer.Typer(
+        help="Run a part until it is stopped: the projector, the health consumer, the alerting consumer.",
+        no_args_is_help=True,
+    )
+    group.command("projector")(projector)
+    group.command("health")(health)
+    group.command("alerts")(alerts)
+    app.add_typer(group, name="run")

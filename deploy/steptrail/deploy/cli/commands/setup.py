@@ -1,0 +1,87 @@
+"""`steptrail migrate` and `steptrail topics`: bring the store and the broker to what this program needs."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from steptrail.deploy.terminal.failures import NO
+from steptrail.deploy.terminal.options import Json, StackDir, local_stack, settings_for
+from steptrail.deploy.terminal.output import cells, stdout, table, write_json_lines
+
+
+def migrate(
+    json: Json = False,
+    directory: StackDir = None,
+) -> None:
+    """Create ClickHouse's tables, or bring them up to date.
+
+    Safe to run twice, and from two processes at once. Shows every migration and which of them were applied
+    now; with --json one object a line: version, name, applied_at, applied_now.
+
+    \b
+    steptrail migrate
+    """
+    from steptrail.projections.clickhouse.client import connect
+    from steptrail.projections.clickhouse.migrate import migrate as apply
+    from steptrail.projections.clickhouse.migrate import migration_states
+
+    with connect(settings_for(directory)) as clickhouse:
+        now = {migration.version for migration in apply(clickhouse)}
+        states = migration_states(clickhouse)
+    if json:
+        write_json_lines({**asdict(state), "applied_now": state.version in now} for state in states)
+        return
+    shown = table("migration", "applied (UTC)", "", title=f"Database {clickhouse.database}")
+    for state in states:
+        name = f"{state.version:04d}_{state.name}"
+        shown.add_row(*cells(name, state.applied_at, "now" if state.version in now else "before"))
+    stdout().print(shown)
+
+
+def topics(
+    alter: Annotated[
+        bool, typer.Option("--alter", help="Set the configs that differ, instead of only showing them.")
+    ] = False,
+    json: Json = False,
+    directory: StackDir = None,
+) -> None:
+    """Create Kafka's topics, and show where the ones that are there differ from what is needed.
+
+    Safe to run twice. Partitions are never changed, since that would break the order of documents' events.
+    How long events are kept is STEPTRAIL_RETENTION_MS. Exits 1 when a difference is left. With --json one
+    object a line: topic, outcome (created, unchanged, altered, drifted), differences.
+
+    \b
+    steptrail topics
+    steptrail topics --alter
+    """
+    from steptrail.schemas.topics import ensure_topics
+
+    settings = settings_for(directory)
+    if local_stack(settings) is not None and "STEPTRAIL_RETENTION_MS" not in os.environ:
+        # A local stack keeps everything unless told otherwise.
+        settings = settings.with_values(retention_ms=-1, dlq_retention_ms=-1)
+    changes = ensure_topics(settings, alter=alter, timeout=10)
+    if json:
+        write_json_lines(asdict(change) for change in changes)
+    else:
+        shown = table("topic", "outcome", "differences")
+        for change in changes:
+            differences = "; ".join(
+                f"{each.name} is {each.is_now or 'unset'}, wanted {each.wanted}"
+                for each in change.differences
+            )
+            shown.add_row(*cells(change.topic, change.outcome, differences))
+        stdout().print(shown)
+    if any(change.outcome == "drifted" for change in changes):
+        raise typer.Exit(NO)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(topics)
+    app.command()(migrate)

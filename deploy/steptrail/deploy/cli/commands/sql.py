@@ -1,0 +1,134 @@
+"""`steptrail sql`: a query and its answer."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from steptrail.deploy.terminal.failures import REFUSED, USAGE, CommandError
+from steptrail.deploy.terminal.options import Json, StackDir, settings_for
+from steptrail.deploy.terminal.output import cells, note, plain, stdout, table, write_json_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def sql(
+    query: Annotated[str, typer.Argument(help="The query; - reads it from standard input.")],
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=0, help="Show at most so many rows; 0 for all of them.")
+    ] = 1000,
+    json: Json = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Write CSV with a header.")] = False,
+    directory: StackDir = None,
+) -> None:
+    """Run a query in ClickHouse and show its answer.
+
+    The query runs as the user that the settings name, with all of that user's rights: this command does
+    not keep anyone from writing. Tables for reading: steps (every event), step_state (the current state of
+    each document's steps). With --json one object a line.
+
+    \b
+    steptrail sql "SELECT step_name, status, count() FROM steps GROUP BY ALL ORDER BY ALL"
+    steptrail sql "SELECT * FROM step_state WHERE status = 'RUNNING' ORDER BY started_at" --csv
+    steptrail sql "DESCRIBE steps"
+    """
+    if json and csv:
+        raise CommandError("--json and --csv exclude each other.", exit_code=USAGE, kind="usage")
+    text = sys.stdin.read() if query == "-" else query
+    if not text.strip(" \n\t;"):
+        raise CommandError("the query is empty.", exit_code=USAGE, kind="usage")
+
+    names, rows = _ask(text, limit, directory)
+    cut = bool(limit) and len(rows) > limit
+    rows = rows[:limit] if cut else rows
+    if json:
+        write_json_lines(dict(zip(names, row, strict=True)) for row in rows)
+    elif csv:
+        _write_csv(names, rows)
+    elif "query_id" in names and "written_rows" in names:
+        note("done")  # a statement without an answer: the library gives its statistics in place of one
+    else:
+        _show(names, rows)
+    if cut:
+        note(f"The first {limit} rows; there are more: --limit 0 shows all of them.")
+
+
+def _ask(text: str, limit: int, directory: Any) -> tuple[Sequence[str], list[tuple[Any, ...]]]:
+    """Column names and rows of the answer, one row more than `limit` when there are more."""
+    from contextlib import closing
+
+    from steptrail.projections.clickhouse.client import ClickHouse
+    from steptrail.projections.clickhouse.errors import QueryError
+
+    # `break` ends the answer at the first block that passes the bound, so a careless SELECT * stays cheap.
+    bounds = {"max_result_rows": limit + 1, "result_overflow_mode": "break"} if limit else {}
+    with closing(ClickHouse(settings_for(directory).clickhouse_target())) as clickhouse:
+        try:
+            return clickhouse.table(text, settings=bounds)
+        except QueryError as error:
+            raise refused(error) from error
+
+
+_SERVER_PREFIX = re.compile(r"^.*?(?:DB::Exception: )", re.DOTALL)
+_SERVER_TAIL = re.compile(
+    r"(?:\s*\([A-Z_]{3,}\))?(?:\s*\((?:version |for url |official build).*)?$", re.DOTALL
+)
+
+# The client library adds FORMAT Native; a query that is cut short fails there, at words that nobody wrote.
+_CUT_SHORT = re.compile(r"failed at position \d+ \(Native\)[^:]*: Native\.?")
+_EXPECTED = re.compile(r"Expected one of: (.{160}).+", re.DOTALL)
+
+
+def refused(error: Any) -> CommandError:
+    """The server's complaint, without its stack trace, its version and our address around it."""
+    text = (
+        _SERVER_TAIL.sub("", _SERVER_PREFIX.sub("", str(error)), count=1)
+        .replace("\n FORMAT Native", "")
+        .strip()
+    )
+    text = _EXPECTED.sub(r"Expected one of: \1 …", _CUT_SHORT.sub("the query ends too early.", text))
+    if len(text) > 1200:
+        text = text[:1200].rstrip() + " …"
+    code = f" (code {error.code}{f', {error.name}' if error.name else ''})" if error.code else ""
+    hints = {
+        60: "`steptrail sql 'SHOW TABLES'` lists the tables; `steptrail migrate` creates steptrail's.",
+        47: "`steptrail sql 'DESCRIBE steps'` lists the columns with what they mean.",
+        81: "`steptrail migrate` creates the database.",
+    }
+    return CommandError(
+        f"ClickHouse refused the query{code}: {text}",
+        exit_code=REFUSED,
+        kind="query_refused",
+        hint=hints.get(error.code or 0),
+    )
+
+
+def _write_csv(names: Sequence[str], rows: list[tuple[Any, ...]]) -> None:
+    import csv
+
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(names)
+    for row in rows:
+        writer.writerow([plain(value) for value in row])
+
+
+def _show(names: Sequence[str], rows: list[tuple[Any, ...]]) -> None:
+    numeric = [
+        name
+        for index, name in enumerate(names)
+        if rows and all(isinstance(row[index], (int, float, type(None))) for row in rows)
+    ]
+    shown = table(*names, right=numeric)
+    for row in rows:
+        shown.add_row(*cells(*row))
+    stdout().print(shown)
+    note(f"{len(rows)} row{'' if len(rows) == 1 else 's'}")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(sql)

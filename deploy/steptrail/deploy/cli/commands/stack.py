@@ -1,0 +1,171 @@
+"""`steptrail up`, `down` and `status`: the local stack."""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from steptrail.deploy.terminal.failures import NO, CommandError, need_local_stack
+from steptrail.deploy.terminal.options import Json
+from steptrail.deploy.terminal.output import cells, note, stdout, table, write_json
+from steptrail.deploy.terminal.times import show_duration
+
+if TYPE_CHECKING:
+    from steptrail.deploy.stack import StackStatus
+
+Folder = Annotated[
+    Path | None,
+    typer.Option(
+        "--dir",
+        metavar="DIR",
+        help="The stack's folder; STEPTRAIL_DIR, else ~/.local/share/steptrail, unless told.",
+        show_default=False,
+    ),
+]
+
+_STATE_STYLES = {"ready": "green", "starting": "cyan", "done": "dim", "stopped": "dim"}
+
+
+def up(
+    directory: Folder = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Return once it is ready; `steptrail down` stops it.")
+    ] = False,
+    projector: Annotated[
+        bool, typer.Option("--projector/--no-projector", help="Run a projector and a health consumer in it.")
+    ] = True,
+    any_port: Annotated[
+        bool, typer.Option("--any-port", help="Leave the choice of ports to the system at the first start.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Write the READY line as a JSON object.")] = False,
+) -> None:
+    """Start a local stack: Apache Kafka, the ClickHouse engine, migrations, topics, the projector, health.
+
+    No Docker. It prints one line when everything answers, `READY kafka=… clickhouse=… dir=…`, and stays
+    until Ctrl-C, unless --detach. Data stays in the folder and is there again at the next start. Everything
+    listens on 127.0.0.1 only; a part that crashes is started again. The line holds the store's password.
+
+    With --detach, a stack that runs in the folder already is told instead of started.
+
+    \b
+    steptrail up --detach
+    steptrail up --dir ./stack --detach --json
+    """
+    need_local_stack()
+    from steptrail.deploy import stack
+    from steptrail.deploy.stack.folder import StackRunningError
+
+    folder = _folder(directory)
+    try:
+        code = stack.up(folder, detach=detach, json_output=json, with_projector=projector, any_port=any_port)
+    except StackRunningError:
+        if not (detach and _tell_running(folder, json)):
+            raise
+        return
+    raise typer.Exit(code)
+
+
+def _tell_running(folder: Path, json: bool) -> bool:
+    """Write the READY line of the stack that runs in `folder`; False when it is not ready yet."""
+    from steptrail.schemas.settings import read_stack_file
+
+    running = read_stack_file(folder)
+    if running is None:
+        return False
+    told = {"kafka": running.kafka, "clickhouse": running.clickhouse, "dir": str(running.dir)}
+    text = (
+        json_module.dumps(told)
+        if json
+        else "READY " + " ".join(f"{key}={value}" for key, value in told.items())
+    )
+    sys.stdout.write(text + "\n")
+    note("It was running already.")
+    return True
+
+
+def down(directory: Folder = None, json: Json = False) -> None:
+    """Stop the local stack and wait until it has ended. Its data stays in the folder.
+
+    Exits 0 whether a stack ran or not. With --json one object: dir, stopped (whether one ran).
+
+    \b
+    steptrail down
+    """
+    from steptrail.deploy import stack
+
+    folder = _folder(directory)
+    stopped = stack.down(folder)
+    if json:
+        write_json({"dir": str(folder), "stopped": stopped})
+    else:
+        stdout().print(
+            f"stopped the stack in {folder}" if stopped else f"no stack runs in {folder}", markup=False
+        )
+
+
+def status(directory: Folder = None, json: Json = False) -> None:
+    """Show the parts of the local stack. Exits 0 when all are ready, 1 otherwise.
+
+    With --json one object: dir, running, ready, pid, kafka, clickhouse (without its password), failure, and
+    parts, a list of name, state, pid, restarts, uptime_s, address, last_exit.
+
+    \b
+    steptrail status
+    steptrail status --json | jq -e .ready
+    """
+    from steptrail.deploy.stack import stack_status
+
+    found = stack_status(_folder(directory))
+    if json:
+        write_json(found.as_dict())
+    elif not found.running:
+        raise CommandError(
+            f"no stack runs in {found.dir}."
+            + (f" The last start failed: {found.failure}" if found.failure else ""),
+            exit_code=NO,
+            kind="not_running",
+            hint="`steptrail up --detach` starts it.",
+        )
+    else:
+        _show(found)
+    if not found.ready:
+        raise typer.Exit(NO)
+
+
+def _show(found: StackStatus) -> None:
+    from rich.text import Text
+
+    shown = table(
+        "part", "state", "pid", "up", "restarts", "address", "last exit", right=["pid", "up", "restarts"]
+    )
+    for part in found.parts:
+        shown.add_row(
+            *cells(
+                part.name,
+                Text(part.state, style=_STATE_STYLES.get(part.state, "red")),
+                part.pid,
+                show_duration(None if part.uptime_s is None else part.uptime_s * 1000),
+                part.restarts,
+                part.address,
+                part.last_exit,
+            )
+        )
+    stdout().print(shown)
+    stdout().print(f"folder {found.dir}, supervisor {found.pid}", markup=False)
+
+
+def _folder(directory: Path | None) -> Path:
+    from steptrail.schemas.settings import default_dir
+
+    return (directory or default_dir()).expanduser().absolute()
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(up)
+    app.command()(down)
+    app.command()(status)

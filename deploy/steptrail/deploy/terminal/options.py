@@ -1,0 +1,66 @@
+"""Options that several commands share, and the settings that they lead to."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from steptrail.deploy.terminal.failures import UNREACHABLE, CommandError
+
+if TYPE_CHECKING:
+    from steptrail.schemas.settings import Settings, StackAddresses
+
+Json = Annotated[bool, typer.Option("--json", help="Write JSON for programs; errors too, on standard error.")]
+Pipeline = Annotated[
+    str | None, typer.Option("--pipeline", "-p", help="Only this pipeline; all unless told.")
+]
+StackDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--dir",
+        metavar="DIR",
+        help="Ask the local stack that runs in DIR, whatever the environment says.",
+        show_default=False,
+    ),
+]
+
+
+def settings_for(directory: Path | None) -> Settings:
+    """The settings of the environment, or of the local stack in `directory` when one is named.
+
+    Raises CommandError (exit 3) when no stack runs there.
+    """
+    from steptrail.schemas.settings import Settings, read_stack_file
+
+    if directory is not None:
+        if read_stack_file(directory.expanduser()) is None:
+            raise CommandError(
+                f"no local stack runs in {directory}.",
+                exit_code=UNREACHABLE,
+                kind="no_stack",
+                hint=f"start it with:  steptrail up --detach --dir {directory}",
+            )
+        use_stack(directory)
+    return Settings()
+
+
+def use_stack(directory: Path) -> None:
+    """Have this process and those that it starts use the local stack in `directory`.
+
+    What the environment says of another Kafka or ClickHouse (addresses, users, certificates) is forgotten.
+    """
+    for name in list(os.environ):
+        if name.upper().startswith(("STEPTRAIL_KAFKA", "STEPTRAIL_CLICKHOUSE")):
+            del os.environ[name]
+    os.environ["STEPTRAIL_DIR"] = str(directory.expanduser().absolute())
+
+
+def local_stack(settings: Settings) -> StackAddresses | None:
+    """The local stack, when it is what `settings` lead to; None when they lead elsewhere."""
+    from steptrail.schemas.settings import read_stack_file
+
+    stack = read_stack_file()
+    return stack if stack is not None and stack.kafka == settings.kafka else None

@@ -1,0 +1,1 @@
+"""What is counted from rows: minutes, error groups, slots."""

@@ -1,0 +1,1 @@
+"""ClickHouse: the connection, its errors, migrations, named queries."""

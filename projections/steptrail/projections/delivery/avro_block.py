@@ -1,0 +1,79 @@
+"""Avro object container files around bytes that are already Avro: one header, one block."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from steptrail.schemas.bundled import fingerprint, plain_schema, released_schemas
+from steptrail.schemas.framing import single_object_prefix
+
+# What follows each value in a batch; see steptrail.projections.delivery.batch.
+_TRAILER_FIELDS = (
+    {"name": "guard", "type": {"type": "fixed", "name": "guard_t", "size": 8}},
+    {"name": "trailer", "type": {"type": "fixed", "name": "trailer_t", "size": 21}},
+)
+
+
+@dataclass(frozen=True, slots=True)
+class WriterSchema:
+    """A schema that events were written with, as the engine is told of it.
+
+    `frame` is what begins each value (10 bytes with single-object encoding, 5 with Confluent's); `columns` are
+    the names of the stage's columns in the order of the bytes; `header` is the container file's header.
+    """
+
+    frame: bytes
+    columns: tuple[str, ...]
+    header: bytes
+    sync: bytes
+
+
+def writer_schema(frame: bytes, schema: Mapping[str, Any]) -> WriterSchema:
+    """The container header for values that begin with `frame` and hold a record of `schema`.
+
+    The header carries a *plain* schema: enumerations as int, logical types dropped. The bytes are the same, and
+    an index out of range is a number to be validated instead of something for the engine to trip over.
+    """
+    plain = plain_schema(dict(schema))
+    frame_field = {"name": "frame", "type": {"type": "fixed", "name": "frame_t", "size": len(frame)}}
+    wide = {"type": "record", "name": "Staged", "fields": [frame_field, *plain["fields"], *_TRAILER_FIELDS]}
+    sync = os.urandom(16)
+    meta = {"avro.schema": json.dumps(wide).encode(), "avro.codec": b"null"}
+    entries = b"".join(_bytes(key.encode()) + _bytes(value) for key, value in meta.items())
+    header = b"Obj\x01" + zigzag(len(meta)) + entries + b"\x00" + sync
+    return WriterSchema(frame, tuple(f["name"] for f in wide["fields"]), header, sync)
+
+
+@cache
+def bundled_writer_schemas() -> Mapping[bytes, WriterSchema]:
+    """The writer schema of every released schema, by the single-object frame that begins a value."""
+    found = {}
+    for schema in released_schemas().values():
+        frame = single_object_prefix(fingerprint(schema))
+        found[frame] = writer_schema(frame, schema)
+    return found
+
+
+def container(schema: WriterSchema, rows: int, size: int, parts: list[bytes]) -> bytes:
+    """A container file with one block of `rows` records of together `size` bytes, given in pieces."""
+    return b"".join([schema.header, zigzag(rows), zigzag(size), *parts, schema.sync])
+
+
+def zigzag(number: int) -> bytes:
+    """Avro's long: zigzag, then 7 bits a byte, least significant first."""
+    rest = (number << 1) ^ (number >> 63)
+    out = bytearray()
+    while rest > 0x7F:
+        out.append(rest & 0x7F | 0x80)
+        rest >>= 7
+    out.append(rest)
+    return bytes(out)
+
+
+def _bytes(value: bytes) -> bytes:
+    return zigzag(len(value)) + value

@@ -1,0 +1,135 @@
+"""Projections: a batch of Kafka records into every table, each record exactly once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from functools import partial
+
+from steptrail.projections.clickhouse.client import ClickHouse
+from steptrail.projections.clickhouse.concurrency import together
+from steptrail.projections.clickhouse.errors import (
+    BatchRejected,
+    ClaimLost,
+    QueryError,
+    SchemaMismatch,
+    StoreRefused,
+)
+from steptrail.projections.clickhouse.migrate import require_current
+from steptrail.projections.delivery.batch import Batch
+from steptrail.projections.delivery.ledger import Claim, Claims, Ledger
+from steptrail.projections.delivery.spec import EventOnce, ProjectionSpec, Target
+from steptrail.projections.delivery.staging import Stage, drop_abandoned, staged
+from steptrail.projections.delivery.topic_gaps import TopicGaps
+
+_log = logging.getLogger("steptrail.projection")
+
+
+class Projection:
+    """Writes batches of one topic into the tables of `spec` by the ledger's protocol.
+
+    One writer thread owns it. Every method raises InfrastructureError when the store is away or will not do it
+    now; `open` must then be called again before the next `write`, because what became of the statement that
+    failed is not known.
+    """
+
+    def __init__(self, clickhouse: ClickHouse, spec: ProjectionSpec, *, topic: str, topic_id: str) -> None:
+        self._clickhouse = clickhouse
+        self._spec = spec
+        self._topic_id = topic_id
+        self._ledger = Ledger(clickhouse, projection=spec.name, topic=topic, topic_id=topic_id)
+        self._gaps = TopicGaps(clickhouse, projection=spec.name, topic=topic, topic_id=topic_id)
+        self._held: dict[int, Claim] = {}
+
+    @property
+    def held(self) -> frozenset[int]:
+        """The partitions that are claimed, as far as is known."""
+        return frozenset(self._held)
+
+    def prepare(self, *, accept_recreated: bool = False) -> None:
+        """Check the tables and the topic before anything is claimed, and drop abandoned stages.
+
+        Raises SchemaMismatch when migrations are missing, TopicRecreated when the ledger knows another topic of
+        this name (unless `accept_recreated`).
+        """
+        require_current(self._clickhouse)
+        if not accept_recreated:
+            self._ledger.refuse_recreated()
+        drop_abandoned(self._clickhouse, self._spec.name)
+
+    def has_predecessor(self) -> bool:
+        """Whether a topic of this name was projected before that was another one: offsets of old mean nothing."""
+        return any(topic_id != self._topic_id for topic_id in self._ledger.topic_ids())
+
+    def record_gap(self, partition: int, first_offset: int, last_offset: int, reason: str) -> None:
+        """Write down that these offsets will never be projected."""
+        self._gaps.record(partition, first_offset, last_offset, reason)
+
+    def open(self, partitions: Collection[int]) -> dict[int, int]:
+        """Claim `partitions` and say where to read on: the offset after the last one that is projected.
+
+        Returns partition → offset for the partitions that were won. Blocks while a predecessor's statement runs.
+        """
+        self.release(partitions)
+        claims = self._ledger.claim(partitions)
+        marks = self._ledger.high_water(claims)
+        self._held.update(claims)
+        return {part: mark + 1 for part, mark in marks.items()}
+
+    def release(self, partitions: Collection[int]) -> None:
+        """Forget the claims on `partitions`; nothing is sent: the next claim outdoes them."""
+        for part in partitions:
+            self._held.pop(part, None)
+
+    def write(self, batch: Batch) -> dict[int, int]:
+        """Project `batch`: stage, validate, insert into all tables side by side, ledger rows last, read back.
+
+        Returns partition → next offset to commit, for the partitions that are still held: fewer than the batch's
+        when another consumer has claimed some meanwhile. Raises BatchRejected, with nothing written, when the
+        batch does not hold what it should; ClaimLost when none of its partitions is claimed.
+        """
+        claims = {part: claim for part, claim in self._held.items() if part in batch.spans}
+        if not claims:
+            raise ClaimLost(f"partitions {batch.partitions} are not claimed: open them first")
+        done: set[int] = set()
+
+        def record() -> None:
+            done.update(self._ledger.record(claims, batch))
+
+        try:
+            if batch.rows:
+                with staged(self._clickhouse, self._spec, batch) as stage:
+                    together(partial(self._fill, target, stage, claims) for target in self._spec.targets)
+                    together([record, stage.drop])
+            else:
+                record()
+        except BatchRejected:
+            raise  # a clear answer, and nothing was written: the claims stand
+        except QueryError as error:
+            self.release(batch.partitions)
+            raise self._not_our_data(error) from error
+        except Exception:
+            self.release(batch.partitions)
+            raise
+        self.release([part for part in batch.spans if part not in done])
+        return {part: batch.spans[part].last + 1 for part in sorted(done)}
+
+    def _fill(self, target: Target, stage: Stage, claims: Claims) -> None:
+        conditions = [stage.whole, self._ledger.holds(claims, list(claims), "kafka_partition")]
+        if target.keeps_offsets:
+            conditions.append(self._ledger.not_in(target.table, stage.batch))
+        if isinstance(target.once_by, EventOnce) or (target.once_by is not None and stage.batch.resent):
+            conditions.append(target.once_by.condition(target.table, stage.table))
+        self._ledger.write(target.insert(stage.table, conditions), list(claims))
+
+    def _not_our_data(self, error: QueryError) -> StoreRefused | SchemaMismatch:
+        """The batch had passed validation, so it is the store or its tables that are not as they should be."""
+        if error.code in (16, 47, 60, 81):  # no such column, unknown identifier, table, database
+            return SchemaMismatch(
+                f"{error}: the tables are not those of this program; run `steptrail migrate`"
+            )
+        if error.code == 395:  # throwIf, of Stage.whole
+            return StoreRefused(
+                "the store was restarted while a batch was staged", code=error.code, name=error.name
+            )
+        return StoreRefused(str(error), code=error.code, name=error.name)

@@ -1,0 +1,1 @@
+"""What each topic becomes in the tables."""
