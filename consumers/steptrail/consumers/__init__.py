@@ -25,13 +25,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "HealthCheck": "health_check",
-    "HealthCheckManager": "health_check",
+    "HealthCheck": "health.check",
+    "HealthCheckManager": "health.check",
     "HealthStatus": "health",
-    "LagReport": "lag",
-    "projector_lag": "lag",
-    "run_health": "judging.health",
-    "run_projector": "projector",
+    "LagReport": "loop.lag",
+    "projector_lag": "loop.lag",
+    "run_health": "health.run",
+    "run_projector": "projector.run",
 }
 
 

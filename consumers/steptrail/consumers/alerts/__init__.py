@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Alert", "alerts", "run_alerts"]
 
-_HOMES = {"Alert": "alert", "alerts": "iterator", "run_alerts": "process"}
+_HOMES = {"Alert": "model.alert", "alerts": "iterator", "run_alerts": "run"}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,1 +1,6 @@
-"""Health as a running part: the consumer that reads events, folds them into the rule and says what changes."""
+"""Health: the consumer that judges, and what its verdicts are made of. The rules themselves are in `rules`."""
+
+from steptrail.consumers.health.rules.status import HealthStatus
+from steptrail.consumers.health.rules.verdict import Finding, Verdict
+
+__all__ = ["Finding", "HealthStatus", "Verdict"]

@@ -75,7 +75,7 @@ _SETTLED = timedelta(seconds=60)
 
 
 class Stalls(Protocol):
-    """What finds stalled executions; see `steptrail.consumers.health.stall_detector`. It may block, and does not raise."""
+    """Finds stalled executions (`stall_detector`). It may block, and does not raise."""
 
     def begin(self) -> list[Observation] | None:
         """Those that stand now; None while that is not known."""

@@ -26,7 +26,7 @@ class Store(Protocol):
         parameters: Mapping[str, Any] | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> list[dict[str, Any]]:
-        """All rows of a statement, each by column name; raises the errors of `steptrail.projections.clickhouse.errors`."""
+        """All rows of a statement, each by column name. Raises the errors of `clickhouse.errors`."""
         ...
 
 

@@ -38,7 +38,7 @@ class StepState:
     events: int
     """Distinct events of the step, over all its executions."""
     stalled_since: datetime | None = None
-    """Since when the current execution is known to be stalled (`steptrail.projections.reading.stalls`); None: it is not."""
+    """Since when the current execution is known to be stalled (see `reading.stalls`); None: it is not."""
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> StepState:

@@ -8,7 +8,7 @@
         for group in error_groups(clickhouse, "invoices"):
             print(group.state, group.count, group.step_name, group.template)
 
-The health consumer counts them (`steptrail.projections.aggregates.aggregates`); the migration says what each state means.
+The health consumer counts them (`aggregates.aggregates`); the migration says what each state means.
 """
 
 from __future__ import annotations
