@@ -1,6 +1,6 @@
 """How a worker of the matrix emits: planned events at a steady rate, counted and timed, with a durable record.
 
-Beside the worker's name, in its folder: `NAME.intent`, up to which number it may have emitted (written before);
+Under the worker's name, in its folder: `NAME.intent`, up to which number it may have emitted (written before);
 `NAME.acks`, what was acknowledged (faults.witness); `NAME.account`, the emitter's own words, one JSON line for each
 process that came to say them.
 """
@@ -116,13 +116,18 @@ class Emission:
 
 
 class BalanceWatch(threading.Thread):
-    """Asks an emitter for its accounting over and over, from a thread of its own, and checks the equation."""
+    """Asks an emitter for its accounting over and over, from a thread of its own, and checks the equation.
 
-    def __init__(self, emitter: StepEmitter) -> None:
+    Makes the file `failing` once an event has failed, so that a row can wait for that and need not guess how long
+    this worker takes.
+    """
+
+    def __init__(self, emitter: StepEmitter, failing: Path) -> None:
         super().__init__(name="balance", daemon=True)
         self.checks = 0
         self.wrong: list[dict[str, Any]] = []
         self._emitter = emitter
+        self._failing = failing
 
     def run(self) -> None:
         """Until the process ends."""
@@ -131,6 +136,8 @@ class BalanceWatch(threading.Thread):
             self.checks += 1
             if not is_balanced(accounting) and len(self.wrong) < 5:
                 self.wrong.append(as_dict(accounting))
+            if accounting.failed and not self._failing.exists():
+                self._failing.touch()
             time.sleep(0.005)
 
 

@@ -77,6 +77,10 @@ class Load:
         """Wait until about so many events more were emitted."""
         until(lambda: sum(self.record.issued_up_to().values()) > more_than + BLOCK, "emission")
 
+    def wait_failing(self, name: str) -> None:
+        """Wait until an event of this worker has failed."""
+        until((self.record.folder / f"{name}.failing").exists, f"failed event of {name}")
+
     def issued(self) -> int:
         """About how many were emitted so far."""
         return sum(self.record.issued_up_to().values())

@@ -41,7 +41,7 @@ def main() -> int:
     if plan.get("end", "return") != "sigterm":
         signal.signal(signal.SIGTERM, lambda *_: stop.set())
     emission = Emission(folder, plan["name"], filler=plan.get("filler", 0), **plan.get("settings", {}))
-    watch = BalanceWatch(emission.emitter)
+    watch = BalanceWatch(emission.emitter, folder / f"{plan['name']}.failing")
     watch.start()
     if "flush_at" in plan:
         emission.run(stop, rate=plan.get("rate", 0), count=plan["flush_at"])

@@ -121,10 +121,12 @@ def refused(run: Run) -> Outcome:
         load.wait_issued(rate)
         pause = run.pick(2.0, 15.0)
         with limited(workspace, "100000"):
+            load.wait_failing("large")
             time.sleep(pause)
         outcome.injected += 1
         load.wait_issued(load.issued() + rate)
         with forbidden(workspace):
+            load.wait_failing("steady")
             time.sleep(pause)
         outcome.injected += 1
         load.wait_issued(load.issued() + rate)
@@ -147,7 +149,7 @@ def _no_topic_at_first(run: Run, workspace: Workspace, load: Load, outcome: Outc
     admin.delete_topics([workspace.topic])[workspace.topic].result()
     until(lambda: workspace.topic not in admin.list_topics(timeout=10).topics, "deletion of the topic")
     load.start("early", rate=200, settings={"message_timeout_ms": 1500})
-    time.sleep(run.pick(3.0, 10.0))
+    load.wait_failing("early")
     until(lambda: _created(workspace.settings), "creation of the topic")
     load.wait_issued(load.issued() + 1_000)
     load.stop()
