@@ -22,7 +22,7 @@ export REQUESTS_CA_BUNDLE ?= $(CERTIFICATES)
 export NODE_EXTRA_CA_CERTS ?= $(CERTIFICATES)
 endif
 
-.PHONY: help demo test check bench faults health-sim up down clean env jars
+.PHONY: help demo test test-all check bench faults health-sim up down clean env jars
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -30,10 +30,14 @@ help: ## this list
 demo: env jars ## the whole job on real documents of this machine: emit, project, read back
 	@$(BIN)/steptrail demo $(ARGS)
 
-test: check jars ## check, then every test: unit, property, integration on a real Kafka, docs; faults and simulations
-	@$(BIN)/pytest $(ARGS)
+# Two processes, each with a Kafka and an engine of its own: most tests wait rather than compute.
+test: $(if $(ARGS),env,check) jars ## check, then every test: unit, property, integration on a real Kafka, docs; make test ARGS="-k fold" for some
+	@$(BIN)/pytest -n 2 --dist loadfile --durations=10 $(ARGS)
+
+test-all: env jars ## what proves by brute force: the fault matrix, the simulations of health, more histories of the ledger
 	@$(BIN)/python tests/faults/run.py --quick
 	@$(BIN)/python tests/health_sim/run.py --quick
+	@STEPTRAIL_TEST_HISTORIES=30 $(BIN)/pytest tests/property/test_ledger.py
 
 check: env ## ruff, formatting, mypy, pyright, import directions, schema compatibility
 	$(BIN)/ruff check .

@@ -12,7 +12,8 @@ __all__ = ["stack", "workspace"]
 
 # Fixtures that put a real Kafka under a test: the shared stack, or one that the test starts itself.
 _REAL_KAFKA = {"stack", "own_stack", "used_folder"}
-_ran: set[str] = set()
+_KIND = "real Kafka"
+_ran: dict[str, str] = {}
 
 
 def pytest_report_header() -> str:
@@ -29,14 +30,24 @@ def pytest_report_header() -> str:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Count the tests whose body ran on a real Kafka."""
+    """Mark the tests whose body ran on a real Kafka; a property of the report reaches us from other processes, too."""
+    report = yield
+    # What a test logs may hold lone surrogates on purpose; a report of them could not be sent between processes.
+    report.sections = [(name, text.encode("utf-8", "replace").decode()) for name, text in report.sections]
     if call.when == "call" and _REAL_KAFKA & set(getattr(item, "fixturenames", ())):
-        _ran.add(item.nodeid)
-    return (yield)
+        report.user_properties.append((_KIND, item.config.stash.get(CHOSEN, "own")))
+    return report
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Count them."""
+    for name, kind in report.user_properties:
+        if name == _KIND:
+            _ran[report.nodeid] = str(kind)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say how many there were."""
-    kind = config.stash.get(CHOSEN, None)
-    where = f" ({kind} stack)" if kind else ""
+    kinds = sorted(set(_ran.values()) - {"own"})
+    where = f" ({', '.join(kinds)} stack)" if kinds else ""
     terminalreporter.write_line(f"integration tests that ran on real Kafka: {len(_ran)}{where}")
