@@ -17,6 +17,7 @@ from steptrail.producers.extraction import worker_name
 from steptrail.producers.redaction import Redaction, as_redaction
 from steptrail.producers.redactors import Redactor
 from steptrail.producers.registered_frame import RegisteredFrame
+from steptrail.producers.reopening import new_origin, reopened
 from steptrail.producers.source import EventSource, Line
 from steptrail.producers.spool import prepare_folder
 from steptrail.producers.transport import Transport
@@ -43,6 +44,9 @@ class StepEmitter(EventSource):
 
     `spool` is a folder where events are kept that would be lost because the broker is away or slow; they are sent
     again when it is back, by this emitter or a later one with the same folder (`steptrail.producers.spool`).
+
+    Pickled, it carries its settings, secrets included, and redactors, and opens again where it arrives: an emitter of
+    its own, which copies that arrive in the same process share. A copy by `copy` is the emitter itself.
     """
 
     def __init__(
@@ -65,6 +69,8 @@ class StepEmitter(EventSource):
         super().__init__(settings, as_redaction(redact))
         self.exit_flush_s = settings.exit_flush_s
         self._closed = False
+        self.origin = new_origin()
+        """What this emitter and its pickled copies have in common."""
         self._spool = None if spool is None else prepare_folder(spool)
         self._transport = Transport(settings, self._spool)
         self._begin(self._transport)
@@ -142,6 +148,21 @@ class StepEmitter(EventSource):
     def _stop_asking(self) -> None:
         if self._registered is not None:
             self._registered.stop()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it takes nothing more."""
+        return self._closed
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        spool = None if self._spool is None else os.fspath(self._spool)
+        return reopened, (type(self), self.origin, self.settings, self._redact, spool)
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, _memo: object) -> Self:
+        return self
 
     def __enter__(self) -> Self:
         return self

@@ -10,6 +10,7 @@ from typing import Any
 from typing_extensions import Self
 
 from steptrail.producers.arguments import as_status, as_statuses, check_doc_id, check_time, check_timeout
+from steptrail.producers.endings import ExceptionTypes, meanings
 from steptrail.producers.handle import StepHandle
 from steptrail.producers.log import LEVELS, log_step
 from steptrail.producers.step_context import StepContext
@@ -24,9 +25,23 @@ class ProcessingStepManager:
     `storage_backend` is any Storage: `steptrail.projections.open_storage()`, `emit_only()` for a worker that
     never reads, `InMemoryStorage()` in tests. The manager has the storage's pipeline. Safe for threads; no
     method that records ever waits, so it can be called from a coroutine.
+
+    `fatal`, `error_on` and `skip_on` name exceptions that end any `step` of this manager as FAILED, ERROR or
+    SKIPPED, `traceback` keeps tracebacks of those that end in errors: `step` says more, and can say otherwise.
+
+    A manager can be pickled if its storage can. It opens again where it arrives, with the same settings, passwords
+    included; copies that arrive in one process share one emitter. A copy by `copy` is the manager itself.
     """
 
-    def __init__(self, storage_backend: Storage) -> None:
+    def __init__(
+        self,
+        storage_backend: Storage,
+        *,
+        fatal: ExceptionTypes = (),
+        error_on: ExceptionTypes = (),
+        skip_on: ExceptionTypes = (),
+        traceback: bool = False,
+    ) -> None:
         if not isinstance(storage_backend, Storage):
             raise TypeError(
                 f"storage_backend must be a Storage, not {type(storage_backend).__qualname__};"
@@ -34,6 +49,8 @@ class ProcessingStepManager:
             )
         self.storage = storage_backend
         self._emit = storage_backend.emit
+        self._meanings = meanings(fatal, error_on, skip_on, {})
+        self._traceback = bool(traceback)
 
     @property
     def pipeline(self) -> str:
@@ -104,18 +121,26 @@ class ProcessingStepManager:
         depends_on: Collection[str] | str | None = None,
         warn_after_ms: float | None = None,
         thresholds: Mapping[str, float] | None = None,
-        fatal: type[BaseException] | tuple[type[BaseException], ...] = (),
+        fatal: ExceptionTypes = (),
+        error_on: ExceptionTypes = (),
+        skip_on: ExceptionTypes = (),
+        traceback: bool | None = None,
     ) -> StepContext:
         """Record a piece of work as a step: RUNNING when it begins, its ending when it ends, timed.
 
         As a context manager, `with` or `async with`: `with manager.step(doc_id, "ocr") as s: …`; there `s`
         takes results (`s.details["pages"] = 3`, `s.metric("memory_mb", 80)`) and can `s.skip("a reason")`.
-        As a decorator of a function or coroutine function `doc_id` may be a callable that takes the
-        function's arguments and gives the id, and `step_name` is the function's name by default.
+        As a decorator `doc_id` may be a callable that takes the function's arguments and gives the id, and
+        `step_name` is the function's name by default. The step ends when the work does: also that of a
+        coroutine, a generator or a future that the function returns.
 
-        An exception is recorded as ERROR, or as FAILED when it is one of `fatal`, and raised on. The ending is
-        WARNING instead of SUCCESS when it took longer than `warn_after_ms` milliseconds or a metric is above
-        its number in `thresholds`; details then say which, under `thresholds_passed`. `details` are those
+        An exception is recorded and raised on: as FAILED when it is one of `fatal`, as SKIPPED when it is one of
+        `skip_on` or a cancellation, as ERROR otherwise, or when it is one of `error_on`; the nearest class counts.
+        `sys.exit(0)` and a generator that is closed early are no errors. What an exception was raised from, and
+        the members of a group, are kept in details under `exception`; with `traceback`, so is its traceback.
+
+        The ending is WARNING instead of SUCCESS when it took longer than `warn_after_ms` milliseconds or a metric
+        is above its number in `thresholds`; details then say which, under `thresholds_passed`. `details` are those
         of RUNNING and the first of the ending's.
 
         Raises TypeError or ValueError, naming the argument, for wrong types.
@@ -129,6 +154,9 @@ class ProcessingStepManager:
             warn_after_ms=warn_after_ms,
             thresholds=thresholds,
             fatal=fatal,
+            error_on=error_on,
+            skip_on=skip_on,
+            traceback=traceback,
         )
 
     def get_steps(
@@ -180,6 +208,12 @@ class ProcessingStepManager:
     def close(self, timeout: float = 2.0) -> None:
         """Deliver what is pending for up to `timeout` seconds, and let go of everything."""
         self.storage.close(check_timeout(timeout))
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, _memo: object) -> Self:
+        return self
 
     def __enter__(self) -> Self:
         return self

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime
 from itertools import count
 from typing import NoReturn
+
+from typing_extensions import Self
 
 from steptrail.producers.accounting import position
 from steptrail.producers.arguments import check_doc_id, check_time, check_timeout
@@ -86,7 +89,7 @@ class InMemoryStorage(EventSource):
     Events pass through the real encoding and back, so what a test reads is what production would give. They
     are readable at once, and kept until `clear`. Those that production would not show either are only counted,
     in `refused`: emitted after `close`, too large, or of a time that ClickHouse cannot hold. `redact` is what it
-    is to StepEmitter.
+    is to StepEmitter. It cannot be pickled; a copy by `copy` is the storage itself.
     """
 
     def __init__(
@@ -207,6 +210,18 @@ class InMemoryStorage(EventSource):
         """Everything is readable at once."""
         check_timeout(timeout)
         return True
+
+    def __reduce__(self) -> NoReturn:
+        raise pickle.PicklingError(
+            "an InMemoryStorage lives in one process: what a copy in another one records would be seen by nobody;"
+            " there, open another, or use steptrail.producers.emit_only() or steptrail.projections.open_storage()"
+        )
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, _memo: object) -> Self:
+        return self
 
     def close(self, timeout: float = 2.0) -> None:
         """Refuse further events; what is there stays readable."""

@@ -8,6 +8,8 @@ so in its `details._steptrail`, and it is counted. Names and ids are not looked 
 from __future__ import annotations
 
 import logging
+import pickle
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -72,6 +74,19 @@ class Redaction:
     def counts(self) -> RedactionCounts:
         """What was done so far."""
         return RedactionCounts(position(self._redacted), position(self._failed))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        for number, redactor in enumerate(self._chain):
+            try:
+                pickle.dumps(redactor)
+            except Exception as error:
+                if any(name.endswith("cloudpickle") for name in sys.modules):
+                    break  # it may be what pickles, and can do more
+                raise pickle.PicklingError(
+                    f"redactor {number} cannot be pickled, so neither can what it redacts for: {error};"
+                    " make it a function of a module, or open the storage in the process that uses it"
+                ) from error
+        return _redaction, (self._chain, self._timeout_s)
 
     def __call__(
         self, details: bytes, metrics: bytes, error: str | None, marks: dict[str, Marks | None] | None
@@ -176,6 +191,10 @@ class Redaction:
             why = f": {error}" if isinstance(error, _TooSlowError) else ""
             kind = type(error).__name__
             _log.error("%s of a step was not sent, its redaction failed (%s%s)", field, kind, why)
+
+
+def _redaction(chain: tuple[Redactor, ...], timeout_s: float) -> Redaction:
+    return Redaction(chain, timeout_s=timeout_s)
 
 
 def as_redaction(redact: Redaction | Iterable[Redactor] | None) -> Redaction | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import functools
 import hashlib
 import re
 from collections.abc import Callable, Iterable
@@ -64,11 +65,12 @@ def hashed(salt: bytes | str) -> Replace:
     if len(key) > 64:
         key = hashlib.blake2b(key).digest()
 
-    def replace(secret: str) -> str:
-        text = secret.encode("utf-8", "surrogatepass")
-        return "#" + hashlib.blake2b(text, key=key, digest_size=12).hexdigest()
+    return functools.partial(_hash_of, key)
 
-    return replace
+
+def _hash_of(key: bytes, secret: str) -> str:
+    text = secret.encode("utf-8", "surrogatepass")
+    return "#" + hashlib.blake2b(text, key=key, digest_size=12).hexdigest()
 
 
 def by_key(*globs: str, replace: Replace = removed) -> Recognizable:
@@ -215,15 +217,16 @@ def finder(pattern: re.Pattern[str]) -> Find:
     named = [number for name, number in pattern.groupindex.items() if name.startswith("secret")]
     groups = named or [0]
 
-    def find(text: str) -> Iterable[Span]:
-        for match in pattern.finditer(text):
-            for group in groups:
-                start, end = match.span(group)
-                if 0 <= start < end:
-                    yield start, end
-                    break
+    return functools.partial(_found, pattern, groups)
 
-    return find
+
+def _found(pattern: re.Pattern[str], groups: list[int], text: str) -> Iterable[Span]:
+    for match in pattern.finditer(text):
+        for group in groups:
+            start, end = match.span(group)
+            if 0 <= start < end:
+                yield start, end
+                break
 
 
 def _mark_of(glob: str) -> str:

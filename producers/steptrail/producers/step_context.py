@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import functools
-import inspect
+import contextlib
+import pickle
 from collections.abc import Callable, Collection, Mapping
-from contextvars import ContextVar, Token
+from contextvars import Token
 from time import perf_counter_ns
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from typing_extensions import Self
 
+from steptrail.producers.active_step import active_step
 from steptrail.producers.arguments import check_doc_id, check_rest
+from steptrail.producers.decorating import decorated, name_of
+from steptrail.producers.endings import ExceptionTypes, meanings, status_of
+from steptrail.producers.exception_facts import EXCEPTION_KEY, facts_of, message_of, plain_text, type_name
 from steptrail.producers.handle import StepHandle
 from steptrail.producers.thresholds import PASSED_KEY, Thresholds
 from steptrail.schemas.status import ProcessingStatus
@@ -23,12 +26,8 @@ if TYPE_CHECKING:
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
-_active: ContextVar[StepContext | None] = ContextVar("steptrail_active_step", default=None)
-
-
-def current_step() -> StepContext | None:
-    """The innermost step that runs here, in this thread or task; None outside of any."""
-    return _active.get()
+SKIP_KEY = "skip_reason"
+CLOSED_KEY = "closed_early"
 
 
 class StepContext:
@@ -46,7 +45,10 @@ class StepContext:
         depends_on: Collection[str] | str | None = None,
         warn_after_ms: float | None = None,
         thresholds: Mapping[str, float] | None = None,
-        fatal: type[BaseException] | tuple[type[BaseException], ...] = (),
+        fatal: ExceptionTypes = (),
+        error_on: ExceptionTypes = (),
+        skip_on: ExceptionTypes = (),
+        traceback: bool | None = None,
     ) -> None:
         if not callable(doc_id):
             check_doc_id(doc_id)
@@ -63,14 +65,20 @@ class StepContext:
         if depends_on is not None:
             self._initial["depends_on"] = list(depends_on)
         self._thresholds = Thresholds.of(warn_after_ms, thresholds)
-        self._fatal = _exception_types(fatal)
+        self._meanings = manager._meanings
+        if fatal != () or error_on != () or skip_on != ():
+            self._meanings = meanings(fatal, error_on, skip_on, self._meanings)
+        self._traceback = manager._traceback if traceback is None else bool(traceback)
         self.details: dict[str, Any] = dict(self._initial)
         """Results of the step, for its ending."""
         self.metrics: dict[str, Any] = {}
         """Numbers about the step, for its ending; `duration_ms` is measured if it is not set here."""
         self._handle: StepHandle | None = None
-        self._outcome: tuple[ProcessingStatus, str | None] | None = None
+        self._goes_on = False  # after this call of a decorated function: its work is done elsewhere
+        self._outcome: tuple[ProcessingStatus, object] | None = None
         self._began_ns = 0
+        self._spent_ns = 0
+        self._ended = False
         self._outer: Token[StepContext | None] | None = None
 
     @property
@@ -103,18 +111,19 @@ class StepContext:
         """Set one metric."""
         self.metrics[name] = value
 
-    def skip(self, reason: str | None = None) -> None:
+    def skip(self, reason: str | BaseException | None = None) -> None:
         """End as SKIPPED, with the reason in details as `skip_reason`; an exception still counts as one."""
-        if reason is not None:
-            self.details["skip_reason"] = reason
-        self._outcome = (ProcessingStatus.SKIPPED, None)
+        self._outcome = (ProcessingStatus.SKIPPED, reason)
 
-    def warn(self, message: str | None = None) -> None:
-        """End as WARNING, with this message; an exception still counts as one."""
+    def warn(self, message: str | BaseException | None = None) -> None:
+        """End as WARNING, with this message, or that of an exception; one that is raised still counts as one."""
         self._outcome = (ProcessingStatus.WARNING, message)
 
-    def fail(self, message: str, *, final: bool = True) -> None:
-        """End as FAILED without an exception, or as ERROR, which can be retried, when it is not `final`."""
+    def fail(self, message: str | BaseException, *, final: bool = True) -> None:
+        """End as FAILED without raising, or as ERROR, which can be retried, when it is not `final`.
+
+        The message may be an exception: its type and causes are recorded as if it had been raised.
+        """
         self._outcome = (ProcessingStatus.FAILED if final else ProcessingStatus.ERROR, message)
 
     # --- with, async with --------------------------------------------------------------------------
@@ -126,32 +135,125 @@ class StepContext:
         self.details = dict(self._initial)
         self.metrics = {}
         self._outcome = None
+        self._ended = self._goes_on = False
         self._handle = self._manager.add_step(
             doc_id, step_name, ProcessingStatus.RUNNING, self._initial or None
         )
-        self._outer = _active.set(self)
+        self._outer = active_step.set(self)
         self._began_ns = perf_counter_ns()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        measured_ms = (perf_counter_ns() - self._began_ns) / 1e6
-        self._leave()
-        metrics = dict(self.metrics)
-        metrics.setdefault("duration_ms", measured_ms)
-        details = dict(self.details)
-        error_type: str | None = None
-        if error is not None:
-            status = ProcessingStatus.FAILED if isinstance(error, self._fatal) else ProcessingStatus.ERROR
-            message: str | None = _text_of(error)
-            error_type = _qualified_name(type(error))
+        now_ns = perf_counter_ns()
+        outer, self._outer = self._outer, None
+        if outer is not None:
+            try:
+                active_step.reset(outer)
+            except ValueError:
+                # Left in another context than it was entered in, as a framework may do with a generator.
+                active_step.set(outer.old_value if outer.old_value is not Token.MISSING else None)
+        if self._goes_on and error is None:
+            self._spent_ns = now_ns - self._began_ns
         else:
-            status, message = self._outcome or (ProcessingStatus.SUCCESS, None)
-            if passed := self._thresholds.passed(metrics):
+            self._end(error, now_ns)
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, trace)
+
+    # --- its ending, also after the call that began it -----------------------------------------------
+
+    def _go_on(self) -> None:
+        """The work is taken up again: time runs."""
+        self._goes_on = False
+        self._began_ns = perf_counter_ns() - self._spent_ns
+
+    def _abandon(self, reason: str) -> None:
+        """The work was never taken up again."""
+        if self._outcome is None:
+            self.skip(reason)
+        self._go_on()
+        self._end(None)
+
+    def _end(self, error: BaseException | None, now_ns: int | None = None) -> None:
+        """Record the ending, once: of work that returned, or that this exception left. Loses it for nothing that
+        it was given.
+        """
+        if self._ended:
+            return
+        self._ended = True
+        measured_ms = ((perf_counter_ns() if now_ns is None else now_ns) - self._began_ns) / 1e6
+        status, details, metrics = ProcessingStatus.SUCCESS, self.details, self.metrics
+        message = error_type = None
+        try:
+            metrics = dict(metrics) if type(metrics) is dict else _as_dict(metrics, "metrics")
+            metrics.setdefault("duration_ms", measured_ms)
+            details = dict(details) if type(details) is dict else _as_dict(details, "details")
+            if error is not None or self._outcome is not None:
+                status, message, error_type = self._told(error, details)
+            bounds = self._thresholds
+            if (
+                bounds.bounds
+                and (error is None or status in _NO_FAULT)
+                and (passed := bounds.passed(metrics))
+            ):
                 details[PASSED_KEY] = passed
                 if status is ProcessingStatus.SUCCESS:
                     status = ProcessingStatus.WARNING
+        except BaseException as fault:
+            details, metrics = {}, {"duration_ms": measured_ms}
+            if error is not None:
+                status = ProcessingStatus.ERROR
+                message = error_type = type_name(type(error))
+            elif self._outcome is not None:
+                status = self._outcome[0]
+            if not isinstance(fault, Exception):  # a signal's, and not ours to keep
+                self._record(status, details, metrics, message, error_type)
+                raise
+        self._record(status, details, metrics, message, error_type)
+
+    def _told(
+        self, error: BaseException | None, details: dict[str, Any]
+    ) -> tuple[ProcessingStatus, str | None, str | None]:
+        """Status, message and error type by what was raised or said; what else there is goes to the details."""
+        status, said = self._outcome or (ProcessingStatus.SUCCESS, None)
+        if error is not None:
+            meant = status_of(error, self._meanings)
+            if meant is ProcessingStatus.SUCCESS:
+                if isinstance(error, GeneratorExit):
+                    details.setdefault(CLOSED_KEY, True)
+            elif meant is not ProcessingStatus.SKIPPED or status not in _FAULTS:
+                status, said = meant, error
+        error_type: str | None = None
+        message: str | None = None
+        if isinstance(said, BaseException):
+            error_type, message = type_name(type(said)), message_of(said)
+            if facts := facts_of(said, traceback=self._traceback and status is not ProcessingStatus.SKIPPED):
+                details.setdefault(EXCEPTION_KEY, facts)
+        elif isinstance(said, type) and issubclass(said, BaseException):
+            error_type = type_name(said)
+        elif said is not None:
+            message = plain_text(said)
+        if status is ProcessingStatus.SKIPPED and said is not None:
+            details[SKIP_KEY] = message or error_type
+            if error_type is None:  # a reason is no error
+                message = None
+        return status, message, error_type
+
+    def _record(
+        self,
+        status: ProcessingStatus,
+        details: dict[str, Any],
+        metrics: dict[str, Any],
+        message: str | None,
+        error_type: str | None,
+    ) -> None:
         self._manager.add_step(
             self.doc_id,
             self.step_name,
@@ -163,81 +265,49 @@ class StepContext:
             execution=self._handle,
         )
 
-    async def __aenter__(self) -> Self:
-        return self.__enter__()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.__exit__(kind, error, trace)
-
-    def _leave(self) -> None:
-        outer, self._outer = self._outer, None
-        if outer is not None:
-            try:
-                _active.reset(outer)
-            except ValueError:
-                # Left in another context than it was entered in, as a framework may do with a generator.
-                _active.set(outer.old_value if outer.old_value is not Token.MISSING else None)
-
     # --- decorator -----------------------------------------------------------------------------------
 
     def __call__(self, function: _Function) -> _Function:
-        """Record each call of a function, or of a coroutine function, as a run of this step."""
-        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            raise TypeError(
-                f"{function.__qualname__} is a generator, whose work is done outside of its call;"
-                " use `with manager.step(…)` inside of it"
-            )
-        if inspect.iscoroutinefunction(function):
+        """Record each call of a function, or of any other callable, as a run of this step.
 
-            @functools.wraps(function)
-            async def recorded_coroutine(*args: Any, **kwargs: Any) -> Any:
-                with self._for_call(function, args, kwargs):
-                    return await function(*args, **kwargs)
+        The run ends when the work does: also that of a coroutine, a generator or a future that a call gives.
+        Raises TypeError for what cannot be called.
+        """
 
-            return cast("_Function", recorded_coroutine)
+        def begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> StepContext:
+            return self._for_call(function, args, kwargs)
 
-        @functools.wraps(function)
-        def recorded(*args: Any, **kwargs: Any) -> Any:
-            with self._for_call(function, args, kwargs):
-                return function(*args, **kwargs)
-
-        return cast("_Function", recorded)
+        return cast("_Function", decorated(function, begin))
 
     def _for_call(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> StepContext:
         doc_id = self._doc_id(*args, **kwargs) if callable(self._doc_id) else self._doc_id
-        name = self._step_name if self._step_name is not None else function.__name__
-        call = StepContext(self._manager, doc_id, name, details=self._initial, fatal=self._fatal)
-        call._thresholds = self._thresholds
+        name = self._step_name if self._step_name is not None else name_of(function)
+        if type(doc_id) is not str:
+            check_doc_id(doc_id)
+        # What was checked once need not be again.
+        call = object.__new__(type(self))
+        call.__dict__.update(self.__dict__)
+        call._doc_id, call._step_name, call._outer, call._handle = doc_id, name, None, None
         return call
 
-
-def _exception_types(fatal: object) -> tuple[type[BaseException], ...]:
-    types: list[type[BaseException]] = []
-    for kind in fatal if isinstance(fatal, tuple) else (fatal,):
-        if not (isinstance(kind, type) and issubclass(kind, BaseException)):
-            raise TypeError(f"fatal must be an exception type or a tuple of them, not {kind!r}")
-        types.append(kind)
-    return tuple(types)
+    def __reduce__(self) -> NoReturn:
+        raise pickle.PicklingError(
+            "a step lives in the process where it was made; pass on its handle (step.handle.to_dict()), and record"
+            " by add_step(execution=StepHandle.from_dict(…))"
+        )
 
 
-def _qualified_name(kind: type[BaseException]) -> str:
-    """`module.Class`, and only `Class` for Python's own."""
-    if kind.__module__ in ("builtins", "__main__"):
-        return kind.__qualname__
-    return f"{kind.__module__}.{kind.__qualname__}"
+_NO_FAULT = (ProcessingStatus.SUCCESS, ProcessingStatus.WARNING)
+_FAULTS = (ProcessingStatus.ERROR, ProcessingStatus.FAILED)
 
 
-def _text_of(error: BaseException) -> str:
-    try:
-        text = str(error)
-    except Exception:  # a faulty __str__ must not replace the error itself
-        text = ""
-    if not text and isinstance(error, asyncio.CancelledError):
-        return "cancelled"
-    if not text and isinstance(error, KeyboardInterrupt):
-        return "interrupted"
-    return text
+def _as_dict(value: Any, name: str) -> dict[str, Any]:
+    """A copy, whatever stands in place of the mapping."""
+    if value is None:
+        return {}
+    if isinstance(value, Mapping):
+        with contextlib.suppress(Exception):
+            return dict(value)
+    return {name: value}

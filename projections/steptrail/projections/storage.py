@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
+from typing_extensions import Self
 
 from steptrail.producers.arguments import check_doc_id
 from steptrail.producers.emitter import StepEmitter
@@ -38,7 +39,8 @@ class ProjectedStorage:
 
     What is emitted can be read as soon as the projector has passed it, usually within a second;
     `flush` and `wait_projected` wait for that. ClickHouse is reached at the first read, so a worker that
-    only emits never needs it. Reads raise what `steptrail.projections.reading.reader.Reader` says.
+    only emits never needs it. Reads raise what `steptrail.projections.reading.reader.Reader` says. It is pickled and copied as
+    its emitter is.
     """
 
     def __init__(self, settings: Settings, emitter: StepEmitter) -> None:
@@ -186,7 +188,16 @@ class ProjectedStorage:
         if connection is not None and connection[0] == os.getpid():
             connection[1].close()
 
-    def __enter__(self) -> ProjectedStorage:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._settings, self._emitter)
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, _memo: object) -> Self:
+        return self
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -76,15 +75,6 @@ def test_fatal_exceptions_are_failed(manager: ProcessingStepManager) -> None:
     ended = ending(manager)
     assert ended.status is ProcessingStatus.FAILED
     assert ended.metadata["error_type"] == "UnicodeDecodeError"
-
-
-@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, GeneratorExit])
-def test_interruptions_are_errors(manager: ProcessingStepManager, kind: type[BaseException]) -> None:
-    """What stops the work from outside is recorded as ERROR and goes on."""
-    with pytest.raises(kind), manager.step("d", "ocr"):
-        raise kind
-    assert ending(manager).status is ProcessingStatus.ERROR
-    assert ending(manager).metadata["error_type"] == kind.__name__
 
 
 def test_an_exception_without_a_text_that_works(manager: ProcessingStepManager) -> None:
@@ -266,36 +256,6 @@ def test_async_with_and_coroutines(manager: ProcessingStepManager) -> None:
         assert statuses(manager, f"doc {number}") == ["RUNNING", "RUNNING", "SUCCESS", "SUCCESS"]
 
 
-def test_cancellation_is_an_error(manager: ProcessingStepManager) -> None:
-    """A cancelled step is recorded as ERROR that says so, and the cancellation goes on."""
-
-    async def work() -> None:
-        async with manager.step("d", "ocr"):
-            await asyncio.sleep(3600)
-
-    async def main() -> None:
-        task = asyncio.create_task(work())
-        await asyncio.sleep(0)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-    asyncio.run(main())
-    assert ending(manager).status is ProcessingStatus.ERROR
-    assert ending(manager).error_message == "cancelled"
-    assert ending(manager).metadata["error_type"].endswith("CancelledError")
-
-
-def test_generators_are_refused(manager: ProcessingStepManager) -> None:
-    """A generator does its work outside of its call, so decorating one is an error that says what to do."""
-
-    def numbers() -> Iterator[int]:
-        yield 1
-
-    with pytest.raises(TypeError, match="generator"):
-        manager.step("d", "count")(numbers)
-
-
 @pytest.mark.parametrize(
     ("field", "arguments"),
     [
@@ -309,6 +269,9 @@ def test_generators_are_refused(manager: ProcessingStepManager) -> None:
         ("thresholds", {"thresholds": {5: 5}}),
         ("warn_after_ms", {"warn_after_ms": float("nan")}),
         ("fatal", {"fatal": "ValueError"}),
+        ("error_on", {"error_on": (ValueError, 5)}),
+        ("skip_on", {"skip_on": int}),
+        ("KeyError is in fatal and in skip_on", {"fatal": KeyError, "skip_on": (KeyError,)}),
     ],
 )
 def test_wrong_types_raise_naming_the_argument(
