@@ -15,6 +15,7 @@ from steptrail.deploy.cli.main import run
 from steptrail.projections.clickhouse.client import ClickHouse, connect
 from steptrail.projections.stores.health_store import SightRow, VerdictRow, write_sight, write_verdicts
 from steptrail.schemas.settings import Settings
+from steptrail.schemas.settings_values import SettingsValues
 from support.stack import Stack, environ_of, new_workspace
 
 DEAD = "127.0.0.1:9"
@@ -114,7 +115,10 @@ def test_unreachable_parts_are_unknown_and_soon_said(
     """Within two seconds, again and again, and nothing raises."""
     saw(store)
     judged(store, "HEALTHY")
-    changes = {"kafka": {"kafka": DEAD}, "clickhouse": {"clickhouse": f"http://default@{DEAD}/x"}}
+    changes: dict[str, SettingsValues] = {
+        "kafka": {"kafka": DEAD},
+        "clickhouse": {"clickhouse": f"http://default@{DEAD}/x"},
+    }
     changes["both"] = {**changes["kafka"], **changes["clickhouse"]}
     with HealthCheckManager(settings.with_values(**changes[away])) as manager:
         for _ in range(3):

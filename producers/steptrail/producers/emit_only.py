@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import os
+from collections.abc import Collection, Iterable
 from datetime import datetime
-from typing import Any, NoReturn
+from typing import NoReturn
+
+from typing_extensions import Unpack
 
 from steptrail.producers.emitter import StepEmitter
-from steptrail.producers.storage import NotReadableError, Storage
+from steptrail.producers.redaction import Redaction
+from steptrail.producers.redactors import Redactor
+from steptrail.producers.storage import NotReadableError
 from steptrail.schemas.settings import Settings
+from steptrail.schemas.settings_values import SettingsOverrides
 from steptrail.schemas.status import ProcessingStatus
 
 
-def emit_only(settings: Settings | None = None, **overrides: Any) -> Storage:
+def emit_only(
+    settings: Settings | None = None,
+    *,
+    pipeline: str | None = None,
+    redact: Redaction | Iterable[Redactor] | None = None,
+    spool: str | os.PathLike[str] | None = None,
+    **overrides: Unpack[SettingsOverrides],
+) -> EmitOnlyStorage:
     """A storage that emits to Kafka and whose reads raise NotReadableError.
 
-    Takes what StepEmitter takes: settings, or from the environment, with any of them overridden by name.
+    Without `settings` they come from the environment (`STEPTRAIL_…`) or the running local stack; `pipeline` and
+    `overrides` (fields of `Settings`) go before both; `redact` takes secrets out of what is emitted, and `spool` is a
+    folder for what cannot be sent now, as `StepEmitter` says. Raises ConfigurationError for bad settings.
     """
-    return EmitOnlyStorage(settings, **overrides)
+    return EmitOnlyStorage(settings, pipeline=pipeline, redact=redact, spool=spool, **overrides)
 
 
 class EmitOnlyStorage(StepEmitter):

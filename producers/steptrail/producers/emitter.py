@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any
 
-from typing_extensions import Self
+from typing_extensions import Self, Unpack
 
 from steptrail.producers import process_lifecycle as inheritance
 from steptrail.producers.accounting import Accounting
@@ -23,6 +23,7 @@ from steptrail.producers.spool import prepare_folder
 from steptrail.producers.transport import Transport
 from steptrail.schemas.registry import require_client
 from steptrail.schemas.settings import Settings
+from steptrail.schemas.settings_values import SettingsOverrides, SettingsValues
 
 
 class StepEmitter(EventSource):
@@ -56,14 +57,15 @@ class StepEmitter(EventSource):
         pipeline: str | None = None,
         redact: Redaction | Iterable[Redactor] | None = None,
         spool: str | os.PathLike[str] | None = None,
-        **overrides: Any,
+        **overrides: Unpack[SettingsOverrides],
     ) -> None:
+        values: SettingsValues = {**overrides}  # type: ignore[typeddict-item] # mypy: that it may lack a key
         if pipeline is not None:
-            overrides["pipeline"] = pipeline
+            values["pipeline"] = pipeline
         if settings is None:
-            settings = Settings(**overrides)
-        elif overrides:
-            settings = settings.with_values(**overrides)
+            settings = Settings(**values)
+        elif values:
+            settings = settings.with_values(**values)
         if settings.schema_registry is not None:
             require_client()
         super().__init__(settings, as_redaction(redact))

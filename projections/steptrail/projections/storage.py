@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
-from typing_extensions import Self
+from typing_extensions import Self, Unpack
 
 from steptrail.producers.arguments import check_doc_id
 from steptrail.producers.emitter import StepEmitter
@@ -23,6 +23,7 @@ from steptrail.projections.reading.recent_error_groups import RecentErrorGroups
 from steptrail.projections.stores.expected_steps import declare_expected_steps
 from steptrail.schemas.errors import ConfigurationError, InfrastructureError
 from steptrail.schemas.settings import Settings
+from steptrail.schemas.settings_values import SettingsOverrides
 from steptrail.schemas.status import ProcessingStatus
 from steptrail.schemas.step import ProcessingStep, RecentError
 from steptrail.schemas.values import identity_text
@@ -219,7 +220,7 @@ def open_storage(
     pipeline: str | None = None,
     redact: Redaction | Iterable[Redactor] | None = None,
     spool: str | os.PathLike[str] | None = None,
-    **overrides: Any,
+    **overrides: Unpack[SettingsOverrides],
 ) -> ProjectedStorage:
     """A storage on the Kafka and the ClickHouse that the settings name.
 

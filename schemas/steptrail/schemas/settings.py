@@ -19,11 +19,12 @@ from pydantic_settings import (
     SettingsConfigDict,
     SettingsError,
 )
-from typing_extensions import Self
+from typing_extensions import Self, Unpack
 
 from steptrail.schemas.clickhouse_target import ClickHouseTarget, parse_clickhouse_url
 from steptrail.schemas.errors import ConfigurationError
 from steptrail.schemas.event import MAX_EVENT_BYTES
+from steptrail.schemas.near_names import or_near
 from steptrail.schemas.redact import is_secret_name, redacted
 from steptrail.schemas.settings_parsing import (
     check_addresses,
@@ -32,6 +33,7 @@ from steptrail.schemas.settings_parsing import (
     check_topic_prefix,
     parse_options,
 )
+from steptrail.schemas.settings_values import SettingsValues
 from steptrail.schemas.stack_file import StackAddresses, default_dir, read_stack_file
 
 __all__ = [
@@ -292,7 +294,7 @@ class Settings(BaseSettings):
         description="TOML file of the alerting consumer: owners, routes, targets. It is read again when it changes.",
     )
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, **values: Unpack[SettingsValues]) -> None:
         try:
             super().__init__(**values)
         except ValidationError as error:
@@ -324,9 +326,11 @@ class Settings(BaseSettings):
             )
         return self
 
-    def with_values(self, **values: Any) -> Settings:
+    def with_values(self, **values: Unpack[SettingsValues]) -> Settings:
         """A copy with other values, checked like any; neither the environment nor the stack is asked again."""
-        return Settings(**{**{name: getattr(self, name) for name in type(self).model_fields}, **values})
+        held: dict[str, Any] = {name: getattr(self, name) for name in type(self).model_fields}
+        held.update(values)
+        return Settings(**held)
 
     def kafka_config(self) -> dict[str, Any]:
         """The librdkafka properties that every client of ours shares; with secrets, not to be shown."""
@@ -388,7 +392,7 @@ def _told(error: ValidationError, given: Mapping[str, Any]) -> str:
             lines.append(text)
             continue
         if name not in Settings.model_fields:
-            lines.append(f"{name}: there is no such setting")
+            lines.append(f"{name}: there is no such setting{or_near(name, Settings.model_fields)}")
             continue
         field = Settings.model_fields[name]
         secret = "SecretStr" in str(field.annotation) or name == "kafka_options"

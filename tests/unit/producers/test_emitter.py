@@ -163,7 +163,7 @@ def test_a_setting_that_is_wrong_raises_at_once() -> None:
     with pytest.raises(ConfigurationError, match="queue_max_messages"):
         StepEmitter(queue_max_messages=-1)
     with pytest.raises(ConfigurationError, match="no_such_setting"):
-        StepEmitter(Settings(), no_such_setting=1)
+        StepEmitter(Settings(), no_such_setting=1)  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,7 @@ def test_a_bad_value_is_refused_with_its_variable(
 def test_a_bad_argument_is_refused_by_its_name() -> None:
     """Arguments are named as they were given, unknown ones too; several faults come together."""
     with pytest.raises(ConfigurationError, match="no such setting") as caught:
-        Settings(steps_partitions=0, kafak="a:1")
+        Settings(steps_partitions=0, kafak="a:1")  # type: ignore[call-arg]
     assert "kafak" in str(caught.value)
     assert "steps_partitions" in str(caught.value)
 
