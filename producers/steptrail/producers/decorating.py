@@ -27,12 +27,13 @@ def decorated(function: Any, begin: Begin) -> Any:
             " it is written @manager.step(doc_id) or @manager.step(lambda …: doc_id)"
         )
 
+    call: Callable[..., Any] = function
     recording: Callable[..., Any]
     if _is(inspect.iscoroutinefunction, function):
 
         async def record_coroutine(*args: Any, **kwargs: Any) -> Any:
             with begin(args, kwargs) as step:
-                return follow(step, await function(*args, **kwargs))
+                return follow(step, await call(*args, **kwargs))
 
         recording = record_coroutine
     elif _is(inspect.isgeneratorfunction, function) and not _is(_is_generator_coroutine, function):
