@@ -9,11 +9,12 @@ worth checking. `pending` is a table with one entry for each event that librdkaf
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from itertools import count
+from itertools import count, islice
 from types import MappingProxyType
+from typing import Any
 
 
 class DropReason(str, Enum):
@@ -29,6 +30,8 @@ class DropReason(str, Enum):
     """The process forked inside of the call, and the child came out of it."""
     INFRASTRUCTURE = "infrastructure"
     """librdkafka would not start or would not take it; the log says why."""
+    INTERRUPTED = "interrupted"
+    """Exceptions that others raised into the call, one after the other, left no time to send it."""
     NOT_ENCODED = "not_encoded"
     """Its values could not be encoded, which is a fault of steptrail; the log says which."""
 
@@ -98,34 +101,33 @@ class Accounting:
         )
 
 
-class _Tally:
-    """A number that only grows by one, in one atomic step."""
-
-    __slots__ = ("_count", "add")
-
-    def __init__(self) -> None:
-        self._count = count()
-        self.add: Callable[[], int] = self._count.__next__
-
-    @property
-    def value(self) -> int:
-        return position(self._count)
-
-
 class Counters:
     """The counting itself. The lock makes snapshots consistent; it is re-entrant, since a signal handler
     may emit while the interrupted code does. Held for a few operations, never across a call to librdkafka.
+
+    Signal handlers may also raise, between any two instructions. So whatever changes two numbers is one step of an
+    iterator written in C, which is done as a whole or not at all. `mark`, where given, grows by one element in that
+    same step: by its length its owner knows later whether the step was done.
     """
 
     __slots__ = (
         "_accepted",
         "_delivered",
+        "_deliveries",
         "_dropped",
+        "_drops",
         "_failed",
+        "_failures",
+        "_failures_of_spooled",
         "_pending",
+        "_refusals",
         "_settled",
         "_spooled",
-        "accept",
+        "_spoolings",
+        "_unspooled",
+        "_unspoolings",
+        "acceptances",
+        "interrupted",
         "lock",
         "offsets",
     )
@@ -134,17 +136,25 @@ class Counters:
         self.lock = threading.RLock()
         self._pending: dict[int, int] = {}
         self._accepted = count()
-        self.accept: Callable[[], int] = map(self._pending.setdefault, self._accepted, count()).__next__
-        """One event more, pending from now on; its sequence number.
-
-        No method, and without the lock: one step of the iterator draws the number and enters it as pending,
-        in one operation that no thread or signal handler can come between.
-        """
-        self._delivered = _Tally()
-        self._failed = {reason: _Tally() for reason in FailReason}
-        self._dropped = {reason: _Tally() for reason in DropReason}
+        self.acceptances: Iterator[int] = map(self._pending.setdefault, self._accepted, count())
+        """Each step is one event more, pending from now on, and gives its sequence number. It needs no lock."""
+        leave = iter(self._pending.popitem, None)
+        self._delivered, self._spooled, self._unspooled = count(), count(), count()
+        self._failed = {reason: count() for reason in FailReason}
+        self._dropped = {reason: count() for reason in DropReason}
+        self._deliveries = _both(leave, self._delivered)
+        self._spoolings = _both(leave, self._spooled)
+        self._unspoolings = _both(self._unspooled, self._delivered)
+        self._failures = {reason: _both(leave, failed) for reason, failed in self._failed.items()}
+        self._failures_of_spooled = {
+            reason: _both(self._unspooled, failed) for reason, failed in self._failed.items()
+        }
+        self._drops = {reason: _both(leave, dropped) for reason, dropped in self._dropped.items()}
+        self._refusals = {reason: _both(self.acceptances, drop) for reason, drop in self._drops.items()}
+        self.interrupted: Iterator[object] = self._drops[DropReason.INTERRUPTED]
+        """Each step drops a pending event, for who can call nothing written in Python any more; it may raise KeyError,
+        when the emitter was closed meanwhile."""
         self._settled = False
-        self._spooled = 0
         self.offsets: dict[int, int] = {}
         """Partition -> highest offset that a delivery report named."""
 
@@ -153,60 +163,55 @@ class Counters:
         """Events that librdkafka holds."""
         return len(self._pending)
 
-    def drop(self, reason: DropReason) -> None:
+    def accept(self) -> int:
+        """One event more, pending from now on; its sequence number."""
+        return next(self.acceptances)
+
+    def drop(self, reason: DropReason, mark: list[Any] | None = None) -> None:
         """A pending event did not get into librdkafka."""
         with self.lock:
             if self._settled and not self._pending:
                 return  # it was being sent while the emitter closed, and was counted as unreported
-            self._pending.popitem()
-            self._dropped[reason].add()
+            _step(self._drops[reason], mark)
 
     def refuse(self, reason: DropReason) -> int:
         """One event more, dropped at once; its sequence number."""
         with self.lock:
-            sequence = self.accept()
-            self.drop(reason)
+            sequence: int = next(self._refusals[reason])[0]
             return sequence
 
-    def deliver(self, partition: int, offset: int) -> None:
+    def deliver(self, partition: int, offset: int, mark: list[Any] | None = None) -> None:
         """A pending event is stored on the broker."""
         with self.lock:
             if self._settled:
                 return  # too late: it was counted as unreported
-            self._pending.popitem()
-            self._delivered.add()
             if offset > self.offsets.get(partition, -1):
                 self.offsets[partition] = offset
+            _step(self._deliveries, mark)
 
-    def fail(self, reason: FailReason) -> None:
+    def fail(self, reason: FailReason, mark: list[Any] | None = None) -> None:
         """A pending event was reported as not delivered."""
         with self.lock:
-            if self._settled:
-                return
-            self._pending.popitem()
-            self._failed[reason].add()
+            if not self._settled:
+                _step(self._failures[reason], mark)
 
-    def spool(self) -> None:
+    def spool(self, mark: list[Any] | None = None) -> None:
         """A pending event went into the spool."""
         with self.lock:
-            if self._settled:
-                return  # it was counted as unreported
-            self._pending.popitem()
-            self._spooled += 1
+            if not self._settled:  # else it was counted as unreported
+                _step(self._spoolings, mark)
 
     def unspool(self, partition: int, offset: int) -> None:
         """An event of the spool was sent again, and is stored on the broker."""
         with self.lock:
-            self._spooled -= 1
-            self._delivered.add()
             if offset > self.offsets.get(partition, -1):
                 self.offsets[partition] = offset
+            next(self._unspoolings)
 
     def unspool_failed(self, reason: FailReason) -> None:
         """An event of the spool was sent again, and refused for good."""
         with self.lock:
-            self._spooled -= 1
-            self._failed[reason].add()
+            next(self._failures_of_spooled[reason])
 
     def settle(self) -> None:
         """Nothing more will be reported: what is pending now becomes UNREPORTED, and later reports are ignored."""
@@ -225,12 +230,23 @@ class Counters:
                     break
             return Accounting(
                 accepted=accepted,
-                delivered=self._delivered.value,
+                delivered=position(self._delivered),
                 failed=_occurred(self._failed),
                 dropped=_occurred(self._dropped),
                 pending=pending,
-                spooled=self._spooled,
+                spooled=position(self._spooled) - position(self._unspooled),
             )
+
+
+def _both(first: Iterator[Any], second: Iterator[Any]) -> Iterator[tuple[Any, Any]]:
+    return zip(first, second, strict=False)  # a step of the first that fails leaves the second alone
+
+
+def _step(moves: Iterator[object], mark: list[Any] | None) -> None:
+    if mark is None:
+        next(moves)
+    else:
+        mark.extend(islice(moves, 1))
 
 
 def position(numbers: count[int]) -> int:
@@ -239,5 +255,8 @@ def position(numbers: count[int]) -> int:
     return int(repr(numbers)[6:-1])
 
 
-def _occurred(tallies: Mapping[FailReason, _Tally] | Mapping[DropReason, _Tally]) -> Mapping[str, int]:
-    return MappingProxyType({reason.value: n for reason, tally in tallies.items() if (n := tally.value)})
+def _occurred(
+    numbers: Mapping[FailReason, count[int]] | Mapping[DropReason, count[int]],
+) -> Mapping[str, int]:
+    found = ((reason.value, position(number)) for reason, number in numbers.items())
+    return MappingProxyType({reason: number for reason, number in found if number})

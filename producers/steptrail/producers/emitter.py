@@ -117,13 +117,22 @@ class StepEmitter(EventSource):
         """Deliver for up to `timeout` seconds, count what is left as failed, and let go of everything."""
         check_timeout(timeout)
         if not self._closed:
-            self._closed = True
             self._stop_asking()
             self._transport.close(timeout)
+            self._closed = (
+                True  # at last: who is interrupted may close again, and the exit of the process does
+            )
 
     def accounting(self) -> Accounting:
         """What became of every event that this emitter took in this process."""
         return self._transport.counters.snapshot()
+
+    @property
+    def thread_faults(self) -> int:
+        """How often a thread of this emitter met a fault of its own, which the log tells; events are still counted,
+        and `flush` and `close` do the work of a thread that is dead.
+        """
+        return self._transport.thread_faults
 
     def delivered_offsets(self) -> dict[int, int]:
         """Partition -> highest offset that the broker confirmed for an event of this emitter."""
@@ -143,9 +152,10 @@ class StepEmitter(EventSource):
         """Called when the process exits; how many events were left."""
         if self._closed:
             return 0
-        self._closed = True
         self._stop_asking()
-        return self._transport.close(timeout, destroy=False)
+        left = self._transport.close(timeout, destroy=False)
+        self._closed = True
+        return left
 
     def _stop_asking(self) -> None:
         if self._registered is not None:

@@ -9,6 +9,7 @@ had it, or it fell out of the bounded map) is no harm: the fold settles it by ti
 from __future__ import annotations
 
 from time import perf_counter_ns
+from typing import Any
 
 from steptrail.schemas.status import ProcessingStatus
 
@@ -23,9 +24,9 @@ _RUNNING = ProcessingStatus.RUNNING
 Assigned = tuple[bytes, int, float | None]
 """The execution of an event, its attempt, and for how many ms it ran if this event ended it."""
 
-_Last = tuple[bytes, int, int, int, int | None]
+_Last = tuple[bytes, int, int, int, int | None, bytes, float | None]
 """execution_id; attempt; 0 pending, 1 running, 2 ended; since when (ns, steady clock); the time of RUNNING in
-microseconds, if the caller gave it."""
+microseconds, if the caller gave it; the `fresh_id` of the event that was assigned last, and its duration."""
 
 
 class OpenExecutions:
@@ -77,12 +78,12 @@ class OpenExecutions:
                     execution_id = fresh_id
             if attempt is None:
                 attempt = 1 if last is None else _next(last, execution_id)
-            self._last[key] = (execution_id, attempt, 1, perf_counter_ns(), given_us)
+            self._last[key] = (execution_id, attempt, 1, perf_counter_ns(), given_us, fresh_id, None)
         elif status is _PENDING:
             execution_id = execution_id or fresh_id
             if attempt is None:
                 attempt = 1 if last is None else _next(last, execution_id)
-            self._last[key] = (execution_id, attempt, 0, 0, None)
+            self._last[key] = (execution_id, attempt, 0, 0, None, fresh_id, None)
         elif last is not None and last[2] < 2 and (execution_id is None or execution_id == last[0]):
             execution_id = last[0]
             attempt = attempt or last[1]
@@ -91,7 +92,7 @@ class OpenExecutions:
                     duration_ms = (perf_counter_ns() - last[3]) / 1e6
                 else:
                     duration_ms = _told_ms(last, given_us, now_us)
-            self._last[key] = (execution_id, attempt, 2, 0, None)
+            self._last[key] = (execution_id, attempt, 2, 0, None, fresh_id, duration_ms)
         elif execution_id is not None and last is not None and last[0] != execution_id:
             # The ending of some other execution: what is remembered of this step stands.
             attempt = attempt or 1
@@ -99,8 +100,15 @@ class OpenExecutions:
             execution_id = execution_id or fresh_id
             if attempt is None:
                 attempt = 1 if last is None else _next(last, execution_id)
-            self._last[key] = (execution_id, attempt, 2, 0, None)
+            self._last[key] = (execution_id, attempt, 2, 0, None, fresh_id, duration_ms)
         return execution_id, attempt, duration_ms
+
+    def assign_again(self, doc_id: str, step_name: str, status: ProcessingStatus, *event: Any) -> Assigned:
+        """As `assign`, for an event of which nobody knows whether it was assigned: `fresh_id` names it."""
+        last = self._last.get((doc_id, step_name))
+        if last is not None and last[5] == event[0]:
+            return last[0], last[1], last[6]
+        return self.assign(doc_id, step_name, status, *event)
 
 
 def _next(last: _Last, execution_id: bytes) -> int:
@@ -109,7 +117,7 @@ def _next(last: _Last, execution_id: bytes) -> int:
 
 def _told_ms(last: _Last, given_us: int | None, now_us: int) -> float | None:
     """By the times that the caller told, at least one of them, if they make sense."""
-    _, _, _, since_ns, began_us = last
+    _, _, _, since_ns, began_us, _, _ = last
     if began_us is None:  # began by our clock, ended by theirs: only the wall clock can tell
         began_us = now_us - (perf_counter_ns() - since_ns) // 1000
     elapsed_us = (now_us if given_us is None else given_us) - began_us

@@ -9,6 +9,7 @@ from math import isfinite
 from typing import Any
 
 from steptrail.schemas.errors import DataError
+from steptrail.schemas.foreign import let_through
 from steptrail.schemas.values import Marks
 
 
@@ -28,7 +29,8 @@ def attempt_of(details: Mapping[str, Any]) -> int | None:
     """`retry_count` + 1, where the details hold a usable one."""
     try:
         retries = details.get("retry_count")
-    except Exception:  # a mapping of the caller's own kind
+    except Exception as error:  # a mapping of the caller's own kind
+        let_through(error)
         return None
     if type(retries) is int and 0 <= retries < 2**31 - 1:
         return retries + 1
@@ -39,7 +41,8 @@ def dependencies_of(details: Mapping[str, Any]) -> list[str] | None:
     """`depends_on`, where the details hold one: the name of a step, or several."""
     try:
         names = details.get("depends_on")
-    except Exception:
+    except Exception as error:
+        let_through(error)
         return None
     if type(names) is str:
         return [names]
@@ -52,7 +55,8 @@ def duration_of(metrics: Mapping[str, Any]) -> float | None:
     """`duration_ms`, where the metrics hold a finite number."""
     try:
         value = metrics.get("duration_ms")
-    except Exception:
+    except Exception as error:
+        let_through(error)
         return None
     return finite(value)[0] if type(value) is float or type(value) is int else None
 

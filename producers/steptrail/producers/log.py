@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import uuid
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from steptrail.producers.tracing import current_trace_id
+from steptrail.schemas.foreign import let_through
 from steptrail.schemas.status import ProcessingStatus
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def log_step(
     level = LEVELS.get(status)
     if level is None or not _logger.isEnabledFor(level):
         return
-    with contextlib.suppress(Exception):  # a filter or handler of the user's must not break a step
+    try:
         _logger.log(
             level,
             "%s: step %s of document %s%s",
@@ -73,3 +73,5 @@ def log_step(
                 "trace_id": trace_id or current_trace_id(),
             },
         )
+    except Exception as error:  # a filter or handler of the user's must not break a step
+        let_through(error)

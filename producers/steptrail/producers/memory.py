@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import pickle
-from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime
-from itertools import count
-from typing import NoReturn
+from itertools import count, islice
+from typing import Any, NoReturn
 
 from typing_extensions import Self
 
@@ -54,26 +53,34 @@ class _Kept:
 
     def __init__(self) -> None:
         self.topic = "memory"
-        self.events: deque[StepEvent] = deque()
-        self.accept: Callable[[], int] = count().__next__
+        # By id, since an interrupted emission may give the same message twice.
+        self.events: dict[bytes, StepEvent] = {}
+        self.acceptances: Iterator[int] = count()
         self.produce: Callable[..., None] = self._keep
         self.on_report: Callable[..., None] = _never_called
         self.refused = count()
+        self.interrupted: Iterator[object] = self.refused
 
     def _keep(self, _topic: str, value: bytes, *_rest: object) -> None:
-        self.events.append(decode_event(value[split_frame(value).length :]))
+        event = decode_event(value[split_frame(value).length :])
+        self.events.setdefault(event.event_id, event)
 
-    def not_encoded(self, error: Exception) -> None:
+    def refuse(self, error: Exception) -> None:
+        """A fault of steptrail, which must show in a test."""
+        raise error
+
+    def not_encoded(self, error: Exception, mark: list[Any]) -> None:
         """Too large, in production a drop; anything else is a fault of steptrail and must show in a test."""
         if not isinstance(error, TooLargeError):
             raise error
-        next(self.refused)
+        mark.extend(islice(self.refused, 1))
 
-    def not_sent(self, error: Exception, key: bytes, value: bytes) -> None:
+    def not_sent(self, error: Exception, key: bytes, value: bytes, mark: list[Any]) -> bool:
         """Closed, or what would be a dead letter in production."""
         if not isinstance(error, EventDecodeError | _ClosedError):
             raise error
-        next(self.refused)
+        mark.extend(islice(self.refused, 1))
+        return False
 
     def relieve(self) -> None:
         """Nothing to do."""
@@ -194,7 +201,7 @@ class InMemoryStorage(EventSource):
 
     def events(self) -> Iterator[StepEvent]:
         """Every event as it would stand in Kafka, in the order of emission."""
-        yield from tuple(self._kept.events)
+        yield from tuple(self._kept.events.values())
 
     def clear(self) -> None:
         """Forget all events and observations; open executions stay open."""

@@ -21,6 +21,7 @@ import orjson
 from steptrail.producers.accounting import position
 from steptrail.producers.extraction import dependencies_of
 from steptrail.producers.redactors import Recognizable, Redactor, marks_search
+from steptrail.schemas.foreign import let_through
 from steptrail.schemas.values import Marks, clean_text, json_object
 
 _log = logging.getLogger("steptrail.emitter")
@@ -129,6 +130,7 @@ class Redaction:
                 raise TypeError(f"a redactor gave values that JSON does not hold: {', '.join(altered)}")
             depends_on = dependencies_of(tree)
         except Exception as error:
+            let_through(error)
             self._fail(field, error, marks)
             return b"{}", None
         if new != text:
@@ -147,6 +149,7 @@ class Redaction:
                 raise TypeError(f"a redactor made {type(new).__name__} of a message")
             new, _ = clean_text(str(new), max(2 * len(text), 4096))
         except Exception as error:
+            let_through(error)
             self._fail("error_message", error, marks)
             return None
         if new != text:

@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Callable
 from typing import Final
 
+from steptrail.producers import threads
 from steptrail.schemas.bundled import STEP_EVENT_SCHEMA
 from steptrail.schemas.errors import SteptrailError
 from steptrail.schemas.framing import confluent_prefix
@@ -52,7 +53,7 @@ class RegisteredFrame:
     def start(self) -> None:
         """Begin to ask, in a thread that ends with the answer; does nothing the second time."""
         try:
-            threading.Thread(target=self._starts.pop(), name="steptrail-registry", daemon=True).start()
+            threads.start("steptrail-registry", self._starts.pop())
         except IndexError:
             pass
         except RuntimeError as error:  # no more threads, or the interpreter ends: frame without the registry

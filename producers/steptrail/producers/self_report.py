@@ -32,7 +32,7 @@ Produce = Callable[..., None]
 
 
 class SelfReport:
-    """The reports of one emitter in one process. `tick` is for the poll thread, `close` for who closes.
+    """The reports of one emitter in one process. `tick` is for the poll thread, `last_word` for who closes.
 
     Nothing here raises, and what goes wrong only costs a report.
     """
@@ -54,7 +54,8 @@ class SelfReport:
         self._lost: int | None = None  # as last told; None when nothing was told, or it did not arrive
         self._started = False  # STARTED was sent, and has not failed
         self._closed = False
-        self._settled = threading.Event()  # CLOSED has met its fate
+        self.settled = False
+        """CLOSED has met its fate, or is not to be sent."""
 
     def introduce(self, emitter_id: bytes, pipeline: str, worker: str) -> None:
         """Who reports."""
@@ -89,14 +90,7 @@ class SelfReport:
             self._closed = True
             accounting = self._counters.snapshot()
             if not (_reached(accounting) and self._send(produce, ReportKind.CLOSED, accounting)):
-                self._settled.set()
-
-    def close(self, produce: Produce, timeout: float) -> bool:
-        """Send CLOSED, if that was not done, and wait for up to `timeout` seconds; False when it is still open
-        whether it arrives.
-        """
-        self.last_word(produce)
-        return self._settled.wait(timeout)
+                self.settled = True
 
     def _send(self, produce: Produce, kind: ReportKind, accounting: Accounting) -> bool:
         if self._identity is None:
@@ -145,7 +139,7 @@ class SelfReport:
     def _on_last_word(self, error: KafkaError | None, _message: Message) -> None:
         if error is not None:
             self._failed(error)
-        self._settled.set()
+        self.settled = True
 
     def _failed(self, error: KafkaError) -> None:
         _log.debug("the emitter's report did not arrive: %s", error.name())

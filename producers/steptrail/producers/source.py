@@ -6,14 +6,16 @@ The emitter and the in-memory twin are both such sources, so that a test on the 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
+from itertools import islice, starmap
 from struct import Struct
 from time import time_ns
 from typing import Any, Protocol
 
 from steptrail.producers.arguments import as_status, check_event, check_rest
-from steptrail.producers.executions import OpenExecutions
+from steptrail.producers.executions import Assigned, OpenExecutions
 from steptrail.producers.extraction import (
     TooLargeError,
     attempt_of,
@@ -27,6 +29,7 @@ from steptrail.producers.redaction import Redaction
 from steptrail.producers.tracing import current_trace_id
 from steptrail.schemas.codec import NO_NAMES, NO_VALUES, EventEncoder
 from steptrail.schemas.event import us_from_datetime
+from steptrail.schemas.foreign import is_foreign, let_through
 from steptrail.schemas.framing import SINGLE_OBJECT_PREFIX
 from steptrail.schemas.ids import new_emitter_id
 from steptrail.schemas.settings import Settings
@@ -49,23 +52,42 @@ class Line(Protocol):
     """Where messages go. Attributes rather than methods, some of them, since each call is felt."""
 
     topic: str
-    accept: Callable[[], int]
-    """Counts one event more and gives its sequence number."""
+    acceptances: Iterator[int]
+    """Each step, written in C, counts one event more and gives its sequence number."""
     produce: Callable[..., None]
-    """Takes topic, value, key, partition (-1: by the key) and `on_report`."""
+    """Takes topic, value, key, partition (-1: by the key) and `on_report`; None when it took the message."""
     on_report: Callable[..., None]
+    interrupted: Iterator[object]
+    """Each step, written in C, drops an accepted event."""
 
-    def not_encoded(self, error: Exception) -> None:
-        """There is no message of the accepted event."""
+    def refuse(self, error: Exception) -> None:
+        """One event more, of whose values there is no message."""
         ...
 
-    def not_sent(self, error: Exception, key: bytes, value: bytes) -> None:
-        """`produce` raised this for the message."""
+    def not_encoded(self, error: Exception, mark: list[Any]) -> None:
+        """There is no message of the accepted event; `mark` grows by one when that is counted."""
+        ...
+
+    def not_sent(self, error: Exception, key: bytes, value: bytes, mark: list[Any]) -> bool:
+        """`produce` raised this for the message; True when it is to be tried once more, else `mark` grows by one."""
         ...
 
     def relieve(self) -> None:
         """Called after every RELIEF_EVERY events."""
         ...
+
+
+def was_recorded(interruption: BaseException) -> bool:
+    """Whether `add_step` had recorded the event when this was raised into it; its frames still know."""
+    trace = interruption.__traceback__
+    while trace is not None:
+        frame = trace.tb_frame
+        if frame.f_code is EventSource.emit.__code__:
+            return len(frame.f_locals.get("progress", ())) == 2
+        if frame.f_code.co_name == "add_step" and frame.f_locals.get("emitted") is not None:
+            return True
+        trace = trace.tb_next
+    return False
 
 
 class EventSource:
@@ -149,7 +171,6 @@ class EventSource:
             check_rest(error_type, execution_id, attempt, duration_ms, depends_on, trace_id)
 
         line = self._line
-        sequence = line.accept()
         try:
             now_us = time_ns() // 1000
             given_us = None if timestamp is None else us_from_datetime(timestamp)
@@ -212,45 +233,91 @@ class EventSource:
                         depends_json, _ = json_array(found_names)
             if marks is not None:
                 details_json = with_marks(details_json, marks)
-
-            # UUIDv7: milliseconds, then what is the emitter's own, then the sequence on a random base, which keeps
-            # ids of one emitter apart and in order without a lock.
-            event_id = _pack_id(now_us // 1000 << 16 | self._id_middle, self._id_base + sequence)
-            # An execution has the id of the event that began it, unless the caller names another.
-            execution_id, attempt, measured_ms = self._assign(
-                doc, name, status, event_id, given_us, now_us, execution_id, attempt
-            )
-            doc_bytes = doc.encode()
-            value = self._encode(
-                event_id,
-                doc_bytes,
-                name,
-                execution_id,
-                attempt,
-                _CODES[status],
-                now_us if given_us is None else given_us,
-                measured_ms if duration_ms is None else duration_ms,
-                error_type,
-                error_message,
-                details_json,
-                metrics_json,
-                depends_json,
-                trace_id,
-                sequence,
-            )
-            if len(value) > self._max_message:
-                raise TooLargeError(len(value), self._max_message)
-            key = self._key_start + doc_bytes
         except Exception as error:
-            line.not_encoded(error)
+            let_through(error)  # nothing has happened so far
+            line.refuse(error)
             return StepHandle(_NO_ID, execution_id or _NO_ID, attempt or 1, doc_id, step_name)
-        try:
-            line.produce(line.topic, value, key, -1, line.on_report)
-        except Exception as error:
-            line.not_sent(error, key, value)
+
+        # From here on an exception that others raise comes out only when the event has met its fate. What happened
+        # up to then is known by the length of `progress`: 1, it is accepted, 2, Kafka's client took it or it was
+        # dropped. Each of these steps is one call of a function written in C, which no exception can cut in two.
+        progress: list[Any] = []
+        assign: Callable[..., Assigned] = self._assign
+        interrupted: BaseException | None = None
+        key = value = None
+        while True:
+            try:
+                if not progress:
+                    progress.extend(islice(line.acceptances, 1))
+                sequence: int = progress[0]
+                # UUIDv7: milliseconds, then what is the emitter's own, then the sequence on a random base, which keeps
+                # ids of one emitter apart and in order without a lock.
+                event_id = _pack_id(now_us // 1000 << 16 | self._id_middle, self._id_base + sequence)
+                # An execution has the id of the event that began it, unless the caller names another.
+                run_id, run_attempt, measured_ms = assign(
+                    doc, name, status, event_id, given_us, now_us, execution_id, attempt
+                )
+                doc_bytes = doc.encode()
+                value = self._encode(
+                    event_id,
+                    doc_bytes,
+                    name,
+                    run_id,
+                    run_attempt,
+                    _CODES[status],
+                    now_us if given_us is None else given_us,
+                    measured_ms if duration_ms is None else duration_ms,
+                    error_type,
+                    error_message,
+                    details_json,
+                    metrics_json,
+                    depends_json,
+                    trace_id,
+                    sequence,
+                )
+                if len(value) > self._max_message:
+                    raise TooLargeError(len(value), self._max_message)
+                key = self._key_start + doc_bytes
+                progress.extend(starmap(line.produce, ((line.topic, value, key, -1, line.on_report),)))
+                break
+            except BaseException as error:
+                if len(progress) != 1:
+                    raise
+                assign = self._executions.assign_again
+                if self._goes_on(line, error, progress, key, value):
+                    interrupted = error if is_foreign(error) else interrupted
+                    continue
+                break
+        if interrupted is not None:
+            try:
+                raise interrupted
+            finally:
+                del interrupted  # its traceback holds this frame
+        if key is None:
+            return StepHandle(_NO_ID, execution_id or _NO_ID, attempt or 1, doc_id, step_name)
         if not sequence % RELIEF_EVERY:
             line.relieve()
-        return _new_tuple(StepHandle, (event_id, execution_id, attempt, doc_id, step_name))
+        return _new_tuple(StepHandle, (event_id, run_id, run_attempt, doc_id, step_name))
+
+    @staticmethod
+    def _goes_on(
+        line: Line, error: BaseException, progress: list[Any], key: bytes | None, value: bytes | None
+    ) -> bool:
+        """Whether to try once more with an accepted event, which this came in between; if not, it is counted now."""
+        try:
+            if is_foreign(error):
+                return True
+            assert isinstance(error, Exception)
+            if key is not None and value is not None:
+                return line.not_sent(error, key, value, progress)
+            line.not_encoded(error, progress)
+            return False
+        except BaseException:
+            # One more that others raised, or there is no room left on the stack.
+            if len(progress) == 1:
+                with suppress(KeyError):
+                    progress.extend(islice(line.interrupted, 1))
+            raise
 
     def _clean_name(self, step_name: str) -> tuple[str, Marks | None]:
         """A step's name made fit, and remembered when there was nothing to do."""

@@ -26,6 +26,7 @@ from steptrail.producers.accounting import Counters, FailReason
 from steptrail.producers.refusals import refused
 from steptrail.producers.spool_file import OVERHEAD, NotASpoolError, Spooled, SpoolFile
 from steptrail.schemas.errors import ConfigurationError
+from steptrail.schemas.foreign import let_through
 from steptrail.schemas.headers import RESENT
 
 _log = logging.getLogger("steptrail.emitter")
@@ -89,6 +90,7 @@ class Spool:
                     return False
                 self._own.append(key, value)
             except OSError as error:
+                let_through(error)  # a time limit may be a TimeoutError
                 self._tell_full(error.strerror or type(error).__name__)
                 return False
             return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import pickle
 from collections.abc import Callable, Collection, Mapping
 from contextvars import Token
@@ -18,7 +17,9 @@ from steptrail.producers.decorating import decorated, name_of
 from steptrail.producers.endings import ExceptionTypes, meanings, status_of
 from steptrail.producers.exception_facts import EXCEPTION_KEY, facts_of, message_of, plain_text, type_name
 from steptrail.producers.handle import StepHandle
+from steptrail.producers.source import was_recorded
 from steptrail.producers.thresholds import PASSED_KEY, Thresholds
+from steptrail.schemas.foreign import is_foreign, let_through
 from steptrail.schemas.status import ProcessingStatus
 
 if TYPE_CHECKING:
@@ -135,18 +136,42 @@ class StepContext:
         self.details = dict(self._initial)
         self.metrics = {}
         self._outcome = None
-        self._ended = self._goes_on = False
-        self._handle = self._manager.add_step(
-            doc_id, step_name, ProcessingStatus.RUNNING, self._initial or None
-        )
-        self._outer = active_step.set(self)
-        self._began_ns = perf_counter_ns()
+        self._ended = self._recorded = self._goes_on = False
+        self._handle = None
+        outer = active_step.get()
+        try:
+            self._handle = self._manager.add_step(
+                doc_id, step_name, ProcessingStatus.RUNNING, self._initial or None
+            )
+            self._outer = active_step.set(self)
+            self._began_ns = perf_counter_ns()
+        except BaseException as error:
+            if is_foreign(error):  # `with` is not entered, and never left: what may have begun ends here
+                self._outer = None
+                active_step.set(outer)
+                self._began_ns = perf_counter_ns()
+                self._end(error)
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         now_ns = perf_counter_ns()
+        try:
+            self._leave()
+            if self._goes_on and error is None:
+                self._spent_ns = now_ns - self._began_ns
+            else:
+                self._end(error, now_ns)
+        except BaseException as raised:
+            if is_foreign(raised) and not (self._recorded or was_recorded(raised)):
+                # A time limit, in the middle of this.
+                self._ended = False
+                self._end(raised if self._goes_on else error, now_ns)
+            raise
+
+    def _leave(self) -> None:
         outer, self._outer = self._outer, None
         if outer is not None:
             try:
@@ -154,10 +179,6 @@ class StepContext:
             except ValueError:
                 # Left in another context than it was entered in, as a framework may do with a generator.
                 active_step.set(outer.old_value if outer.old_value is not Token.MISSING else None)
-        if self._goes_on and error is None:
-            self._spent_ns = now_ns - self._began_ns
-        else:
-            self._end(error, now_ns)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -213,7 +234,7 @@ class StepContext:
                 message = error_type = type_name(type(error))
             elif self._outcome is not None:
                 status = self._outcome[0]
-            if not isinstance(fault, Exception):  # a signal's, and not ours to keep
+            if is_foreign(fault):  # a time limit's, and not ours to keep
                 self._record(status, details, metrics, message, error_type)
                 raise
         self._record(status, details, metrics, message, error_type)
@@ -264,6 +285,7 @@ class StepContext:
             error_type=error_type,
             execution=self._handle,
         )
+        self._recorded = True
 
     # --- decorator -----------------------------------------------------------------------------------
 
@@ -308,6 +330,8 @@ def _as_dict(value: Any, name: str) -> dict[str, Any]:
     if value is None:
         return {}
     if isinstance(value, Mapping):
-        with contextlib.suppress(Exception):
+        try:
             return dict(value)
+        except Exception as fault:
+            let_through(fault)
     return {name: value}

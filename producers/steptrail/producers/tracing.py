@@ -10,6 +10,8 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
+from steptrail.schemas.foreign import let_through
+
 _get_context: Callable[[], Any] | None = None
 _get_span: Callable[[], Any] | None = None
 
@@ -24,7 +26,8 @@ def current_trace_id() -> str | None:
             return None
         trace_id = _get_span().get_span_context().trace_id  # type: ignore[misc]  # bound above
         return f"{trace_id:032x}" if trace_id else None
-    except Exception:  # whatever a tracer does wrong, the step is recorded
+    except Exception as error:  # whatever a tracer does wrong, the step is recorded
+        let_through(error)
         return None
 
 

@@ -8,6 +8,10 @@ Facts that this file is shaped by:
   queue the emitting thread serves some reports itself, never more than a bounded number at a time.
 - A report that raises would lose nothing (it is counted first) but would escape from whoever polls. `_report`
   raises only `_Enough`, on purpose, which is how librdkafka is told to stop; each poll catches it.
+- A thread that emits or flushes may have an exception raised into it (steptrail.schemas.foreign), also while it serves
+  a report: what is not counted then is counted by `_serve`, from what the frames of the traceback hold.
+- The poll thread may die, wait for a log's file, or be a greenlet that never gets a turn. Whoever flushes serves
+  reports itself when that thread has not been round for a while.
 - After a fatal error (the idempotent producer's) a producer never sends again: a new one takes its place.
 """
 
@@ -16,19 +20,24 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from steptrail.producers import process_lifecycle as inheritance
-from steptrail.producers.accounting import Counters, DropReason
+from steptrail.producers import threads
+from steptrail.producers.accounting import Counters, DropReason, position
 from steptrail.producers.extraction import TooLargeError
 from steptrail.producers.refusals import Tries, drop_reason, fail_reason, refused
 from steptrail.producers.reports import LossReporter, PollLog
 from steptrail.producers.self_report import SelfReport
 from steptrail.producers.spool import Spool
+from steptrail.schemas.foreign import let_through
 from steptrail.schemas.redact import redact_values
 from steptrail.schemas.settings import Settings
 from steptrail.schemas.topics import PARTITIONER, Topics
@@ -42,6 +51,9 @@ _MAY_BE_SPOOLED = frozenset({DropReason.QUEUE_FULL, DropReason.INFRASTRUCTURE})
 _RELIEF_AT_MOST = 512  # reports, about half a millisecond
 _LAST_WORD_AT_LEAST_S = 0.2  # where the time of close is over
 _LAST_WORD_AT_MOST_S = 1.0
+_SILENT_S = 2.0  # a poll thread that did not come round for so long needs help
+_GREEN_POLL_S = 0.01  # between the looks of a greenlet, which cannot wait in librdkafka
+_GREEN_IDLE_S = 0.1
 
 
 class _Enough(Exception):
@@ -53,6 +65,10 @@ class _Refused(Exception):
 
     def __init__(self, reason: DropReason) -> None:
         self.reason = reason
+
+
+class _Started(Exception):
+    """There is a producer now: try again."""
 
 
 _ENOUGH = _Enough()
@@ -76,7 +92,8 @@ class Transport:
         )
         self.successor: Transport | None = None
         self.exit_flush_s = settings.exit_flush_s
-        self.accept = self.counters.accept
+        self.acceptances = self.counters.acceptances
+        self.interrupted = self.counters.interrupted
         # At first what creates a producer, then that producer's own, at last what refuses.
         self.produce: Callable[..., None] = self._start_and_produce
         self.on_report = self._report
@@ -91,21 +108,30 @@ class Transport:
         self._relieving: int | None = None
         self._relief = 0
         self._losses = LossReporter(self.counters)
+        self._faults = count()
+        self._seen = 0, time.monotonic()  # what was pending last, and since when
 
-    def not_encoded(self, error: Exception) -> None:
+    def refuse(self, error: Exception) -> None:
+        """One event more, of whose values there is no message."""
+        self.counters.refuse(DropReason.NOT_ENCODED)
+        # No value is known to bring this about; if one does, its caller must not pay for it.
+        _log.error("a step could not be encoded: %s: %s", type(error).__name__, error)
+
+    def not_encoded(self, error: Exception, mark: list[Any]) -> None:
         """There is no message of the accepted event."""
         if isinstance(error, TooLargeError):
-            self.counters.drop(DropReason.TOO_LARGE)
+            self.counters.drop(DropReason.TOO_LARGE, mark)
         else:
-            # No value is known to bring this about; if one does, its caller must not pay for it.
-            self.counters.drop(DropReason.NOT_ENCODED)
+            self.counters.drop(DropReason.NOT_ENCODED, mark)
             _log.error("a step could not be encoded: %s: %s", type(error).__name__, error)
 
-    def not_sent(self, error: Exception, key: bytes, value: bytes) -> None:
-        """`produce` raised this for the message."""
+    def not_sent(self, error: Exception, key: bytes, value: bytes, mark: list[Any]) -> bool:
+        """`produce` raised this for the message; True when it is to be tried once more."""
+        if isinstance(error, _Started):
+            return True
         if isinstance(error, _Refused) and error.reason is DropReason.FORK_INHERITED and self.successor:
             self.successor.counters.refuse(error.reason)
-            return
+            return False
         if isinstance(error, BufferError):
             reason = DropReason.QUEUE_FULL
         elif isinstance(error, _Refused):
@@ -116,33 +142,68 @@ class Transport:
             reason = DropReason.INFRASTRUCTURE
             _log.error("an event could not be sent: %s", self._redacted(error))
         if self.spool is not None and reason in _MAY_BE_SPOOLED and self.spool.add(key, value):
-            self.counters.spool()
+            self.counters.spool(mark)
         else:
-            self.counters.drop(reason)
+            self.counters.drop(reason, mark)
         if isinstance(error, KafkaException) and _code(error) == KafkaError._FATAL:
             self._replace_producer()
+        return False
+
+    @property
+    def thread_faults(self) -> int:
+        """How often the poll thread met a fault of its own, or was found not to do its work."""
+        return position(self._faults)
 
     def relieve(self) -> None:
         """Serve some reports, if the poll thread cannot keep up."""
         poller = self._poller
-        if self.counters.pending <= self._relieve_from or poller is None or self._relief:
-            return
+        if self.counters.pending > self._relieve_from and poller is not None:
+            self._serve(poller)
+
+    def _serve(self, poller: _Poller) -> None:
+        """Serve some reports here, in a thread that others may raise into; nothing of ours is raised."""
+        if self._relief:
+            return  # another thread does, or this one does and is in a signal handler
         self._relieving = threading.get_ident()
         self._relief = _RELIEF_AT_MOST
         try:
             poller.poll(0)
+        except BaseException as error:
+            self._count_cut_report(error)
+            let_through(error)
+            _log.error("serving delivery reports failed: %s", type(error).__name__)
         finally:
             self._relief = 0
 
     def flush(self, timeout: float) -> int:
         """Wait up to `timeout` seconds until nothing is pending; how many events still are."""
+        self._wait_until(lambda: not self.counters.pending, timeout)
+        return self.counters.pending
+
+    def _wait_until(self, done: Callable[[], object], timeout: float) -> None:
         deadline = time.monotonic() + timeout
-        pause = 0.001
-        while (pending := self.counters.pending) and (left := deadline - time.monotonic()) > 0:
+        wait = 0.001
+        while not done() and (left := deadline - time.monotonic()) > 0:
+            self._help()
             # Asleep, the calling thread leaves Python's lock to the poll thread.
-            time.sleep(min(pause, left))
-            pause = min(pause * 1.5, 0.02)
-        return pending
+            threads.pause(min(wait, left))
+            wait = min(wait * 1.5, 0.02)
+
+    def _help(self) -> None:
+        """Do the poll thread's work, if it does not; and start it again, if it died."""
+        poller = self._poller
+        pending, now = self.counters.pending, time.monotonic()
+        if pending != self._seen[0]:
+            self._seen = pending, now
+        if poller is None or (poller.alive and not (poller.silent and now - self._seen[1] > _SILENT_S)):
+            return
+        if not poller.told_silent:
+            poller.told_silent = True
+            next(self._faults)
+            _log.error("the thread that serves delivery reports does not; whoever flushes serves them")
+        if not poller.alive:
+            poller.start()
+        self._serve(poller)
 
     def close_at_exit(self, timeout: float) -> int:
         """Called when the process exits; how many events were left."""
@@ -155,20 +216,26 @@ class Transport:
         """
         with self._starting:
             self.produce = _refuse_closed
-            poller, self._poller = self._poller, None
+            poller = self._poller
+        # Each step can be done again: whoever is interrupted here, by a time limit or Ctrl-C, may close once more.
         ends = time.monotonic() + timeout
-        left = self.flush(timeout) if poller is not None else 0
-        while self.spool is not None and self.spool.busy and time.monotonic() < ends:
-            time.sleep(0.02)
+        if poller is not None:
+            self._wait_until(
+                lambda: not (self.counters.pending or (self.spool is not None and self.spool.busy)), timeout
+            )
+        left = 0 if poller is None else self.counters.pending
         if poller is not None and left:
             poller.purge()
             self._await_purged(left)
         self.counters.settle()
         if poller is not None:
-            poller.tell_last_word(
-                min(max(_LAST_WORD_AT_LEAST_S, ends - time.monotonic()), _LAST_WORD_AT_MOST_S)
-            )
+            poller.say_last_word()
+            least = min(max(_LAST_WORD_AT_LEAST_S, ends - time.monotonic()), _LAST_WORD_AT_MOST_S)
+            self._wait_until(lambda: self.self_report.settled, least)
+            if not self.self_report.settled:
+                poller.purge()  # or librdkafka warns of it when it is destroyed
             poller.stop(destroy=destroy)
+            self._poller = None
         if self.spool is not None:
             self.spool.close()
         self._losses.tell(final=True)
@@ -193,32 +260,39 @@ class Transport:
         if self.spool is not None:
             self.spool.disown()
         self.produce = _refuse_inherited
-        self._poller = None
+        poller, self._poller = self._poller, None
+        if poller is not None:
+            poller.abandon()
 
     # --- the producer ------------------------------------------------------------------------------
 
-    def _start_and_produce(self, *message: Any) -> None:
+    def _start_and_produce(self, *_message: Any) -> None:
         with self._starting:
             if self.produce == self._start_and_produce:  # or another thread was first
                 self._start()
-            produce = self.produce
-        produce(*message)
+        raise _Started
 
     def _start(self) -> None:
         if self._in_start or time.monotonic() < self._retry_at:
             # The first is a signal handler that emits in the very moment in which a producer is made.
             raise _Refused(DropReason.INFRASTRUCTURE)
         self._in_start = True
+        poller = None
         try:
             log = PollLog(self._redacted)
             config = producer_config(self._settings, log.on_error)
             producer = Producer(config, logger=log)
             if self._tries is None:  # else messages of the one before may still be reported
                 self._tries = Tries(config)
-            self._poller = _Poller(producer, log, self._losses, self.self_report, self.spool, self._tries)
-            self._poller.start()
-            self.produce = producer.produce
-        except Exception as error:
+            poller = _Poller(
+                producer, log, self._losses, self.self_report, self.spool, self._tries, self._faults
+            )
+            poller.start()
+            self._poller, self.produce = poller, producer.produce
+        except BaseException as error:
+            if poller is not None and self._poller is not poller:
+                poller.stop(destroy=True)
+            let_through(error)
             self._retry_at = time.monotonic() + _RETRY_START_S
             _log.error(
                 "Kafka's client did not start, events are dropped; next try in %.0f s: %s",
@@ -245,26 +319,44 @@ class Transport:
     # --- delivery reports --------------------------------------------------------------------------
 
     def _report(self, error: KafkaError | None, message: Message) -> None:
-        if error is None:
-            self.counters.deliver(message.partition(), message.offset())  # type: ignore[arg-type]  # has both
-        else:
-            self._failed(error.code(), message)
         if self._relief and self._relieving == threading.get_ident():
+            counted: list[Any] = []  # for _count_cut_report
+            self._count(error, message, counted)
             self._relief -= 1
-            if not self._relief:
+            if self._relief <= 0:
                 raise _ENOUGH
+        else:
+            self._count(error, message)
 
-    def _failed(self, code: int, message: Message) -> None:
+    def _count(self, error: KafkaError | None, message: Message, mark: list[Any] | None = None) -> None:
+        if error is None:
+            self.counters.deliver(message.partition(), message.offset(), mark)  # type: ignore[arg-type]  # has both
         # A refusal will be one the next time too.
-        if self.spool is not None and not refused(code) and self.spool.add(message.key(), message.value()):
-            self.counters.spool()
+        elif (
+            self.spool is not None
+            and not refused(error.code())
+            and self.spool.add(message.key(), message.value())
+        ):
+            self.counters.spool(mark)
         else:
             first_try = self._tries is not None and self._tries.first(message)
-            self.counters.fail(fail_reason(code, first_try=first_try))
+            self.counters.fail(fail_reason(error.code(), first_try=first_try), mark)
+
+    def _count_cut_report(self, cut: BaseException) -> None:
+        """Count the report that was being served when this was raised, if that was not done; it does not come again."""
+        trace = cut.__traceback__
+        while trace is not None:
+            frame = trace.tb_frame
+            if frame.f_code is Transport._report.__code__:
+                found = frame.f_locals
+                if not found.get("counted"):
+                    self._count(found["error"], found["message"])
+                return
+            trace = trace.tb_next
 
 
-class _Poller(threading.Thread):
-    """Serves one producer's reports until it is stopped, or retired and all is reported."""
+class _Poller:
+    """Serves one producer's reports, in a thread, until it is stopped, or retired and all is reported."""
 
     def __init__(
         self,
@@ -274,9 +366,15 @@ class _Poller(threading.Thread):
         self_report: SelfReport,
         spool: Spool | None,
         tries: Tries,
+        faults: Iterator[object],
     ) -> None:
-        super().__init__(name="steptrail-poll", daemon=True)
         self.producer: Producer | None = producer
+        self.told_silent = False
+        self._faults = faults
+        self._told: set[str] = set()
+        self._thread: threading.Thread | None = None
+        self._green = False
+        self._started_at = self._round_at = time.monotonic()
         self._log = log
         self._losses = losses
         self._self_report = self_report
@@ -288,31 +386,67 @@ class _Poller(threading.Thread):
         self._destroy = True
         inheritance.keep(producer)
 
-    def run(self) -> None:
-        while not self._done():
-            if self.producer is not None:
-                self._tries.look(self.producer)
-            self.poll(_POLL_S)
-            self._log.drain()
-            self._losses.tell()
-            self._report()
-        self._log.drain()
-        if self._destroy:
-            producer, self.producer = self.producer, None
+    def start(self) -> None:
+        """Start the thread, or another one in place of one that died."""
+        self._started_at = time.monotonic()
+        self._green = threads.are_green()
+        self._thread = threads.start("steptrail-poll", self._run)
+
+    @property
+    def alive(self) -> bool:
+        """Whether there is a thread, or there will be one at once."""
+        if time.monotonic() - self._started_at < _SILENT_S:
+            return True
+        return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def silent(self) -> bool:
+        """Whether the thread has not been round for a while."""
+        return time.monotonic() - self._round_at > _SILENT_S
+
+    def _run(self) -> None:
+        while not self._attempt(self._done, or_else=False):
+            self._round_at = time.monotonic()
+            self._attempt(self._look)
+            if self._green:
+                self._attempt(partial(self.poll, 0))
+                threads.pause(_GREEN_POLL_S if self._held() else _GREEN_IDLE_S)
+            else:
+                self._attempt(partial(self.poll, _POLL_S), pause=_POLL_S)
+            for chore in (self._log.drain, self._losses.tell, self._report):
+                self._attempt(chore)
+        self._attempt(self._log.drain)
+        if self._destroy and (producer := self.producer) is not None:
+            self.producer = None
             inheritance.release(producer)
-            del producer  # ends librdkafka's threads, which may take a moment: here nobody waits
+            # That ends librdkafka's threads, which may take a moment: in a thread where nobody waits.
+            held = [producer]
+            del producer
+            threads.start_real(held.clear) if self._green else held.clear()
+
+    def _attempt(self, chore: Callable[[], Any], *, or_else: Any = None, pause: float = 0.0) -> Any:
+        """Do one thing; a fault in it is told once a kind, counted, and leaves the others alone."""
+        try:
+            return chore()
+        except Exception as error:
+            next(self._faults)
+            kind = f"{getattr(chore, '__name__', 'poll')}: {type(error).__name__}"
+            if kind not in self._told:
+                self._told.add(kind)
+                with suppress(Exception):  # a log's handler may be what failed
+                    _log.error("a fault in the thread that serves delivery reports, which goes on: %s", kind)
+            threads.pause(pause)
+            return or_else
+
+    def _look(self) -> None:
+        if self.producer is not None:
+            self._tries.look(self.producer)
 
     def poll(self, timeout: float) -> None:
-        producer = self.producer
-        if producer is None:
-            return
-        try:
-            producer.poll(timeout)
-        except _Enough:
-            pass
-        except Exception as error:
-            _log.error("serving delivery reports failed: %s", type(error).__name__)
-            time.sleep(timeout)
+        """Serve reports; raises what a callback raised, or others did into it."""
+        if (producer := self.producer) is not None:
+            with suppress(_Enough):
+                producer.poll(timeout)
 
     def purge(self) -> None:
         """Make librdkafka report everything that it still holds as undelivered."""
@@ -325,10 +459,10 @@ class _Poller(threading.Thread):
         self._says_so = say_so
         self._retired = True
 
-    def tell_last_word(self, timeout: float) -> None:
-        """Send the emitter's last report, and wait up to `timeout` seconds for its delivery."""
-        if (producer := self.producer) is not None and not self._self_report.close(producer.produce, timeout):
-            self.purge()  # or librdkafka warns of it when it is destroyed
+    def say_last_word(self) -> None:
+        """Send the emitter's last report."""
+        if (producer := self.producer) is not None:
+            self._self_report.last_word(producer.produce)
 
     def _report(self) -> None:
         if (producer := self.producer) is not None and not self._retired:
@@ -347,6 +481,11 @@ class _Poller(threading.Thread):
             if self._spool is not None:
                 self._spool.close()
         return not self._held()
+
+    def abandon(self) -> None:
+        """In a forked child: threads are the parent's, but greenlets are copied, and must leave the producer alone."""
+        self.producer = None
+        self._stopped = True
 
     def stop(self, *, destroy: bool) -> None:
         if not destroy:

@@ -29,6 +29,8 @@ from typing import Any, Final
 
 import orjson
 
+from steptrail.schemas.foreign import let_through
+
 MARKS_KEY: Final = "_steptrail"
 MAX_DEPTH: Final = 100
 
@@ -54,7 +56,8 @@ def json_object(value: Mapping[str, Any] | None, limit_bytes: int = 256 * 1024) 
             return b"{}", None
         try:
             text = orjson.dumps(value, None, _NATIVE_ONLY)
-        except Exception:
+        except Exception as error:
+            let_through(error)
             return _altered_object(value, limit_bytes)
         # orjson writes nan as null; and an escaped NUL may be in there.
         if (
@@ -86,7 +89,8 @@ def json_array(names: Iterable[str] | None, limit_bytes: int = 64 * 1024) -> tup
             else:
                 kept.append(text)
         return orjson.dumps(kept), marks or None
-    except Exception:
+    except Exception as error:
+        let_through(error)
         return b"[]", {"repr": 1}
 
 
@@ -161,7 +165,8 @@ def _altered_object(value: Mapping[Any, Any], limit: int) -> tuple[bytes, Marks 
             if len(text) <= limit:
                 return text, marks or None
         return _first_entries(tree, limit, marks), marks
-    except Exception:  # such as too little stack left: the event matters more than its details
+    except Exception as error:  # such as too little stack left: the event matters more than its details
+        let_through(error)
         return b"{}", {"dropped": 1}
 
 
@@ -212,7 +217,8 @@ class _Walk:
                 return self.real(float(value))
             if type(value).__module__ == "numpy" and type(value).__name__ in ("bool", "bool_"):
                 return bool(value)
-        except Exception:
+        except Exception as error:
+            let_through(error)
             return self.repr_of(value, "repr")
         return self.repr_of(value, "repr")
 
@@ -250,7 +256,8 @@ class _Walk:
     def object(self, value: Mapping[Any, Any], depth: int) -> Any:
         try:
             entries = list(value.items())
-        except Exception:
+        except Exception as error:
+            let_through(error)
             return self.repr_of(value, "repr")
         out: dict[str, Any] = {}
         for key, item in entries:
@@ -267,7 +274,8 @@ class _Walk:
     def array(self, value: Any, depth: int) -> Any:
         try:
             items = list(value)
-        except Exception:
+        except Exception as error:
+            let_through(error)
             return self.repr_of(value, "repr")
         return [self.any(item, depth + 1) for item in items if not self.exhausted()]
 
@@ -294,7 +302,8 @@ class _Walk:
                 _count(self.marks, "cut", len(value) - _MAX_REPR)
                 value = value[:_MAX_REPR]
             text = repr(value)
-        except Exception:
+        except Exception as error:
+            let_through(error)
             text = f"<{type(value).__name__} without a repr>"
         return _cut(_spell_out(text, self.marks), min(self.longest, _MAX_REPR), self.marks)
 

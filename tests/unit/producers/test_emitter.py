@@ -229,8 +229,9 @@ def test_an_emitting_thread_serves_reports_when_the_poll_thread_cannot() -> None
         transport = emitter._transport
         poller = transport._poller
         assert poller is not None
-        assert poller.ident is not None
-        ident = poller.ident
+        assert poller._thread is not None
+        assert poller._thread.ident is not None
+        ident = poller._thread.ident
         with transport.counters.lock:  # whatever the poll thread counts next, it waits for this
             emit(emitter, 1)
             until(lambda: sys._current_frames()[ident].f_code.co_filename.endswith("accounting.py"))

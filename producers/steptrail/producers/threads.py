@@ -1,0 +1,50 @@
+"""Threads beside the ones that emit: also where gevent or eventlet have made greenlets of all threads.
+
+Those replace what the modules `threading` and `time` are made of, before or after steptrail is imported. A thread that
+is started then is a greenlet: it must give way by itself, and a call into C that waits stops the whole process.
+"""
+
+from __future__ import annotations
+
+import _thread
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import BuiltinFunctionType
+from typing import Any
+
+
+def are_green() -> bool:
+    """Whether a thread that is started now will be a greenlet."""
+    return not isinstance(_thread.start_new_thread, BuiltinFunctionType)
+
+
+def start(name: str, run: Callable[[], None]) -> threading.Thread:
+    """Start a daemon thread, without waiting for it; raises RuntimeError when there can be no more threads.
+
+    `Thread.start` waits until the thread runs. A signal handler that raises meanwhile would leave it a lock for ever
+    that both need, so that waiting is done where no signal handler runs.
+    """
+    thread = threading.Thread(target=run, name=name, daemon=True)
+    _thread.start_new_thread(thread.start, ())
+    return thread
+
+
+def start_real(run: Callable[[], None]) -> None:
+    """Run something that waits in C in a thread of the operating system, whatever has been replaced."""
+    start_new_thread: Callable[..., Any] = _thread.start_new_thread
+    if are_green():
+        if monkey := sys.modules.get("gevent.monkey"):
+            start_new_thread = monkey.get_original("_thread", "start_new_thread")
+        elif patcher := sys.modules.get("eventlet.patcher"):
+            start_new_thread = patcher.original("_thread").start_new_thread
+    start_new_thread(run, ())
+
+
+def pause(seconds: float) -> None:
+    """Sleep, and let other threads and greenlets run."""
+    if are_green() and isinstance(time.sleep, BuiltinFunctionType):  # only the threads were replaced
+        threading.Event().wait(seconds)
+    else:
+        time.sleep(seconds)
