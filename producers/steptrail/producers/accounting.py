@@ -136,7 +136,9 @@ class Counters:
         self.lock = threading.RLock()
         self._pending: dict[int, int] = {}
         self._accepted = count()
-        self.acceptances: Iterator[int] = map(self._pending.setdefault, self._accepted, count())
+        # Drawn by a call, to need as much of the stack as a drop does: where one can be accepted, it can be dropped.
+        accepted = iter(self._accepted.__next__, None)
+        self.acceptances: Iterator[int] = map(self._pending.setdefault, accepted, count())
         """Each step is one event more, pending from now on, and gives its sequence number. It needs no lock."""
         leave = iter(self._pending.popitem, None)
         self._delivered, self._spooled, self._unspooled = count(), count(), count()

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 from steptrail.producers.going_on import Unbegun, async_generator_function, follow, generator_function
+from steptrail.schemas.foreign import let_through
 
 if TYPE_CHECKING:
     from steptrail.producers.step_context import StepContext
@@ -69,7 +70,8 @@ def name_of(function: Any) -> str:
         function = function.func
     try:
         name = function.__name__
-    except Exception:
+    except Exception as fault:
+        let_through(fault)
         name = None
     return name if isinstance(name, str) else type(function).__name__
 
@@ -89,7 +91,8 @@ def _is(kind: Callable[[Any], bool], function: Any) -> bool:
         function = function.func
     try:
         return kind(function) or (not isinstance(function, type) and kind(type(function).__call__))
-    except Exception:  # an object whose attributes raise
+    except Exception as fault:  # an object whose attributes raise
+        let_through(fault)
         return False
 
 

@@ -7,11 +7,12 @@ between words, so that half a secret, which no redactor would recognize, is neve
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
 import traceback as tracebacks
 from collections.abc import Iterator
 from typing import Any, Final
+
+from steptrail.schemas.foreign import let_through
 
 EXCEPTION_KEY: Final = "exception"
 """Where details hold what an exception has beside its type and message."""
@@ -36,7 +37,8 @@ def type_name(kind: type) -> str:
         if kind.__module__ in ("builtins", "__main__"):
             return str(kind.__qualname__)
         return f"{kind.__module__}.{kind.__qualname__}"
-    except Exception:  # a metaclass may do anything
+    except Exception as fault:  # a metaclass may do anything
+        let_through(fault)
         return type.__repr__(kind)
 
 
@@ -45,8 +47,10 @@ def plain_text(value: object) -> str:
     if type(value) is str:
         return value
     for convert in (str, repr):
-        with contextlib.suppress(Exception):
+        try:
             return str.__str__(convert(value))
+        except Exception as fault:
+            let_through(fault)
     return f"<{type_name(type(value))} without a text>"
 
 
@@ -57,7 +61,8 @@ def text_of(error: BaseException) -> str:
         return f"exit code {int(code)}" if isinstance(code, int) else plain_text(code)
     try:
         text = str.__str__(str(error))
-    except Exception:  # a faulty __str__ must not replace the error itself
+    except Exception as fault:  # a faulty __str__ must not replace the error itself
+        let_through(fault)
         text = ""
     if not text and isinstance(error, asyncio.CancelledError):
         return "cancelled"
@@ -72,7 +77,8 @@ def members_of(error: BaseException) -> tuple[BaseException, ...]:
         found = getattr(error, "exceptions", None)
         if isinstance(found, tuple | list) and all(isinstance(each, BaseException) for each in found):
             return tuple(found)
-    except Exception:  # a property of somebody's exception
+    except Exception as fault:  # a property of somebody's exception
+        let_through(fault)
         return ()
     return ()
 
@@ -183,6 +189,7 @@ def _traceback_of(error: BaseException) -> str:
     try:
         whole = "".join(tracebacks.format_exception(type(error), error, error.__traceback__, -_FRAMES))
     except Exception as fault:
+        let_through(fault)
         return f"<no traceback: {type_name(type(fault))}>"
     kept: list[str] = []
     left = LONGEST_TRACEBACK

@@ -110,6 +110,11 @@ class OpenExecutions:
             return last[0], last[1], last[6]
         return self.assign(doc_id, step_name, status, *event)
 
+    def has_ended(self, doc_id: str, step_name: str, execution_id: bytes) -> bool:
+        """Whether this execution is the last that is remembered of the step, and has ended."""
+        last = self._last.get((doc_id, step_name))
+        return last is not None and last[0] == execution_id and last[2] == 2
+
 
 def _next(last: _Last, execution_id: bytes) -> int:
     return last[1] if last[0] == execution_id else min(last[1] + 1, 2**31 - 1)

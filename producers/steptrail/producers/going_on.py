@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from steptrail.producers.active_step import active_step
 from steptrail.producers.awaitable_proxy import can_stand_in, stand_in
+from steptrail.schemas.foreign import let_through
 
 if TYPE_CHECKING:
     from steptrail.producers.step_context import StepContext
@@ -57,7 +58,8 @@ def follow(step: StepContext, result: Any) -> Any:
         return result
     try:
         return _followed(step, result)
-    except Exception:  # an object that answers nobody; the work is what matters
+    except Exception as fault:  # an object that answers nobody; the work is what matters
+        let_through(fault)
         return result
 
 
@@ -218,7 +220,8 @@ def _follow_future(step: StepContext, future: Any) -> None:
             settle()
         else:
             future.add_done_callback(settle)
-    except Exception:  # it is none, then, and the caller gets it as it is
+    except Exception as fault:  # it is none, then, and the caller gets it as it is
+        let_through(fault)
         return
     step._goes_on = True
 

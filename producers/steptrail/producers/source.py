@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import suppress
 from datetime import datetime
 from itertools import islice, starmap
 from struct import Struct
@@ -75,19 +74,6 @@ class Line(Protocol):
     def relieve(self) -> None:
         """Called after every RELIEF_EVERY events."""
         ...
-
-
-def was_recorded(interruption: BaseException) -> bool:
-    """Whether `add_step` had recorded the event when this was raised into it; its frames still know."""
-    trace = interruption.__traceback__
-    while trace is not None:
-        frame = trace.tb_frame
-        if frame.f_code is EventSource.emit.__code__:
-            return len(frame.f_locals.get("progress", ())) == 2
-        if frame.f_code.co_name == "add_step" and frame.f_locals.get("emitted") is not None:
-            return True
-        trace = trace.tb_next
-    return False
 
 
 class EventSource:
@@ -281,13 +267,22 @@ class EventSource:
                 progress.extend(starmap(line.produce, ((line.topic, value, key, -1, line.on_report),)))
                 break
             except BaseException as error:
-                if len(progress) != 1:
+                try:
+                    settled = len(progress) != 1
+                    again = not settled and self._is_to_try_again(line, error, progress, key, value)
+                    interrupted = error if again and is_foreign(error) else interrupted
+                except BaseException:  # one more, or there is no room left on the stack to call anything
+                    if len(progress) == 1:
+                        try:  # noqa: SIM105  suppress() needs more of the stack
+                            progress.extend(islice(line.interrupted, 1))
+                        except KeyError:
+                            pass
                     raise
+                if settled:
+                    raise
+                if not again:
+                    break
                 assign = self._executions.assign_again
-                if self._goes_on(line, error, progress, key, value):
-                    interrupted = error if is_foreign(error) else interrupted
-                    continue
-                break
         if interrupted is not None:
             try:
                 raise interrupted
@@ -300,24 +295,23 @@ class EventSource:
         return _new_tuple(StepHandle, (event_id, run_id, run_attempt, doc_id, step_name))
 
     @staticmethod
-    def _goes_on(
+    def _is_to_try_again(
         line: Line, error: BaseException, progress: list[Any], key: bytes | None, value: bytes | None
     ) -> bool:
         """Whether to try once more with an accepted event, which this came in between; if not, it is counted now."""
-        try:
-            if is_foreign(error):
-                return True
-            assert isinstance(error, Exception)
-            if key is not None and value is not None:
-                return line.not_sent(error, key, value, progress)
-            line.not_encoded(error, progress)
-            return False
-        except BaseException:
-            # One more that others raised, or there is no room left on the stack.
-            if len(progress) == 1:
-                with suppress(KeyError):
-                    progress.extend(islice(line.interrupted, 1))
-            raise
+        if is_foreign(error):
+            return True
+        assert isinstance(error, Exception)
+        if key is not None and value is not None:
+            return line.not_sent(error, key, value, progress)
+        line.not_encoded(error, progress)
+        return False
+
+    def has_ended(self, run: StepHandle) -> bool:
+        """Whether the ending of this run was the last that was recorded of its step here."""
+        doc_id, _ = identity_text(run.doc_id, self._max_name)
+        step_name, _ = identity_text(run.step_name, self._max_name)
+        return self._executions.has_ended(doc_id, step_name, run.execution_id)
 
     def _clean_name(self, step_name: str) -> tuple[str, Marks | None]:
         """A step's name made fit, and remembered when there was nothing to do."""

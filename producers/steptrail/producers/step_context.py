@@ -17,7 +17,7 @@ from steptrail.producers.decorating import decorated, name_of
 from steptrail.producers.endings import ExceptionTypes, meanings, status_of
 from steptrail.producers.exception_facts import EXCEPTION_KEY, facts_of, message_of, plain_text, type_name
 from steptrail.producers.handle import StepHandle
-from steptrail.producers.source import was_recorded
+from steptrail.producers.source import EventSource
 from steptrail.producers.thresholds import PASSED_KEY, Thresholds
 from steptrail.schemas.foreign import is_foreign, let_through
 from steptrail.schemas.status import ProcessingStatus
@@ -136,7 +136,7 @@ class StepContext:
         self.details = dict(self._initial)
         self.metrics = {}
         self._outcome = None
-        self._ended = self._recorded = self._goes_on = False
+        self._ended = self._goes_on = False
         self._handle = None
         outer = active_step.get()
         try:
@@ -165,11 +165,17 @@ class StepContext:
             else:
                 self._end(error, now_ns)
         except BaseException as raised:
-            if is_foreign(raised) and not (self._recorded or was_recorded(raised)):
+            if is_foreign(raised) and not self._has_ended():
                 # A time limit, in the middle of this.
                 self._ended = False
                 self._end(raised if self._goes_on else error, now_ns)
             raise
+
+    def _has_ended(self) -> bool:
+        storage = self._manager.storage
+        if self._handle is None or not isinstance(storage, EventSource):
+            return True  # as far as anybody knows
+        return storage.has_ended(self._handle)
 
     def _leave(self) -> None:
         outer, self._outer = self._outer, None
@@ -285,7 +291,6 @@ class StepContext:
             error_type=error_type,
             execution=self._handle,
         )
-        self._recorded = True
 
     # --- decorator -----------------------------------------------------------------------------------
 

@@ -160,10 +160,12 @@ class Transport:
         if self.counters.pending > self._relieve_from and poller is not None:
             self._serve(poller)
 
-    def _serve(self, poller: _Poller) -> None:
-        """Serve some reports here, in a thread that others may raise into; nothing of ours is raised."""
+    def _serve(self, poller: _Poller) -> bool:
+        """Serve some reports here, in a thread that others may raise into; nothing of ours is raised. True when there
+        may be more.
+        """
         if self._relief:
-            return  # another thread does, or this one does and is in a signal handler
+            return False  # another thread does, or this one does and is in a signal handler
         self._relieving = threading.get_ident()
         self._relief = _RELIEF_AT_MOST
         try:
@@ -173,7 +175,8 @@ class Transport:
             let_through(error)
             _log.error("serving delivery reports failed: %s", type(error).__name__)
         finally:
-            self._relief = 0
+            more, self._relief = self._relief <= 0, 0
+        return more
 
     def flush(self, timeout: float) -> int:
         """Wait up to `timeout` seconds until nothing is pending; how many events still are."""
@@ -285,7 +288,14 @@ class Transport:
             if self._tries is None:  # else messages of the one before may still be reported
                 self._tries = Tries(config)
             poller = _Poller(
-                producer, log, self._losses, self.self_report, self.spool, self._tries, self._faults
+                producer,
+                log,
+                self._losses,
+                self.self_report,
+                self.spool,
+                self._tries,
+                self._faults,
+                self._serve,
             )
             poller.start()
             self._poller, self.produce = poller, producer.produce
@@ -367,10 +377,12 @@ class _Poller:
         spool: Spool | None,
         tries: Tries,
         faults: Iterator[object],
+        serve: Callable[[_Poller], bool],
     ) -> None:
         self.producer: Producer | None = producer
         self.told_silent = False
         self._faults = faults
+        self._serve = serve
         self._told: set[str] = set()
         self._thread: threading.Thread | None = None
         self._green = False
@@ -409,8 +421,8 @@ class _Poller:
             self._round_at = time.monotonic()
             self._attempt(self._look)
             if self._green:
-                self._attempt(partial(self.poll, 0))
-                threads.pause(_GREEN_POLL_S if self._held() else _GREEN_IDLE_S)
+                more = self._attempt(partial(self._serve, self))
+                threads.pause(0 if more else _GREEN_POLL_S if self._held() else _GREEN_IDLE_S)
             else:
                 self._attempt(partial(self.poll, _POLL_S), pause=_POLL_S)
             for chore in (self._log.drain, self._losses.tell, self._report):
