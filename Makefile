@@ -22,10 +22,10 @@ export REQUESTS_CA_BUNDLE ?= $(CERTIFICATES)
 export NODE_EXTRA_CA_CERTS ?= $(CERTIFICATES)
 endif
 
-.PHONY: help demo test test-all check bench faults health-sim up down clean env jars
+.PHONY: help demo test test-all test-lowest check bench faults health-sim up down clean env jars
 
 help: ## this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
 demo: env jars ## the whole job on real documents of this machine: emit, project, read back
 	@$(BIN)/steptrail demo $(ARGS)
@@ -38,6 +38,19 @@ test-all: env jars ## what proves by brute force: the fault matrix, the simulati
 	@$(BIN)/python tests/faults/run.py --quick
 	@$(BIN)/python tests/health_sim/run.py --quick
 	@STEPTRAIL_TEST_HISTORIES=30 $(BIN)/pytest tests/property/test_ledger.py
+
+LOWEST := .venv-lowest
+LOWEST_TESTS := tests/unit tests/property/test_codec.py tests/integration/test_emitter.py \
+  tests/integration/test_projector.py tests/integration/test_reader.py tests/integration/test_schema_registry.py \
+  tests/integration/test_health_check.py
+
+test-lowest: env jars ## the unit tests and a few on a real Kafka, on the lowest versions that pyproject.toml allows
+	@$(UV) venv --quiet --clear --python $(BIN)/python $(LOWEST)
+	@$(UV) pip compile --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --all-extras \
+	  pyproject.toml -o $(LOWEST)/lowest.txt
+	@$(UV) pip install --quiet --python $(LOWEST)/bin/python --constraint $(LOWEST)/lowest.txt \
+	  --editable '.[all]' --group dev
+	@$(LOWEST)/bin/pytest -n 2 --dist loadfile $(LOWEST_TESTS) $(ARGS)
 
 check: env ## ruff, formatting, mypy, pyright, import directions, schema compatibility
 	$(BIN)/ruff check .
@@ -63,7 +76,7 @@ down: env ## stop the local stack
 	@$(BIN)/steptrail down $(ARGS)
 
 clean: ## remove what was built here (the environment, caches); data of the stack stays
-	rm -rf .venv .tools dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-lowest .tools dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find $(ROOTS) tests docs -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- what the targets above need -------------------------------------------------------------------

@@ -64,6 +64,8 @@ class Interruption:
     def _handler(self, _signal: int, frame: FrameType) -> None:
         if frame.f_code.co_name == "__exit__" and frame.f_lasti <= 2:
             return  # nothing of ours can run before the first instruction of __exit__
+        if any(name == "__del__" for name in _names(frame)):
+            return  # Python itself lets nothing out of there
         self.points += 1
         if self.points == self._at:
             self.where = (
@@ -73,12 +75,20 @@ class Interruption:
             raise self.error
 
 
-def interruptions(kind: type[BaseException] = TimeUp) -> Iterator[Interruption]:
-    """One for each point that a call has, until one was not reached; each is to `run` the same call."""
+def _names(frame: FrameType | None) -> Iterator[str]:
+    while frame is not None:
+        yield frame.f_code.co_name
+        frame = frame.f_back
+
+
+def interruptions(kind: type[BaseException] = TimeUp, *, every: int = 1) -> Iterator[Interruption]:
+    """One for each point that a call has (or every so manieth), until one was not reached; each is to `run` the same
+    call.
+    """
     at = 1
     while True:
         interruption = Interruption(kind(), at)
         yield interruption
         if interruption.where is None:
             return
-        at += 1
+        at += every

@@ -103,7 +103,9 @@ class InMemoryStorage(EventSource):
         self, pipeline: str = "default", *, redact: Redaction | Iterable[Redactor] | None = None
     ) -> None:
         # Only pipeline and limits matter here; a test must not depend on the environment that it runs in.
-        defaults = {name: field.get_default(call_default_factory=True) for name, field in _FIELDS}
+        defaults = {
+            name: field.get_default(call_default_factory=True, validated_data={}) for name, field in _FIELDS
+        }
         super().__init__(Settings.model_construct(**{**defaults, "pipeline": pipeline}), as_redaction(redact))
         self._kept = _Kept()
         self._observed: dict[bytes, StepObservation] = {}

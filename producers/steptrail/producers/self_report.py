@@ -21,6 +21,7 @@ from confluent_kafka import KafkaError, Message
 
 from steptrail.producers.accounting import Accounting, Counters, FailReason
 from steptrail.schemas.emitter_report import EmitterReport, ReportKind, encode_report
+from steptrail.schemas.foreign import let_through
 
 _log = logging.getLogger("steptrail.emitter")
 
@@ -87,10 +88,10 @@ class SelfReport:
         with self._lock:
             if self._closed:
                 return
-            self._closed = True
             accounting = self._counters.snapshot()
             if not (_reached(accounting) and self._send(produce, ReportKind.CLOSED, accounting)):
                 self.settled = True
+            self._closed = True
 
     def _send(self, produce: Produce, kind: ReportKind, accounting: Accounting) -> bool:
         if self._identity is None:
@@ -121,6 +122,7 @@ class SelfReport:
             )
             produce(self._topic, value, emitter_id.hex().encode(), -1, self._answers[kind])
         except Exception as error:  # a full queue, mostly
+            let_through(error)
             _log.debug("the emitter's report was not sent: %s", type(error).__name__)
             return False
         return True

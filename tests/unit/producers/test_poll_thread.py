@@ -1,0 +1,146 @@
+"""The thread that serves delivery reports: whatever becomes of it, the accounts go on."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from steptrail.producers import StepEmitter
+from steptrail.producers.refusals import Tries
+from steptrail.producers.reports import LossReporter, PollLog
+from steptrail.producers.self_report import SelfReport
+from steptrail.producers.transport import _Poller
+from steptrail.schemas import ProcessingStatus
+
+PATIENCE_S = 60.0
+
+
+@pytest.fixture(autouse=True)
+def _alone() -> None:
+    """No thread of another test meets what is changed here."""
+    for thread in threading.enumerate():
+        if thread.name == "steptrail-poll":
+            thread.join(PATIENCE_S)
+
+
+def mocked(**values: Any) -> StepEmitter:
+    return StepEmitter(kafka_options={"test.mock.num.brokers": "1"}, **values)
+
+
+def emit(emitter: StepEmitter, count: int) -> None:
+    for number in range(count):
+        emitter.emit(doc_id=f"doc {number}", step_name="ocr", status=ProcessingStatus.SUCCESS)
+
+
+def fault(*_: object, **__: object) -> Any:
+    raise AttributeError("'Producer' object has no attribute 'cluster_id'")
+
+
+@pytest.mark.parametrize(
+    ("owner", "method"),
+    [(Tries, "look"), (PollLog, "drain"), (LossReporter, "tell"), (SelfReport, "tick"), (_Poller, "_done")],
+)
+def test_a_fault_in_one_of_its_chores(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, owner: type, method: str
+) -> None:
+    """The others go on, it is said once and counted."""
+    monkeypatch.setattr(owner, method, fault)
+    emitter = mocked()
+    with caplog.at_level(logging.ERROR, "steptrail.emitter"):
+        emit(emitter, 50)
+        assert emitter.flush(PATIENCE_S) == 0
+        deadline = time.monotonic() + PATIENCE_S
+        while emitter.thread_faults < 3:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    monkeypatch.undo()
+    emitter.close(PATIENCE_S)
+    assert emitter.accounting().delivered == 50
+    assert len([record for record in caplog.records if "which goes on" in record.message]) == 1
+
+
+def killed_by_another_thread(emitter: StepEmitter) -> None:
+    poller = emitter._transport._poller
+    assert poller is not None
+    thread = poller._thread
+    assert thread is not None
+    deadline = time.monotonic() + PATIENCE_S
+    while not thread.is_alive():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert thread.ident is not None
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit))
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_it_is_killed(caplog: pytest.LogCaptureFixture) -> None:
+    """Flush serves the reports, says so once, and starts another one that works."""
+    emitter = mocked()
+    emit(emitter, 10)
+    killed_by_another_thread(emitter)
+    emit(emitter, 300)
+    with caplog.at_level(logging.ERROR, "steptrail.emitter"):
+        assert emitter.flush(PATIENCE_S) == 0
+    assert len([record for record in caplog.records if "whoever flushes" in record.message]) == 1
+    assert emitter.thread_faults >= 1
+    emit(emitter, 10)
+    deadline = time.monotonic() + PATIENCE_S
+    while emitter.accounting().delivered < 320:  # by the new thread: nobody flushes
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    emitter.close(PATIENCE_S)
+    assert emitter.accounting().delivered == 320
+
+
+@pytest.mark.parametrize("run", [lambda _self: None, fault], ids=["ends at once", "raises"])
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_it_never_works(monkeypatch: pytest.MonkeyPatch, run: Callable[..., None]) -> None:
+    """However often it is started and ends: flush and close do its work, and every event is delivered."""
+    monkeypatch.setattr(_Poller, "_run", run)
+    emitter = mocked()
+    emit(emitter, 300)
+    assert emitter.flush(PATIENCE_S) == 0
+    emit(emitter, 300)
+    emitter.close(PATIENCE_S)
+    accounting = emitter.accounting()
+    assert (accounting.accepted, accounting.delivered, accounting.pending) == (600, 600, 0)
+
+
+def test_it_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it waits for something, such as a log's file, flush serves the reports."""
+    go_on = threading.Event()
+    monkeypatch.setattr(PollLog, "drain", lambda _self: go_on.wait(PATIENCE_S) and None)
+    emitter = mocked()
+    try:
+        emit(emitter, 300)
+        assert emitter.flush(PATIENCE_S) == 0
+        emit(emitter, 300)
+        assert emitter.flush(PATIENCE_S) == 0
+    finally:
+        go_on.set()
+    emitter.close(PATIENCE_S)
+    assert emitter.accounting().delivered == 600
+
+
+def test_there_can_be_no_more_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events are dropped as for any other fault at the start of librdkafka, and the accounts balance."""
+    from steptrail.producers import threads
+
+    def none_left(*_: object) -> threading.Thread:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threads, "start", none_left)
+    emitter = mocked()
+    emit(emitter, 5)
+    accounting = emitter.accounting()
+    assert dict(accounting.dropped) == {"infrastructure": 5}
+    assert accounting.balanced
+    emitter.close(0)
