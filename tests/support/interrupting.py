@@ -68,10 +68,7 @@ class Interruption:
             return  # Python itself lets nothing out of there
         self.points += 1
         if self.points == self._at:
-            self.where = (
-                f"{frame.f_code.co_qualname if sys.version_info >= (3, 11) else frame.f_code.co_name}"
-            )
-            self.where += f":{frame.f_lineno}"
+            self.where = f"{frame.f_code.co_name} in {frame.f_globals.get('__name__')}:{frame.f_lineno}"
             raise self.error
 
 

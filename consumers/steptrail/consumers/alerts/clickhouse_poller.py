@@ -64,20 +64,23 @@ class Sources:
         self._thread.join(1.0)
 
     def _run(self) -> None:
-        with connect(self._settings, timeout=STORE_TIMEOUT_S) as clickhouse:
-            while not self._stop.is_set():
-                try:
-                    self._ask(clickhouse)
-                    fault = None
-                except SteptrailError as error:
-                    fault = str(error).partition("\n")[0]
-                except Exception as error:  # an answer that makes no sense must not end the thread unheard
-                    _log.exception("cannot take in what ClickHouse answered")
-                    fault = f"ClickHouse's answer: {type(error).__name__}"
-                if fault is not None and self.fault is None:
-                    _log.warning("error groups and the health consumer cannot be asked for: %s", fault)
-                self.fault = fault
-                self._stop.wait(ASK_EVERY_S)
+        clickhouse: ClickHouse | None = None
+        while not self._stop.is_set():
+            try:
+                clickhouse = clickhouse or connect(self._settings, timeout=STORE_TIMEOUT_S)
+                self._ask(clickhouse)
+                fault = None
+            except SteptrailError as error:
+                fault = str(error).partition("\n")[0]
+            except Exception as error:  # an answer that makes no sense must not end the thread unheard
+                _log.exception("cannot take in what ClickHouse answered")
+                fault = f"ClickHouse's answer: {type(error).__name__}"
+            if fault is not None and self.fault is None:
+                _log.warning("error groups and the health consumer cannot be asked for: %s", fault)
+            self.fault = fault
+            self._stop.wait(ASK_EVERY_S)
+        if clickhouse is not None:
+            clickhouse.close()
 
     def _ask(self, clickhouse: ClickHouse) -> None:
         before = (self.groups, self.sight, self.sight_known)

@@ -82,9 +82,9 @@ class TopicWatch:
     def _run(self) -> None:
         listed_at = float("-inf")
         while not self._stop.wait(PROBE_EVERY_S if self.listing is not None else 0.1):
-            if not self._wanted():
-                continue
             try:
+                if not self._wanted():
+                    continue
                 if time.monotonic() - listed_at >= LIST_EVERY_S:
                     self._list()
                     listed_at = time.monotonic()
@@ -93,6 +93,11 @@ class TopicWatch:
                 reason = error.args[0] if error.args else error
                 self._hang_up()
                 self._say(f"Kafka: {reason.str() if isinstance(reason, KafkaError) else reason}")
+            except Exception as error:  # a fault of ours must not end the thread unheard
+                if self.fault is None:
+                    _log.exception("cannot take in what Kafka answered")
+                self._hang_up()
+                self._say(f"{type(error).__name__} in steptrail: see its log")
             else:
                 self._say(None)
 

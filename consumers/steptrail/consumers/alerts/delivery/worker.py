@@ -92,7 +92,12 @@ class Worker:
             except Exception as error:  # a fault of ours must not end the thread, and be told
                 _log.exception("cannot send", extra={"target": self.target.name})
                 answer = Answer(None, f"{type(error).__name__} in steptrail: see its log")
-            self._take(task, answer)
+            try:
+                self._take(task, answer)
+            except Exception:  # nor one of who is told
+                _log.exception("cannot tell what became of it", extra={"target": self.target.name})
+                with self._changed:
+                    self._known.discard(task.notification.id)
 
     def _next(self) -> _Task | None:
         with self._changed:
