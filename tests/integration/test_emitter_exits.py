@@ -157,6 +157,28 @@ def test_celerys_forked_workers_deliver(workspace: Settings, tmp_path: Path) -> 
     assert found == [[0], [0]] + [list(range(50))] * 3, (tmp_path / "log").read_text()
 
 
+@pytest.mark.parametrize("pool", ["gevent", "eventlet"])
+def test_celerys_greenlets_deliver(workspace: Settings, tmp_path: Path, pool: str) -> None:
+    """Celery's pools of greenlets: tasks that record steps run side by side, and all that they emitted is there."""
+    (tmp_path / "tasks.py").write_text(
+        CELERY.replace("    worker_max_tasks_per_child=1,\n", ""), encoding="utf-8"
+    )
+    (tmp_path / "queue").mkdir()
+    environ = environ_of(workspace, PYTHONPATH=str(tmp_path))
+    send = "import tasks; [tasks.work.delay(50) for _ in range(3)]; tasks.emitter.close(30)"
+    subprocess.run([sys.executable, "-c", send], cwd=tmp_path, env=environ, check=True, timeout=60)
+    command = [sys.executable, "-m", "celery", "-A", "tasks", "worker", "--pool", pool, "-c", "10"]
+    with (tmp_path / "log").open("w") as log:
+        worker = subprocess.Popen(command, cwd=tmp_path, env=environ, stdout=log, stderr=log)
+    try:
+        until(lambda: len(stored_events(workspace)) >= 152, "events of all tasks")
+    finally:
+        worker.terminate()
+        worker.wait(60)
+    found = sorted(sequences(stored_events(workspace)).values(), key=len)
+    assert found == [[0], list(range(151))], (tmp_path / "log").read_text()
+
+
 def test_a_kill_loses_only_what_was_pending(workspace: Settings) -> None:
     """os._exit runs nothing: what had been flushed is there, and nothing else is promised."""
     ended = run_script(

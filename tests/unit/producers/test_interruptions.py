@@ -203,8 +203,8 @@ def test_signal_handlers_that_raise(kafka: EmitOnlyStorage) -> None:
     try:
         for number in range(600):
             came = None
-            signal.setitimer(signal.ITIMER_REAL, 0.0002 + number * 1e-6)
             try:
+                signal.setitimer(signal.ITIMER_REAL, 0.0002 + number * 1e-6)
                 deadline = time.monotonic() + PATIENCE_S
                 while time.monotonic() < deadline:
                     manager.add_step("doc", "ocr", SUCCESS, {"n": list(range(200)), "x": Strange()})
