@@ -86,6 +86,8 @@ class Tries:
                 self._knows_cluster = producer.cluster_id(0) is not None
             except KafkaException:  # it does not, and did not wait
                 self._nothing_sent_until = now
+            except AttributeError:  # a client before 2.16: then only the latency tells
+                self._knows_cluster = True
 
     def first(self, message: Message) -> bool:
         """Whether the message of this report had been sent once at most."""

@@ -7,7 +7,7 @@ Facts that this file is shaped by:
   queue would fill up with events that were delivered long ago. Hence `relieve`: past a quarter of the
   queue the emitting thread serves some reports itself, never more than a bounded number at a time.
 - A report that raises would lose nothing (it is counted first) but would escape from whoever polls. `_report`
-  raises only `_Enough`, on purpose, which is how librdkafka is told to stop; each poll catches it.
+  raises only `Enough`, on purpose, which is how librdkafka is told to stop; each poll catches it.
 - A thread that emits or flushes may have an exception raised into it (steptrail.schemas.foreign), also while it serves
   a report: what is not counted then is counted by `_serve`, from what the frames of the traceback hold.
 - The poll thread may die, wait for a log's file, or be a greenlet that never gets a turn. Whoever flushes serves
@@ -20,9 +20,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from functools import partial
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -33,6 +31,7 @@ from steptrail.producers import process_lifecycle as inheritance
 from steptrail.producers import threads
 from steptrail.producers.accounting import Counters, DropReason, position
 from steptrail.producers.extraction import TooLargeError
+from steptrail.producers.poller import SILENT_S, Enough, Poller, producer_config
 from steptrail.producers.refusals import Tries, drop_reason, fail_reason, refused
 from steptrail.producers.reports import LossReporter, PollLog
 from steptrail.producers.self_report import SelfReport
@@ -40,24 +39,16 @@ from steptrail.producers.spool import Spool
 from steptrail.schemas.foreign import let_through
 from steptrail.schemas.redact import redact_values
 from steptrail.schemas.settings import Settings
-from steptrail.schemas.topics import PARTITIONER, Topics
+from steptrail.schemas.topics import Topics
 
 _log = logging.getLogger("steptrail.emitter")
 
-_POLL_S = 0.19  # librdkafka's client wakes up five times a second in any case
 _RETRY_START_S = 5.0
 _QUIET_S = 0.2  # without a report after a purge: there will be none
 _MAY_BE_SPOOLED = frozenset({DropReason.QUEUE_FULL, DropReason.INFRASTRUCTURE})
 _RELIEF_AT_MOST = 512  # reports, about half a millisecond
 _LAST_WORD_AT_LEAST_S = 0.2  # where the time of close is over
 _LAST_WORD_AT_MOST_S = 1.0
-_SILENT_S = 2.0  # a poll thread that did not come round for so long needs help
-_GREEN_POLL_S = 0.01  # between the looks of a greenlet, which cannot wait in librdkafka
-_GREEN_IDLE_S = 0.1
-
-
-class _Enough(Exception):
-    """Stops librdkafka from serving further reports in this call."""
 
 
 class _Refused(Exception):
@@ -71,7 +62,7 @@ class _Started(Exception):
     """There is a producer now: try again."""
 
 
-_ENOUGH = _Enough()
+_ENOUGH = Enough()
 
 
 class Transport:
@@ -103,7 +94,7 @@ class Transport:
         self._starting = threading.RLock()
         self._in_start = False
         self._retry_at = 0.0
-        self._poller: _Poller | None = None
+        self._poller: Poller | None = None
         self._tries: Tries | None = None
         self._relieving: int | None = None
         self._relief = 0
@@ -160,7 +151,7 @@ class Transport:
         if self.counters.pending > self._relieve_from and poller is not None:
             self._serve(poller)
 
-    def _serve(self, poller: _Poller) -> bool:
+    def _serve(self, poller: Poller) -> bool:
         """Serve some reports here, in a thread that others may raise into; nothing of ours is raised. True when there
         may be more.
         """
@@ -198,7 +189,7 @@ class Transport:
         pending, now = self.counters.pending, time.monotonic()
         if pending != self._seen[0]:
             self._seen = pending, now
-        if poller is None or (poller.alive and not (poller.silent and now - self._seen[1] > _SILENT_S)):
+        if poller is None or (poller.alive and not (poller.silent and now - self._seen[1] > SILENT_S)):
             return
         if not poller.told_silent:
             poller.told_silent = True
@@ -287,7 +278,7 @@ class Transport:
             producer = Producer(config, logger=log)
             if self._tries is None:  # else messages of the one before may still be reported
                 self._tries = Tries(config)
-            poller = _Poller(
+            poller = Poller(
                 producer,
                 log,
                 self._losses,
@@ -363,173 +354,6 @@ class Transport:
                     self._count(found["error"], found["message"])
                 return
             trace = trace.tb_next
-
-
-class _Poller:
-    """Serves one producer's reports, in a thread, until it is stopped, or retired and all is reported."""
-
-    def __init__(
-        self,
-        producer: Producer,
-        log: PollLog,
-        losses: LossReporter,
-        self_report: SelfReport,
-        spool: Spool | None,
-        tries: Tries,
-        faults: Iterator[object],
-        serve: Callable[[_Poller], bool],
-    ) -> None:
-        self.producer: Producer | None = producer
-        self.told_silent = False
-        self._faults = faults
-        self._serve = serve
-        self._told: set[str] = set()
-        self._thread: threading.Thread | None = None
-        self._green = False
-        self._started_at = self._round_at = time.monotonic()
-        self._log = log
-        self._losses = losses
-        self._self_report = self_report
-        self._spool = spool
-        self._tries = tries
-        self._stopped = False
-        self._retired = False
-        self._says_so = False
-        self._destroy = True
-        inheritance.keep(producer)
-
-    def start(self) -> None:
-        """Start the thread, or another one in place of one that died."""
-        self._started_at = time.monotonic()
-        self._green = threads.are_green()
-        self._thread = threads.start("steptrail-poll", self._run)
-
-    @property
-    def alive(self) -> bool:
-        """Whether there is a thread, or there will be one at once."""
-        if time.monotonic() - self._started_at < _SILENT_S:
-            return True
-        return self._thread is not None and self._thread.is_alive()
-
-    @property
-    def silent(self) -> bool:
-        """Whether the thread has not been round for a while."""
-        return time.monotonic() - self._round_at > _SILENT_S
-
-    def _run(self) -> None:
-        while not self._attempt(self._done, or_else=False):
-            self._round_at = time.monotonic()
-            self._attempt(self._look)
-            if self._green:
-                more = self._attempt(partial(self._serve, self))
-                threads.pause(0 if more else _GREEN_POLL_S if self._held() else _GREEN_IDLE_S)
-            else:
-                self._attempt(partial(self.poll, _POLL_S), pause=_POLL_S)
-            for chore in (self._log.drain, self._losses.tell, self._report):
-                self._attempt(chore)
-        self._attempt(self._log.drain)
-        if self._destroy and (producer := self.producer) is not None:
-            self.producer = None
-            inheritance.release(producer)
-            # That ends librdkafka's threads, which may take a moment: in a thread where nobody waits.
-            held = [producer]
-            del producer
-            threads.start_real(held.clear) if self._green else held.clear()
-
-    def _attempt(self, chore: Callable[[], Any], *, or_else: Any = None, pause: float = 0.0) -> Any:
-        """Do one thing; a fault in it is told once a kind, counted, and leaves the others alone."""
-        try:
-            return chore()
-        except Exception as error:
-            next(self._faults)
-            kind = f"{getattr(chore, '__name__', 'poll')}: {type(error).__name__}"
-            if kind not in self._told:
-                self._told.add(kind)
-                with suppress(Exception):  # a log's handler may be what failed
-                    _log.error("a fault in the thread that serves delivery reports, which goes on: %s", kind)
-            threads.pause(pause)
-            return or_else
-
-    def _look(self) -> None:
-        if self.producer is not None:
-            self._tries.look(self.producer)
-
-    def poll(self, timeout: float) -> None:
-        """Serve reports; raises what a callback raised, or others did into it."""
-        if (producer := self.producer) is not None:
-            with suppress(_Enough):
-                producer.poll(timeout)
-
-    def purge(self) -> None:
-        """Make librdkafka report everything that it still holds as undelivered."""
-        if self.producer is not None:
-            self._tries.look(self.producer)
-            self.producer.purge(in_queue=True, in_flight=True, blocking=False)
-
-    def retire(self, *, say_so: bool = False) -> None:
-        """End when all is reported; with `say_so` the emitter ends too, and its last word is sent then."""
-        self._says_so = say_so
-        self._retired = True
-
-    def say_last_word(self) -> None:
-        """Send the emitter's last report."""
-        if (producer := self.producer) is not None:
-            self._self_report.last_word(producer.produce)
-
-    def _report(self) -> None:
-        if (producer := self.producer) is not None and not self._retired:
-            self._self_report.tick(producer.produce)
-            if self._spool is not None:
-                self._spool.tick(producer.produce)
-
-    def _done(self) -> bool:
-        if self._stopped:
-            return True
-        if not self._retired or self._held():
-            return False
-        if self._says_so and self.producer is not None:
-            self._says_so = False
-            self._self_report.last_word(self.producer.produce)
-            if self._spool is not None:
-                self._spool.close()
-        return not self._held()
-
-    def abandon(self) -> None:
-        """In a forked child: threads are the parent's, but greenlets are copied, and must leave the producer alone."""
-        self.producer = None
-        self._stopped = True
-
-    def stop(self, *, destroy: bool) -> None:
-        if not destroy:
-            inheritance.leak(self.producer)
-        self._destroy = destroy
-        self._stopped = True
-
-    def _held(self) -> int:
-        return 0 if self.producer is None else len(self.producer)
-
-
-def producer_config(settings: Settings, on_error: Callable[[KafkaError], None]) -> dict[str, Any]:
-    """librdkafka's properties: ours, then the settings', then the few that the accounting stands on."""
-    return {
-        "acks": "all",
-        "enable.idempotence": True,
-        "linger.ms": settings.linger_ms,
-        "compression.type": "lz4",
-        "queue.buffering.max.messages": settings.queue_max_messages,
-        "queue.buffering.max.kbytes": settings.queue_max_kbytes,
-        "message.timeout.ms": settings.message_timeout_ms,
-        # Long enough to tell a first try from a second one by its time: see Tries.
-        "retry.backoff.ms": 1000,
-        "retry.backoff.max.ms": 1000,
-        "reconnect.backoff.max.ms": 2000,
-        "socket.keepalive.enable": True,
-        "log.connection.close": False,
-        **settings.kafka_config(),
-        "partitioner": PARTITIONER,
-        "delivery.report.only.error": False,
-        "error_cb": on_error,
-    }
 
 
 def _code(error: KafkaException) -> int:

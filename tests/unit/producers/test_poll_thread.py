@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from steptrail.producers import StepEmitter
+from steptrail.producers.poller import Poller
 from steptrail.producers.refusals import Tries
 from steptrail.producers.reports import LossReporter, PollLog
 from steptrail.producers.self_report import SelfReport
-from steptrail.producers.transport import _Poller
 from steptrail.schemas import ProcessingStatus
 
 PATIENCE_S = 60.0
@@ -44,7 +44,7 @@ def fault(*_: object, **__: object) -> Any:
 
 @pytest.mark.parametrize(
     ("owner", "method"),
-    [(Tries, "look"), (PollLog, "drain"), (LossReporter, "tell"), (SelfReport, "tick"), (_Poller, "_done")],
+    [(Tries, "look"), (PollLog, "drain"), (LossReporter, "tell"), (SelfReport, "tick"), (Poller, "_done")],
 )
 def test_a_fault_in_one_of_its_chores(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, owner: type, method: str
@@ -104,7 +104,7 @@ def test_it_is_killed(caplog: pytest.LogCaptureFixture) -> None:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_it_never_works(monkeypatch: pytest.MonkeyPatch, run: Callable[..., None]) -> None:
     """However often it is started and ends: flush and close do its work, and every event is delivered."""
-    monkeypatch.setattr(_Poller, "_run", run)
+    monkeypatch.setattr(Poller, "_run", run)
     emitter = mocked()
     emit(emitter, 300)
     assert emitter.flush(PATIENCE_S) == 0
