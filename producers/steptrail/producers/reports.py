@@ -70,10 +70,13 @@ class LossReporter:
         accounting = self._counters.snapshot()
         lost = accounting.lost + accounting.maybe_delivered
         if lost > self._told:
-            self._told, self._told_at = lost, now
             _log.warning(
                 "steps were not delivered: %s", describe(accounting), extra={"accounting": accounting}
             )
+            self._told, self._told_at = (
+                lost,
+                now,
+            )  # afterwards: two may say it at once, but none is kept from it
 
 
 def describe(accounting: Accounting) -> str:
