@@ -231,11 +231,12 @@ class EventSource:
         assign: Callable[..., Assigned] = self._assign
         interrupted: BaseException | None = None
         key = value = None
+        sequence, event_id, run_id, run_attempt = 0, _NO_ID, _NO_ID, 1
         while True:
             try:
                 if not progress:
                     progress.extend(islice(line.acceptances, 1))
-                sequence: int = progress[0]
+                sequence = progress[0]
                 # UUIDv7: milliseconds, then what is the emitter's own, then the sequence on a random base, which keeps
                 # ids of one emitter apart and in order without a lock.
                 event_id = _pack_id(now_us // 1000 << 16 | self._id_middle, self._id_base + sequence)
