@@ -40,7 +40,7 @@ class ProjectedStorage:
 
     What is emitted can be read as soon as the projector has passed it, usually within a second;
     `flush` and `wait_projected` wait for that. ClickHouse is reached at the first read, so a worker that
-    only emits never needs it. Reads raise what `steptrail.projections.reading.reader.Reader` says. It is pickled and copied as
+    only emits never needs it. Reads raise what `reader.Reader` says. It is pickled and copied as
     its emitter is.
     """
 
