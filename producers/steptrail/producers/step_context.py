@@ -7,6 +7,7 @@ import functools
 import inspect
 from collections.abc import Callable, Collection, Mapping
 from contextvars import ContextVar, Token
+from itertools import islice
 from time import perf_counter_ns
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from typing_extensions import Self
 
 from steptrail.producers.arguments import check_doc_id, check_rest
+from steptrail.producers.extraction import MAX_NAMES, bounded_copy
 from steptrail.producers.handle import StepHandle
 from steptrail.producers.thresholds import PASSED_KEY, Thresholds
 from steptrail.schemas.status import ProcessingStatus
@@ -59,9 +61,9 @@ class StepContext:
         self._manager = manager
         self._doc_id = doc_id
         self._step_name = step_name
-        self._initial = dict(details or {})
+        self._initial = {} if details is None else bounded_copy(details)
         if depends_on is not None:
-            self._initial["depends_on"] = list(depends_on)
+            self._initial["depends_on"] = list(islice(depends_on, MAX_NAMES + 1))
         self._thresholds = Thresholds.of(warn_after_ms, thresholds)
         self._fatal = _exception_types(fatal)
         self.details: dict[str, Any] = dict(self._initial)
@@ -138,9 +140,9 @@ class StepContext:
     ) -> None:
         measured_ms = (perf_counter_ns() - self._began_ns) / 1e6
         self._leave()
-        metrics = dict(self.metrics)
+        metrics = bounded_copy(self.metrics)
         metrics.setdefault("duration_ms", measured_ms)
-        details = dict(self.details)
+        details = bounded_copy(self.details)
         error_type: str | None = None
         if error is not None:
             status = ProcessingStatus.FAILED if isinstance(error, self._fatal) else ProcessingStatus.ERROR
