@@ -11,6 +11,7 @@ Marks = dict[str, int]
 
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
 _HASHED: Final = 1 << 20
+_PIECE: Final = 4096
 
 
 def clean_text(value: str, limit_bytes: int) -> tuple[str, Marks | None]:
@@ -21,12 +22,8 @@ def clean_text(value: str, limit_bytes: int) -> tuple[str, Marks | None]:
         if value.isascii():
             if "\0" not in value:
                 return value, None
-        elif len(value) * 4 <= limit_bytes and "\0" not in value:
-            try:
-                value.encode()
-                return value, None
-            except UnicodeEncodeError:
-                pass
+        elif len(value) * 4 <= limit_bytes and "\0" not in value and _encodes(value):
+            return value, None
     marks: Marks = {}
     return cut_piece(value, limit_bytes, marks), marks or None
 
@@ -52,14 +49,23 @@ def identity_text(value: str, limit_bytes: int) -> tuple[str, Marks | None]:
 def cut_piece(value: str, limit: int, marks: Marks) -> str:
     """The text made clean and cut to so many bytes, at a whole character; at the cost of what is kept."""
     limit = max(limit, 0)
-    size = len(value)
-    head = _spell_out(value[:limit] if size > limit else value, marks)
+    seen = min(len(value), limit)
+    head = value[:seen] if seen < len(value) else value
+    if "\0" in head or not (head.isascii() or _encodes(head)):
+        parts: list[str] = []
+        size = seen = 0
+        while seen < len(head) and size < limit:
+            parts.append(_spell_out(head[seen : seen + _PIECE], marks))
+            size += len(parts[-1])
+            seen += _PIECE
+        seen = min(seen, len(head))
+        head = "".join(parts)
     kept = head
     if len(head) * 4 > limit:
         encoded = head.encode()
         if len(encoded) > limit:
             kept = encoded[:limit].decode("utf-8", "ignore")
-    cut = max(size - limit, 0) + len(head) - len(kept)
+    cut = len(value) - seen + len(head) - len(kept)
     if cut:
         count_mark(marks, "cut", cut)
     return kept
@@ -70,17 +76,22 @@ def count_mark(marks: Marks, kind: str, more: int = 1) -> None:
     marks[kind] = marks.get(kind, 0) + more
 
 
+def _encodes(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _spell_out(value: str, marks: Marks) -> str:
     """The text without NUL and lone surrogates."""
     if "\0" in value:
         count_mark(marks, "nul", value.count("\0"))
         value = value.replace("\0", "\\x00")
-    if not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            count_mark(marks, "surrogates", len(_SURROGATES.findall(value)))
-            value = value.encode("utf-8", "backslashreplace").decode()
+    if not value.isascii() and not _encodes(value):
+        count_mark(marks, "surrogates", len(_SURROGATES.findall(value)))
+        value = value.encode("utf-8", "backslashreplace").decode()
     return value
 
 

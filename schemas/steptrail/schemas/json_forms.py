@@ -11,7 +11,7 @@ import enum
 import os
 import uuid
 from collections import deque
-from collections.abc import ItemsView, Iterator, KeysView, ValuesView
+from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -25,7 +25,10 @@ from steptrail.schemas.plain_numbers import plain_number
 NO_FORM: Final = object()
 """There is none: such a value becomes its repr."""
 
-SEQUENCES: Final = (list, tuple, set, frozenset, deque, range, KeysView, ValuesView, ItemsView)
+SEQUENCES: Final = (
+    *(list, tuple, set, frozenset, deque, range),
+    *(type({}.keys()), type({}.values()), type({}.items())),
+)
 """What is held as an array. No generator: whoever reads it takes its values from the caller."""
 
 
@@ -37,6 +40,10 @@ def form_of(value: Any, longest: int, most: int) -> tuple[Any, str | None]:
     """
     if isinstance(value, enum.Enum):
         return value.value, None
+    if isinstance(value, bytes | bytearray | memoryview):
+        return _bytes(value, longest)
+    if hasattr(type(value), "tolist") and hasattr(value, "ndim"):
+        return _array(value, most)
     if isinstance(value, uuid.UUID):
         return str(value), None
     if isinstance(value, datetime | date | time):
@@ -46,16 +53,12 @@ def form_of(value: Any, longest: int, most: int) -> tuple[Any, str | None]:
         return (value.total_seconds(), None) if value == value else (str(value), "non_finite")
     if isinstance(value, Decimal):
         return _decimal(value)
-    if isinstance(value, bytes | bytearray | memoryview):
-        return _bytes(value, longest)
     if isinstance(value, os.PathLike):
         return os.fspath(value), None
     if isinstance(value, type):
         return NO_FORM, None
     if has_field_names(value):
         return dict(zip(type(value)._fields, value, strict=False)), None
-    if hasattr(type(value), "tolist") and hasattr(value, "ndim"):
-        return _array(value, most)
     number = plain_number(value)
     if number is not None:
         lossy = isinstance(value, Fraction) and isinstance(number, float) and value != number

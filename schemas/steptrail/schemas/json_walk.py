@@ -9,25 +9,27 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any, Final
 
 import orjson
 
 from steptrail.schemas.clean_texts import Marks, count_mark, cut_piece
 from steptrail.schemas.json_forms import NO_FORM, SEQUENCES, form_of, has_field_names
+from steptrail.schemas.plain_json import MAX_DEPTH, plain_text
 from steptrail.schemas.plain_numbers import plain_number
-
-MAX_DEPTH: Final = 100
 
 _MAX_KEY: Final = 1024
 _MAX_REPR: Final = 8192
 _SHORT_TEXT: Final = 256
 _TEXT_LIMITS: Final = (4096, _SHORT_TEXT)
+_FEW_ENTRIES: Final = 256
 _LEAST_WORK: Final = 1000
-_BYTES_PER_WORK: Final = 10
-_OTHER_WORK: Final = 3
+_BYTES_PER_WORK: Final = 16
+_CONTAINER_WORK: Final = 3
+_OTHER_WORK: Final = 4
 _REPR_WORK: Final = 10
-_MOST_DIGITS: Final = 14_000  # bits; from 4,300 digits on Python refuses to write them, and takes long before
+_MOST_BITS: Final = 4096  # to write more digits takes long, and from 4,300 digits on Python refuses to
 
 
 class LongText:
@@ -39,20 +41,31 @@ class LongText:
         self.value = value
 
 
-def walked_object(value: Mapping[Any, Any], limit: int) -> tuple[bytes, Marks | None]:
-    """The UTF-8 text of an object that holds a mapping, at most `limit` bytes long, and what was altered."""
+def walked_object(value: Mapping[Any, Any], limit: int, not_plain: Any = None) -> tuple[bytes, Marks | None]:
+    """The UTF-8 text of an object that holds a mapping, at most `limit` bytes long, and what was altered.
+
+    `not_plain` is what of its values has been seen to be not plain.
+    """
     marks: Marks = {}
     walk = Walk(marks, limit)
+    walk.not_plain = not_plain
     tree = walk.any(value, 0)
     if not isinstance(tree, dict):
         tree = {"repr": tree}
     for longest in (limit, *_TEXT_LIMITS):
-        if longest > _SHORT_TEXT and walk.short + sum(min(n, longest) for n in walk.long) > limit:
+        if longest > _SHORT_TEXT and _short_bytes(walk) + sum(min(n, longest) for n in walk.long) > limit:
             continue
         found = dict(marks)
         text = _dumped(tree, longest, found)
         if len(text) <= limit:
             return text, found or None
+    if len(tree) > _FEW_ENTRIES:  # to look at each costs more than to drop some too many
+        kept = len(tree) * limit * 15 // (len(text) * 16)
+        count_mark(marks, "dropped", len(tree) - kept)
+        tree = dict(islice(tree.items(), kept))
+        text = _dumped(tree, _SHORT_TEXT, marks)
+        if len(text) <= limit:
+            return text, marks
     return _first_entries(tree, limit, marks), marks
 
 
@@ -91,9 +104,9 @@ class Walk:
         self.room = limit
         self.work = max(limit // _BYTES_PER_WORK, _LEAST_WORK)
         """Steps that are left; a plain value is one, what needs a form or a repr is several."""
-        self.short = 0
         self.long: list[int] = []
-        """The lengths of the long texts, and above the bytes of everything else, at least."""
+        """The lengths of the long texts."""
+        self.not_plain: Any = None
         self.above: set[int] = set()
 
     def any(self, value: Any, depth: int) -> Any:
@@ -102,9 +115,12 @@ class Walk:
         if kind is str:
             return self.text(value)
         if value is None or kind is bool:
-            self._take(4)
+            self.room -= 4
             return value
         if kind is int:
+            if -1_000_000 < value < 1_000_000:
+                self.room -= 4 if value < 1000 else 7
+                return value
             return self.integer(value)
         if kind is float:
             return self.real(value)
@@ -121,7 +137,9 @@ class Walk:
                     return self.text(str.__getitem__(value, slice(self.limit + 1)))
                 if isinstance(value, int | float):
                     return self.any(plain_number(value), depth)
-                if isinstance(value, (Mapping, *SEQUENCES)) and not has_field_names(value):
+                if isinstance(value, SEQUENCES) and not has_field_names(value):
+                    return self.container(value, depth)
+                if not hasattr(type(value), "__float__") and isinstance(value, Mapping):
                     return self.container(value, depth)
             form, altered = form_of(value, self.limit, max(self.work, 0))
         except Exception:
@@ -153,19 +171,19 @@ class Walk:
                 self.long.append(size)
                 self.room -= _SHORT_TEXT
                 return LongText(value)
-        self._take(size + 3)
+        self.room -= size + 3
         return value
 
     def integer(self, value: int) -> int | str:
         """The number, or its digits where 64 bits do not hold it."""
         bits = value.bit_length()
         if bits < 64 or -(2**63) <= value < 2**64:
-            self._take(2 + (bits >> 2))
+            self.room -= 2 + (bits >> 2)
             return value
         count_mark(self.marks, "big_int")
-        self.work -= _REPR_WORK
+        self.work -= _REPR_WORK + (bits >> 6)
         try:
-            if bits <= _MOST_DIGITS:
+            if bits <= _MOST_BITS:
                 return self._short(str(value))
         except ValueError:  # Python can be told to write fewer
             pass
@@ -176,7 +194,7 @@ class Walk:
 
     def real(self, value: float) -> float | str:
         """The number, or its name where it is none."""
-        self._take(8)
+        self.room -= 8
         if math.isfinite(value):
             return value
         count_mark(self.marks, "non_finite")
@@ -187,12 +205,20 @@ class Walk:
         mapping = isinstance(value, Mapping)
         if id(value) in self.above or depth >= MAX_DEPTH:
             count_mark(self.marks, "cycle" if id(value) in self.above else "depth")
-            self._take(8)
+            self.room -= 8
             return "{...}" if mapping else "[...]"
-        room, work = (self.room >> 3, self.work >> 3) if depth == 1 else (0, 0)
+        room = work = 0
+        if depth == 1:
+            room, work = self.room >> 3, self.work >> 3
+            if (type(value) is dict or type(value) is list) and value is not self.not_plain:
+                text, in_vain = plain_text(value, self.room - room)
+                if text is not None:
+                    self.room -= len(text)
+                    return orjson.Fragment(text)
+                self.work -= in_vain // _BYTES_PER_WORK
         self.room -= room
-        self.work -= work
-        self._take(2)
+        self.work -= work + _CONTAINER_WORK
+        self.room -= 2
         self.above.add(id(value))
         try:
             return self.object(value, depth) if mapping else self.array(value, depth)
@@ -205,13 +231,20 @@ class Walk:
         """As much of a mapping as there is room for."""
         out: dict[str, Any] = {}
         same: dict[str, int] = {}
-        pairs = iter(dict.items(value)) if isinstance(value, dict) else ((key, value[key]) for key in value)
+        is_dict = isinstance(value, dict)
+        pairs = iter(dict.items(value)) if is_dict else ((key, value[key]) for key in value)
         try:
             for key, item in pairs:
-                if self.exhausted():
+                self.work -= 1 if is_dict else _OTHER_WORK
+                if self.work < 0 or self.room <= 0:
                     count_mark(self.marks, "dropped", _left(value, len(out)))
                     break
-                name = unused = self.key(key)
+                if type(key) is str and len(key) <= _SHORT_TEXT and key.isascii() and "\0" not in key:
+                    self.room -= len(key) + 4
+                    name = key
+                else:
+                    name = self.key(key)
+                unused = name
                 while unused in out:
                     same[name] = same.get(name, 1) + 1
                     unused = f"{name}#{same[name]}"
@@ -229,7 +262,8 @@ class Walk:
         out: list[Any] = []
         try:
             for item in _in_order(value, self.work):
-                if self.exhausted():
+                self.work -= 1
+                if self.work < 0 or self.room <= 0:
                     count_mark(self.marks, "dropped", _left(value, len(out)))
                     break
                 out.append(self.any(item, depth + 1))
@@ -241,11 +275,6 @@ class Walk:
             count_mark(self.marks, "dropped")
         return out
 
-    def exhausted(self) -> bool:
-        """Whether nothing more can be taken; one step of work less."""
-        self.work -= 1
-        return self.work < 0 or self.room <= 0
-
     def key(self, key: Any) -> str:
         """A key as a text."""
         if type(key) is not str:
@@ -255,7 +284,7 @@ class Walk:
                 key = self._other_key(key)
         if len(key) > _SHORT_TEXT or not key.isascii() or "\0" in key:
             key = cut_piece(key, min(self.limit, _MAX_KEY), self.marks)
-        self._take(len(key) + 4)
+        self.room -= len(key) + 4
         return key  # type: ignore[no-any-return]
 
     def _other_key(self, key: Any) -> str:
@@ -284,12 +313,13 @@ class Walk:
     def _short(self, text: str) -> str:
         text = cut_piece(text, min(self.limit, _MAX_REPR), self.marks)
         self.work -= len(text) >> 6
-        self._take(len(text) + 3)
+        self.room -= len(text) + 3
         return text
 
-    def _take(self, size: int) -> None:
-        self.room -= size
-        self.short += size
+
+def _short_bytes(walk: Walk) -> int:
+    """Those of all that is not a long text, at least."""
+    return walk.limit - walk.room - _SHORT_TEXT * len(walk.long)
 
 
 _PARTS_OF_KEYS: Final = frozenset({str, int, float, bool, type(None)})

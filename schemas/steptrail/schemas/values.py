@@ -31,7 +31,8 @@ from typing import Any, Final
 import orjson
 
 from steptrail.schemas.clean_texts import Marks, clean_text, count_mark, identity_text
-from steptrail.schemas.json_walk import MAX_DEPTH, Walk, walked_object
+from steptrail.schemas.json_walk import Walk, walked_object
+from steptrail.schemas.plain_json import MAX_DEPTH, NATIVE_ONLY, room_after
 
 __all__ = [
     "MARKS_KEY",
@@ -48,9 +49,6 @@ MARKS_KEY: Final = "_steptrail"
 
 _MAX_NAME = 1024
 _dumps = orjson.dumps
-_NATIVE_ONLY = (
-    orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
-)
 
 
 def json_object(value: Mapping[str, Any] | None, limit_bytes: int = 256 * 1024) -> tuple[bytes, Marks | None]:
@@ -61,6 +59,7 @@ def json_object(value: Mapping[str, Any] | None, limit_bytes: int = 256 * 1024) 
     if type(value) is dict:
         if not value:
             return b"{}", None
+        item: Any = None
         try:
             # Only what is seen to be plain and to have a chance to fit is written at once. This is in every event's
             # way, hence spelled out here, and what is common first.
@@ -75,14 +74,14 @@ def json_object(value: Mapping[str, Any] | None, limit_bytes: int = 256 * 1024) 
                 elif kind is int or kind is bool or item is None:
                     pass
                 elif kind is list or kind is dict or kind is tuple:
-                    room = _room_after(item, room)
+                    room = room_after(item, room)
                 else:
                     break
                 room -= len(key)
                 if room < 0:
                     break
             else:
-                text = _dumps(value, None, _NATIVE_ONLY)
+                text = _dumps(value, None, NATIVE_ONLY)
                 # An escaped NUL may be in there. To find takes a third of the time that `in` takes.
                 if len(text) <= limit_bytes and text.find(b"\\u0000") < 0:
                     return text, None
@@ -90,42 +89,12 @@ def json_object(value: Mapping[str, Any] | None, limit_bytes: int = 256 * 1024) 
             pass
     elif value is None:
         return b"{}", None
+    else:
+        item = None
     try:
-        return walked_object(value, limit_bytes)
+        return walked_object(value, limit_bytes, item)
     except Exception:  # such as too little stack left: the event matters more than its details
         return b"{}", {"dropped": 1}
-
-
-def _room_after(container: Any, room: int) -> int:
-    """What is left of so many bytes, at most, when the text of a container is written; negative as soon as it is
-    seen to have no room, or to hold what orjson does not write as it is.
-    """
-    level: list[Any] = [container]
-    for _ in range(MAX_DEPTH):
-        below: list[Any] = []
-        for container in level:
-            room -= 2 * len(container) + 2
-            if room < 0:
-                return -1
-            if type(container) is dict:
-                for key in container:
-                    room -= len(key) + 2
-                container = container.values()
-            for item in container:
-                kind = type(item)
-                if kind is str:
-                    room -= len(item)
-                elif kind is float:
-                    if item - item:
-                        return -1
-                elif kind is list or kind is dict or kind is tuple:
-                    below.append(item)
-                elif kind is not int and kind is not bool and item is not None:
-                    return -1
-        if not below:
-            return room
-        level = below
-    return -1
 
 
 def json_array(names: Iterable[str] | None, limit_bytes: int = 64 * 1024) -> tuple[bytes, Marks | None]:
