@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isnan
 from typing import Any
 
 from steptrail.schemas.plain_numbers import plain_number
@@ -50,6 +49,6 @@ def _number(name: str, value: object) -> float:
     number = plain_number(value)
     if number is None:
         raise TypeError(f"{name} must be a number, not {type(value).__qualname__}")
-    if isnan(number):
+    if number != number:
         raise ValueError(f"{name} must be a number, not nan")
     return number
