@@ -19,6 +19,35 @@ SECRET_KEYS: Final = (
 )
 """Names of keys whose values are secrets nearly everywhere; `_` is also `-`, and a hump."""
 
+_KEY_WORDS: Final = (
+    *(
+        "passw",
+        "passphrase",
+        'pass"',
+        'pwd"',
+        "secret",
+        'token"',
+        "credential",
+        'ssn"',
+        'iban"',
+        'cvv"',
+        'cvc"',
+    ),
+    *("authorization", "cookie", "x-amz-", "x_amz_", "xamz", "x-goog-", "x_goog_", "xgoog"),
+    *(
+        f"{name}{joint}{rest}"
+        for name, rest in (
+            ("api", "key"),
+            ("access", "key"),
+            ("account", "key"),
+            ("private", "key"),
+            ("session", "id"),
+        )
+        for joint in ("", "_", "-")
+    ),
+)
+"""What each of these has in it, in lower case, however its words are joined."""
+
 _NAMED = (
     r"(?:(?:passw(?:or)?d|passphrase|pwd|secret)(?:[_-][\w-]{0,24}|[0-9]{0,4})"
     r"|(?<![a-z])pass|(?-i:(?<=[a-z])Pass)|token|api[_-]?key|sess(?:ion)?[_-]?id"
@@ -31,9 +60,10 @@ _NAMES = (
         for kind in ("api", "access", "account", "private", "shared", "signing")
         for joint in ("", "_", "-")
     ),
-    # "tokens" are mostly counted, and much is passed
-    *(f"{name}{end}" for name in ("token", "pass") for end in " \t\n\r\v\f\"'\\:=,"),
+    *("token", "pass"),
 )
+# "tokens" are mostly counted, and much is passed: only these are looked for in whole messages.
+_ENDED: Final = (rb"ken(?<=token)[\s\"',:=\\]", rb"ss(?<=pass)[\s\"',:=\\]")
 # What stands between a name and its value, and what the value is. A quote in it is escaped: by one backslash more
 # than the quotes around it, where the whole is within a text that is quoted itself. Nothing is asked for behind a
 # value, so that no part is looked at twice.
@@ -85,6 +115,7 @@ _PATTERNS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     (rf"(?ia)(?<![\w-])--?[\w-]{{0,24}}{_NAMED}\\*[\"']?(?:\s*,)?\s+(?!--)(?:{_QUOTED}|{_BARE})", _NAMES),
     (r"(?<![\w.%+-])[\w.%+-]+@[\w-]+(?:\.[\w-]+)+", ("@",)),
 )
+_WEIGHTS: Final = {_NAMES[0]: 6, "authorization": 4}  # by the first word
 _END_OF_ADDRESS: Final = re.compile(r"\s|\\*[\"'](?:[,:;}\])\s]|\Z)")
 
 # Numbers of cards as they are written: in one, or in groups.
@@ -92,6 +123,7 @@ _CARD: Final = re.compile(
     r"(?<![0-9])[2-6](?:[0-9]{12,18}|[0-9]{3}([ -])[0-9]{4}\1[0-9]{4}\1[0-9]{4}(?:\1[0-9]{3})?"
     r"|[0-9]{3}[ -][0-9]{6}[ -][0-9]{4,5})(?![0-9])"
 )
+_CARD_COST: Final = 256
 _DOUBLED: Final = {str(digit): 2 * digit - 9 if digit > 4 else 2 * digit for digit in range(10)}
 _CARD_SHAPES: Final = tuple(
     b"%d[0-9]{3}(?:[0-9]{9}|[ -][0-9]{4}[ -][0-9]{4}[ -]|[ -][0-9]{6}[ -])" % first for first in range(2, 7)
@@ -100,7 +132,7 @@ _CARD_SHAPES: Final = tuple(
 
 def secret_keys(*, replace: Replace = removed) -> Recognizable:
     """A redactor for keys that are named like secrets (`SECRET_KEYS`)."""
-    return ByKey(SECRET_KEYS, replace)
+    return ByKey(SECRET_KEYS, replace, _KEY_WORDS)
 
 
 def common_secrets(*, replace: Replace = removed) -> Recognizable:
@@ -110,9 +142,10 @@ def common_secrets(*, replace: Replace = removed) -> Recognizable:
     """
     finds: list[tuple[Find, tuple[str, ...]]] = [
         (passwords_in_addresses, ("@",)),
-        *((finder(re.compile(pattern)), words) for pattern, words in _PATTERNS),
+        *((finder(re.compile(pattern), _WEIGHTS.get(words[0], 1)), words) for pattern, words in _PATTERNS),
     ]
-    return ByFinding([*finds, (card_numbers, ())], replace, all_marked=True, shapes=_CARD_SHAPES)
+    words = {word for _, words in finds for word in words} - {"token", "pass"}
+    return ByFinding([*finds, (card_numbers, ())], replace, words=words, shapes=(*_ENDED, *_CARD_SHAPES))
 
 
 def passwords_in_addresses(text: str) -> Iterable[Span]:
@@ -143,6 +176,9 @@ def card_numbers(text: str) -> Iterable[Span]:
                 break
         else:
             at = start + 1  # a card may begin with a later group
+
+
+card_numbers.work = lambda text: len(text) + _CARD_COST * len(_CARD.findall(text))  # type: ignore[attr-defined]
 
 
 def luhn(number: str) -> bool:

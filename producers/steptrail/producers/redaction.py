@@ -29,9 +29,9 @@ _REST_SHARE = 20  # who took too long rests so many times as long
 _CUT_LENGTHS: Final = tuple(range(253, 257)) + tuple(range(1021, 1025)) + tuple(range(4093, 4097))
 _SURE_CUT = 8189
 _LONG: Final = 8192
-_MANY_STOPS: Final = 40_000
+_MANY_STOPS: Final = 100_000
 _NO_STOPS: Final = (
-    bytes(range(32)) + b' "_ron-iat:,e' + bytes(range(128, 256))
+    bytes(range(32)) + b' "_ron-iat:,e0123456789' + bytes(range(128, 256))
 )  # hardly a search stops at these
 
 Fields = tuple[bytes, bytes, "str | None", "dict[str, Marks | None] | None", "list[str] | None"]
@@ -70,6 +70,7 @@ class Redaction:
         self._timeout_s = timeout_s
         self._concerns = tuple(_prefilter((redactor,)) for redactor in self._chain)
         self._seems_to_concern = _prefilter(self._chain)
+        self._seem_to_concern = _prefilters(self._chain)
         self._foreign = {n for n, r in enumerate(self._chain) if not (isinstance(r, Tree) and r.ours)}
         self._rests_until: dict[int, float] = {}
         self._redacted = count()
@@ -93,10 +94,13 @@ class Redaction:
         if self._seems_to_concern is not None:
             text = details + metrics if error is None else b"".join((details, metrics, error.encode()))
             text = text.lower()
-            # The search takes longer at some letters; where a text has very many of them, it is not asked.
-            if (
-                len(text) <= _LONG or len(text.translate(None, _NO_STOPS)) < _MANY_STOPS
-            ) and self._seems_to_concern(text) is None:
+            if len(text) <= _LONG:
+                if self._seems_to_concern(text) is None:
+                    return None
+            # The search for words takes longer at some letters; a long text that has very many of them is not asked.
+            elif len(text.translate(None, _NO_STOPS)) < _MANY_STOPS and not any(
+                search(text) for search in self._seem_to_concern
+            ):
                 return None
         marks = dict(marks) if marks else {}
         budget = Budget(user_s=self._timeout_s)
@@ -238,6 +242,18 @@ def _prefilter(chain: tuple[Redactor, ...]) -> Callable[[bytes], object] | None:
         words |= redactor.words
         shapes.extend(redactor.shapes)
     return marks_search(words, shapes)
+
+
+def _prefilters(chain: tuple[Redactor, ...]) -> list[Callable[[bytes], object]]:
+    """As one search for words and one for numbers: where there are many numbers, they are no stops for the words."""
+    known = [redactor for redactor in chain if isinstance(redactor, Recognizable)]
+    shapes = [shape for redactor in known for shape in redactor.shapes]
+    words = [word for redactor in known for word in redactor.words or ()]
+    numbers = [shape for shape in shapes if shape[:1].isdigit()]
+    return [
+        marks_search(words, [shape for shape in shapes if shape not in numbers]),
+        marks_search((), numbers),
+    ]
 
 
 def _without_stumps(value: Any) -> Any:

@@ -13,8 +13,8 @@ UNCHECKED: Final = "(not checked for secrets)"
 NODE_COST: Final = 48
 """What a value costs beside its bytes."""
 
-_TOTAL: Final = 768 * 1024
-_SHARES: Final = {"details": 5, "metrics": 1}  # eighths; what is left is the message's
+_TOTAL: Final = 1280 * 1024
+_SHARES: Final = {"details": 6, "metrics": 2}  # eighths; what is left is the message's
 
 
 class Budget:

@@ -27,6 +27,8 @@ _JOINTS = re.compile("[_-]")
 _HUMPS = re.compile("(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _LONG_NUMBER = 10**11
 _LONG_TEXT: Final = 8192
+_TEXT_COST: Final = 192
+_KEY_COST: Final = 192
 _LONGEST_KEY: Final = 256
 _LONGEST_PAIR: Final = 16
 _NAME_KEYS: Final = frozenset(
@@ -101,7 +103,7 @@ def by_pattern(
     """
     marks = () if words is None else _checked(words)
     finds = [(finder(re.compile(pattern)), marks) for pattern in patterns]
-    return ByFinding(finds, replace, all_marked=words is not None, ours=False)
+    return ByFinding(finds, replace, words=marks if words is not None else None, ours=False)
 
 
 class Tree:
@@ -134,7 +136,8 @@ class Tree:
     def _array(self, budget: Budget, value: list[Any]) -> list[Any]:
         out: list[Any] = []
         for item in value:
-            if not budget.spend(NODE_COST):
+            budget.left -= NODE_COST
+            if budget.left < 0:
                 out.append(budget.leave_out())
                 break
             out.append(self.within(budget, item))
@@ -144,15 +147,19 @@ class Tree:
         out: dict[str, Any] = {}
         same: dict[str, int] = {}
         for key, item in value.items():
-            if not budget.spend(NODE_COST):
+            budget.left -= NODE_COST
+            if budget.left < 0:
                 out[UNCHECKED] = budget.leave_out()
                 break
-            clean = unused = self._text(budget, key)
+            clean = unused = self._key(budget, key)
             while unused in out:
                 same[clean] = same.get(clean, 1) + 1
                 unused = f"{clean}#{same[clean]}"
             out[unused] = self._item(budget, key, item)
         return out
+
+    def _key(self, budget: Budget, key: str) -> str:
+        return self._text(budget, key)
 
     def _item(self, budget: Budget, _key: str, item: Any) -> Any:
         return self.within(budget, item)
@@ -176,16 +183,17 @@ class ByKey(Tree):
         self.words: frozenset[str] | None = frozenset(marks) if all(marks) else None
         self.shapes: tuple[bytes, ...] = ()
 
-    def _hides(self, key: str) -> bool:
+    def _hides(self, budget: Budget, key: str) -> bool:
         hides = self._known.get(key)
         if hides is None:
+            budget.left -= _KEY_COST
             if len(self._known) >= _CACHED_KEYS:
                 self._known.clear()
             hides = self._known[key] = self._match(key) is not None or self._match(_snake(key)) is not None
         return hides
 
     def _item(self, budget: Budget, key: str, item: Any) -> Any:
-        return self._hidden(item) if self._hides(key) else self.within(budget, item)
+        return self._hidden(item) if self._hides(budget, key) else self.within(budget, item)
 
     def _hidden(self, item: Any) -> Any:
         if item is None:
@@ -197,7 +205,7 @@ class ByKey(Tree):
     def _object(self, budget: Budget, value: dict[str, Any]) -> dict[str, Any]:
         if len(value) <= _LONGEST_PAIR:
             named = [item for key, item in value.items() if key.lower() in _NAME_KEYS and type(item) is str]
-            if any(len(name) <= _LONGEST_KEY and self._hides(name) for name in named):
+            if any(len(name) <= _LONGEST_KEY and self._hides(budget, name) for name in named):
                 value = {
                     key: self._hidden(item) if key.lower() in _VALUE_KEYS else item
                     for key, item in value.items()
@@ -211,7 +219,7 @@ class ByKey(Tree):
             flag = value[at]
             if type(flag) is str and (flag.startswith("-") or pair) and len(flag) <= _LONGEST_KEY:
                 name = flag.lstrip("-")
-                if name and self._hides(name):
+                if name and self._hides(budget, name):
                     hidden = hidden or list(value)
                     hidden[at + 1] = self._hidden(value[at + 1])
         return super()._array(budget, hidden or value)
@@ -225,35 +233,49 @@ class ByFinding(Tree):
         finds: Iterable[tuple[Find, Iterable[str]]],
         replace: Replace,
         *,
-        all_marked: bool,
+        words: Iterable[str] | None,
         shapes: tuple[bytes, ...] = (),
         ours: bool = True,
     ) -> None:
         """`finds`: each with lower-case words of which a text has one if there is something to find, none if that
-        cannot be said. `all_marked`: values without such words, and without `shapes`, have nothing to find.
+        cannot be said. `words`: values without any of them, and without `shapes`, have nothing to find; None: that
+        cannot be said.
         """
-        self._finds = tuple((find, tuple(words)) for find, words in finds)
+        self._finds = tuple((find, tuple(marks), getattr(find, "work", len)) for find, marks in finds)
         self._replace = replace
-        self.words = frozenset(word for _, words in self._finds for word in words) if all_marked else None
+        self.words = None if words is None else frozenset(words)
         self.shapes = shapes
         self.ours = ours
         self._concerns = None if self.words is None else marks_search(self.words, shapes)
+        self._clean_keys: set[str] = set()
+
+    def _key(self, budget: Budget, key: str) -> str:
+        if key in self._clean_keys:
+            return key
+        clean = self._text(budget, key)
+        if clean == key and len(key) <= _LONGEST_KEY:
+            if len(self._clean_keys) >= _CACHED_KEYS:
+                self._clean_keys.clear()
+            self._clean_keys.add(key)
+        return clean
 
     def _text(self, budget: Budget, text: str) -> str:
         low = text.lower()
         size = len(text)
+        budget.left -= size
         if size < _LONG_TEXT and self._concerns is not None and self._concerns(low.encode()) is None:
             return text
-        for find, words in self._finds:
+        # To look for the words, which goes slower through a hostile text.
+        if not budget.spend(_TEXT_COST + size * (2 if size < _LONG_TEXT else 3)):
+            return budget.leave_out()
+        for find, words, work in self._finds:
             if words:
-                if size >= _LONG_TEXT and not budget.spend(size * len(words) >> 4):
-                    return budget.leave_out()
                 for word in words:
                     if word in low:
                         break
                 else:
                     continue
-            if not budget.spend(size) or (not self.ours and budget.over()):
+            if not budget.spend(work(text)) or (not self.ours and budget.over()):
                 return budget.leave_out()
             parts: list[str] = []
             at = 0
@@ -272,7 +294,8 @@ def marks_search(words: Iterable[str], shapes: Iterable[bytes]) -> Callable[[byt
     # for all words: those are chosen first that the words need which have only common ones.
     by_letter: dict[bytes, list[bytes]] = {}
     chosen: set[str] = set()
-    low = sorted({word.lower() for word in words})
+    all_words = {word.lower() for word in words}
+    low = sorted(word for word in all_words if not any(o != word and o in word for o in all_words))
     for word in sorted(low, key=lambda word: min(map(_COMMON.find, word)), reverse=True):
         there = chosen.intersection(word)
         letter = min(there or word, key=_COMMON.find)
@@ -284,8 +307,11 @@ def marks_search(words: Iterable[str], shapes: Iterable[bytes]) -> Callable[[byt
     return re.compile(b"|".join([*alternatives, *shapes]) or rb"(?!)").search
 
 
-def finder(pattern: re.Pattern[str]) -> Find:
-    """Finds the groups of a pattern whose names begin with `secret`, or its whole matches."""
+def finder(pattern: re.Pattern[str], weight: int = 1) -> Find:
+    """Finds the groups of a pattern whose names begin with `secret`, or its whole matches.
+
+    `weight`: how many times as long as an ordinary pattern it takes for a byte.
+    """
     named = [number for name, number in pattern.groupindex.items() if name.startswith("secret")]
     groups = named or [0]
 
@@ -297,6 +323,7 @@ def finder(pattern: re.Pattern[str]) -> Find:
                     yield start, end
                     break
 
+    find.work = lambda text: weight * len(text)  # type: ignore[attr-defined]
     return find
 
 
