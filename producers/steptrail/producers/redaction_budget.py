@@ -10,7 +10,7 @@ from typing import Final
 UNCHECKED: Final = "(not checked for secrets)"
 """Stands for what could not be looked at."""
 
-NODE_COST: Final = 48
+NODE_COST: Final = 64
 """What a value costs beside its bytes."""
 
 _TOTAL: Final = 1280 * 1024

@@ -27,7 +27,7 @@ _JOINTS = re.compile("[_-]")
 _HUMPS = re.compile("(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _LONG_NUMBER = 10**11
 _LONG_TEXT: Final = 8192
-_TEXT_COST: Final = 192
+_TEXT_COST: Final = 256
 _KEY_COST: Final = 192
 _LONGEST_KEY: Final = 256
 _LONGEST_PAIR: Final = 16
