@@ -75,7 +75,6 @@ _QUOTED = (
     r"|\"(?P<secret3>[^\"\\]*(?:\\(?s:.)[^\"\\]*)*)"
     r"|'(?P<secret4>[^'\\]*(?:\\(?s:.)[^'\\]*)*)"
 )
-_AGAIN = r"(?:\\*[\"'])(?P<secret6>[^\"']+)"
 # Goes on behind a quote within a word, and behind a comma unless the next `name=` follows.
 _BARE = (
     r"(?P<secret5>(?:[^\s,;&\"'\\]|\\.)[^\s,;&\"'\\]*"
@@ -111,7 +110,7 @@ _PATTERNS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
         r"(?:=|%3d)(?P<secret>[^\s&\"'#<>\\]+)",
         ("x-amz-", "x-goog-", "sig=", "sig%3d", "signature=", "signature%3d", "awsaccesskeyid"),
     ),
-    (rf"(?ia){_NAMED}(?:(?:{_JOINT})(?:{_QUOTED}|{_BARE})|(?:{_PAIR}){_AGAIN})", _NAMES),
+    (rf"(?ia){_NAMED}(?:{_JOINT}|{_PAIR})(?:{_QUOTED}|{_BARE})", _NAMES),
     (rf"(?ia)(?<![\w-])--?[\w-]{{0,24}}{_NAMED}\\*[\"']?(?:\s*,)?\s+(?!--)(?:{_QUOTED}|{_BARE})", _NAMES),
     (r"(?<![\w.%+-])[\w.%+-]+@[\w-]+(?:\.[\w-]+)+", ("@",)),
 )

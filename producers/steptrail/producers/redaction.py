@@ -71,7 +71,6 @@ class Redaction:
         self._concerns = tuple(_prefilter((redactor,)) for redactor in self._chain)
         self._seems_to_concern = _prefilter(self._chain)
         self._seem_to_concern = _prefilters(self._chain)
-        self._foreign = {n for n, r in enumerate(self._chain) if not (isinstance(r, Tree) and r.ours)}
         self._rests_until: dict[int, float] = {}
         self._redacted = count()
         self._failed = count()
@@ -172,10 +171,10 @@ class Redaction:
         budget.begin(field)
         for number in chain:
             redactor = self._chain[number]
-            if number in self._foreign:
-                value = self._by_user(number, field, value, size, budget)
+            if isinstance(redactor, Tree) and redactor.ours:
+                value = redactor.within(budget, value)
             else:
-                value = redactor.within(budget, value)  # type: ignore[union-attr]
+                value = self._by_user(number, field, value, size, budget)
             if value is None:
                 return None
         return value

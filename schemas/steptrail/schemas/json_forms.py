@@ -25,7 +25,7 @@ from steptrail.schemas.plain_numbers import plain_number
 NO_FORM: Final = object()
 """There is none: such a value becomes its repr."""
 
-SEQUENCES: Final = (
+SEQUENCES: Final[tuple[type, ...]] = (
     *(list, tuple, set, frozenset, deque, range),
     *(type({}.keys()), type({}.values()), type({}.items())),
 )

@@ -231,8 +231,9 @@ class Walk:
         """As much of a mapping as there is room for."""
         out: dict[str, Any] = {}
         same: dict[str, int] = {}
+        pairs: Iterator[tuple[Any, Any]]
         is_dict = isinstance(value, dict)
-        pairs = iter(dict.items(value)) if is_dict else ((key, value[key]) for key in value)
+        pairs = iter(dict.items(value)) if isinstance(value, dict) else ((key, value[key]) for key in value)
         try:
             for key, item in pairs:
                 self.work -= 1 if is_dict else _OTHER_WORK
