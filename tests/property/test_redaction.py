@@ -82,19 +82,17 @@ SECRET = st.tuples(TOKEN, st.sampled_from(["", '"', "'", "@", ",", ";", "\\", " 
 )
 NAMES = st.sampled_from(
     [
-        "password",
-        "DB_PASSWORD",
-        "pass",
-        "db_pass",
-        "accessToken",
-        "refreshToken",
-        "idToken",
-        "privateKey",
-        "session_id",
-        "X-Api-Key",
-        "client-secret",
-        "passphrase",
-        "AccountKey",
+        *(
+            "password",
+            "DB_PASSWORD",
+            "pass",
+            "db_pass",
+            "accessToken",
+            "refreshToken",
+            "idToken",
+            "privateKey",
+        ),
+        *("session_id", "X-Api-Key", "client-secret", "passphrase", "AccountKey"),
     ]
 )
 

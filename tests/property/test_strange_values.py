@@ -26,32 +26,22 @@ from steptrail.schemas.framing import split_frame
 from steptrail.schemas.plain_numbers import plain_number
 
 
-class Hostile:
-    """A value of which every question raises."""
-
-    def _no(self, *_: object) -> Any:
-        raise RuntimeError("no")
-
-    __repr__ = __str__ = __bool__ = __len__ = __iter__ = __float__ = __index__ = __int__ = _no
-    __lt__ = __eq__ = __format__ = __getitem__ = _no
-    __hash__ = object.__hash__
+def no(*_: object) -> Any:
+    raise RuntimeError("no")
 
 
-class HostileText(str):
-    """A str that lies and raises."""
-
-    def _no(self, *_: object) -> Any:
-        raise RuntimeError("no")
-
-    __str__ = __repr__ = __len__ = __iter__ = __getitem__ = __contains__ = _no
-    isascii = encode = replace = count = _no
+def hostile(*names: str, base: type = object) -> Any:
+    """A class of which these methods raise."""
+    return type("Hostile", (base,), dict.fromkeys((f"__{name}__" for name in names), no))
 
 
-class Dozing(tzinfo):
-    """A time zone that knows nothing."""
-
-    def utcoffset(self, _when: datetime | None) -> timedelta:
-        raise RuntimeError("no")
+_ASKED = ("repr", "str", "bool", "len", "iter", "float", "index", "int", "lt", "eq", "format", "getitem")
+Hostile = hostile(*_ASKED)
+Hostile.__hash__ = object.__hash__
+HostileText = hostile("str", "repr", "len", "iter", "getitem", "contains", base=str)
+for name in ("isascii", "encode", "replace", "count"):
+    setattr(HostileText, name, no)
+Dozing = type("Dozing", (tzinfo,), {"utcoffset": no})
 
 
 class Endless(Mapping[str, Any]):

@@ -52,6 +52,7 @@ def walked_object(value: Mapping[Any, Any], limit: int, not_plain: Any = None) -
     tree = walk.any(value, 0)
     if not isinstance(tree, dict):
         tree = {"repr": tree}
+    text = b""
     for longest in (limit, *_TEXT_LIMITS):
         if longest > _SHORT_TEXT and _short_bytes(walk) + sum(min(n, longest) for n in walk.long) > limit:
             continue
