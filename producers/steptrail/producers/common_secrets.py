@@ -51,15 +51,11 @@ _KEY_WORDS: Final = (
 _NAMED = (
     r"(?:(?:passw(?:or)?d|passphrase|pwd|secret)(?:[_-][\w-]{0,24}|[0-9]{0,4})"
     r"|(?<![a-z])pass|(?-i:(?<=[a-z])Pass)|token|api[_-]?key|sess(?:ion)?[_-]?id"
-    r"|(?:access|account|private|secret|shared|signing)[_-]?key)"
+    r"|(?:access|account|private|secret)[_-]?key)"
 )
 _NAMES = (
     *("passw", "passphrase", "pwd", "secret", "session_id", "session-id", "sessionid", "sessid", "sess_id"),
-    *(
-        f"{kind}{joint}key"
-        for kind in ("api", "access", "account", "private", "shared", "signing")
-        for joint in ("", "_", "-")
-    ),
+    *(f"{kind}{joint}key" for kind in ("api", "access", "account", "private") for joint in ("", "_", "-")),
     *("token", "pass"),
 )
 # "tokens" are mostly counted, and much is passed: only these are looked for in whole messages.
@@ -177,7 +173,12 @@ def card_numbers(text: str) -> Iterable[Span]:
             at = start + 1  # a card may begin with a later group
 
 
-card_numbers.work = lambda text: len(text) + _CARD_COST * len(_CARD.findall(text))  # type: ignore[attr-defined]
+def _card_work(text: str) -> int:
+    found = _CARD.findall(text)
+    return len(text) + _CARD_COST * len(found) if found else 0
+
+
+card_numbers.work = _card_work  # type: ignore[attr-defined]
 
 
 def luhn(number: str) -> bool:

@@ -275,7 +275,10 @@ class ByFinding(Tree):
                         break
                 else:
                     continue
-            if not budget.spend(work(text)) or (not self.ours and budget.over()):
+            cost = work(text)
+            if not cost:  # nothing to find, as was seen by working it out
+                continue
+            if not budget.spend(cost) or (not self.ours and budget.over()):
                 return budget.leave_out()
             parts: list[str] = []
             at = 0
