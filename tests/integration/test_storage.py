@@ -14,7 +14,9 @@ from steptrail.projections.clickhouse.errors import StoreUnavailable
 from steptrail.projections.storage import ProjectedStorage, open_storage
 from steptrail.schemas.settings import Settings
 from steptrail.schemas.status import ProcessingStatus as S
-from support.projecting import projecting
+from steptrail.schemas.topics import Topics
+from support.projecting import projected, projecting, read_all
+from support.strange_values import WORST
 
 LONG = 60.0
 
@@ -61,6 +63,27 @@ def test_pipelines_are_apart(workspace: Settings, storage: ProjectedStorage) -> 
         assert [step.step_name for step in other.get_steps("d")] == ["theirs"]
         hour_ago = datetime.now(timezone.utc) - timedelta(hours=1)
         assert [step.step_name for step in other.get_recent_errors(hour_ago)] == ["theirs"]
+
+
+def test_no_value_is_a_dead_letter(workspace: Settings, storage: ProjectedStorage) -> None:
+    """The worst values among ordinary ones: all are projected, SQL reads their parts, and no letter is written."""
+    with projecting(workspace):
+        for name, arguments in WORST.items():
+            storage.emit(doc_id=name, step_name="s", status=S.ERROR, **arguments)
+            storage.emit(doc_id="other", step_name="s", status=S.SUCCESS)
+        assert storage.wait_projected(LONG)
+        for name in WORST:
+            assert len(storage.get_steps(name)) == 1
+        assert len(storage.get_recent_errors(datetime(1900, 1, 1, tzinfo=timezone.utc))) == len(WORST)
+    with projected(workspace) as store:
+        assert store.count() == 2 * len(WORST)
+        assert store.clickhouse.query(
+            "SELECT countIf(isValidJSON(details)), countIf(isValidJSON(metrics)) FROM steps"
+        ) == [(2 * len(WORST), 2 * len(WORST))]
+        assert store.clickhouse.query(
+            "SELECT JSONExtractArrayRaw(metrics, 'a')[1], duration_ms FROM steps WHERE doc_id = 'numpy'"
+        ) == [("[0,0,0]", 1.5)]
+    assert read_all(workspace, Topics(workspace.topic_prefix).dlq.name) == []
 
 
 def test_long_and_strange_document_ids_are_found(workspace: Settings, storage: ProjectedStorage) -> None:

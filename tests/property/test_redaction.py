@@ -77,6 +77,75 @@ def test_no_planted_secret_is_in_the_bytes(
     assert json.dumps(secret)[1:-1].encode() not in value
 
 
+SECRET = st.tuples(TOKEN, st.sampled_from(["", '"', "'", "@", ",", ";", "\\", " ", "&"])).map(
+    lambda t: f"{t[0][:10]}{t[1]}{t[0][10:]}"  # a value may hold what delimits others
+)
+NAMES = st.sampled_from(
+    [
+        *(
+            "password",
+            "DB_PASSWORD",
+            "pass",
+            "db_pass",
+            "accessToken",
+            "refreshToken",
+            "idToken",
+            "privateKey",
+        ),
+        *("session_id", "X-Api-Key", "client-secret", "passphrase", "AccountKey"),
+    ]
+)
+
+
+def python(text: str) -> str:
+    return repr(text)
+
+
+def as_json(text: str) -> str:
+    return json.dumps(text)
+
+
+def in_json(text: str) -> str:
+    return json.dumps(json.dumps(text))[1:-1]
+
+
+SHAPES = st.one_of(
+    st.tuples(NAMES, SECRET, st.sampled_from([python, as_json])).map(
+        lambda t: (f"{t[0]}={t[2](t[1])} x", t[1])
+    ),
+    st.tuples(NAMES, SECRET, st.sampled_from([python, as_json])).map(
+        lambda t: (f"{{{t[2](t[0])}: {t[2](t[1])}, 1: 2}}", t[1])
+    ),
+    st.tuples(NAMES, SECRET).map(lambda t: (f"{{{in_json(t[0])}: {in_json(t[1])}}}", t[1])),
+    st.tuples(NAMES, SECRET).map(lambda t: (json.dumps([{"name": t[0], "value": t[1]}]), t[1])),
+    st.tuples(NAMES, SECRET).map(lambda t: (f"({t[0]!r}, {t[1]!r})", t[1])),
+    st.tuples(NAMES, SECRET).map(lambda t: (f"run --{t[0]} {as_json(t[1])} x", t[1])),
+    st.tuples(NAMES, SECRET).map(lambda t: (repr(["run", f"--{t[0]}", t[1]]), t[1])),
+    SECRET.map(lambda s: (f"Cookie: a=1; sid={s}", s)),
+    SECRET.map(lambda s: (f"Set-Cookie: sid={s}; Path=/", s)),
+    TOKEN.map(lambda s: (f"https://h/k?a=1&X-Amz-Signature={s}&b=2", s)),
+    TOKEN.map(lambda s: (f"https://h/k?sig={s}", s)),
+    SECRET.filter(lambda s: " " not in s and '"' not in s).map(lambda s: (f"postgresql://me:{s}@db/x y", s)),
+    TOKEN.map(
+        lambda s: (f"-----BEGIN PGP PRIVATE KEY BLOCK-----\n{s}\n-----END PGP PRIVATE KEY BLOCK-----", s)
+    ),
+)
+
+
+@settings(max_examples=600, deadline=None, derandomize=True)
+@given(SHAPES, AROUND, AROUND)
+def test_no_half_of_a_secret_is_in_the_bytes(planted: tuple[str, str], before: str, after: str) -> None:
+    """Whatever writes the pair, and whatever delimiter the secret holds: neither end of it is sent."""
+    written, secret = planted
+    halves = [secret[:10], secret[11:] if len(secret) > 20 and not secret[10].isalnum() else secret[10:]]
+    assume(not any(half in before + after for half in halves))
+    text = f"{before}{written} {after}"
+    storage = _Messages(redact=[common_secrets()])
+    storage.emit("doc", "ocr", ProcessingStatus.ERROR, details={"in": [text]}, error_message=text)
+    [value] = storage.messages
+    assert not [half for half in halves if half.encode() in value]
+
+
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(st.data(), TOKEN, st.sampled_from(["password", "X-API_KEY", "db_Secret", "Authorization"]))
 def test_no_value_of_a_secret_key_is_in_the_bytes(data: st.DataObject, secret: str, key: str) -> None:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import threading
 import uuid
 from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 
 from steptrail.producers import ProcessingStepManager, StepHandle, Storage
 from steptrail.schemas import ProcessingStatus
@@ -264,12 +265,22 @@ class StorageContract(ObservationContract, ValueContract):
     def test_retry_count_numbers_the_attempt(
         self, manager: ProcessingStepManager, storage: Storage, doc: str
     ) -> None:
-        """`retry_count` in details is one less than the attempt; what is no count is left alone."""
-        for count in (4, "many", -1, None, 2**31):
+        """`retry_count` in details is one less than the attempt; what is no number is left alone."""
+        for count in (4, "many", -1, None, 2**31, 2.0, 2.5, True, Decimal(2)):
             manager.add_step(doc, f"step {count}", RUNNING, {"retry_count": count})
         settle(storage)
         attempts = {step.step_name: step.metadata["attempt"] for step in manager.get_steps(doc)}
-        assert attempts == {"step 4": 5, "step many": 1, "step -1": 1, "step None": 1, f"step {2**31}": 1}
+        assert attempts == {
+            "step 4": 5,
+            "step many": 1,
+            "step -1": 1,
+            "step None": 1,
+            f"step {2**31}": 2**31 - 1,
+            "step 2.0": 3,
+            "step 2.5": 1,
+            "step True": 1,
+            "step 2": 3,
+        }
 
     def test_dependencies_stay_in_details(
         self, manager: ProcessingStepManager, storage: Storage, doc: str

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from support.contract_fixtures import (
     ContractFixtures,
     settle,
 )
+from support.strange_values import WORST
 
 
 class ValueContract(ContractFixtures):
@@ -60,6 +62,27 @@ class ValueContract(ContractFixtures):
         assert step.error_message is not None
         assert 1000 < len(step.error_message) < 100_000
         assert step.details["_steptrail"]["error_message"]["cut"] > 1_000_000
+
+    def test_no_value_is_refused(
+        self, manager: ProcessingStepManager, storage: Storage, doc: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """The worst of them are events like any other: all are readable, and say what was altered."""
+        caplog.set_level(logging.CRITICAL, "steptrail.steps")
+        for name, arguments in WORST.items():
+            manager.add_step(doc, name, ERROR, **arguments)
+        settle(storage)
+        steps = {step.step_name: step for step in manager.get_steps(doc)}
+        assert set(steps) == set(WORST)
+        assert {steps[name].timestamp.year for name in ("year 1", "year 1800")} == {1900}
+        assert steps["year 9999"].timestamp.year == 2262
+        assert abs(steps["no time"].timestamp - datetime.now(timezone.utc)) < timedelta(minutes=10)
+        for name in ("year 1", "year 1800", "year 9999"):
+            assert steps[name].details["_steptrail"]["timestamp"] == {"clamped": 1}
+        assert steps["greatest double"].metadata["metrics"]["duration_ms"] == 1.7976931348623157e308
+        assert steps["greatest double"].details["_steptrail"]["duration_ms"] == {"clamped": 1}
+        assert steps["numpy"].duration_ms == 1.5
+        assert steps["great retries"].metadata["attempt"] == 2**31 - 1
+        assert steps["negative retries"].metadata["attempt"] == 1
 
     @pytest.mark.parametrize(
         ("field", "arguments"),

@@ -5,12 +5,25 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping
+from datetime import datetime
+from itertools import islice
 from math import isfinite
-from typing import Any
+from typing import Any, Final
 
 from steptrail.schemas.errors import DataError
+from steptrail.schemas.event import MAX_TIMESTAMP_US, MIN_TIMESTAMP_US, us_from_datetime
 from steptrail.schemas.foreign import let_through
-from steptrail.schemas.values import Marks
+from steptrail.schemas.plain_numbers import plain_number, whole_number
+from steptrail.schemas.values import Marks, identity_text
+
+MAX_DURATION_MS: Final = 1e15
+"""Some 30,000 years: quantiles in the store refuse numbers near the end of what a double holds."""
+
+MAX_NAMES: Final = 22_000
+"""Names of steps that 64 KiB of JSON have room for, and so that are looked at."""
+
+_MAX_ATTEMPT: Final = 2**31 - 1
+_MOST_ENTRIES: Final = 60_000
 
 
 class TooLargeError(DataError):
@@ -22,49 +35,86 @@ class TooLargeError(DataError):
 
 def worker_name() -> str:
     """Who emits: `host:pid` of this process."""
-    return f"{socket.gethostname()}:{os.getpid()}"
+    host, _ = identity_text(socket.gethostname(), 256)
+    return f"{host}:{os.getpid()}"
 
 
-def attempt_of(details: Mapping[str, Any]) -> int | None:
-    """`retry_count` + 1, where the details hold a usable one."""
+def bounded_copy(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A shallow copy of as many entries as an event has a chance to hold; of a mapping that raises, what it gave."""
+    if type(values) is dict:
+        return dict(values) if len(values) <= _MOST_ENTRIES else dict(islice(values.items(), _MOST_ENTRIES))
+    copy: dict[str, Any] = {}
     try:
-        retries = details.get("retry_count")
+        for key in islice(values, _MOST_ENTRIES):
+            copy[key] = values[key]
+    except Exception as error:
+        let_through(error)
+    return copy
+
+
+def time_us(timestamp: datetime) -> tuple[int | None, Marks | None]:
+    """The time in microseconds since the epoch, within what the store holds; None where there is none, like NaT."""
+    try:
+        moment = int(us_from_datetime(timestamp))
+    except Exception as error:  # a time zone that raises, a time that is none
+        let_through(error)
+        return None, {"invalid": 1}
+    if MIN_TIMESTAMP_US <= moment <= MAX_TIMESTAMP_US:
+        return moment, None
+    return (MIN_TIMESTAMP_US if moment < 0 else MAX_TIMESTAMP_US), {"clamped": 1}
+
+
+def attempt_within(number: Any) -> tuple[int | None, Marks | None]:
+    """The number of an attempt within what an event holds; None where it is no whole number."""
+    whole = whole_number(number)
+    if whole is None:
+        return None, {"invalid": 1}
+    if 1 <= whole <= _MAX_ATTEMPT:
+        return whole, None
+    return (1 if whole < 1 else _MAX_ATTEMPT), {"clamped": 1}
+
+
+def attempt_of(details: Mapping[str, Any]) -> tuple[int | None, Marks | None]:
+    """`retry_count` + 1, where the details hold a number."""
+    try:
+        retries = plain_number(details.get("retry_count"))
     except Exception as error:  # a mapping of the caller's own kind
         let_through(error)
-        return None
-    if type(retries) is int and 0 <= retries < 2**31 - 1:
-        return retries + 1
-    return None
+        return None, None
+    return (None, None) if retries is None else attempt_within(retries + 1)
 
 
 def dependencies_of(details: Mapping[str, Any]) -> list[str] | None:
-    """`depends_on`, where the details hold one: the name of a step, or several."""
+    """`depends_on`, where the details hold one: the name of a step, or several; no more than there is room for."""
     try:
         names = details.get("depends_on")
-    except Exception as error:
+        if isinstance(names, str):
+            return [names]
+        if isinstance(names, list | tuple | set | frozenset):
+            return [name for name in islice(names, MAX_NAMES + 1) if isinstance(name, str)]
+    except Exception as error:  # names that say no, or that another thread changes
         let_through(error)
         return None
-    if type(names) is str:
-        return [names]
-    if isinstance(names, list | tuple | set | frozenset):
-        return [name for name in names if isinstance(name, str)]
     return None
 
 
-def duration_of(metrics: Mapping[str, Any]) -> float | None:
-    """`duration_ms`, where the metrics hold a finite number."""
+def duration_of(metrics: Mapping[str, Any]) -> Any:
+    """`duration_ms`, where the metrics hold a number, of whatever kind."""
     try:
         value = metrics.get("duration_ms")
     except Exception as error:
         let_through(error)
         return None
-    return finite(value)[0] if type(value) is float or type(value) is int else None
+    return None if plain_number(value) is None else value
 
 
-def finite(value: float) -> tuple[float | None, Marks | None]:
-    """The number as a finite float, or None and why not."""
-    try:
-        number = float(value)
-    except OverflowError:
-        return None, {"big_int": 1}
-    return (number, None) if isfinite(number) else (None, {"non_finite": 1})
+def duration_within(value: Any) -> tuple[float | None, Marks | None]:
+    """The number of milliseconds as a float that the store holds, or None and why not."""
+    number = plain_number(value)
+    if number is None:
+        return None, {"invalid": 1}
+    if isinstance(number, float) and not isfinite(number):
+        return None, {"non_finite": 1}
+    if number < 0:
+        return None, {"invalid": 1}
+    return (MAX_DURATION_MS, {"clamped": 1}) if number > MAX_DURATION_MS else (float(number), None)

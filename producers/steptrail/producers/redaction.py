@@ -20,7 +20,8 @@ import orjson
 
 from steptrail.producers.accounting import position
 from steptrail.producers.extraction import dependencies_of
-from steptrail.producers.redactors import Recognizable, Redactor, marks_search
+from steptrail.producers.redaction_budget import Budget
+from steptrail.producers.redactors import Recognizable, Redactor, Tree, marks_search
 from steptrail.schemas.foreign import let_through
 from steptrail.schemas.values import Marks, clean_text, json_object
 
@@ -30,6 +31,11 @@ _REPEAT_S = 30.0
 _REST_SHARE = 20  # who took too long rests so many times as long
 _CUT_LENGTHS: Final = tuple(range(253, 257)) + tuple(range(1021, 1025)) + tuple(range(4093, 4097))
 _SURE_CUT = 8189
+_LONG: Final = 8192
+_MANY_STOPS: Final = 100_000
+_NO_STOPS: Final = (
+    bytes(range(32)) + b' "_ron-iat:,e0123456789' + bytes(range(128, 256))
+)  # hardly a search stops at these
 
 Fields = tuple[bytes, bytes, "str | None", "dict[str, Marks | None] | None", "list[str] | None"]
 """details, metrics, error_message, marks by field, the steps that the details say it depends on."""
@@ -43,6 +49,8 @@ class RedactionCounts:
     """Sent without their secrets."""
     failed: int
     """Not sent, since a redactor raised, took too long or gave what cannot be sent."""
+    unchecked: int = 0
+    """Sent without some values, for which the budget of the event did not last."""
 
 
 class _TooSlowError(Exception):
@@ -65,16 +73,17 @@ class Redaction:
         self._timeout_s = timeout_s
         self._concerns = tuple(_prefilter((redactor,)) for redactor in self._chain)
         self._seems_to_concern = _prefilter(self._chain)
-        self._foreign = {n for n, r in enumerate(self._chain) if not isinstance(r, Recognizable)}
+        self._seem_to_concern = _prefilters(self._chain)
         self._rests_until: dict[int, float] = {}
         self._redacted = count()
         self._failed = count()
+        self._unchecked = count()
         self._told_at = -_REPEAT_S
 
     @property
     def counts(self) -> RedactionCounts:
         """What was done so far."""
-        return RedactionCounts(position(self._redacted), position(self._failed))
+        return RedactionCounts(position(self._redacted), position(self._failed), position(self._unchecked))
 
     def __reduce__(self) -> tuple[Any, ...]:
         for number, redactor in enumerate(self._chain):
@@ -99,15 +108,24 @@ class Redaction:
         """
         if self._seems_to_concern is not None:
             text = details + metrics if error is None else b"".join((details, metrics, error.encode()))
-            if self._seems_to_concern(text.lower()) is None:
+            text = text.lower()
+            if len(text) <= _LONG:
+                if self._seems_to_concern(text) is None:
+                    return None
+            # The search for words takes longer at some letters; a long text that has very many of them is not asked.
+            elif len(text.translate(None, _NO_STOPS)) < _MANY_STOPS and not any(
+                search(text) for search in self._seem_to_concern
+            ):
                 return None
         marks = dict(marks) if marks else {}
-        details, depends_on = self._json("details", details, marks)
-        metrics, _ = self._json("metrics", metrics, marks)
-        return details, metrics, None if error is None else self._message(error, marks), marks, depends_on
+        budget = Budget(user_s=self._timeout_s)
+        details, depends_on = self._json("details", details, marks, budget)
+        metrics, _ = self._json("metrics", metrics, marks, budget)
+        error = None if error is None else self._message(error, marks, budget)
+        return details, metrics, error, marks, depends_on
 
     def _json(
-        self, field: str, text: bytes, marks: dict[str, Marks | None]
+        self, field: str, text: bytes, marks: dict[str, Marks | None], budget: Budget
     ) -> tuple[bytes, list[str] | None]:
         if text == b"{}":
             return text, None
@@ -119,7 +137,7 @@ class Redaction:
             tree = orjson.loads(text)
             if "cut" in before:
                 tree, chain = _without_stumps(tree), range(len(self._chain))
-            tree = self._through_chain(field, tree, chain)
+            tree = self._through_chain(field, tree, chain, len(text), budget)
             if tree is None:
                 tree = {}
             if type(tree) is not dict:
@@ -134,16 +152,17 @@ class Redaction:
             self._fail(field, error, marks)
             return b"{}", None
         if new != text:
-            self._mark(field, marks)
+            self._mark(field, marks, budget)
         return new, depends_on
 
-    def _message(self, text: str, marks: dict[str, Marks | None]) -> str | None:
+    def _message(self, text: str, marks: dict[str, Marks | None], budget: Budget) -> str | None:
         try:
             cut = "cut" in (marks.get("error_message") or {})
             chain = self._chain_for(text.encode())
-            new = self._through_chain("error_message", _stump_cut(text) if cut else text, chain)
+            given = _stump_cut(text) if cut else text
+            new = self._through_chain("error_message", given, chain, len(text), budget)
             if new is None:
-                self._mark("error_message", marks)
+                self._mark("error_message", marks, budget)
                 return None
             if not isinstance(new, str):
                 raise TypeError(f"a redactor made {type(new).__name__} of a message")
@@ -153,36 +172,60 @@ class Redaction:
             self._fail("error_message", error, marks)
             return None
         if new != text:
-            self._mark("error_message", marks)
+            self._mark("error_message", marks, budget)
         return new
 
     def _chain_for(self, text: bytes) -> range:
         """The numbers of the redactors from the first on that the text may concern."""
+        if len(text) > _LONG:  # to look is worth more than to look whether to look
+            return range(len(self._chain))
         low = text.lower()
         for number, concerns in enumerate(self._concerns):
             if concerns is None or concerns(low) is not None:
                 return range(number, len(self._chain))
         return range(0)
 
-    def _through_chain(self, field: str, value: Any, chain: range) -> Any:
+    def _through_chain(self, field: str, value: Any, chain: range, size: int, budget: Budget) -> Any:
+        budget.begin(field)
         for number in chain:
             redactor = self._chain[number]
-            started = time.monotonic()
-            if started < self._rests_until.get(number, started):
-                raise _TooSlowError(f"redactor {number} rests, having taken too long")
-            value = redactor(field, value)
-            took = time.monotonic() - started
-            if took > self._timeout_s:
-                if number in self._foreign:
-                    self._rests_until[number] = started + took * (1 + _REST_SHARE)
-                raise _TooSlowError(f"redactor {number} took {took:.3f} s, {self._timeout_s:g} s are allowed")
+            if isinstance(redactor, Tree) and redactor.ours:
+                value = redactor.within(budget, value)
+            else:
+                value = self._by_user(number, field, value, size, budget)
             if value is None:
                 return None
         return value
 
-    def _mark(self, field: str, marks: dict[str, Marks | None]) -> None:
+    def _by_user(self, number: int, field: str, value: Any, size: int, budget: Budget) -> Any:
+        """A redactor of the user's: nothing can stop it, so those that took too long are left out for a while."""
+        redactor = self._chain[number]
+        started = time.monotonic()
+        if started < self._rests_until.get(number, started):
+            raise _TooSlowError(f"redactor {number} rests, having taken too long")
+        if budget.user_s < 0 or not budget.spend(size):
+            raise _TooSlowError(
+                f"redactor {number} was not called, the others took all that an event may cost"
+            )
+        budget.begin_users()
+        try:
+            value = redactor.within(budget, value) if isinstance(redactor, Tree) else redactor(field, value)
+        finally:
+            within = budget.end_users()
+            took = time.monotonic() - started
+            if took > self._timeout_s:
+                self._rests_until[number] = started + took * (1 + _REST_SHARE)
+        if took > self._timeout_s or not within:
+            raise _TooSlowError(f"redactor {number} took {took:.3f} s, {self._timeout_s:g} s are allowed")
+        return value
+
+    def _mark(self, field: str, marks: dict[str, Marks | None], budget: Budget) -> None:
         next(self._redacted)
-        marks[field] = {**(marks.get(field) or {}), "redacted": 1}
+        found = {**(marks.get(field) or {}), "redacted": 1}
+        if budget.unchecked:
+            next(self._unchecked)
+            found["unchecked"] = budget.unchecked
+        marks[field] = found
 
     def _fail(self, field: str, error: Exception, marks: dict[str, Marks | None]) -> None:
         next(self._failed)
@@ -220,6 +263,18 @@ def _prefilter(chain: tuple[Redactor, ...]) -> Callable[[bytes], object] | None:
         words |= redactor.words
         shapes.extend(redactor.shapes)
     return marks_search(words, shapes)
+
+
+def _prefilters(chain: tuple[Redactor, ...]) -> list[Callable[[bytes], object]]:
+    """As one search for words and one for numbers: where there are many numbers, they are no stops for the words."""
+    known = [redactor for redactor in chain if isinstance(redactor, Recognizable)]
+    shapes = [shape for redactor in known for shape in redactor.shapes]
+    words = [word for redactor in known for word in redactor.words or ()]
+    numbers = [shape for shape in shapes if shape[:1].isdigit()]
+    return [
+        marks_search(words, [shape for shape in shapes if shape not in numbers]),
+        marks_search((), numbers),
+    ]
 
 
 def _without_stumps(value: Any) -> Any:

@@ -8,26 +8,28 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime
-from itertools import islice, starmap
+from itertools import count, islice, starmap
 from struct import Struct
 from time import time_ns
 from typing import Any, Protocol
 
+from steptrail.producers.accounting import position
 from steptrail.producers.arguments import as_status, check_event, check_rest
 from steptrail.producers.executions import Assigned, OpenExecutions
 from steptrail.producers.extraction import (
     TooLargeError,
     attempt_of,
+    attempt_within,
     dependencies_of,
     duration_of,
-    finite,
+    duration_within,
+    time_us,
     worker_name,
 )
 from steptrail.producers.handle import StepHandle
 from steptrail.producers.redaction import Redaction
 from steptrail.producers.tracing import current_trace_id
 from steptrail.schemas.codec import NO_NAMES, NO_VALUES, EventEncoder
-from steptrail.schemas.event import us_from_datetime
 from steptrail.schemas.foreign import is_foreign, let_through
 from steptrail.schemas.framing import SINGLE_OBJECT_PREFIX
 from steptrail.schemas.ids import new_emitter_id
@@ -82,6 +84,7 @@ class EventSource:
     def __init__(self, settings: Settings, redaction: Redaction | None = None) -> None:
         self.settings = settings
         self._redact = redaction
+        self._altered = count()
         self._executions = OpenExecutions()
         self._assign = self._executions.assign
         self._clean_names: set[str] = set()
@@ -112,6 +115,11 @@ class EventSource:
     def pipeline(self) -> str:
         """The pipeline whose steps these are."""
         return self.settings.pipeline
+
+    @property
+    def altered(self) -> int:
+        """Events in which something was altered so that they could be sent; each says what, in its details."""
+        return position(self._altered)
 
     def emit(
         self,
@@ -146,6 +154,7 @@ class EventSource:
             or (metrics is not None and type(metrics) is not dict)
         ):
             check_event(doc_id, step_name, timestamp, details, metrics, error_message)
+            doc_id, step_name = str.__str__(doc_id), str.__str__(step_name)
         if (
             error_type is not None
             or execution_id is not None
@@ -159,14 +168,22 @@ class EventSource:
         line = self._line
         try:
             now_us = time_ns() // 1000
-            given_us = None if timestamp is None else us_from_datetime(timestamp)
+            given_us: int | None = None
             marks: dict[str, Marks | None] | None = None
             doc, name, given_names = doc_id, step_name, depends_on
-            if not doc.isascii() or "\0" in doc or len(doc) > self._max_name:
+            if timestamp is not None:
+                given_us, found = time_us(timestamp)
+                if found:
+                    marks = {"timestamp": found}
+            if attempt is not None:
+                attempt, found = attempt_within(attempt)
+                if found:
+                    marks = {**(marks or {}), "attempt": found}
+            if len(doc) > self._max_name or not doc.isascii() or "\0" in doc:
                 doc, found = identity_text(doc, self._max_name)
                 if found:
-                    marks = {"doc_id": found}
-            if name not in self._clean_names:
+                    marks = {**(marks or {}), "doc_id": found}
+            if len(name) > self._max_name or name not in self._clean_names:
                 name, found = self._clean_name(name)
                 if found:
                     marks = {**(marks or {}), "step_name": found}
@@ -179,8 +196,12 @@ class EventSource:
                     marks = {**(marks or {}), "details": found}
                 # A plain dict without these keys is the common case, and said at once.
                 if type(details) is not dict or "retry_count" in details or "depends_on" in details:
-                    attempt = attempt or attempt_of(details)
-                    depends_on = depends_on or dependencies_of(details)
+                    if attempt is None:
+                        attempt, found = attempt_of(details)
+                        if found:
+                            marks = {**(marks or {}), "attempt": found}
+                    if depends_on is None:
+                        depends_on = dependencies_of(details)
             if depends_on is not None:
                 depends_json, found = json_array(depends_on)
                 if found:
@@ -192,7 +213,7 @@ class EventSource:
                 if duration_ms is None and (type(metrics) is not dict or "duration_ms" in metrics):
                     duration_ms = duration_of(metrics)
             if duration_ms is not None:
-                duration_ms, found = finite(duration_ms)
+                duration_ms, found = duration_within(duration_ms)
                 if found:
                     marks = {**(marks or {}), "duration_ms": found}
             if error_message is not None:
@@ -218,6 +239,7 @@ class EventSource:
                     if depends_on is not given_names:  # they came from the details
                         depends_json, _ = json_array(found_names)
             if marks is not None:
+                next(self._altered)
                 details_json = with_marks(details_json, marks)
         except Exception as error:
             let_through(error)  # nothing has happened so far

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable, Collection, Mapping
 from contextvars import Token
+from itertools import islice
 from time import perf_counter_ns
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
@@ -16,10 +17,11 @@ from steptrail.producers.arguments import check_doc_id, check_rest
 from steptrail.producers.decorating import decorated, name_of
 from steptrail.producers.endings import ExceptionTypes, meanings, status_of
 from steptrail.producers.exception_facts import EXCEPTION_KEY, facts_of, message_of, plain_text, type_name
+from steptrail.producers.extraction import MAX_NAMES, bounded_copy
 from steptrail.producers.handle import StepHandle
 from steptrail.producers.source import EventSource
 from steptrail.producers.thresholds import PASSED_KEY, Thresholds
-from steptrail.schemas.foreign import is_foreign, let_through
+from steptrail.schemas.foreign import is_foreign
 from steptrail.schemas.status import ProcessingStatus
 
 if TYPE_CHECKING:
@@ -62,9 +64,9 @@ class StepContext:
         self._manager = manager
         self._doc_id = doc_id
         self._step_name = step_name
-        self._initial = dict(details or {})
+        self._initial = {} if details is None else bounded_copy(details)
         if depends_on is not None:
-            self._initial["depends_on"] = list(depends_on)
+            self._initial["depends_on"] = list(islice(depends_on, MAX_NAMES + 1))
         self._thresholds = Thresholds.of(warn_after_ms, thresholds)
         self._meanings = manager._meanings
         if fatal != () or error_on != () or skip_on != ():
@@ -219,9 +221,9 @@ class StepContext:
         status, details, metrics = ProcessingStatus.SUCCESS, self.details, self.metrics
         message = error_type = None
         try:
-            metrics = dict(metrics) if type(metrics) is dict else _as_dict(metrics, "metrics")
+            metrics = bounded_copy(metrics) if type(metrics) is dict else _as_dict(metrics, "metrics")
             metrics.setdefault("duration_ms", measured_ms)
-            details = dict(details) if type(details) is dict else _as_dict(details, "details")
+            details = bounded_copy(details) if type(details) is dict else _as_dict(details, "details")
             if error is not None or self._outcome is not None:
                 status, message, error_type = self._told(error, details)
             bounds = self._thresholds
@@ -335,8 +337,5 @@ def _as_dict(value: Any, name: str) -> dict[str, Any]:
     if value is None:
         return {}
     if isinstance(value, Mapping):
-        try:
-            return dict(value)
-        except Exception as fault:
-            let_through(fault)
+        return bounded_copy(value)
     return {name: value}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isnan
 from typing import Any
+
+from steptrail.schemas.plain_numbers import plain_number
 
 PASSED_KEY = "thresholds_passed"
 """Where details hold what was passed: metric -> {"value": …, "threshold": …}."""
@@ -38,15 +39,16 @@ class Thresholds:
         """The metrics above their bounds, and by what."""
         found: dict[str, dict[str, float]] = {}
         for name, bound in self.bounds.items():
-            value = metrics.get(name)
-            if isinstance(value, int | float) and not isinstance(value, bool) and value > bound:
+            value = plain_number(metrics.get(name))
+            if value is not None and value > bound:
                 found[name] = {"value": value, "threshold": bound}
         return found
 
 
 def _number(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    number = plain_number(value)
+    if number is None:
         raise TypeError(f"{name} must be a number, not {type(value).__qualname__}")
-    if isnan(value):
+    if number != number:
         raise ValueError(f"{name} must be a number, not nan")
-    return value
+    return number

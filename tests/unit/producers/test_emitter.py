@@ -174,7 +174,7 @@ def test_a_setting_that_is_wrong_raises_at_once() -> None:
         ("status", {"status": "running"}),
         ("execution_id", {"execution_id": "text"}),
         ("execution_id", {"execution_id": b"short"}),
-        ("attempt", {"attempt": 0}),
+        ("attempt", {"attempt": "2"}),
         ("attempt", {"attempt": True}),
         ("duration_ms", {"duration_ms": "5"}),
         ("depends_on", {"depends_on": "one"}),

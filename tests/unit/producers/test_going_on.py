@@ -633,7 +633,9 @@ CALLABLES: list[tuple[Callable[[int], Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("function", "name"), CALLABLES, ids=lambda value: str(value)[:30])
+@pytest.mark.parametrize(
+    ("function", "name"), CALLABLES, ids=[f"{number}-{name}" for number, (_, name) in enumerate(CALLABLES)]
+)
 def test_callables_of_every_kind(manager: ProcessingStepManager, function: Any, name: str) -> None:
     """Partial functions, objects, bound and built-in methods are decorated as functions are, and have a name."""
     arguments = () if isinstance(function, functools.partial) and name == "Model" else (3,)

@@ -62,11 +62,14 @@ def test_refuses_and_counts_after_close() -> None:
     assert [step.step_name for step in manager.get_steps("d")] == ["a"]
 
 
-def test_counts_what_the_store_cannot_hold() -> None:
-    """A time outside of what ClickHouse holds is a dead letter in production: here it is counted as refused."""
+def test_a_time_that_the_store_cannot_hold_is_clamped() -> None:
+    """A time outside of what ClickHouse holds becomes the nearest that it does; nothing is refused."""
     storage = InMemoryStorage()
     manager = ProcessingStepManager(storage)
     manager.add_step("d", "ancient", "SUCCESS", timestamp=datetime(1583, 1, 1, tzinfo=timezone.utc))
     manager.add_step("d", "a century ago", "SUCCESS", timestamp=datetime(1925, 1, 1, tzinfo=timezone.utc))
-    assert [step.step_name for step in manager.get_steps("d")] == ["a century ago"]
-    assert storage.refused == 1
+    ancient, century = manager.get_steps("d")
+    assert (ancient.step_name, ancient.timestamp) == ("ancient", datetime(1900, 1, 1, tzinfo=timezone.utc))
+    assert ancient.details == {"_steptrail": {"timestamp": {"clamped": 1}}}
+    assert century.details == {}
+    assert (storage.refused, storage.altered) == (0, 1)

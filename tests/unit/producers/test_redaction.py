@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -21,6 +22,10 @@ from steptrail.producers import (
 )
 from steptrail.schemas import ProcessingStatus, StepEvent
 
+common_secrets_module = import_module(
+    "steptrail.producers.common_secrets"
+)  # the package has a function of that name
+redaction_budget = import_module("steptrail.producers.redaction_budget")
 ERROR = ProcessingStatus.ERROR
 
 
@@ -57,6 +62,49 @@ SECRETS = [
     ("no account of alice.b+c@mail.example.com here", "alice.b+c"),
     ("no account of jürgen@example.com here", "jürgen"),
     ("card 4111111111111111 declined", "4111111111111111"),
+    ("pass: hunter2", "hunter2"),
+    ("DB_PASS=hunter2", "hunter2"),
+    ("dbPass=hunter2", "hunter2"),
+    ("accessToken=hunter2", "hunter2"),
+    ("'refreshToken': 'hunter2'", "hunter2"),
+    ("idToken => hunter2", "hunter2"),
+    ("privateKey: hunter2", "hunter2"),
+    ("session_id=hunter2; x", "hunter2"),
+    ("JSESSIONID=hunter2", "hunter2"),
+    ("AccountKey=hunter2==;Endpoint=x", "hunter2"),
+    ("password_2=hunter2", "hunter2"),
+    ("client_secret-prod: hunter2", "hunter2"),
+    ('{"name": "DB_PASSWORD", "value": "hunter2"}', "hunter2"),
+    ('{\\"name\\": \\"DB_PASSWORD\\", \\"value\\": \\"hunter2\\"}', "hunter2"),
+    ("('password', 'hunter2')", "hunter2"),
+    ("mysqldump --password hunter2 db", "hunter2"),
+    ("mysqldump --password=hunter2 db", "hunter2"),
+    ("['mysqldump', '--password', 'hunter2']", "hunter2"),
+    ("run -db-password 'two words' x", "two words"),
+    ("Cookie: a=1; sid=hunter2", "hunter2"),
+    ("Set-Cookie: sid=hunter2; Path=/; HttpOnly", "hunter2"),
+    ("{'Cookie': 'a=1; sid=hunter2'}", "hunter2"),
+    ('Cookie: a="1"; sid=hunter2', "hunter2"),
+    ("Authorization: ApiKey hunter2", "hunter2"),
+    ("Authorization: AWS4-HMAC-SHA256 Credential=AKID/x, Signature=hunter2", "hunter2"),
+    ("https://b.s3.amazonaws.com/k?X-Amz-Date=2&X-Amz-Signature=hunter2&x=1", "hunter2"),
+    ("https://b.s3.amazonaws.com/k?X-Amz-Credential=hunter2%2F2025&x=1", "hunter2"),
+    ("https://a.blob.core.windows.net/c?sv=2&sig=hunter2%3D", "hunter2"),
+    ("https://storage.googleapis.com/b/o?X-Goog-Signature=hunter2", "hunter2"),
+    ("https://h/x?next=https%3A%2F%2Fs3%3FX-Amz-Signature%3Dhunter2", "hunter2"),
+    ("https://h/x?token=hunter2&n=1", "hunter2"),
+    ("-----BEGIN PGP PRIVATE KEY BLOCK-----\n\nlQOYBF\n-----END PGP PRIVATE KEY BLOCK-----", "lQOYBF"),
+    ("-----BEGIN OPENSSH PRIVATE KEY-----\nb3Blbn", "b3Blbn"),
+    (r'{"password": "hun\"ter2", "n": 1}', "ter2"),
+    (r"password='it\'s hunter2' host=x", "hunter2"),
+    (r"{\"password\": \"hun\\\"ter2\", \"n\": 1}", "ter2"),
+    ('password="two words"', "words"),
+    ("password=hun'ter2", "ter2"),
+    ("PWD={hun;ter2};UID=x", "ter2"),
+    ("password=hun,ter2 x", "ter2"),
+    ("postgresql://me:p@ss@hunter2@db/x", "hunter2"),
+    ("postgresql://me@corp:hunter2@db/x", "hunter2"),
+    ("postgresql://me:hun'ter2@db/x", "ter2"),
     ("card 4111 1111 1111 1111 declined", "4111 1111 1111 1111"),
     ("order 1234 4111-1111-1111-1111 12", "4111-1111-1111-1111"),
     ("2222 4111 1111 1111 1111 123", "4111 1111 1111 1111"),
@@ -119,6 +167,65 @@ def test_keys() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        "pass",
+        "db_pass",
+        "dbPass",
+        "DB-PASS",
+        "accessToken",
+        "refreshToken",
+        "id-token",
+        "idToken",
+        "privateKey",
+        "PrivateKey",
+        "session_id",
+        "sessionId",
+        "APIKey",
+        "apiKey",
+        "X-Api-Key",
+        "clientSecret",
+        "Set-Cookie",
+        "X-Amz-Signature",
+        "x-amz-security-token",
+        "Proxy-Authorization",
+        "AWSAccessKeyId",
+        "dbPassword",
+    ],
+)
+@pytest.mark.parametrize(
+    "shape",
+    [
+        lambda key: {key: "hunter2"},
+        lambda key: {"in": [{key: {"deep": ["hunter2"]}}]},
+        lambda key: {"env": [{"name": key, "value": "hunter2"}]},
+        lambda key: {"Key": key, "Value": ["hunter2"], "n": 1},
+        lambda key: {"headers": [["host", "x"], [key, "hunter2"]]},
+        lambda key: {"args": ["run", f"--{key}", "hunter2", "x"]},
+    ],
+)
+def test_secret_keys_in_every_spelling_and_shape(key: str, shape: Any) -> None:
+    """Joined by humps, dashes or underscores, as a key, as a name beside its value, as a flag."""
+    event = recorded([secret_keys()], details={"kept": 1, **shape(key)})
+    assert "hunter2" not in event.details
+    assert details_of(event)["kept"] == 1
+
+
+@pytest.mark.parametrize("key", ["customer_id", "customer-id", "customerId", "CustomerID", "CUSTOMER_ID"])
+def test_a_glob_covers_every_spelling(key: str) -> None:
+    """Who names a key once need not think of how others join its words."""
+    assert details_of(recorded([by_key("customer_id")], details={key: "x1"}))[key] == "***"
+
+
+@pytest.mark.parametrize(
+    "key", ["bypass", "compass", "tokens", "keyboard", "passed", "author", "pages_passed"]
+)
+def test_keys_that_only_look_like_secrets_stay(key: str) -> None:
+    """What is hidden is lost to those who look for the fault."""
+    assert details_of(recorded([secret_keys()], details={key: "x1"})) == {key: "x1"}
+
+
 def test_a_glob_without_a_word_is_looked_at_every_time() -> None:
     """What cannot be looked for beforehand is not overlooked."""
     event = recorded([by_key("?")], details={"a": "x", "bb": "y"})
@@ -174,6 +281,69 @@ def test_own_callable() -> None:
     assert seen == ["details", "metrics", "error_message"]
     assert details_of(event)["only"] == "this"
     assert (event.metrics, event.error_message) == ("{}", "OH")
+
+
+HOSTILE = ["eyJaaaaa-", "4111 1111 1111 1112 ", "password=a,", "://a:", "a@", "-----BEGIN PRIVATE KEY", "sk-"]
+
+
+@pytest.mark.parametrize("part", HOSTILE)
+def test_what_is_looked_at_is_bounded(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However large an event is, the patterns see so many bytes; what they did not see is not sent, marked, counted."""
+    seen: list[int] = []
+    whole = common_secrets_module.finder
+
+    def counting(pattern: Any, weight: int = 1) -> Any:
+        find = whole(pattern, weight)
+
+        def counted(text: str) -> Any:
+            seen.append(len(text))
+            return find(text)
+
+        counted.work = find.work  # type: ignore[attr-defined]
+        return counted
+
+    monkeypatch.setattr(common_secrets_module, "finder", counting)
+    redaction = Redaction([secret_keys(), common_secrets()])
+    words = " ".join(w for _, words in common_secrets_module._PATTERNS for w in words)
+    text = f"hunter2 {words} " + part * 30_000
+    event = recorded(
+        redaction, details={"texts": [text[:60_000]] * 4}, metrics={"t": text}, error_message=text
+    )
+    assert sum(seen) <= 1280 * 1024
+    marks = details_of(event)["_steptrail"]
+    assert marks["details"]["unchecked"] >= 1
+    assert redaction.counts.unchecked >= 1
+    assert len(event.details) < 250_000
+
+
+def test_what_is_large_and_plain_is_looked_at_whole() -> None:
+    """A large result without a secret goes as it is, and one secret in it is found."""
+    page = "Terms and conditions for use of the service, as of 2025. " * 40
+    details = {"pages": [f"{page} {number}" for number in range(80)]}
+    assert details_of(recorded([secret_keys(), common_secrets()], details=details)) == details
+    found = details_of(
+        recorded([secret_keys(), common_secrets()], details={**details, "at": "password=hunter2"})
+    )
+    assert found["at"] == "password=***"
+    assert found["pages"] == details["pages"]
+
+
+def test_own_redactors_share_a_budget_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that took all that an event may cost is not called for its other fields; those are not sent."""
+    clock = iter(range(100))
+    monkeypatch.setattr(redaction_budget, "thread_time", lambda: float(next(clock)))
+    calls = []
+
+    def mine(field: str, value: Any) -> Any:
+        calls.append(field)
+        return value
+
+    event = recorded(Redaction([mine], timeout_s=0.5), details={"a": 1}, metrics={"b": 2}, error_message="oh")
+    assert calls == ["details"]
+    assert (event.metrics, event.error_message) == ("{}", None)
+    assert details_of(event) == {
+        "_steptrail": {field: {"redaction_failed": 1} for field in ("details", "metrics", "error_message")}
+    }
 
 
 def raises(_field: str, _value: Any) -> Any:
