@@ -20,7 +20,7 @@ DOCUMENTS = 120
 VARIANTS = 4
 
 STATE = """
-SELECT doc_id, step_name, toString(status), attempt, toString(execution_id), started_at, updated_at, duration_ms,
+SELECT doc_id, step_name, toString(status), attempt, toString(execution_id), queued_at, started_at, updated_at, duration_ms,
        error_type, error_message, details, metrics, depends_on, executions, events
 FROM step_state WHERE pipeline = {pipeline:String} ORDER BY doc_id, step_name
 """
@@ -86,6 +86,7 @@ def test_tables_agree_with_the_pure_fold(workspace: Settings, seed: int) -> None
             now.current.status.value,
             now.current.attempt,
             _uuid(now.current.execution_id),
+            now.current.queued_at,
             now.current.started_at,
             now.current.winner_time,
             now.current.winner.duration_ms,
