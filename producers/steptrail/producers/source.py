@@ -120,6 +120,7 @@ class EventSource:
         duration_ms: float | None = None,
         depends_on: Collection[str] | None = None,
         trace_id: str | None = None,
+        progress: bool = False,
     ) -> StepHandle:
         """Take one event; what each argument means is told at `Storage`.
 
@@ -218,7 +219,7 @@ class EventSource:
             event_id = _pack_id(now_us // 1000 << 16 | self._id_middle, self._id_base + sequence)
             # An execution has the id of the event that began it, unless the caller names another.
             execution_id, attempt, measured_ms = self._assign(
-                doc, name, status, event_id, given_us, now_us, execution_id, attempt
+                doc, name, status, event_id, given_us, now_us, execution_id, attempt, progress
             )
             doc_bytes = doc.encode()
             value = self._encode(

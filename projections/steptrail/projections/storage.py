@@ -87,6 +87,7 @@ class ProjectedStorage:
         duration_ms: float | None = None,
         depends_on: Collection[str] | None = None,
         trace_id: str | None = None,
+        progress: bool = False,
     ) -> Emitted:
         """Take one event; never waits for the network."""
         return self._emitter.emit(
@@ -103,6 +104,7 @@ class ProjectedStorage:
             duration_ms,
             depends_on,
             trace_id,
+            progress,
         )
 
     def get_steps(
