@@ -20,8 +20,8 @@ DOCUMENTS = 120
 VARIANTS = 4
 
 STATE = """
-SELECT doc_id, step_name, toString(status), attempt, toString(execution_id), queued_at, started_at, updated_at, duration_ms,
-       error_type, error_message, details, metrics, depends_on, executions, events
+SELECT doc_id, step_name, toString(status), attempt, toString(execution_id), queued_at, started_at, updated_at,
+       duration_ms, error_type, error_message, details, metrics, depends_on, executions, events
 FROM step_state WHERE pipeline = {pipeline:String} ORDER BY doc_id, step_name
 """
 EXECUTIONS = """
@@ -34,11 +34,12 @@ FROM step_executions FINAL WHERE pipeline = {pipeline:String} ORDER BY doc_id, s
 def history(chance: random.Random, doc_id: str) -> list[Arrival]:
     """Few steps, executions and times, so that everything collides; clocks ahead and behind; some sent twice."""
     arrivals: list[Arrival] = []
+    unit = chance.choice([1_000, 400_000])  # of times: also around what clocks may differ by
     for _ in range(chance.randint(1, 12)):
         one = event(
-            chance.choice(list(S)),
-            chance.randint(0, 4) * 1000,
-            execution=chance.choice([1, 2, 3, 1 << 127, 1 << 63]),
+            chance.choice([*S, S.PENDING, S.PENDING]),
+            chance.randint(0, 4) * unit,
+            execution=chance.choice([1, 2, 3, 4, 1 << 127, 1 << 63]),
             doc_id=doc_id,
             step_name=chance.choice("xy"),
             attempt=chance.randint(1, 3),
@@ -51,7 +52,7 @@ def history(chance: random.Random, doc_id: str) -> list[Arrival]:
             # Any order of ids, in either half of them.
             event_id=chance.randbytes(16),
         )
-        seen_at = [T0 + chance.randint(-2, 6) * 1000 for _ in range(chance.choice([1, 1, 2]))]
+        seen_at = [T0 + chance.randint(-2, 6) * unit for _ in range(chance.choice([1, 1, 2]))]
         arrivals += [(one, time) for time in seen_at]
     return arrivals
 

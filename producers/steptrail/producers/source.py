@@ -13,6 +13,7 @@ from time import time_ns
 from typing import Any, Protocol
 
 from steptrail.producers.arguments import as_status, check_event, check_rest
+from steptrail.producers.broker_clock import BrokerClock
 from steptrail.producers.executions import OpenExecutions
 from steptrail.producers.extraction import (
     TooLargeError,
@@ -76,6 +77,7 @@ class EventSource:
         self._redact = redaction
         self._executions = OpenExecutions()
         self._assign = self._executions.assign
+        self._clock = BrokerClock()
         self._clean_names: set[str] = set()
         self._max_name = settings.max_name_bytes
         self._max_details = settings.max_details_bytes
@@ -211,6 +213,12 @@ class EventSource:
                     details_json, metrics_json, error_message, marks, found_names = redacted
                     if depends_on is not given_names:  # they came from the details
                         depends_json, _ = json_array(found_names)
+            time_us = now_us
+            if given_us is not None:
+                time_us = given_us
+            elif correction_us := self._clock.correction_us:
+                time_us += correction_us
+                marks = {**(marks or {}), "timestamp": {"clock_offset_ms": round(correction_us / 1000)}}
             if marks is not None:
                 details_json = with_marks(details_json, marks)
 
@@ -229,7 +237,7 @@ class EventSource:
                 execution_id,
                 attempt,
                 _CODES[status],
-                now_us if given_us is None else given_us,
+                time_us,
                 measured_ms if duration_ms is None else duration_ms,
                 error_type,
                 error_message,

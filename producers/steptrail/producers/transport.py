@@ -24,6 +24,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from steptrail.producers import process_lifecycle as inheritance
 from steptrail.producers.accounting import Counters, DropReason
+from steptrail.producers.broker_clock import BrokerClock, broker_clock
 from steptrail.producers.extraction import TooLargeError
 from steptrail.producers.refusals import Tries, drop_reason, fail_reason, refused
 from steptrail.producers.reports import LossReporter, PollLog
@@ -68,7 +69,8 @@ class Transport:
         self.counters = Counters()
         topics = Topics.from_settings(settings)
         self.topic = topics.steps.name
-        self.self_report = SelfReport(self.counters, topics.emitters.name)
+        self._clock = broker_clock(settings.kafka)
+        self.self_report = SelfReport(self.counters, topics.emitters.name, broker_clock=self._clock)
         self.spool = (
             None
             if spool is None
@@ -215,7 +217,9 @@ class Transport:
             producer = Producer(config, logger=log)
             if self._tries is None:  # else messages of the one before may still be reported
                 self._tries = Tries(config)
-            self._poller = _Poller(producer, log, self._losses, self.self_report, self.spool, self._tries)
+            self._poller = _Poller(
+                producer, log, self._losses, self.self_report, self.spool, self._tries, self._clock
+            )
             self._poller.start()
             self.produce = producer.produce
         except Exception as error:
@@ -247,6 +251,8 @@ class Transport:
     def _report(self, error: KafkaError | None, message: Message) -> None:
         if error is None:
             self.counters.deliver(message.partition(), message.offset())  # type: ignore[arg-type]  # has both
+            if self._clock.due:
+                self._clock.learn(message)
         else:
             self._failed(error.code(), message)
         if self._relief and self._relieving == threading.get_ident():
@@ -274,8 +280,10 @@ class _Poller(threading.Thread):
         self_report: SelfReport,
         spool: Spool | None,
         tries: Tries,
+        clock: BrokerClock,
     ) -> None:
         super().__init__(name="steptrail-poll", daemon=True)
+        self._clock = clock
         self.producer: Producer | None = producer
         self._log = log
         self._losses = losses
@@ -292,6 +300,7 @@ class _Poller(threading.Thread):
         while not self._done():
             if self.producer is not None:
                 self._tries.look(self.producer)
+            self._clock.look()
             self.poll(_POLL_S)
             self._log.drain()
             self._losses.tell()

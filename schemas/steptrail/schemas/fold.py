@@ -141,9 +141,9 @@ class Fold:
 
     def _joined(self, current: ExecutionState, joined: list[ExecutionState]) -> ExecutionState:
         """`current` with the events of all of `joined`, of which it is one."""
-        key = (current.pipeline, current.doc_id, current.step_name)
-        arrivals = (self._executions[(*key, state.execution_id)].values() for state in joined)
-        return _execution((*key, current.execution_id), chain.from_iterable(arrivals))
+        keys = [(one.pipeline, one.doc_id, one.step_name, one.execution_id) for one in joined]
+        arrivals = chain.from_iterable(self._executions[key].values() for key in keys)
+        return _execution((*keys[0][:3], current.execution_id), arrivals)
 
     @staticmethod
     def _keep(arrivals: dict[bytes, tuple[StepEvent, int]], event: StepEvent, time: int) -> None:
