@@ -53,10 +53,14 @@ def histories(draw: st.DrawFn, max_size: int = 14) -> list[Arrival]:
     unit = draw(st.sampled_from([1, JOIN_WITHIN_US // 2]))
     for number in range(draw(st.integers(1, max_size))):
         status = draw(st.sampled_from([*S, S.PENDING, S.PENDING]))
+        time = draw(st.integers(0, 4)) * unit
+        made_at = draw(
+            st.sampled_from([0, (T0 + time) // 1000])
+        )  # what tells a measured time from a given one
         one = event(
-            draw(st.integers(0, 3)) << 64 | number,
+            made_at << 80 | draw(st.integers(0, 3)) << 64 | number,
             status,
-            draw(st.integers(0, 4)) * unit,
+            time,
             execution=draw(st.integers(1, 4)),
             doc_id=draw(st.sampled_from("ab")),
             step_name=draw(st.sampled_from("xy")),
@@ -71,10 +75,14 @@ def histories(draw: st.DrawFn, max_size: int = 14) -> list[Arrival]:
     return arrivals
 
 
+EARLY = (bytes(8), 7, 2 * JOIN_WITHIN_US // 3)
+
+
 def folded(arrivals: Iterable[Arrival]) -> tuple[list[object], dict[StepKey, CurrentStep]]:
     fold = Fold()
     for one, broker_time in arrivals:
         fold.add(one, broker_time)
+    fold.early_clock(*EARLY)
     return list(fold.executions()), fold.steps()
 
 
@@ -107,9 +115,12 @@ def test_batches_do_not_show(history: list[Arrival], chance: random.Random) -> N
     whole = Fold()
     for batch in batches:
         part = Fold()
+        if chance.random() < 0.5:
+            part.early_clock(*EARLY)
         for one, broker_time in batch:
             part.add(one, broker_time)
         whole.merge(part)
+    whole.early_clock(*EARLY)
     assert (list(whole.executions()), whole.steps()) == folded(history)
 
 
@@ -121,7 +132,10 @@ def test_a_fold_of_another_hand_says_the_same(history: list[Arrival]) -> None:
     folding = Folding()
     for one, broker_time in latest.values():
         folding.add({**asdict(one), "status": one.status.value}, broker_time)
-    _, states = folded(history)
+    fold = Fold()
+    for one, broker_time in history:
+        fold.add(one, broker_time)
+    states = fold.steps()
     ours = [
         (
             *key,
@@ -296,3 +310,51 @@ def test_the_run_has_attempt_and_dependencies_of_what_it_took_over() -> None:
     assert (taken.attempt, taken.depends_on, taken.events) == (3, '["read"]', 2)
     said = only([pending, event(2, S.SUCCESS, 5, depends_on='["split"]')]).current
     assert said.depends_on == '["split"]'
+
+
+# --- clocks ----------------------------------------------------------------------------------------------------
+
+
+def measured(number: int, status: S, time: int, **more: object) -> StepEvent:
+    """An event whose time its emitter took from the clock when it made the id."""
+    return event((T0 + time) // 1000 << 80 | number, status, time, **more)
+
+
+BEHIND = 90_000_000
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
+def test_a_retry_on_a_worker_whose_clock_is_behind_is_the_later_one(order: tuple[int, ...]) -> None:
+    """What it measured before it knew counts by the offset that it reports, whenever the report comes."""
+    arrivals = [
+        (event(1, S.RUNNING, 0), T0 + 10),
+        (event(2, S.ERROR, 1_000, sequence=1), T0 + 2_000),
+        (
+            measured(3, S.RUNNING, 5_000_000 - BEHIND, execution=2, emitter_id=b"behind me"[:8], sequence=0),
+            T0 + 5_050_000,
+        ),
+        (
+            measured(4, S.SUCCESS, 5_010_000 - BEHIND, execution=2, emitter_id=b"behind me"[:8], sequence=1),
+            T0 + 5_060_000,
+        ),
+    ]
+    fold = Fold()
+    for number in order:
+        fold.add(*arrivals[number])
+        if number == order[0]:
+            fold.early_clock(b"behind me"[:8], 2, BEHIND)
+    (state,) = fold.steps().values()
+    assert (state.current.status, state.executions) == (S.SUCCESS, 2)
+    assert (state.current.started_at, state.current.winner_time) == (T0 + 5_000_000, T0 + 5_010_000)
+
+
+def test_given_times_and_later_events_are_not_corrected() -> None:
+    """A time that is not of the id's millisecond was given; from `early_events` on the emitter corrects by itself."""
+    given = event((T0 + 10_000) // 1000 << 80 | 1, S.SUCCESS, -BEHIND)
+    later = measured(2, S.SUCCESS, -BEHIND, sequence=2)
+    for one in (given, later):
+        fold = Fold()
+        fold.add(one, T0 + 20_000)
+        fold.early_clock(bytes(8), 2, BEHIND)
+        (state,) = fold.steps().values()
+        assert state.current.winner_time == T0 - BEHIND

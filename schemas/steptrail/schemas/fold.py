@@ -4,6 +4,9 @@ The rule, of which ClickHouse's `step_state` is the other statement:
 
 - An event's time is `min(timestamp, broker time)`, so that a clock that runs ahead wins nothing. An event that
   was sent twice has several broker times: the greatest counts.
+- Emitters correct the times that they measure by the brokers' clock, once they know how far theirs is off. To what an
+  emitter measured before, and says so (`early_clock`), the offset is added here. It was measured, and not given, when
+  it is of the millisecond that the event's id names.
 - An execution is decided by its event with the greatest (rank, time, event_id), where PENDING < RUNNING < every
   ending. So a late RUNNING never reopens an execution that has ended.
 - Work that is queued in one process and done in another has two execution ids: one that only ever was PENDING, and
@@ -22,12 +25,14 @@ Everything here is a function of the *set* of arrivals: order, repetition and th
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
 from steptrail.schemas.event import StepEvent
+from steptrail.schemas.ids import ms_of_id
 from steptrail.schemas.status import ProcessingStatus
 
 NO_DEPENDENCIES = "[]"
@@ -82,11 +87,6 @@ class CurrentStep:
     events: int
 
 
-def event_time(event: StepEvent, broker_time: int | None = None) -> int:
-    """The time of an event in the fold, in microseconds; `broker_time` (µs) is when the broker appended it."""
-    return event.timestamp if broker_time is None else min(event.timestamp, broker_time)
-
-
 class Fold:
     """A set of arrivals that can grow in any order, be merged with another, and be read at any time.
 
@@ -94,24 +94,34 @@ class Fold:
     """
 
     def __init__(self) -> None:
-        self._executions: dict[ExecutionKey, dict[bytes, tuple[StepEvent, int]]] = {}
+        self._executions: dict[ExecutionKey, dict[bytes, tuple[StepEvent, float]]] = {}
+        self._early: dict[bytes, tuple[int, int]] = {}
 
     def add(self, event: StepEvent, broker_time: int | None = None) -> None:
         """Take one arrival; `broker_time` in microseconds, None where there is no broker."""
         key = (event.pipeline, event.doc_id, event.step_name, event.execution_id)
-        self._keep(self._executions.setdefault(key, {}), event, event_time(event, broker_time))
+        self._keep(
+            self._executions.setdefault(key, {}), event, math.inf if broker_time is None else broker_time
+        )
+
+    def early_clock(self, emitter_id: bytes, events: int, offset_us: int) -> None:
+        """Take what an emitter reports: of its first so many events, measured times lack `offset_us` microseconds."""
+        known = self._early.get(emitter_id, (events, offset_us))
+        self._early[emitter_id] = max(events, known[0]), max(offset_us, known[1])
 
     def merge(self, other: Fold) -> None:
         """Take everything that `other` has seen; `other` stays as it is."""
         for key, arrivals in other._executions.items():
             mine = self._executions.setdefault(key, {})
-            for event, time in arrivals.values():
-                self._keep(mine, event, time)
+            for event, broker_time in arrivals.values():
+                self._keep(mine, event, broker_time)
+        for emitter_id, (events, offset_us) in other._early.items():
+            self.early_clock(emitter_id, events, offset_us)
 
     def executions(self) -> Iterator[ExecutionState]:
         """Every execution by its own events, before any is joined with another; ordered by its key."""
         for key in sorted(self._executions):
-            yield _execution(key, self._executions[key].values())
+            yield _execution(key, self._times(key))
 
     def steps(self) -> dict[StepKey, CurrentStep]:
         """The state of every step, by (pipeline, doc_id, step_name), in that order."""
@@ -142,14 +152,21 @@ class Fold:
     def _joined(self, current: ExecutionState, joined: list[ExecutionState]) -> ExecutionState:
         """`current` with the events of all of `joined`, of which it is one."""
         keys = [(one.pipeline, one.doc_id, one.step_name, one.execution_id) for one in joined]
-        arrivals = chain.from_iterable(self._executions[key].values() for key in keys)
+        arrivals = chain.from_iterable(self._times(key) for key in keys)
         return _execution((*keys[0][:3], current.execution_id), arrivals)
 
+    def _times(self, key: ExecutionKey) -> Iterator[tuple[StepEvent, int]]:
+        """The distinct events of an execution, each with its time in the fold."""
+        for event, broker_time in self._executions[key].values():
+            events, offset_us = self._early.get(event.emitter_id, (0, 0))
+            early = event.sequence < events and event.timestamp // 1000 == ms_of_id(event.event_id)
+            yield event, int(min(event.timestamp + offset_us * early, broker_time))
+
     @staticmethod
-    def _keep(arrivals: dict[bytes, tuple[StepEvent, int]], event: StepEvent, time: int) -> None:
+    def _keep(arrivals: dict[bytes, tuple[StepEvent, float]], event: StepEvent, broker_time: float) -> None:
         known = arrivals.get(event.event_id)
-        if known is None or time > known[1]:
-            arrivals[event.event_id] = (event, time)
+        if known is None or broker_time > known[1]:
+            arrivals[event.event_id] = (event, broker_time)
 
 
 def _execution(key: ExecutionKey, arrivals: Iterable[tuple[StepEvent, int]]) -> ExecutionState:

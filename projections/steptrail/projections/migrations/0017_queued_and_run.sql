@@ -2,7 +2,8 @@
 
 -- The current state of every step of every document, folded at read time from `steps`.
 -- Independent of the order in which events arrived, of duplicates and of merges.
---   event time  least(timestamp, broker_time): a clock that runs ahead wins nothing
+--   event time  least(timestamp, broker_time): a clock that runs ahead wins nothing. What a worker measured before it
+--               knew how far its clock is off (then the event's id is of the same millisecond) counts corrected
 --   execution   the winner is its event with the greatest (rank, event time, event_id);
 --               rank: 0 PENDING, 1 RUNNING, 2 every ending
 --   joined      an execution that only ever was PENDING is taken over by the one that did the work. It waits for one
@@ -51,7 +52,24 @@ SELECT
 FROM
 (
     WITH
-        toUnixTimestamp64Micro(least(event.timestamp, toDateTime64(event.broker_time, 6, 'UTC'))) AS event_us,
+        (
+            SELECT (groupArray(clock.emitter), groupArray(clock.events), groupArray(clock.offset_us))
+            FROM
+            (
+                SELECT '' AS emitter, toInt64(0) AS events, toInt64(0) AS offset_us
+                UNION ALL
+                SELECT report.emitter_id, max(report.early_events), max(report.early_offset_us)
+                FROM emitter_reports AS report
+                WHERE report.early_offset_us != 0
+                GROUP BY report.emitter_id
+            ) AS clock
+        )                                                                      AS early,
+        toUnixTimestamp64Micro(event.timestamp)                                AS told_us,
+        if(
+            intDiv(told_us, 1000) = toInt64(bitShiftRight(toUInt128(event.event_id), 80))
+                AND event.sequence < transform(event.emitter_id, early.1, early.2, toInt64(0)),
+            transform(event.emitter_id, early.1, early.3, toInt64(0)), 0)      AS behind_us,
+        least(told_us + behind_us, toUnixTimestamp64Milli(event.broker_time) * 1000) AS event_us,
         multiIf(event.status = 'PENDING', 0, event.status = 'RUNNING', 1, 2)   AS event_rank,
         (event_rank, event_us, toUInt128(event.event_id))                      AS precedence
     SELECT
