@@ -315,9 +315,9 @@ def test_the_run_has_attempt_and_dependencies_of_what_it_took_over() -> None:
 # --- clocks ----------------------------------------------------------------------------------------------------
 
 
-def measured(number: int, status: S, time: int, **more: object) -> StepEvent:
+def measured(number: int, status: S, time: int, execution: int = 1, **more: object) -> StepEvent:
     """An event whose time its emitter took from the clock when it made the id."""
-    return event((T0 + time) // 1000 << 80 | number, status, time, **more)
+    return event((T0 + time) // 1000 << 80 | number, status, time, execution, **more)
 
 
 BEHIND = 90_000_000

@@ -145,7 +145,7 @@ class SelfReport:
             if accounting.spooled:
                 reasons["spooled"] = accounting.spooled
             told_us = self._broker_clock.correction_us
-            if clock := self._clock_told():
+            if (kind is not ReportKind.RUNNING or told_us or self._told_us) and (clock := self._clock_told()):
                 reasons["clock"] = clock
             value = encode_report(
                 EmitterReport(

@@ -64,8 +64,8 @@ FROM
         argMax(said.pending, (said.broker_time, said.kafka_offset)),
         argMax(said.reasons, (said.broker_time, said.kafka_offset)),
         max(said.kind = 'CLOSED'), NULL, toNullable(max(said.broker_time)),
-        argMax(tuple(said.clock_offset_ms), (said.broker_time, said.kafka_offset)).1,
-        argMax(tuple(said.clock_uncertainty_ms), (said.broker_time, said.kafka_offset)).1
+        argMax(said.clock_offset_ms, (said.broker_time, said.kafka_offset)),  -- of those that are not NULL
+        argMax(said.clock_uncertainty_ms, (said.broker_time, said.kafka_offset))
     FROM emitter_reports AS said
     GROUP BY said.emitter_id
 ) AS emitter
