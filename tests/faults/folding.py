@@ -28,6 +28,7 @@ class Execution:
     first_any: int = 2**63
     last_any: int = -(2**63)
     dependencies: tuple[bool, tuple[int, int, bytes], str] = (False, (-1, 0, b""), "[]")
+    queued: bool = False
     ids: set[bytes] = field(default_factory=set)
 
 
@@ -55,6 +56,7 @@ class Folding:
         run.attempt = max(run.attempt, event["attempt"])
         if code == 1 and (run.first_run is None or moment < run.first_run):
             run.first_run = moment
+        run.queued |= code == 0
         run.first_any = min(run.first_any, moment)
         run.last_any = max(run.last_any, moment)
 
@@ -75,11 +77,39 @@ class Folding:
     def states(self) -> Iterator[tuple[Any, ...]]:
         """Key and the current state of each step, in the order of the view's columns."""
         for key, runs in self._runs.items():
-            execution_id, run = max(runs.items(), key=lambda item: (item[1].last_any, item[0]))
+            began = {name: run for name, run in runs.items() if run.winner[0] > 0}
+            parts, waits = _parts(runs, began)
+            execution_id, run = parts[0]
             event = run.event
+            first = min(part.first_any for _, part in parts)
             yield (
-                *(*key, event["status"], run.attempt, execution_id.hex(), run.first_run, run.winner[1]),
+                *(*key, event["status"], max(part.attempt for _, part in parts), execution_id.hex()),
+                first if any(part.queued for _, part in parts) else None,
+                *(run.first_run, run.winner[1]),
                 *(event["duration_ms"], event["error_type"], event["error_message"]),
-                *(event["details"], event["metrics"], run.dependencies[2], len(runs)),
+                *(event["details"], event["metrics"], max(part.dependencies for _, part in parts)[2]),
+                len(began) + waits,
                 sum(len(other.ids) for other in runs.values()),
             )
+
+
+Named = tuple[bytes, Execution]
+
+
+def _parts(runs: Mapping[bytes, Execution], began: Mapping[bytes, Execution]) -> tuple[list[Named], bool]:
+    """The executions that are the step's current run, the one that names it first, and whether it is waited for."""
+    queued = {name: run for name, run in runs.items() if name not in began}
+    if not began:
+        return sorted(queued.items(), key=lambda item: item[1].winner, reverse=True), True
+    name, last = max(began.items(), key=lambda item: (item[1].last_any, item[0]))
+    late = [(other, run) for other, run in queued.items() if run.last_any > last.last_any]
+    slack = 0 if last.event["status"] in ("ERROR", "FAILED") else 1_000_000
+    if any(run.attempt > last.attempt or run.last_any - last.last_any > slack for _, run in late):
+        return sorted(late, key=lambda item: item[1].winner, reverse=True), True
+    order = sorted((run.first_any, other) for other, run in began.items())
+    parts = [(name, last)]
+    for other, run in queued.items():
+        taker = next((each for at, each in order if at >= run.first_any), order[-1][1])
+        if taker == name:
+            parts.append((other, run))
+    return parts, False

@@ -80,6 +80,7 @@ FROM step_executions FINAL WHERE {slice}
 _STATES = """
 SELECT toString(pipeline), doc_id, toString(step_name), toString(status), attempt,
     replaceAll(toString(execution_id), '-', ''),
+    if(isNull(queued_at), NULL, toUnixTimestamp64Micro(assumeNotNull(queued_at))),
     if(isNull(started_at), NULL, toUnixTimestamp64Micro(assumeNotNull(started_at))),
     toUnixTimestamp64Micro(updated_at), duration_ms, toString(error_type), error_message, details, metrics,
     depends_on, executions, events

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,9 +20,17 @@ from support.projected import T0, Arrival, Tables, event
 DOCUMENTS = 120
 VARIANTS = 4
 
+EMITTERS = [bytes([number] * 8) for number in range(4)]
+EARLY = {EMITTERS[1]: (5, 3_000), EMITTERS[2]: (100, 900_000), EMITTERS[3]: (7, -500_000)}
+"""Of so many of an emitter's first events, measured times lack so many microseconds."""
+
+REPORT = """
+INSERT INTO emitter_reports (emitter_id, pipeline, worker, kind, reasons)
+VALUES ({emitter:String}, 'p', 'w', 'STARTED', {reasons:String})
+"""
 STATE = """
-SELECT doc_id, step_name, toString(status), attempt, toString(execution_id), started_at, updated_at, duration_ms,
-       error_type, error_message, details, metrics, depends_on, executions, events
+SELECT doc_id, step_name, toString(status), attempt, toString(execution_id), queued_at, started_at, updated_at,
+       duration_ms, error_type, error_message, details, metrics, depends_on, executions, events
 FROM step_state WHERE pipeline = {pipeline:String} ORDER BY doc_id, step_name
 """
 EXECUTIONS = """
@@ -34,11 +43,13 @@ FROM step_executions FINAL WHERE pipeline = {pipeline:String} ORDER BY doc_id, s
 def history(chance: random.Random, doc_id: str) -> list[Arrival]:
     """Few steps, executions and times, so that everything collides; clocks ahead and behind; some sent twice."""
     arrivals: list[Arrival] = []
+    unit = chance.choice([1_000, 400_000])  # of times: also around what clocks may differ by
     for _ in range(chance.randint(1, 12)):
+        time = chance.randint(0, 4) * unit
         one = event(
-            chance.choice(list(S)),
-            chance.randint(0, 4) * 1000,
-            execution=chance.choice([1, 2, 3, 1 << 127, 1 << 63]),
+            chance.choice([*S, S.PENDING, S.PENDING]),
+            time,
+            execution=chance.choice([1, 2, 3, 4, 1 << 127, 1 << 63]),
             doc_id=doc_id,
             step_name=chance.choice("xy"),
             attempt=chance.randint(1, 3),
@@ -48,10 +59,13 @@ def history(chance: random.Random, doc_id: str) -> list[Arrival]:
             details=chance.choice(["{}", '{"a":1}']),
             metrics=chance.choice(["{}", '{"b":2}']),
             depends_on=chance.choice(["[]", '["a"]', '["b"]']),
-            # Any order of ids, in either half of them.
-            event_id=chance.randbytes(16),
+            # Any order of ids, in either half of them; or made in the millisecond that the event tells.
+            event_id=chance.choice([chance.randbytes(6), (T0 // 1000 + time // 1000).to_bytes(6, "big")])
+            + chance.randbytes(10),
+            emitter_id=chance.choice(EMITTERS),
+            sequence=chance.randrange(10),
         )
-        seen_at = [T0 + chance.randint(-2, 6) * 1000 for _ in range(chance.choice([1, 1, 2]))]
+        seen_at = [T0 + chance.randint(-2, 6) * unit for _ in range(chance.choice([1, 1, 2]))]
         arrivals += [(one, time) for time in seen_at]
     return arrivals
 
@@ -71,9 +85,13 @@ def test_tables_agree_with_the_pure_fold(workspace: Settings, seed: int) -> None
     chance = random.Random(seed)
     arrivals = [arrival for n in range(DOCUMENTS) for arrival in history(chance, f"doc-{n}")]
     fold = Fold()
+    told = Fold()
     for one, broker_time in arrivals:
         fold.add(one, broker_time)
-    # What step_executions cannot know: which arrivals are copies of one event.
+        told.add(one, broker_time)
+    for emitter, (events, offset_us) in EARLY.items():
+        fold.early_clock(emitter, events, offset_us)
+    # What step_executions cannot know: which arrivals are copies of one event, and how far clocks were off.
     firsts: dict[tuple[str, str, bytes], list[tuple[int, bool]]] = {}
     for one, broker_time in arrivals:
         key = (one.doc_id, one.step_name, one.execution_id)
@@ -86,6 +104,7 @@ def test_tables_agree_with_the_pure_fold(workspace: Settings, seed: int) -> None
             now.current.status.value,
             now.current.attempt,
             _uuid(now.current.execution_id),
+            now.current.queued_at,
             now.current.started_at,
             now.current.winner_time,
             now.current.winner.duration_ms,
@@ -113,12 +132,16 @@ def test_tables_agree_with_the_pure_fold(workspace: Settings, seed: int) -> None
             min(time for time, _ in firsts[key]),
             one.last_any,
         )
-        for one in fold.executions()
+        for one in told.executions()
         for key in [(one.doc_id, one.step_name, one.execution_id)]
     ]
 
     with connect(workspace) as clickhouse:
         tables = Tables(clickhouse)
+        for emitter, (events, offset_us) in EARLY.items():
+            clock = {"offset_ms": 1.0, "early_events": events, "early_offset_ms": offset_us / 1000}
+            reasons = json.dumps({"failed": {}, "dropped": {}, "clock": clock})
+            clickhouse.command(REPORT, {"emitter": emitter.hex(), "reasons": reasons})
         for number in range(VARIANTS):
             for batch in variant(arrivals, number, chance):
                 tables.write(batch)

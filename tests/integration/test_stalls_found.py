@@ -34,7 +34,7 @@ class History:
 
 
 def a_history(rng: random.Random, documents: int) -> History:
-    """Runs that end in time, hang, end late, only wait, are retried or ended by who does not know their id.
+    """Runs that end in time, hang, end late, only wait, are queued, retried or ended by who does not know their id.
 
     Clocks are days off, starts overtake endings, anything comes twice.
     """
@@ -44,11 +44,26 @@ def a_history(rng: random.Random, documents: int) -> History:
         begun = rng.randint(0, (HOURS - 2) * 60) * MINUTE
         first, second = 2 * number + 1, 2 * number + 2
         kind = rng.choice(
-            ["ends"] * 5 + ["hangs", "late", "waits", "queued", "retried", "stranger", "no rule"]
+            ["ends"] * 5
+            + [
+                "hangs",
+                "late",
+                "waits",
+                "queued",
+                "retried",
+                "stranger",
+                "no rule",
+                "queued elsewhere",
+                "requeued",
+            ]
         )
         clocks = [0, 0, 0, -3 * 1440 * MINUTE, -30 * MINUTE]
         # Of a clock ahead only the broker's time counts, by which a copy of the first run may be the latest event.
-        clock = rng.choice(clocks if kind in ("retried", "stranger") else [*clocks, 1440 * MINUTE])
+        clock = rng.choice(
+            clocks
+            if kind in ("retried", "stranger", "requeued", "queued elsewhere")
+            else [*clocks, 1440 * MINUTE]
+        )
         where = {"doc_id": f"doc-{number}", "step_name": "other" if kind == "no rule" else step}
 
         def said(
@@ -67,6 +82,9 @@ def a_history(rng: random.Random, documents: int) -> History:
             said(S.PENDING, begun, first)
             begun += 40 * MINUTE
             kind = "ends"
+        if kind == "queued elsewhere":  # under an id of its own, by a clock that may be a little ahead
+            said(S.PENDING, begun + rng.choice([-20 * MINUTE, 500_000]), second)
+            kind = "hangs"
         overtaken = kind == "ends" and rng.random() < 0.2
         said(S.RUNNING, begun + (quick + 5_000_000 if overtaken else 0), first)
         if kind == "ends":
@@ -79,6 +97,8 @@ def a_history(rng: random.Random, documents: int) -> History:
         elif kind == "retried":  # without an ending: the second run supersedes the first
             said(S.RUNNING, begun + quick, second)
             said(S.ERROR, begun + quick + 60_000_000, second)
+        elif kind == "requeued":  # the run died; another waits
+            said(S.PENDING, begun + quick, second)
         elif kind == "stranger":
             said(S.SUCCESS, begun + quick, second)
     history.arrivals.sort(key=lambda arrival: arrival[1])

@@ -239,6 +239,20 @@ class StorageContract(ObservationContract, ValueContract):
         assert len({first, second, third}) == 3
         assert [step.metadata["attempt"] for step in steps] == [1, 1, 2, 3, 3]
 
+    def test_progress_stays_one_run(self, manager: ProcessingStepManager, storage: Storage, doc: str) -> None:
+        """RUNNING with `progress`, or by the handle, is the same run and attempt; only the ending has a duration."""
+        handle = manager.add_step(doc, "ocr", RUNNING)
+        manager.add_step(doc, "ocr", RUNNING, details={"page": 1}, progress=True)
+        manager.add_step(doc, "ocr", RUNNING, details={"page": 2}, execution=handle)
+        manager.add_step(doc, "ocr", SUCCESS)
+        with manager.step(doc, "embed") as step:
+            step.progress({"page": 1}, {"memory_mb": 80})
+        settle(storage)
+        steps = manager.get_steps(doc)
+        assert len({each.metadata["execution_id"] for each in steps}) == 2
+        assert {each.metadata["attempt"] for each in steps} == {1}
+        assert [each.duration_ms is None for each in steps] == [True, True, True, False, True, True, False]
+
     def test_an_ending_may_stand_alone(
         self, manager: ProcessingStepManager, storage: Storage, doc: str
     ) -> None:

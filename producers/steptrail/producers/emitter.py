@@ -13,6 +13,7 @@ from typing_extensions import Self, Unpack
 from steptrail.producers import process_lifecycle as inheritance
 from steptrail.producers.accounting import Accounting
 from steptrail.producers.arguments import check_timeout
+from steptrail.producers.broker_clock import ClockOffset, broker_clock
 from steptrail.producers.extraction import worker_name
 from steptrail.producers.redaction import Redaction, as_redaction
 from steptrail.producers.redactors import Redactor
@@ -69,6 +70,7 @@ class StepEmitter(EventSource):
         if settings.schema_registry is not None:
             require_client()
         super().__init__(settings, as_redaction(redact))
+        self._clock = broker_clock(settings.kafka)
         self.exit_flush_s = settings.exit_flush_s
         self._closed = False
         self.origin = new_origin()
@@ -133,6 +135,11 @@ class StepEmitter(EventSource):
         and `flush` and `close` do the work of a thread that is dead.
         """
         return self._transport.thread_faults
+
+    @property
+    def clock_offset(self) -> ClockOffset | None:
+        """What must be added to this process's clock to have the brokers'; None before anything was delivered."""
+        return self._clock.known
 
     def delivered_offsets(self) -> dict[int, int]:
         """Partition -> highest offset that the broker confirmed for an event of this emitter."""

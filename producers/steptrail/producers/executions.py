@@ -1,9 +1,10 @@
 """Executions without ceremony: which run of a step an event belongs to, when nobody says.
 
 For each step of a document: PENDING or RUNNING opens an execution, RUNNING after PENDING joins it, RUNNING
-after RUNNING opens a new one, an ending closes what is open or stands alone as a complete execution. Each
-new execution is the next attempt, unless the caller numbers them. What is not remembered (another process
-had it, or it fell out of the bounded map) is no harm: the fold settles it by time.
+after RUNNING opens a new one, unless the caller says that it is progress of the one that runs, an ending closes what
+is open or stands alone as a complete execution. Each new execution is the next attempt, unless the caller numbers
+them. What is not remembered (another process had it, or it fell out of the bounded map) is no harm: the fold
+settles it by time.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ Assigned = tuple[bytes, int, float | None]
 """The execution of an event, its attempt, and for how many ms it ran if this event ended it."""
 
 _Last = tuple[bytes, int, int, int, int | None, bytes, float | None]
-"""execution_id; attempt; 0 pending, 1 running, 2 ended; since when (ns, steady clock); the time of RUNNING in
-microseconds, if the caller gave it; the `fresh_id` of the event that was assigned last, and its duration."""
+"""execution_id; attempt; 0 pending, 1 running, 2 ended; since when (ns, steady clock; below 0: it began elsewhere);
+the time of RUNNING in microseconds, if the caller gave it; the `fresh_id` of the event that was assigned last, and its
+duration."""
 
 
 class OpenExecutions:
@@ -56,11 +58,13 @@ class OpenExecutions:
         now_us: int = 0,
         execution_id: bytes | None = None,
         attempt: int | None = None,
+        progress: bool = False,
     ) -> Assigned:
         """The execution of an event.
 
         `fresh_id` names the execution if the event begins one; `given_us` is the event's timestamp if the
-        caller set one, `now_us` the present. `execution_id` and `attempt`, where given, are kept.
+        caller set one, `now_us` the present. `execution_id` and `attempt`, where given, are kept. RUNNING with
+        `progress` is of the run that is on; where none is known, it begins one.
         """
         key = (doc_id, step_name)
         last = self._last.get(key)
@@ -70,15 +74,24 @@ class OpenExecutions:
                 self._older, self._last = self._last, {}
         duration_ms = None
         if status is _RUNNING:
+            begun_ns = -1 if progress and execution_id is not None else perf_counter_ns()
             if execution_id is None:
-                if last is not None and last[2] == 0:
+                if last is not None and (last[2] == 0 or (progress and last[2] == 1)):
                     execution_id = last[0]
                     attempt = attempt or last[1]
                 else:
                     execution_id = fresh_id
             if attempt is None:
                 attempt = 1 if last is None else _next(last, execution_id)
-            self._last[key] = (execution_id, attempt, 1, perf_counter_ns(), given_us, fresh_id, None)
+            if last is not None and last[0] == execution_id:
+                if last[2] == 0:
+                    begun_ns = perf_counter_ns()
+                else:  # a run is measured from its first RUNNING, and one that has ended stays so
+                    self._last[key] = (*last[:5], fresh_id, None)
+                    return execution_id, attempt, None
+            elif progress and last is not None and last[2] == 1:
+                return execution_id, attempt, None  # of a run of elsewhere: the one that is on here stands
+            self._last[key] = (execution_id, attempt, 1, begun_ns, given_us, fresh_id, None)
         elif status is _PENDING:
             execution_id = execution_id or fresh_id
             if attempt is None:
@@ -87,7 +100,7 @@ class OpenExecutions:
         elif last is not None and last[2] < 2 and (execution_id is None or execution_id == last[0]):
             execution_id = last[0]
             attempt = attempt or last[1]
-            if last[2] == 1:
+            if last[2] == 1 and last[3] >= 0:
                 if given_us is None and last[4] is None:
                     duration_ms = (perf_counter_ns() - last[3]) / 1e6
                 else:

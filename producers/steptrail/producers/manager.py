@@ -69,6 +69,7 @@ class ProcessingStepManager:
         *,
         error_type: str | None = None,
         execution: StepHandle | None = None,
+        progress: bool = False,
     ) -> StepHandle:
         """Record that a step of a document has come to a status.
 
@@ -76,6 +77,10 @@ class ProcessingStepManager:
         when absent), `timestamp` an aware datetime, now by default. `retry_count` in details numbers the
         attempt, `depends_on` names the steps that this one needs. `execution` is the handle of a run that
         began elsewhere; without it the run is found by what was recorded before. Returns the run's handle.
+
+        RUNNING after RUNNING is another run, unless it is one of `execution`, or `progress` says that it tells how
+        far the run is that is on; the duration is measured from the run's first RUNNING. Other statuses are never
+        progress.
 
         Raises TypeError or ValueError, naming the argument, for a wrong type, an unknown status or a naive
         time. Never for a strange value, never for a fault of the infrastructure, and it never waits.
@@ -107,6 +112,7 @@ class ProcessingStepManager:
             None,
             None,
             None,
+            progress,
         )
         if status in LEVELS:
             log_step(self.pipeline, doc_id, step_name, status, error_message, emitted)

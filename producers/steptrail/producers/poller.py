@@ -14,6 +14,7 @@ from confluent_kafka import KafkaError, Producer
 
 from steptrail.producers import process_lifecycle as inheritance
 from steptrail.producers import threads
+from steptrail.producers.broker_clock import BrokerClock
 from steptrail.producers.refusals import Tries
 from steptrail.producers.reports import LossReporter, PollLog
 from steptrail.producers.self_report import SelfReport
@@ -46,6 +47,7 @@ class Poller:
         self_report: SelfReport,
         spool: Spool | None,
         tries: Tries,
+        clock: BrokerClock,
         faults: Iterator[object],
         serve: Callable[[Poller], bool],
     ) -> None:
@@ -62,6 +64,7 @@ class Poller:
         self._self_report = self_report
         self._spool = spool
         self._tries = tries
+        self._clock = clock
         self._stopped = False
         self._retired = False
         self._says_so = False
@@ -123,6 +126,7 @@ class Poller:
     def _look(self) -> None:
         if self.producer is not None:
             self._tries.look(self.producer)
+        self._clock.look()
 
     def poll(self, timeout: float) -> None:
         """Serve reports; raises what a callback raised, or others did into it."""

@@ -20,6 +20,7 @@ import orjson
 from confluent_kafka import KafkaError, Message
 
 from steptrail.producers.accounting import Accounting, Counters, FailReason
+from steptrail.producers.broker_clock import BrokerClock
 from steptrail.schemas.emitter_report import EmitterReport, ReportKind, encode_report
 from steptrail.schemas.foreign import let_through
 
@@ -39,11 +40,21 @@ class SelfReport:
     """
 
     def __init__(
-        self, counters: Counters, topic: str, *, clock: Callable[[], float] = time.monotonic
+        self,
+        counters: Counters,
+        topic: str,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        broker_clock: BrokerClock | None = None,
     ) -> None:
         self._counters = counters
         self._topic = topic
         self._clock = clock
+        self._broker_clock = BrokerClock() if broker_clock is None else broker_clock
+        self._early: tuple[int, int] | None = (
+            None  # events that came before times were corrected, and by how much
+        )
+        self._told_us = 0  # the correction as last told
         self._answers = {
             ReportKind.STARTED: self._on_start,
             ReportKind.RUNNING: self._on_report,
@@ -63,7 +74,10 @@ class SelfReport:
         self._identity = (emitter_id, pipeline, worker)
 
     def tick(self, produce: Produce) -> None:
-        """Called often: sends STARTED once events get through, then RUNNING every 30 s while events are lost."""
+        """Called often: sends STARTED once events get through, then RUNNING every 30 s while events are lost, or when
+        times begin to be corrected, or by another offset.
+        """
+        self._note_early()
         now = self._clock()
         if now < self._look_at:
             return
@@ -77,7 +91,9 @@ class SelfReport:
             self._look_at = now + _LOOK_EVERY_S
             if not self._started:
                 self._started = self._send(produce, ReportKind.STARTED, accounting)
-            elif lost != self._lost and self._send(produce, ReportKind.RUNNING, accounting):
+            elif (lost != self._lost or self._broker_clock.correction_us != self._told_us) and self._send(
+                produce, ReportKind.RUNNING, accounting
+            ):
                 self._look_at = now + REPORT_EVERY_S
             else:
                 return
@@ -88,10 +104,29 @@ class SelfReport:
         with self._lock:
             if self._closed:
                 return
+            self._note_early()
             accounting = self._counters.snapshot()
             if not (_reached(accounting) and self._send(produce, ReportKind.CLOSED, accounting)):
                 self.settled = True
             self._closed = True
+
+    def _note_early(self) -> None:
+        if self._early is None and (correction_us := self._broker_clock.correction_us):
+            self._early = self._counters.snapshot().accepted, correction_us
+
+    def _clock_told(self) -> dict[str, object] | None:
+        """The clock, for a report: what is known of it, and what readers need for what came before that."""
+        known = self._broker_clock.known
+        if known is None:
+            return None
+        told: dict[str, object] = {
+            "offset_ms": known.offset_us / 1000,
+            "uncertainty_ms": known.uncertainty_us / 1000,
+        }
+        if self._early is not None:
+            told["early_events"], early_us = self._early
+            told["early_offset_ms"] = early_us / 1000
+        return told
 
     def _send(self, produce: Produce, kind: ReportKind, accounting: Accounting) -> bool:
         if self._identity is None:
@@ -104,6 +139,9 @@ class SelfReport:
             }
             if accounting.spooled:
                 reasons["spooled"] = accounting.spooled
+            told_us = self._broker_clock.correction_us
+            if (kind is not ReportKind.RUNNING or told_us or self._told_us) and (clock := self._clock_told()):
+                reasons["clock"] = clock
             value = encode_report(
                 EmitterReport(
                     emitter_id=emitter_id,
@@ -125,6 +163,7 @@ class SelfReport:
             let_through(error)
             _log.debug("the emitter's report was not sent: %s", type(error).__name__)
             return False
+        self._told_us = told_us
         return True
 
     def _on_report(self, error: KafkaError | None, _message: Message) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from steptrail.producers.accounting import position
 from steptrail.producers.arguments import as_status, check_event, check_rest
+from steptrail.producers.broker_clock import BrokerClock
 from steptrail.producers.executions import Assigned, OpenExecutions
 from steptrail.producers.extraction import (
     TooLargeError,
@@ -87,6 +88,7 @@ class EventSource:
         self._altered = count()
         self._executions = OpenExecutions()
         self._assign = self._executions.assign
+        self._clock = BrokerClock()
         self._clean_names: set[str] = set()
         self._max_name = settings.max_name_bytes
         self._max_details = settings.max_details_bytes
@@ -136,6 +138,7 @@ class EventSource:
         duration_ms: float | None = None,
         depends_on: Collection[str] | None = None,
         trace_id: str | None = None,
+        progress: bool = False,
     ) -> StepHandle:
         """Take one event; what each argument means is told at `Storage`.
 
@@ -238,6 +241,12 @@ class EventSource:
                     details_json, metrics_json, error_message, marks, found_names = redacted
                     if depends_on is not given_names:  # they came from the details
                         depends_json, _ = json_array(found_names)
+            event_us = now_us
+            if given_us is not None:
+                event_us = given_us
+            elif correction_us := self._clock.correction_us:
+                event_us += correction_us
+                marks = {**(marks or {}), "timestamp": {"clock_offset_ms": round(correction_us / 1000)}}
             if marks is not None:
                 next(self._altered)
                 details_json = with_marks(details_json, marks)
@@ -246,25 +255,25 @@ class EventSource:
             line.refuse(error)
             return StepHandle(_NO_ID, execution_id or _NO_ID, attempt or 1, doc_id, step_name)
 
-        # From here on an exception that others raise comes out only when the event has met its fate. What happened
-        # up to then is known by the length of `progress`: 1, it is accepted, 2, Kafka's client took it or it was
+        # From here on an exception that others raise comes out only when the event has met its end. What happened
+        # up to then is known by the length of `fate`: 1, it is accepted, 2, Kafka's client took it or it was
         # dropped. Each of these steps is one call of a function written in C, which no exception can cut in two.
-        progress: list[Any] = []
+        fate: list[Any] = []
         assign: Callable[..., Assigned] = self._assign
         interrupted: BaseException | None = None
         key = value = None
         sequence, event_id, run_id, run_attempt = 0, _NO_ID, _NO_ID, 1
         while True:
             try:
-                if not progress:
-                    progress.extend(islice(line.acceptances, 1))
-                sequence = progress[0]
+                if not fate:
+                    fate.extend(islice(line.acceptances, 1))
+                sequence = fate[0]
                 # UUIDv7: milliseconds, then what is the emitter's own, then the sequence on a random base, which keeps
                 # ids of one emitter apart and in order without a lock.
                 event_id = _pack_id(now_us // 1000 << 16 | self._id_middle, self._id_base + sequence)
                 # An execution has the id of the event that began it, unless the caller names another.
                 run_id, run_attempt, measured_ms = assign(
-                    doc, name, status, event_id, given_us, now_us, execution_id, attempt
+                    doc, name, status, event_id, given_us, now_us, execution_id, attempt, progress
                 )
                 doc_bytes = doc.encode()
                 value = self._encode(
@@ -274,7 +283,7 @@ class EventSource:
                     run_id,
                     run_attempt,
                     _CODES[status],
-                    now_us if given_us is None else given_us,
+                    event_us,
                     measured_ms if duration_ms is None else duration_ms,
                     error_type,
                     error_message,
@@ -287,17 +296,17 @@ class EventSource:
                 if len(value) > self._max_message:
                     raise TooLargeError(len(value), self._max_message)
                 key = self._key_start + doc_bytes
-                progress.extend(starmap(line.produce, ((line.topic, value, key, -1, line.on_report),)))
+                fate.extend(starmap(line.produce, ((line.topic, value, key, -1, line.on_report),)))
                 break
             except BaseException as error:
                 try:
-                    settled = len(progress) != 1
-                    again = not settled and self._is_to_try_again(line, error, progress, key, value)
+                    settled = len(fate) != 1
+                    again = not settled and self._is_to_try_again(line, error, fate, key, value)
                     interrupted = error if again and is_foreign(error) else interrupted
                 except BaseException:  # one more, or there is no room left on the stack to call anything
-                    if len(progress) == 1:
+                    if len(fate) == 1:
                         try:  # noqa: SIM105  suppress() needs more of the stack
-                            progress.extend(islice(line.interrupted, 1))
+                            fate.extend(islice(line.interrupted, 1))
                         except KeyError:
                             pass
                     raise
@@ -319,15 +328,15 @@ class EventSource:
 
     @staticmethod
     def _is_to_try_again(
-        line: Line, error: BaseException, progress: list[Any], key: bytes | None, value: bytes | None
+        line: Line, error: BaseException, fate: list[Any], key: bytes | None, value: bytes | None
     ) -> bool:
         """Whether to try once more with an accepted event, which this came in between; if not, it is counted now."""
         if is_foreign(error):
             return True
         assert isinstance(error, Exception)
         if key is not None and value is not None:
-            return line.not_sent(error, key, value, progress)
-        line.not_encoded(error, progress)
+            return line.not_sent(error, key, value, fate)
+        line.not_encoded(error, fate)
         return False
 
     def has_ended(self, run: StepHandle) -> bool:

@@ -114,6 +114,15 @@ class StepContext:
         """Set one metric."""
         self.metrics[name] = value
 
+    def progress(
+        self, details: Mapping[str, Any] | None = None, metrics: Mapping[str, Any] | None = None
+    ) -> None:
+        """Record how far the run is: RUNNING once more, with these details and metrics; it stays one run."""
+        handle = self.handle
+        self._manager.add_step(
+            handle.doc_id, handle.step_name, ProcessingStatus.RUNNING, details, metrics, execution=handle
+        )
+
     def skip(self, reason: str | BaseException | None = None) -> None:
         """End as SKIPPED, with the reason in details as `skip_reason`; an exception still counts as one."""
         self._outcome = (ProcessingStatus.SKIPPED, reason)

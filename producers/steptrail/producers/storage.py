@@ -67,8 +67,12 @@ class Storage(Protocol):
         duration_ms: float | None = None,
         depends_on: Collection[str] | None = None,
         trace_id: str | None = None,
+        progress: bool = False,
     ) -> Emitted:
-        """Take one event; `timestamp` (aware) is now by default, `duration_ms` milliseconds."""
+        """Take one event; `timestamp` (aware) is now by default, `duration_ms` milliseconds.
+
+        With `progress` a RUNNING is of the run that is on; where none is known, it begins one as without.
+        """
         ...
 
     def get_steps(

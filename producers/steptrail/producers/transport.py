@@ -30,6 +30,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from steptrail.producers import process_lifecycle as inheritance
 from steptrail.producers import threads
 from steptrail.producers.accounting import Counters, DropReason, position
+from steptrail.producers.broker_clock import broker_clock
 from steptrail.producers.extraction import TooLargeError
 from steptrail.producers.poller import SILENT_S, Enough, Poller, producer_config
 from steptrail.producers.refusals import Tries, drop_reason, fail_reason, refused
@@ -75,7 +76,8 @@ class Transport:
         self.counters = Counters()
         topics = Topics.from_settings(settings)
         self.topic = topics.steps.name
-        self.self_report = SelfReport(self.counters, topics.emitters.name)
+        self._clock = broker_clock(settings.kafka)
+        self.self_report = SelfReport(self.counters, topics.emitters.name, broker_clock=self._clock)
         self.spool = (
             None
             if spool is None
@@ -285,6 +287,7 @@ class Transport:
                 self.self_report,
                 self.spool,
                 self._tries,
+                self._clock,
                 self._faults,
                 self._serve,
             )
@@ -332,6 +335,8 @@ class Transport:
     def _count(self, error: KafkaError | None, message: Message, mark: list[Any] | None = None) -> None:
         if error is None:
             self.counters.deliver(message.partition(), message.offset(), mark)  # type: ignore[arg-type]  # has both
+            if self._clock.due:
+                self._clock.learn(message)
         # A refusal will be one the next time too.
         elif (
             self.spool is not None

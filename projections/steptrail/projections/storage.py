@@ -90,6 +90,7 @@ class ProjectedStorage:
         duration_ms: float | None = None,
         depends_on: Collection[str] | None = None,
         trace_id: str | None = None,
+        progress: bool = False,
     ) -> Emitted:
         """Take one event; never waits for the network."""
         return self._emitter.emit(
@@ -106,6 +107,7 @@ class ProjectedStorage:
             duration_ms,
             depends_on,
             trace_id,
+            progress,
         )
 
     def get_steps(

@@ -25,7 +25,7 @@ class ReportKind(str, Enum):
     STARTED = "STARTED"
     """The emitter took its first event."""
     RUNNING = "RUNNING"
-    """Events are being lost, or were since the last report."""
+    """Events are being lost, or were since the last report; or the clock turned out to be off."""
     CLOSED = "CLOSED"
     """The last word: the numbers are final."""
 

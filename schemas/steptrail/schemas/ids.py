@@ -58,3 +58,8 @@ def new_execution_id() -> bytes:
 def new_emitter_id() -> bytes:
     """A fresh id for an emitter: 8 random bytes."""
     return os.urandom(8)
+
+
+def ms_of_id(identity: bytes) -> int:
+    """The milliseconds since 1970 in a UUIDv7 of 16 bytes: when it was made, by the clock of who made it."""
+    return int.from_bytes(identity[:6], "big")

@@ -55,3 +55,54 @@ def test_pending_opens_and_running_joins() -> None:
     assert second[0] != first[0]
     assert second[1] == 2
     assert executions.assign("d", "s", SUCCESS, uuid7()) == (second[0], 2, None)  # never ran: no duration
+
+
+def test_progress_is_of_the_run_that_is_on() -> None:
+    """RUNNING with progress stays one execution and one attempt, measured from the first RUNNING."""
+    executions = OpenExecutions()
+    begun = executions.assign("d", "s", RUNNING, uuid7(), progress=True)
+    first_ns = executions._last["d", "s"][3]
+    for _ in range(3):
+        assert executions.assign("d", "s", RUNNING, uuid7(), progress=True) == (*begun[:2], None)
+    assert executions._last["d", "s"][3] == first_ns
+    assert executions.assign("d", "s", SUCCESS, uuid7())[:2] == begun[:2]
+    again = executions.assign("d", "s", RUNNING, uuid7(), progress=True)
+    assert (again[0] != begun[0], again[1]) == (True, 2)
+
+
+def test_running_again_of_the_same_run_is_measured_from_its_first() -> None:
+    """Whoever names the run by its handle goes on with it; told times count like measured ones."""
+    executions = OpenExecutions()
+    mine = uuid7()
+    for second in (1, 2, 3):
+        executions.assign("d", "s", RUNNING, uuid7(), given_us=second * 1_000_000, execution_id=mine)
+    ended = executions.assign("d", "s", SUCCESS, uuid7(), given_us=5_000_000)
+    assert ended == (mine, 1, 4000.0)
+
+
+def test_progress_of_a_run_that_began_elsewhere_has_no_duration() -> None:
+    """Nobody here knows when it began, so nothing is measured."""
+    executions = OpenExecutions()
+    mine = uuid7()
+    assert executions.assign("d", "s", RUNNING, uuid7(), execution_id=mine, attempt=2, progress=True)[:2] == (
+        mine,
+        2,
+    )
+    assert executions.assign("d", "s", SUCCESS, uuid7()) == (mine, 2, None)
+
+
+def test_progress_of_another_run_leaves_the_open_one() -> None:
+    """What is on here is what the next ending closes."""
+    executions = OpenExecutions()
+    here, _, _ = executions.assign("d", "s", RUNNING, uuid7())
+    executions.assign("d", "s", RUNNING, uuid7(), execution_id=uuid7(), progress=True)
+    assert executions.assign("d", "s", SUCCESS, uuid7())[0] == here
+
+
+def test_late_progress_does_not_reopen_a_run() -> None:
+    """RUNNING of a run that has ended belongs to it; the next ending without a name is another run."""
+    executions = OpenExecutions()
+    ended, _, _ = executions.assign("d", "s", RUNNING, uuid7())
+    executions.assign("d", "s", SUCCESS, uuid7())
+    assert executions.assign("d", "s", RUNNING, uuid7(), execution_id=ended)[0] == ended
+    assert executions.assign("d", "s", SUCCESS, uuid7())[0] != ended

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from typing import Any, Final
 
 import orjson
@@ -21,6 +22,7 @@ from confluent_kafka.admin import AdminClient
 from steptrail.consumers.health.rules import Finding, HealthStatus
 from steptrail.consumers.runtime.worker_thread import SideThread
 from steptrail.projections.clickhouse.client import connect
+from steptrail.projections.reading.emitters import ClockOff, worst_clock
 from steptrail.projections.stores.health_store import SightRow, StoredVerdict, latest_sight, stored_verdict
 from steptrail.schemas.settings import Settings
 from steptrail.schemas.topics import Topics
@@ -32,6 +34,11 @@ SILENT_AFTER_S: Final = 15.0
 """A health consumer reports every five seconds."""
 
 BLIND_AFTER_S: Final = 60.0
+
+CLOCK_OFF_S: Final = 5.0
+"""A worker's clock that is off by more is warned of, for an hour after it was last heard of."""
+
+_CLOCK_FOR: Final = timedelta(hours=1)
 
 _kafka_log = logging.getLogger("steptrail.kafka")
 
@@ -82,6 +89,7 @@ class HealthCheckManager:
         self._admin: AdminClient | None = None
         self._store = SideThread("steptrail-health-store")
         self._broker = SideThread("steptrail-health-broker")
+        self._clocks = SideThread("steptrail-health-clocks")
 
     def perform_health_check(self, pipeline: str | None = None, step: str | None = None) -> HealthCheck:
         """How everything is, or one pipeline, or one of its steps; within two seconds, whatever is down.
@@ -92,6 +100,7 @@ class HealthCheckManager:
             raise ValueError(f"step {step!r} of which pipeline? Name that too.")
         store = self._store.submit(lambda: self._ask_store(pipeline or "", step or ""))
         broker = self._broker.submit(self._ask_broker)
+        clocks = self._clocks.submit(lambda: self._ask_clocks(pipeline))
         until = time.monotonic() + PATIENCE_S
         amiss: list[Finding] = []
         told: tuple[SightRow | None, StoredVerdict | None] = (None, None)
@@ -107,12 +116,18 @@ class HealthCheckManager:
             amiss.append(
                 _unknown("broker", f"Kafka at {self._settings.kafka} cannot be asked: {_said(error)}")
             )
-        return self._answer(pipeline, step, *told, amiss)
+        clock: ClockOff | None = None
+        try:
+            clock = clocks.result(max(0.0, until - time.monotonic()))
+        except Exception:
+            clocks.cancel()  # a remark beside the answer, and not worth one of its own
+        return self._answer(pipeline, step, *told, clock, amiss)
 
     def close(self) -> None:
         """Let go of the connections."""
         self._store.close(0.1)
         self._broker.close(0.1)
+        self._clocks.close(0.1)
         self._clickhouse.close()
 
     def __enter__(self) -> HealthCheckManager:
@@ -123,6 +138,10 @@ class HealthCheckManager:
 
     def _ask_store(self, pipeline: str, step: str) -> tuple[SightRow | None, StoredVerdict | None]:
         return latest_sight(self._clickhouse), stored_verdict(self._clickhouse, pipeline, step)
+
+    def _ask_clocks(self, pipeline: str | None) -> ClockOff | None:
+        since = datetime.fromtimestamp(self._clock(), timezone.utc) - _CLOCK_FOR
+        return worst_clock(self._clickhouse, pipeline, since, CLOCK_OFF_S * 1000)
 
     def _ask_broker(self) -> None:
         if self._admin is None:
@@ -138,6 +157,7 @@ class HealthCheckManager:
         step: str | None,
         sight: SightRow | None,
         verdict: StoredVerdict | None,
+        clock: ClockOff | None,
         amiss: list[Finding],
     ) -> HealthCheck:
         now = self._clock()
@@ -147,6 +167,9 @@ class HealthCheckManager:
                 whom = "any step" if pipeline is None else " of ".join(filter(None, (step, pipeline)))
                 amiss.append(_unknown("verdict", f"nothing has been heard of {whom} yet"))
         known = tuple(_finding(each) for each in orjson.loads(verdict.findings)) if verdict else ()
+        wrong_clock = None if clock is None else _clock_finding(clock)
+        if wrong_clock is not None:
+            known = (*known, wrong_clock)
         until = sight.watermark if sight is not None else None
         if amiss:
             if verdict is not None:
@@ -157,8 +180,26 @@ class HealthCheckManager:
                 HealthStatus.UNKNOWN, findings[0].sentence, findings, pipeline, step, None, until, now
             )
         assert verdict is not None
-        status = HealthStatus(verdict.status)
-        return HealthCheck(status, verdict.sentence, known, pipeline, step, verdict.since, until, now)
+        status, sentence = HealthStatus(verdict.status), verdict.sentence
+        if wrong_clock is not None and status is HealthStatus.HEALTHY:
+            status, sentence, known = wrong_clock.status, wrong_clock.sentence, (wrong_clock, *known[:-1])
+        return HealthCheck(status, sentence, known, pipeline, step, verdict.since, until, now)
+
+
+def _clock_finding(clock: ClockOff) -> Finding:
+    side = "behind" if clock.offset_ms > 0 else "ahead of"
+    more = f"; {clock.emitters} emitters have such a clock" if clock.emitters > 1 else ""
+    sentence = (
+        f"the clock of {clock.worker} is {abs(clock.offset_ms) / 1000:.1f} s {side} the brokers'{more}: what its "
+        f"emitters measure is corrected, times that are given are not"
+    )
+    data = {
+        "worker": clock.worker,
+        "offset_ms": clock.offset_ms,
+        "uncertainty_ms": clock.uncertainty_ms,
+        "emitters": clock.emitters,
+    }
+    return Finding("clock", HealthStatus.WARNING, sentence, None, data)
 
 
 def _unseen(sight: SightRow | None, now: float) -> list[Finding]:

@@ -27,6 +27,7 @@ COMMANDS: dict[str, str] = {
     "sql": "steptrail.deploy.cli.commands.sql",
     "health": "steptrail.deploy.cli.commands.health.health",
     "lag": "steptrail.deploy.cli.commands.lag",
+    "emitters": "steptrail.deploy.cli.commands.emitters",
     "alerts": "steptrail.deploy.cli.commands.alerts",
     "dlq": "steptrail.deploy.cli.commands.dlq.dlq",
     "run": "steptrail.deploy.cli.commands.run.run",

@@ -23,6 +23,8 @@ class StepState:
     status: ProcessingStatus
     attempt: int
     execution_id: UUID
+    queued_at: datetime | None
+    """When it was queued, whichever process did that; None when no PENDING event is known. Aware, UTC."""
     started_at: datetime | None
     """When the current execution first ran; None when no RUNNING event is known. Aware, UTC."""
     updated_at: datetime
@@ -34,7 +36,7 @@ class StepState:
     metrics: dict[str, Any]
     depends_on: list[str]
     executions: int
-    """How many times the step was begun, this one included."""
+    """How many times the step was begun, this one included; what only was queued for one of these is none."""
     events: int
     """Distinct events of the step, over all its executions."""
     stalled_since: datetime | None = None
@@ -43,7 +45,7 @@ class StepState:
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> StepState:
         """From a row of `sql/document_state.sql`."""
-        started, stalled = row["started_us"], row["stalled_us"]
+        queued, started, stalled = row["queued_us"], row["started_us"], row["stalled_us"]
         return cls(
             pipeline=row["pipeline"],
             doc_id=row["doc_id"],
@@ -51,6 +53,7 @@ class StepState:
             status=ProcessingStatus(row["status"]),
             attempt=row["attempt"],
             execution_id=row["execution_id"],
+            queued_at=None if queued is None else datetime_from_us(queued),
             started_at=None if started is None else datetime_from_us(started),
             updated_at=datetime_from_us(row["updated_us"]),
             duration_ms=row["duration_ms"],

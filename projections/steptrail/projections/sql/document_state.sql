@@ -7,6 +7,7 @@ SELECT
     state.status        AS status,
     state.attempt       AS attempt,
     state.execution_id  AS execution_id,
+    if(isNull(state.queued_at), NULL, toUnixTimestamp64Micro(assumeNotNull(state.queued_at)))    AS queued_us,
     if(isNull(state.started_at), NULL, toUnixTimestamp64Micro(assumeNotNull(state.started_at)))  AS started_us,
     toUnixTimestamp64Micro(state.updated_at)                                                     AS updated_us,
     state.duration_ms   AS duration_ms,
