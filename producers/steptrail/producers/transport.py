@@ -64,6 +64,7 @@ class _Started(Exception):
 
 
 _ENOUGH = Enough()
+_OF_OUR_OWN = (KafkaException, RuntimeError, LookupError, TypeError, AttributeError)
 
 
 class Transport:
@@ -165,6 +166,9 @@ class Transport:
             poller.poll(0)
         except BaseException as error:
             self._count_cut_report(error)
+            # What came through the client may have lost the frames by which it could be told.
+            if not isinstance(error, _OF_OUR_OWN):
+                raise
             let_through(error)
             _log.error("serving delivery reports failed: %s", type(error).__name__)
         finally:
@@ -323,14 +327,18 @@ class Transport:
     # --- delivery reports --------------------------------------------------------------------------
 
     def _report(self, error: KafkaError | None, message: Message) -> None:
-        if self._relief and self._relieving == threading.get_ident():
-            counted: list[Any] = []  # for _count_cut_report
+        counted: list[Any] = []
+        try:
             self._count(error, message, counted)
+        except BaseException:
+            if not counted:  # the report does not come again
+                counted.append(None)
+                self._count(error, message)
+            raise
+        if self._relief and self._relieving == threading.get_ident():
             self._relief -= 1
             if self._relief <= 0:
                 raise _ENOUGH
-        else:
-            self._count(error, message)
 
     def _count(self, error: KafkaError | None, message: Message, mark: list[Any] | None = None) -> None:
         if error is None:
@@ -349,7 +357,7 @@ class Transport:
             self.counters.fail(fail_reason(error.code(), first_try=first_try), mark)
 
     def _count_cut_report(self, cut: BaseException) -> None:
-        """Count the report that was being served when this was raised, if that was not done; it does not come again."""
+        """Count the report that was about to be counted when this was raised, as far as the traceback still tells."""
         trace = cut.__traceback__
         while trace is not None:
             frame = trace.tb_frame
