@@ -277,7 +277,7 @@ class Judging:
                 self._count_losses(upto - 1)
             for slot in fetch_slots(self._clickhouse, self._rules.rules, next_slot, upto):
                 judgement = judge.fold(slot)
-                if judgement.verdicts or judgement.forgotten:
+                if judgement.verdicts or judgement.forgotten or judgement.restated:
                     self._pending.append(judgement)
             next_slot = upto
             self._flush()
@@ -344,7 +344,7 @@ class Judging:
             rows: list[VerdictRow] = []
             messages: list[tuple[Key, dict[str, Any] | None]] = []
             for judgement in part:
-                for verdict in judgement.verdicts:
+                for verdict in (*judgement.verdicts, *judgement.restated):
                     rows.append(row_of(verdict, judgement.slot))
                     if verdict.pipeline is None:
                         self._seeing.judged(verdict, judgement.slot)

@@ -201,3 +201,60 @@ def test_a_damaged_snapshot_is_refused(damage: bytes) -> None:
     snapshot = Judge().state.to_bytes()
     with pytest.raises(SnapshotError):
         State.from_bytes(snapshot[:-5])
+
+
+def restated(feed: Feed, slots: int, **steps: StepCounts) -> list[tuple[int, Verdict]]:
+    """What is restated in so many slots, each with how many slots after now."""
+    found = []
+    for number in range(1, slots + 1):
+        slot = {("p", name): step for name, step in steps.items()}
+        found += [(number, each) for each in feed.judge.fold(Slot(feed.slot, slot)).restated]
+        feed.slot += 1
+    return found
+
+
+def test_evidence_is_restated_while_something_is_wrong() -> None:
+    """After one, two and three minutes, then every five: with the counts as they are by then, and since as before."""
+    feed = Feed()
+    feed(60, ocr=counts(0, 50))
+    feed(36, ocr=counts(40, 10))
+    assert feed.judge.step(OCR).status is HealthStatus.CRITICAL
+    since = feed.judge.step(OCR).since
+    found = restated(feed, 24 * 12, ocr=counts(30, 20))
+    steps = [(number, each) for number, each in found if each.step == "ocr"]
+    assert all(each.at == (FIRST + 96 + number) * 5 for number, each in steps)
+    minutes = [int(each.at - since) // 60 for _, each in steps]
+    assert minutes == [n for n in (1, 2, 3, 5, 10, 15, 20, 25) if minutes[0] <= n <= minutes[-1]]
+    assert len(minutes) >= 5
+    assert {each.since for _, each in steps} == {since}
+    assert steps[0][1].sentence != steps[-1][1].sentence
+    assert "(60 %)" in steps[-1][1].sentence
+    wholes = [each for _, each in found if each.step is None]
+    assert [(each.pipeline, each.at) for each in wholes if each.pipeline] == [
+        ("p", each.at) for _, each in steps
+    ]
+    assert f"ocr: {steps[-1][1].sentence}" in wholes[-1].sentence
+
+
+def test_a_healthy_step_is_not_restated() -> None:
+    """An hour of good news is no news."""
+    feed = Feed()
+    feed(10, ocr=counts(0, 50))
+    assert restated(feed, 720, ocr=counts(0, 50)) == []
+
+
+def test_more_stalled_executions_are_restated_within_two_minutes() -> None:
+    """One, long ago, and ten more: the verdict says eleven, though nothing else about it changed."""
+    feed = Feed()
+    feed(100, ocr=counts(0, 5))
+    feed.judge.observe([stalled(1, feed.slot)])
+    assert ("p", "ocr", "WARNING") in names(feed(1, ocr=counts(0, 5)))
+    restated(feed, 7 * 12 + 3, ocr=counts(0, 5))
+    feed.judge.observe([stalled(n, feed.slot) for n in range(2, 12)])
+    sentences = [each.sentence for _, each in restated(feed, 24, ocr=counts(0, 5)) if each.step == "ocr"]
+    assert sentences[0].startswith("11 started executions have")
+
+
+def stalled(number: int, slot: int) -> Observation:
+    execution = OpenExecution(*OCR, f"d{number}", number.to_bytes(16, "big"), slot * 5.0 - 700)
+    return Observation(Observed.STALLED, execution, 600.0, slot * 5.0)
