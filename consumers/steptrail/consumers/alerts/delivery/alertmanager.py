@@ -90,6 +90,7 @@ def _alert(target: Target, alert: Alert, now: float, sentence: int) -> dict[str,
         "summary": cut(plain(alert.sentence), sentence),
         "scope": alert.scope,
         "episode": alert.episode,
+        "evidence_at": "" if alert.evidence_at is None else rfc3339(alert.evidence_at),
         "examples": ", ".join(cut(plain(example), 200) for example in alert.examples),
     }
     told: dict[str, Any] = {

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from steptrail.consumers.alerts.delivery.chat_text import cut, plain, units
-from steptrail.consumers.alerts.model.alert import Alert
+from steptrail.consumers.alerts.model.alert import Alert, rfc3339
 from steptrail.consumers.alerts.model.notification import Notification
 
 MOST_NAMED = 20
@@ -79,11 +79,15 @@ def named(alert: Alert) -> str:
 
 
 def said(alert: Alert, sentence: int) -> str:
-    """Its evidence in about so many characters, in one line; with examples where there is room for them."""
+    """Its evidence in about so many characters, in one line; where there is room, as of when, and examples."""
     told = cut(plain(alert.sentence), sentence)
-    if sentence < _WITH_EXAMPLES or not alert.examples:
+    if sentence < _WITH_EXAMPLES:
         return told
-    return f"{told}; for example {', '.join(cut(plain(example), _NAMED) for example in alert.examples)}"
+    if alert.evidence_at is not None:
+        told += f" (as of {rfc3339(alert.evidence_at)[11:19]} UTC)"
+    if alert.examples:
+        told += "; for example " + ", ".join(cut(plain(example), _NAMED) for example in alert.examples)
+    return told
 
 
 def scope(alert: Alert) -> str:
