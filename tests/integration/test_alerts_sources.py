@@ -91,11 +91,11 @@ def test_without_clickhouse_verdicts_alert_all_the_same(workspace: Settings, tmp
 
 
 FAILED = """
-INSERT INTO steps (pipeline, doc_id, step_name, status, timestamp, broker_time, event_id, execution_id, attempt, details,
-    metrics, depends_on, worker, emitter_id, sequence, topic_id, kafka_partition, kafka_offset)
+INSERT INTO steps (pipeline, doc_id, step_name, status, timestamp, broker_time, event_id, execution_id, attempt,
+    details, metrics, depends_on, worker, emitter_id, sequence, topic_id, kafka_partition, kafka_offset)
 SELECT 'invoices', concat('doc-', toString(number)), 'ocr', if(number < 5, 'FAILED', 'SUCCESS'),
-    now64(6) - toIntervalSecond(100 - number), now64(3), generateUUIDv4(), generateUUIDv4(), 1, '{}', '{}', '[]', 'w', 'e',
-    number, 't', 0, number
+    now64(6) - toIntervalSecond(100 - number), now64(3), generateUUIDv4(), generateUUIDv4(), 1, '{}', '{}',
+    '[]', 'w', 'e', number, 't', 0, number
 FROM numbers(9)
 """
 
@@ -145,7 +145,7 @@ def test_examples_of_every_kind_are_documents_or_none(workspace: Settings) -> No
         assert alert_examples(clickhouse, "parts", "invoices", "") == ("doc-4", "doc-3", "doc-2")
         assert alert_examples(clickhouse, "errors", "invoices", "index") == ()
         assert alert_examples(clickhouse, "durations", "invoices", "ocr") == ()
-        clickhouse.command(FAILED.replace("attempt,", "attempt, duration_ms,").replace(
+        clickhouse.command(FAILED.replace("attempt,\n", "attempt, duration_ms,\n").replace(
             "generateUUIDv4(), 1,", "generateUUIDv4(), 1, 100. * number,"))  # fmt: skip
         assert alert_examples(clickhouse, "durations", "invoices", "ocr") == ("doc-8", "doc-7", "doc-6")
         assert alert_examples(clickhouse, "stalled", "invoices", "ocr") == ()

@@ -81,7 +81,12 @@ class Stalls(Protocol):
         """Those that stand now; None while that is not known."""
         ...
 
-    def look(self, watermark: float, deadlines: Mapping[StepKey, float]) -> list[Observation]:
+    def look(
+        self,
+        watermark: float,
+        deadlines: Mapping[StepKey, float],
+        queue_deadlines: Mapping[StepKey, float],
+    ) -> list[Observation]:
         """What is to be said at `watermark`, once it is said; [] when nothing can be decided."""
         ...
 
@@ -326,14 +331,15 @@ class Judging:
             if found is not None and not self._stalls_begun:
                 # What the snapshot says of stalls is as old as it is.
                 judge.state.standing.stalls.count[:] = 0
+                judge.state.standing.stalls.queued[:] = 0
                 self._stalls_begun = True
             judge.observe(found or ())
         if self._seeing.blind or now - self._stalls_at < STALLS_EVERY_S:
             return
         if self._stalls_begun:
             self._stalls_at = now
-            deadlines = judge.deadlines()
-            self._looking = self._beside.submit(lambda: stalls.look(watermark, deadlines))
+            deadlines, queue_deadlines = judge.deadlines(), judge.queue_deadlines()
+            self._looking = self._beside.submit(lambda: stalls.look(watermark, deadlines, queue_deadlines))
         else:
             self._looking = self._beside.submit(stalls.begin)
 

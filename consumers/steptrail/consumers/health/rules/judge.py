@@ -113,9 +113,11 @@ class Judge:
                 continue
             if each.what is Observed.STALLED:
                 stalls.count[row] += 1
+                stalls.queued[row] += each.execution.queued
                 stalls.latest[row] = max(int(stalls.latest[row]), int(each.watermark // SLOT_S) - 1)
             else:
                 stalls.count[row] = max(0, int(stalls.count[row]) - 1)
+                stalls.queued[row] = max(0, int(stalls.queued[row]) - each.execution.queued)
 
     def deadlines(self) -> dict[StepKey, float]:
         """Deadline in seconds of each step that has one: declared, or learned."""
@@ -124,6 +126,13 @@ class Judge:
         found = deadlines(self.state.durations.learned, self._stalled)
         return {
             key: float(value) for key, value in zip(self.state.keys, found, strict=True) if value == value
+        }
+
+    def queue_deadlines(self) -> dict[StepKey, float]:
+        """How many seconds an execution of each step may wait to be begun, where that was declared."""
+        declared = np.broadcast_to(self._stalled.queued_s, len(self.state.keys))
+        return {
+            key: float(value) for key, value in zip(self.state.keys, declared, strict=True) if value == value
         }
 
     def step(self, key: StepKey) -> Verdict:
