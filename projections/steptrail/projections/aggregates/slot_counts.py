@@ -31,7 +31,8 @@ WHERE {_RANGE}
 GROUP BY slot, pipeline, step_name
 """
 
-# An execution starts with its first event, if that is PENDING or RUNNING: with its later ones it does not again.
+# An execution starts with its first event, PENDING apart, if that is RUNNING: with its later ones it does not again.
+# What is queued is not counted before it runs: it may be run under another execution's id, and would count twice.
 _STARTED = f"""
 SELECT intDiv(toUnixTimestamp64Milli(first.4), {SLOT_MS}) AS slot, first.1, first.2, count()
 FROM
@@ -40,10 +41,11 @@ FROM
     FROM health_events
     WHERE broker_time < fromUnixTimestamp64Milli({{to_ms:Int64}}, 'UTC')
         AND toUInt128(execution_id) IN
-        (SELECT toUInt128(execution_id) FROM health_events WHERE {_RANGE} AND status IN ('PENDING', 'RUNNING'))
+        (SELECT toUInt128(execution_id) FROM health_events WHERE {_RANGE} AND status = 'RUNNING')
+        AND status != 'PENDING'
     GROUP BY toUInt128(execution_id)
 )
-WHERE first.3 IN ('PENDING', 'RUNNING') AND first.4 >= fromUnixTimestamp64Milli({{from_ms:Int64}}, 'UTC')
+WHERE first.3 = 'RUNNING' AND first.4 >= fromUnixTimestamp64Milli({{from_ms:Int64}}, 'UTC')
 GROUP BY slot, first.1, first.2
 """
 

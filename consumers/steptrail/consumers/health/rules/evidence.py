@@ -84,7 +84,7 @@ def silence_finding(state: State, row: int, slot: int, policy: Policy) -> Findin
     return Finding(
         "silence",
         HealthStatus.CRITICAL if policy.silence.critical else HealthStatus.WARNING,
-        f"nothing was heard for {span(quiet_s)}; {span(limit_s)} is too long at that hour of the week",
+        f"nothing began or ended for {span(quiet_s)}; {span(limit_s)} is too long at that hour of the week",
         float(pauses.silent[row]) * SLOT_S,
         {"quiet_s": quiet_s, "limit_s": limit_s, "latest": int(pauses.latest[row] + 1) * SLOT_S},
     )

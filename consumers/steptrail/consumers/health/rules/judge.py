@@ -182,7 +182,10 @@ class Judge:
 
     def _forget(self, slot: int) -> list[StepKey]:
         self.state.losses = {name: w for name, w in self.state.losses.items() if w.arrived + w.lost >= 0.01}
-        latest = np.maximum(self.state.silence.pauses.latest, self.state.standing.stalls.latest)
+        standing = self.state.standing
+        latest = np.maximum(self.state.silence.pauses.latest, standing.stalls.latest)
+        # Of what is only queued there is no sign of life: it counts from when it was first judged, 0 before that.
+        latest = np.where(standing.said.since > 0, np.maximum(latest, standing.said.since), slot)
         old = np.flatnonzero((slot - latest) * SLOT_S > FORGOTTEN_AFTER_S)
         if not len(old):
             return []

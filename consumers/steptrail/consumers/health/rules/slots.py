@@ -18,7 +18,7 @@ StepKey: TypeAlias = tuple[str, str]
 class StepCounts:
     """What happened to one step in one slot, each event counted once.
 
-    `started`: executions whose first event is PENDING or RUNNING; `succeeded`, `warned`, `failed` (ERROR and
+    `started`: executions whose first event, PENDING apart, is RUNNING; `succeeded`, `warned`, `failed` (ERROR and
     FAILED), `skipped`: endings. `durations`: bin (see `sketch.bin_of`) -> successful endings with a duration.
     `measured`: (measure, bound, below) of a threshold -> what the slot says to it.
     """
