@@ -24,14 +24,14 @@ MONDAY = FIRST_SLOT * SLOT_S // (7 * DAY) * 7 * DAY + 4 * DAY  # the epoch was a
 LOOK_S = 15
 GRACE_S = 60
 QUEUES = {
-    "steady": (0.2, 600),
-    "elsewhere": (0.1, 600),
+    "steady": (0.05, 600),
+    "elsewhere": (0.05, 600),
     "nightly": (0.02, 26 * 3600),
     "weekdays": (0.01, 80 * 3600),
 }
 """Tasks a second, and the deadline that is declared. `elsewhere`: the work has an execution of its own."""
-FORGOTTEN_SHARE = 0.003
-LATE_SHARE = 0.003
+FORGOTTEN_SHARE = 0.002
+LATE_SHARE = 0.002
 
 
 @dataclass
@@ -68,7 +68,7 @@ class Queues:
 
 def measure(simulation: Simulation) -> list[Figure]:
     """Weeks of four queues: taken in seconds, by another execution, once a night, and on working days only."""
-    days = simulation.amount(8, 28)
+    days = simulation.amount(7, 28)
     rng = random.Random(simulation.seed)
     rules = Rules.parse(
         "".join(f'[[rule]]\nstep = "{s}"\nstalled.queued_s = {d}\n' for s, (_, d) in QUEUES.items())
@@ -78,6 +78,7 @@ def measure(simulation: Simulation) -> list[Figure]:
         judge.fold(Slot(MONDAY // SLOT_S, {("p", step): StepCounts() for step in QUEUES}))
     queues, stalled = Queues(), dict[bytes, OpenExecution]()
     said, delays, unasked = set[bytes](), list[float](), 0
+    deadlines = declared.queue_deadlines()
     feeding = [(MONDAY + rng.expovariate(rate), step) for step, (rate, _) in QUEUES.items()]
     heapq.heapify(feeding)
     # Nobody is queued in the last days, so that all that will be late is late at the end.
@@ -87,9 +88,8 @@ def measure(simulation: Simulation) -> list[Figure]:
             queues.feed(rng, step, at)
             heapq.heappush(feeding, (at + rng.expovariate(QUEUES[step][0]), step))
         queues.begin(now)
-        for each in observations(
-            _maybe_late(queues, now), stalled, {}, now, None, declared.queue_deadlines()
-        ):
+        late = _maybe_late(queues, now)
+        for each in observations(late, stalled, {}, now, None, deadlines):
             key = each.execution.execution_id
             if each.what is Observed.STALLED:
                 stalled[key] = each.execution

@@ -184,8 +184,9 @@ class Judge:
         self.state.losses = {name: w for name, w in self.state.losses.items() if w.arrived + w.lost >= 0.01}
         standing = self.state.standing
         latest = np.maximum(self.state.silence.pauses.latest, standing.stalls.latest)
-        # Of what is only queued there is no sign of life: it counts from when it was first judged, 0 before that.
-        latest = np.where(standing.said.since > 0, np.maximum(latest, standing.said.since), slot)
+        # What was only ever queued gave no sign of life: it counts from when it was first judged, 0 before that.
+        since = np.where(standing.said.since > 0, standing.said.since, slot)
+        latest = np.where(latest > 0, latest, since)
         old = np.flatnonzero((slot - latest) * SLOT_S > FORGOTTEN_AFTER_S)
         if not len(old):
             return []
