@@ -166,6 +166,7 @@ def parameters_block() -> str:
                 name = f"`errors.{f.name}`, `durations.{f.name}`"
                 other = next(each for each in fields(DurationPolicy) if each.name == f.name).default
                 default += "" if other == f.default else f", {_number(other)}"
+            default = f.metadata.get("without", default)
             low, high = (_number(f.metadata[end]) for end in ("low", "high"))
             rows.append(f"| {name} | {default} | {low} … {high} | {f.metadata['doc']} |")
     return "\n".join(rows)

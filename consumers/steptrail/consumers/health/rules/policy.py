@@ -30,6 +30,11 @@ def pin(low: float, high: float, doc: str) -> Any:
     return field(default=math.nan, metadata={"low": low, "high": high, "doc": doc})
 
 
+def declared(low: float, high: float, doc: str) -> Any:
+    """Declare a parameter that there is only where it is given."""
+    return field(default=math.nan, metadata={"low": low, "high": high, "doc": doc, "without": "none"})
+
+
 @dataclass(frozen=True)
 class RatioPolicy:
     """What the error rule and the duration rule share: a CUSUM on the share of bad executions."""
@@ -116,7 +121,7 @@ class StalledPolicy:
     counts_for_s: Number = number(
         DAY_S, 60, 365 * DAY_S, "how long one that stalled speaks in the step's verdict"
     )
-    queued_s: Number = pin(
+    queued_s: Number = declared(
         1, 365 * DAY_S, "how long an execution may be PENDING before it is begun; no deadline unless declared"
     )
     critical_at: Number = number(0, 0, 1e9, "stalled executions that are CRITICAL, else WARNING; 0: never")
