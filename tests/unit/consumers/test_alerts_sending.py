@@ -121,6 +121,19 @@ def test_what_is_refused_for_another_reason_is_not_tried_for_ever() -> None:
     assert sizes == sorted(sizes, reverse=True)
 
 
+def test_one_alert_that_is_refused_keeps_the_others_from_nobody() -> None:
+    """A program that refuses whatever has one of forty in it hears of the others, and is not asked a thousand times."""
+    with listening(None) as receiver:
+        receiver.behave = lambda number: (
+            400 if any(each["id"] == "id7" for each in receiver.got[number].alerts) else 200
+        )
+        outcome = told(target_of(receiver, standard()), an_outage(40))
+        taken = [got for got in receiver.got if all(each["id"] != "id7" for each in got.alerts)]
+    assert not outcome.delivered
+    assert {each["id"] for got in taken for each in got.alerts} == {f"id{n}" for n in range(40) if n != 7}
+    assert len(receiver.got) < 100
+
+
 def test_who_hangs_up_before_all_was_sent_has_answered() -> None:
     """A proxy that answers 413 by the length alone, and closes: that is the answer, not a broken connection."""
     with listener_that(lambda connection: _refuse_unread(connection)) as port:

@@ -15,6 +15,7 @@ import orjson
 from steptrail.consumers.alerts.delivery.chat_text import cut, plain
 from steptrail.consumers.alerts.delivery.http_post import Answer, post, together
 from steptrail.consumers.alerts.delivery.target import Target
+from steptrail.consumers.alerts.delivery.templates import MOST_SHORTER
 from steptrail.consumers.alerts.model.alert import MAX_SENTENCE, Alert, rfc3339
 from steptrail.consumers.alerts.model.notification import Notification
 
@@ -33,7 +34,8 @@ def send_alerts(target: Target, told: Notification, now: float, shorter: int = 0
     """
     path = urlsplit(target.url).path.rstrip("/") + "/api/v2/alerts"
     headers = {"Content-Type": "application/json", "User-Agent": "steptrail", **target.headers}
-    return together(post(target, path, headers, body) for body in bodies(target, told, now, shorter))
+    answers = (post(target, path, headers, body) for body in bodies(target, told, now, shorter))
+    return together(answers, last=shorter >= MOST_SHORTER)
 
 
 def bodies(target: Target, told: Notification, now: float, shorter: int = 0) -> list[bytes]:

@@ -82,16 +82,17 @@ def post(
     return Answer(response.status, redact_values(said, secrets), _retry_after(response))
 
 
-def together(answers: Iterable[Answer]) -> Answer:
+def together(answers: Iterable[Answer], *, last: bool) -> Answer:
     """What came of the requests for one notification: the first failure, else the last answer.
 
-    After one that was refused the others are still made, after one that was not answered none.
+    After one that was refused the others are still made if this is the `last` try, or if it was not for its size;
+    after one that was not answered none.
     """
     failure, answer = None, Answer(None, "there is nothing to say")
     for answer in answers:
         if not answer.delivered:
             failure = failure or answer
-            if not answer.hopeless:
+            if not answer.hopeless or (answer.too_large and not last):
                 break
     return failure or answer
 

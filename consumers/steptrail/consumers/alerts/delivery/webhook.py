@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from steptrail.consumers.alerts.delivery.http_post import Answer, path_of, post, together
 from steptrail.consumers.alerts.delivery.target import Target
+from steptrail.consumers.alerts.delivery.templates import MOST_SHORTER
 from steptrail.consumers.alerts.model.notification import Notification
 
 
@@ -19,7 +20,8 @@ def send_webhook(target: Target, told: Notification, now: float, shorter: int = 
     often it was refused for its size.
     """
     parts = target.template.parts(told, shorter)
-    return together(_send(target, part.id, body, now) for part, body in parts)
+    answers = (_send(target, part.id, body, now) for part, body in parts)
+    return together(answers, last=shorter >= MOST_SHORTER)
 
 
 def _send(target: Target, message_id: str, body: bytes, now: float) -> Answer:
