@@ -38,6 +38,7 @@ SIDE_BY_SIDE = (
     "durations",
     "silence",
     "stuck",
+    "queued",
     "watermark",
     "sight",
 )

@@ -55,6 +55,9 @@ NAMES: dict[str, str] = {
     "silence_false_alarms": "false alarms on silence, after two weeks of history",
     "stuck_precision": "stalled: precision, with reordering, duplicates and a pause of 20 min",
     "stuck_recall": "stalled: recall",
+    "queued_precision": "PENDING past a declared deadline: precision, with queues that wait for hours and days",
+    "queued_recall": "… recall",
+    "queued_until_said_s": "… from the deadline until it is said, at most",
     "watermark_incomplete_slots": "verdicts on slots that were not complete",
     "time_to_unknown_s": "partition behind or broker away, simulated: until UNKNOWN, at most",
     "healthy_said_while_blind": "HEALTHY said with now − W > 60 s, simulated",
@@ -163,6 +166,7 @@ def parameters_block() -> str:
                 name = f"`errors.{f.name}`, `durations.{f.name}`"
                 other = next(each for each in fields(DurationPolicy) if each.name == f.name).default
                 default += "" if other == f.default else f", {_number(other)}"
+            default = f.metadata.get("without", default)
             low, high = (_number(f.metadata[end]) for end in ("low", "high"))
             rows.append(f"| {name} | {default} | {low} … {high} | {f.metadata['doc']} |")
     return "\n".join(rows)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+from steptrail.consumers.alerts import Alert
 from steptrail.consumers.alerts.topics import read_board
+from steptrail.consumers.health.rules import Finding, HealthStatus
 from steptrail.projections.clickhouse.client import ClickHouse, connect
+from steptrail.projections.reading.alert_examples import alert_examples
 from steptrail.projections.reading.alert_sources import alerting_groups, latest_sight
 from steptrail.schemas import Settings
-from support.alerting import QUICK, alerting, alerts_file, publish, route, until, verdict, webhook
+from support.alerting import QUICK, START, alerting, alerts_file, publish, route, until, verdict, webhook
 from support.listener import listening
 
 GROUP = """
@@ -84,3 +88,66 @@ def test_without_clickhouse_verdicts_alert_all_the_same(workspace: Settings, tmp
         kinds = {alert.kind: alert.status for alert in read_board(workspace).alerts.values()}
         assert kinds == {"error_group": "firing", "errors": "resolved"}
         assert ops.once().count(("ocr", "firing")) == 1
+
+
+FAILED = """
+INSERT INTO steps (pipeline, doc_id, step_name, status, timestamp, broker_time, event_id, execution_id, attempt,
+    details, metrics, depends_on, worker, emitter_id, sequence, topic_id, kafka_partition, kafka_offset)
+SELECT 'invoices', concat('doc-', toString(number)), 'ocr', if(number < 5, 'FAILED', 'SUCCESS'),
+    now64(6) - toIntervalSecond(100 - number), now64(3), generateUUIDv4(), generateUUIDv4(), 1, '{}', '{}',
+    '[]', 'w', 'e', number, 't', 0, number
+FROM numbers(9)
+"""
+
+
+def test_an_alert_names_documents_and_links_and_is_restated_for_nobody(
+    workspace: Settings, tmp_path: Path
+) -> None:
+    """The latest three that failed, a link below the configured address; later evidence changes the record only."""
+    with listening() as ops, connect(workspace) as clickhouse:
+        clickhouse.command(FAILED)
+        settings = workspace.with_values(
+            alerts_file=str(
+                alerts_file(tmp_path, QUICK.replace("200ms", "3s") + webhook("ops", ops.url) + route("ops"))
+            ),
+            link_base="https://look.example/steptrail/",
+        )
+        with alerting(settings):
+            publish(workspace, verdict("ocr"), verdict("a/b", pipeline=".."))
+            until(lambda: any(alert.examples for alert in read_board(workspace).alerts.values()))
+            ops.wait(lambda: len(ops.once()) == 2)
+            told = {each["step"]: each for got in ops.got for each in got.alerts}
+            assert told["ocr"]["examples"] == ["doc-4", "doc-3", "doc-2"]
+            assert told["ocr"]["link"] == "https://look.example/steptrail/pipelines/invoices/steps/ocr"
+            assert told["a/b"]["link"] == "https://look.example/steptrail/pipelines/%2E%2E/steps/a%2Fb"
+            assert told["a/b"]["examples"] == []
+            assert told["ocr"]["evidence_at"] == "2026-09-21T14:13:25.000Z"
+            later = Finding("errors", HealthStatus.WARNING, "120 of the last 360 failed", START)
+            publish(workspace, replace(verdict("ocr", findings=(later,)), at=START + 300))
+            until(lambda: "120 of" in _ocr(workspace).sentence)
+            assert _ocr(workspace).evidence_at == START + 300
+            assert _ocr(workspace).episode == told["ocr"]["episode"]
+            # A new alert shows that all before it was acted on.
+            publish(workspace, verdict("later"))
+            ops.wait(lambda: ("later", "firing") in ops.once())
+        assert ops.said().count(("ocr", told["ocr"]["episode"], "firing")) == 1
+
+
+def _ocr(workspace: Settings) -> Alert:
+    return next(alert for alert in read_board(workspace).alerts.values() if alert.step == "ocr")
+
+
+def test_examples_of_every_kind_are_documents_or_none(workspace: Settings) -> None:
+    """Failed, slow, stalled and grouped ones are asked for as the store has them; others are about no documents."""
+    with connect(workspace) as clickhouse:
+        clickhouse.command(FAILED)
+        assert alert_examples(clickhouse, "errors", "invoices", "ocr") == ("doc-4", "doc-3", "doc-2")
+        assert alert_examples(clickhouse, "parts", "invoices", "") == ("doc-4", "doc-3", "doc-2")
+        assert alert_examples(clickhouse, "errors", "invoices", "index") == ()
+        assert alert_examples(clickhouse, "durations", "invoices", "ocr") == ()
+        clickhouse.command(FAILED.replace("attempt,\n", "attempt, duration_ms,\n").replace(
+            "generateUUIDv4(), 1,", "generateUUIDv4(), 1, 100. * number,"))  # fmt: skip
+        assert alert_examples(clickhouse, "durations", "invoices", "ocr") == ("doc-8", "doc-7", "doc-6")
+        assert alert_examples(clickhouse, "stalled", "invoices", "ocr") == ()
+        assert alert_examples(clickhouse, "error_group", "invoices", "ocr", "00000000000000aa") == ()
+        assert alert_examples(clickhouse, "silence", "invoices", "ocr") == ()

@@ -37,8 +37,10 @@ def names(steps: list[ProcessingStep]) -> list[str]:
     return [step.step_name for step in steps]
 
 
-def observation(pipeline: str, handle: StepHandle, number: int, at: datetime) -> StepObservation:
-    """What a consumer would say of a run at a time: STALLED for odd numbers, RETRACTED for even ones."""
+def observation(
+    pipeline: str, handle: StepHandle, number: int, at: datetime, status: ProcessingStatus = RUNNING
+) -> StepObservation:
+    """What a consumer would say of a run at a time: STALLED (with its `status`) for odd numbers, else RETRACTED."""
     stalled = what_is(number) is Observed.STALLED
     return StepObservation(
         observation_id=observation_id(handle.execution_id, number),
@@ -49,7 +51,7 @@ def observation(pipeline: str, handle: StepHandle, number: int, at: datetime) ->
         execution_id=handle.execution_id,
         number=number,
         retracts=None if stalled else observation_id(handle.execution_id, number - 1),
-        status=RUNNING if stalled else SUCCESS,
+        status=status if stalled else SUCCESS,
         started_at=us_from_datetime(noon()),
         deadline_s=600.0 if stalled else None,
         watermark=us_from_datetime(at),

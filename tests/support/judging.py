@@ -228,7 +228,7 @@ def judged_by_hand(clickhouse: ClickHouse, until: int, rules: Rules | None = Non
     [(first_ms,)] = clickhouse.query("SELECT toUnixTimestamp64Milli(min(broker_time)) FROM health_events")
     for slot in fetch_slots(clickhouse, rules, int(first_ms) // 5000, until + 1):
         judgement = judge.fold(slot)
-        rows += [row_of(verdict, slot.number) for verdict in judgement.verdicts]
+        rows += [row_of(verdict, slot.number) for verdict in (*judgement.verdicts, *judgement.restated)]
         rows += [gone_row(key, slot.number) for key in judgement.forgotten]
     told = [
         (r.slot, r.pipeline, r.step_name, r.status, r.since, r.at, r.sentence, r.findings, r.forgotten)

@@ -9,6 +9,7 @@ from typing import Any
 from steptrail.producers import ProcessingStepManager, Storage
 from steptrail.schemas import ObservedError, ObservedStep
 from support.contract_fixtures import (
+    PENDING,
     RUNNING,
     SUCCESS,
     ContractFixtures,
@@ -94,6 +95,20 @@ class ObservationContract(ContractFixtures):
         assert {step.step_name for step in steps if isinstance(step, ObservedStep) and step.stands} == {
             "hangs"
         }
+
+    def test_what_was_queued_for_too_long_stands_until_it_is_begun(
+        self, manager: ProcessingStepManager, storage: Storage, observe: Observe, doc: str
+    ) -> None:
+        """STALLED with the status PENDING: queueing again changes nothing, a RUNNING ends it at once."""
+        handles = {step: manager.add_step(doc, step, PENDING) for step in ("begun", "again", "waits")}
+        for handle in handles.values():
+            observe(observation(storage.pipeline, handle, 1, noon(700), PENDING))
+        manager.add_step(doc, "begun", RUNNING)
+        manager.add_step(doc, "again", PENDING)
+        settle(storage)
+        found = [s for s in manager.get_steps(doc, include_observed=True) if isinstance(s, ObservedStep)]
+        assert {step.step_name for step in found if step.stands} == {"again", "waits"}
+        assert {step.status for step in found} == {PENDING}
 
     def test_what_was_observed_twice_is_there_once(
         self, manager: ProcessingStepManager, storage: Storage, observe: Observe, doc: str

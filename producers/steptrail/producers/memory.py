@@ -181,7 +181,7 @@ class InMemoryStorage(EventSource):
         self._observed.setdefault(observation.observation_id, observation)
 
     def _stands(self, observation: StepObservation) -> bool:
-        """Whether it is STALLED, the last word, and about a step's current execution, which runs."""
+        """Whether it is STALLED, the last word, and about a step's current execution, which runs, or still waits."""
         execution = observation.execution_id
         if any(
             each.execution_id == execution and each.number > observation.number
@@ -193,12 +193,12 @@ class InMemoryStorage(EventSource):
             if event.doc_id == observation.doc_id and event.step_name == observation.step_name:
                 fold.add(event)
         found = fold.steps().get((observation.pipeline, observation.doc_id, observation.step_name))
-        return (
-            observation.what is Observed.STALLED
-            and found is not None
-            and found.current.execution_id == execution
-            and found.current.status is ProcessingStatus.RUNNING
-        )
+        if observation.what is not Observed.STALLED or found is None:
+            return False
+        current = found.current
+        if observation.status is ProcessingStatus.PENDING:  # it may have been queued again since
+            return current.status is ProcessingStatus.PENDING
+        return current.execution_id == execution and current.status is ProcessingStatus.RUNNING
 
     def events(self) -> Iterator[StepEvent]:
         """Every event as it would stand in Kafka, in the order of emission."""

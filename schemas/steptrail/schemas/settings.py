@@ -293,6 +293,13 @@ class Settings(BaseSettings):
         None,
         description="TOML file of the alerting consumer: owners, routes, targets. It is read again when it changes.",
     )
+    link_base: str | None = Field(
+        None,
+        max_length=300,
+        pattern=r"^https?://[^\s<>\"|@?#\\]+$",
+        description="Address below which alerts link to what they are about, such as https://steptrail.example.com; "
+        "unset: they have no links.",
+    )
 
     def __init__(self, **values: Unpack[SettingsValues]) -> None:
         try:

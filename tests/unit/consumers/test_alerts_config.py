@@ -10,6 +10,7 @@ import pytest
 from steptrail.consumers.alerts.config.config import AlertsConfig, AlertsFileError
 from steptrail.consumers.alerts.config.reloading import Reloading
 from steptrail.consumers.alerts.config.secrets import SecretPlaces
+from steptrail.consumers.alerts.delivery.fitting import Limits
 from steptrail.consumers.alerts.model.policy import Grouping
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
@@ -208,3 +209,26 @@ def test_a_changed_secret_is_another_configuration(tmp_path: Path) -> None:
     assert "line 5, target[1].secret_file" in reloading.mistake
     assert reloading.config.targets["a"].keys == (bytes(24),)
     assert first.digest != reloading.config.digest
+
+
+HOOK = "[[target]]\nname = 'a'\ntype = 'webhook'\nurl = 'http://a'\n"
+
+
+def test_a_target_says_what_its_receiver_takes() -> None:
+    """`max_chars` and `max_bytes` belong to the template; the same file read again is the same target."""
+    text = HOOK + 'body = \'{"content": "$text $link"}\'\nmax_chars = 2000\nmax_bytes = 30000\n'
+    target = parse(text).targets["a"]
+    assert target.template.limits == Limits(2000, 30000)
+    assert target == parse(text).targets["a"]
+    assert target != parse(text.replace("2000", "2001")).targets["a"]
+    assert parse(HOOK + "template = 'discord'").targets["a"].template.source == "discord"
+
+
+@pytest.mark.parametrize(
+    ("more", "key"),
+    [("max_chars = 10", "max_chars"), ("max_bytes = '1 MB'", "max_bytes"), ("template = 'irc'", "template")],
+)
+def test_a_limit_that_nothing_fits_is_refused(more: str, key: str) -> None:
+    """With its line and key."""
+    with pytest.raises(AlertsFileError, match=rf"line 5, target\[1\].{key}"):
+        parse(HOOK + more)

@@ -40,6 +40,7 @@ class Dispatcher:
         topics: Topics,
         metrics: AlertsMetrics,
         outcomes: Iterable[Outcome] = (),
+        link: Callable[[Level], str] = lambda _: "",
     ) -> None:
         self.board = board
         self.outcomes = list(outcomes)
@@ -48,6 +49,7 @@ class Dispatcher:
         self._crew = crew
         self._topics = topics
         self._metrics = metrics
+        self._link = link
         self.dead = {
             alert.labels["target"]: _level_of(alert)
             for alert in board.alerts.values()
@@ -86,7 +88,12 @@ class Dispatcher:
         records += self._sent_to_nobody(config, now)
         levels = {**wanted, **{level.id: level for level in self.dead.values()}}
         for alert in difference(
-            levels, self.board.alerts, now=now, ownership=config.policy.ownership, unknown=unknown
+            levels,
+            self.board.alerts,
+            now=now,
+            ownership=config.policy.ownership,
+            unknown=unknown,
+            link=self._link,
         ):
             _tell_change(self.board.alerts.get(alert.id), alert)
             self.board.alerts[alert.id] = alert

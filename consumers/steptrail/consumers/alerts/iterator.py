@@ -10,6 +10,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from steptrail.consumers.alerts.model.alert import Alert, BadAlert
 from steptrail.consumers.alerts.topics import at_end, fault_of, reading_config, text_key
+from steptrail.consumers.health.rules.status import HealthStatus
 from steptrail.schemas.settings import Settings
 from steptrail.schemas.topics import Topics
 
@@ -23,12 +24,13 @@ def alerts(
     follow: bool = True,
     stop: threading.Event | None = None,
 ) -> Iterator[Alert]:
-    """Each alert when it fires, when what is said of it changes, and when it is resolved.
+    """Each alert when it fires, when its severity changes, and when it is resolved.
 
     It begins with what fires now. With a `group` it goes on where that group was: an alert counts as dealt with
     when the next one is asked for, so one that was being dealt with when the program died comes again, with the
-    same `id`, `episode` and `status`. Of an alert that changed meanwhile only the latest is told. Of several
-    programs with one group, one gets the alerts and the others wait.
+    same `id`, `episode` and `status`. Of an alert that changed meanwhile only the latest is told. One that only has
+    later evidence is not told again, unless the program was started anew. Of several programs with one group, one
+    gets the alerts and the others wait.
 
     It ends when `stop` is set, or, without `follow`, when all that is there has been told. While Kafka is away it
     waits. Raises TopicMissing, and BrokerUnavailable when Kafka refuses for good.
@@ -39,6 +41,7 @@ def alerts(
     )
     stop = stop or threading.Event()
     start, started = _Start(), set[str]()
+    told: dict[str, tuple[str, str, HealthStatus]] = {}
     try:
         if group is None:
             consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
@@ -52,7 +55,13 @@ def alerts(
                 if alert is not None and (alert.firing or not start.fresh or alert.id in started):
                     if start.fresh:
                         started.add(alert.id)
-                    yield alert
+                    # The same alert with later evidence, or with examples, is no news.
+                    what = (alert.episode, alert.status, alert.severity)
+                    if told.get(alert.id) != what:
+                        told[alert.id] = what
+                        yield alert
+                    if not alert.firing:
+                        told.pop(alert.id)
                 if group is not None:
                     _commit(consumer, message)
             if ended:

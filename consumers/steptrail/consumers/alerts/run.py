@@ -12,9 +12,11 @@ from steptrail.consumers.alerts.config.reloading import Reloading
 from steptrail.consumers.alerts.delivery.worker import Outcome
 from steptrail.consumers.alerts.delivery.worker_pool import Crew
 from steptrail.consumers.alerts.dispatcher import Dispatcher
+from steptrail.consumers.alerts.examples import Examples
 from steptrail.consumers.alerts.metrics import AlertsMetrics
 from steptrail.consumers.alerts.model.alert import ERROR_GROUP, TARGET, Alert
 from steptrail.consumers.alerts.model.levels import wanted
+from steptrail.consumers.alerts.model.links import linking
 from steptrail.consumers.alerts.topics import BoardReader
 from steptrail.consumers.alerts.transactional_writer import Journal
 from steptrail.consumers.alerts.verdict_reader import Verdicts
@@ -76,6 +78,7 @@ class AlertingConsumer:
         self._reloading, self._metrics = reloading, metrics
         self._verdicts = Verdicts(settings)
         self._sources = Sources(settings, lambda: reloading.config.policy.asks_for_groups)
+        self._examples = Examples(settings)
         self._crew = Crew()
         self._work: _Work | None = None
         self._unwritten: list[Outcome] = []
@@ -115,6 +118,7 @@ class AlertingConsumer:
                 _log.warning("what was delivered last is not recorded, and will be sent again: %s", error)
         self._drop_work()
         self._sources.close()
+        self._examples.close()
         self._verdicts.close()
         self.status.enter(State.STOPPED)
         _log.info("stopped")
@@ -128,7 +132,7 @@ class AlertingConsumer:
             _log.info("alerting", extra={"alerts": len(self._work.board.alerts)})
         elif reloaded:
             self._work.dispatcher.resume(self._reloading.config)
-        self._work.turn(self._verdicts, self._sources, self._reloading)
+        self._work.turn(self._verdicts, self._sources, self._examples, self._reloading)
         self._verdicts.commit()
         self._backoff.succeeded()
         self._fault = None
@@ -202,13 +206,15 @@ class _Work:
         except BaseException:
             self.close()
             raise
-        self.dispatcher = Dispatcher(self.board, self._journal, crew, topics, metrics, unwritten)
+        self.dispatcher = Dispatcher(
+            self.board, self._journal, crew, topics, metrics, unwritten, linking(settings.link_base)
+        )
         self.dispatcher.resume(reloading.config)
-        self._seen: tuple[int, int] | None = None
+        self._seen: tuple[int, int, int] | None = None
 
-    def turn(self, verdicts: Verdicts, sources: Sources, reloading: Reloading) -> None:
+    def turn(self, verdicts: Verdicts, sources: Sources, examples: Examples, reloading: Reloading) -> None:
         """What the dispatcher does, if anything was heard or is due."""
-        seen, now = (verdicts.version, sources.version), time.time()
+        seen, now = (verdicts.version, sources.version, examples.version), time.time()
         news = self._reader.poll()
         if news or seen != self._seen or self.dispatcher.is_due(now):
             never_heard = verdicts.heard == 0
@@ -224,7 +230,7 @@ class _Work:
             levels = wanted(
                 verdicts.levels.values(), sources.levels(), of_pipelines=config.policy.of_pipelines
             )
-            self.dispatcher.turn(config, levels, unknown, now)
+            self.dispatcher.turn(config, examples.of(levels), unknown, now)
             self._seen = seen
 
     def last_words(self) -> None:

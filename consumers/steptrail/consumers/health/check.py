@@ -49,7 +49,8 @@ class HealthCheck:
 
     `findings` is the evidence, that which speaks for the status first. `since`: when the status became so, and
     `until`: up to when the topic had been judged; both in seconds since the epoch, None where nothing was judged.
-    `checked_at` is the time of the check.
+    `evidence_at`: when the findings were as they are told here; they are restated every few minutes while something
+    is wrong, and the status is what it is until `until`. `checked_at` is the time of the check.
     """
 
     status: HealthStatus
@@ -60,6 +61,7 @@ class HealthCheck:
     since: float | None
     until: float | None
     checked_at: float
+    evidence_at: float | None = None
 
     @property
     def is_healthy(self) -> bool:
@@ -171,19 +173,28 @@ class HealthCheckManager:
         if wrong_clock is not None:
             known = (*known, wrong_clock)
         until = sight.watermark if sight is not None else None
+        evidence_at = verdict.at if verdict is not None else None
         if amiss:
             if verdict is not None:
                 was = f"; before that: {verdict.status}, {verdict.sentence}"
                 amiss[0] = _unknown(amiss[0].rule, amiss[0].sentence + was, amiss[0].data)
             findings = (*amiss, *known)
             return HealthCheck(
-                HealthStatus.UNKNOWN, findings[0].sentence, findings, pipeline, step, None, until, now
+                HealthStatus.UNKNOWN,
+                findings[0].sentence,
+                findings,
+                pipeline,
+                step,
+                None,
+                until,
+                now,
+                evidence_at,
             )
         assert verdict is not None
         status, sentence = HealthStatus(verdict.status), verdict.sentence
         if wrong_clock is not None and status is HealthStatus.HEALTHY:
             status, sentence, known = wrong_clock.status, wrong_clock.sentence, (wrong_clock, *known[:-1])
-        return HealthCheck(status, sentence, known, pipeline, step, verdict.since, until, now)
+        return HealthCheck(status, sentence, known, pipeline, step, verdict.since, until, now, evidence_at)
 
 
 def _clock_finding(clock: ClockOff) -> Finding:

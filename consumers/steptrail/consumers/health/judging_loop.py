@@ -81,7 +81,12 @@ class Stalls(Protocol):
         """Those that stand now; None while that is not known."""
         ...
 
-    def look(self, watermark: float, deadlines: Mapping[StepKey, float]) -> list[Observation]:
+    def look(
+        self,
+        watermark: float,
+        deadlines: Mapping[StepKey, float],
+        queue_deadlines: Mapping[StepKey, float],
+    ) -> list[Observation]:
         """What is to be said at `watermark`, once it is said; [] when nothing can be decided."""
         ...
 
@@ -277,7 +282,7 @@ class Judging:
                 self._count_losses(upto - 1)
             for slot in fetch_slots(self._clickhouse, self._rules.rules, next_slot, upto):
                 judgement = judge.fold(slot)
-                if judgement.verdicts or judgement.forgotten:
+                if judgement.verdicts or judgement.forgotten or judgement.restated:
                     self._pending.append(judgement)
             next_slot = upto
             self._flush()
@@ -326,14 +331,15 @@ class Judging:
             if found is not None and not self._stalls_begun:
                 # What the snapshot says of stalls is as old as it is.
                 judge.state.standing.stalls.count[:] = 0
+                judge.state.standing.stalls.queued[:] = 0
                 self._stalls_begun = True
             judge.observe(found or ())
         if self._seeing.blind or now - self._stalls_at < STALLS_EVERY_S:
             return
         if self._stalls_begun:
             self._stalls_at = now
-            deadlines = judge.deadlines()
-            self._looking = self._beside.submit(lambda: stalls.look(watermark, deadlines))
+            deadlines, queue_deadlines = judge.deadlines(), judge.queue_deadlines()
+            self._looking = self._beside.submit(lambda: stalls.look(watermark, deadlines, queue_deadlines))
         else:
             self._looking = self._beside.submit(stalls.begin)
 
@@ -344,7 +350,7 @@ class Judging:
             rows: list[VerdictRow] = []
             messages: list[tuple[Key, dict[str, Any] | None]] = []
             for judgement in part:
-                for verdict in judgement.verdicts:
+                for verdict in (*judgement.verdicts, *judgement.restated):
                     rows.append(row_of(verdict, judgement.slot))
                     if verdict.pipeline is None:
                         self._seeing.judged(verdict, judgement.slot)

@@ -30,12 +30,20 @@ class JudgedStalls:
         except InfrastructureError:
             return None
 
-    def look(self, watermark: float, deadlines: Mapping[StepKey, float]) -> list[Observation]:
+    def look(
+        self,
+        watermark: float,
+        deadlines: Mapping[StepKey, float],
+        queue_deadlines: Mapping[StepKey, float],
+    ) -> list[Observation]:
         """What is to be said at `watermark`, once it is said."""
         topic_id = self._topic_id()
         if topic_id is None:
             return []
-        graces = {key: float(self._rules.rules.policy(*key).stalled.grace_s) for key in deadlines}
+        graces = {
+            key: float(self._rules.rules.policy(*key).stalled.grace_s)
+            for key in deadlines.keys() | queue_deadlines.keys()
+        }
         # What is written is at least what was applied at the watermark: asking for more is only slower.
         offsets = {partition: offset - 1 for partition, offset in self._progress.written().items() if offset}
         return self._watch.look(
@@ -43,6 +51,7 @@ class JudgedStalls:
             deadlines,
             Applied(topic_id, offsets),
             {key: grace for key, grace in graces.items() if grace != GRACE_S},
+            queue_deadlines,
         )
 
     def close(self) -> None:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final, Protocol
 
 import orjson
@@ -21,7 +22,7 @@ from steptrail.consumers.health.rules.slots import StepKey
 from steptrail.consumers.health.rules.stalled import Observation, OpenExecution, observations
 from steptrail.projections.clickhouse.client import ClickHouse
 from steptrail.projections.clickhouse.queries import Store
-from steptrail.projections.reading.stalls import ObservedRecord, StallStore
+from steptrail.projections.reading.stalls import ObservedRecord, Overdue, StallStore
 from steptrail.schemas.errors import InfrastructureError
 from steptrail.schemas.observation import Observed, StepObservation, observation_id, what_is
 from steptrail.schemas.settings import Settings
@@ -33,6 +34,12 @@ _log = logging.getLogger("steptrail.consumers.stalls")
 GRACE_S: Final = 60.0
 MOST_AT_ONCE: Final = 5_000
 """The most that one look says: what is left is said by the next."""
+QUEUED_LATELY_S: Final = 28 * 86_400.0
+"""What was queued longer ago than this, and was not said to wait by then, is not looked for."""
+LOOK_BACK_S: Final = 3_600.0
+FULL_LOOK_EVERY_S: Final = 3_600.0
+"""What was queued is looked for among what has become late since the last look, and what was heard of late; now and
+then among everything. Where another process does the work, what was queued keeps its row for good."""
 
 
 class Line(Protocol):
@@ -87,6 +94,8 @@ class StallWatch:
         self._steps_topic = steps_topic
         self._decided_by = decided_by
         self._in_doubt: dict[uuid.UUID, Observation] = {}
+        self._full_look_at = float("-inf")
+        self._looked_until: dict[StepKey, int] = {}
         self.status = StallStatus()
 
     @classmethod
@@ -104,17 +113,23 @@ class StallWatch:
         deadlines: Mapping[StepKey, float],
         applied: Applied,
         grace: Mapping[StepKey, float] | None = None,
+        queue_deadlines: Mapping[StepKey, float] | None = None,
     ) -> list[Observation]:
         """Say what is to be said at `watermark` (seconds since 1970), and return it once it is on the topic.
 
-        `deadlines` in seconds by (pipeline, step), as `Judge.deadlines` gives them, `grace` where it is not 60 s.
+        `deadlines` in seconds by (pipeline, step), as `Judge.deadlines` gives them, `grace` where it is not 60 s,
+        `queue_deadlines` as `Judge.queue_deadlines`.
         [] without a decision when the tables do not hold yet what was applied or said, or when Kafka or the store is
         away: `status.waiting_for` tells. Each observation is returned once by one StallWatch; one that comes after
         another begins with `standing`.
         """
         try:
             waiting_for = self._not_yet(applied)
-            said = [] if waiting_for else self._decide(watermark, deadlines, applied, grace or {})
+            said = (
+                []
+                if waiting_for
+                else self._decide(watermark, deadlines, applied, grace or {}, queue_deadlines or {})
+            )
         except InfrastructureError as error:
             waiting_for, said = str(error), []
         if waiting_for is not None:
@@ -168,30 +183,31 @@ class StallWatch:
         deadlines: Mapping[StepKey, float],
         applied: Applied,
         grace: Mapping[StepKey, float],
+        queue_deadlines: Mapping[StepKey, float],
     ) -> list[Observation]:
         standing = self._stalls.said()
         known = {each.execution_id.bytes: each for each in standing}
         numbers = {execution_id: each.number for execution_id, each in known.items()}
         opened = [_as_open(each) for each in standing if each.stands]
-        latest = {
-            step: _micros(watermark - deadline - grace.get(step, GRACE_S))
-            for step, deadline in deadlines.items()
-        }
-        for found in self._stalls.overdue(latest):
+        latest = _bounds(watermark, deadlines, grace)
+        queued_latest = _bounds(watermark, queue_deadlines, grace)
+        late = chain(
+            ((latest, found) for found in self._stalls.overdue(latest)),
+            ((queued_latest, found) for found in self._overdue_queued(watermark, queued_latest)),
+        )
+        for bounds, found in late:
             for each in found:
                 # Odd: it is said to be stalled by now, which was not so when `standing` was read.
-                if each.started_us <= latest[each.pipeline, each.step_name] and each.number % 2 == 0:
+                if each.started_us <= bounds[each.pipeline, each.step_name] and each.number % 2 == 0:
                     execution_id = each.execution_id.bytes
                     numbers[execution_id] = each.number
-                    opened.append(
-                        OpenExecution(
-                            each.pipeline, each.step_name, each.doc_id, execution_id, each.started_us / 1e6
-                        )
-                    )
+                    opened.append(_as_open(each))
             if len(opened) >= len(standing) + MOST_AT_ONCE:
+                self._full_look_at = float("-inf")  # there is more
                 break
         stalled = {execution_id: _as_open(each) for execution_id, each in known.items()}
-        decided = observations(opened, stalled, deadlines, watermark, grace)[:MOST_AT_ONCE]
+        decided = observations(opened, stalled, deadlines, watermark, grace, queue_deadlines)
+        decided = decided[:MOST_AT_ONCE]
         records = [
             self._record(each, numbers[each.execution.execution_id] + 1, known, applied, grace)
             for each in decided
@@ -209,8 +225,24 @@ class StallWatch:
         waiting_for = f"{missing} of {len(decided)} observations were not acknowledged" if missing else None
         self.status = StallStatus(waiting_for, watermark, len(standing) + changed)
         if missing:
+            self._full_look_at = float("-inf")
             _log.warning("%s: the next look finds out", waiting_for)
         return settled + said
+
+    def _overdue_queued(self, watermark: float, latest: Mapping[StepKey, int]) -> Iterator[list[Overdue]]:
+        """What is queued and late, of all or of what may have become so since the last look."""
+        full = watermark >= self._full_look_at + FULL_LOOK_EVERY_S
+        if full:
+            self._full_look_at = watermark
+        alike: dict[int, dict[StepKey, int]] = {}
+        for step, bound in latest.items():
+            alike.setdefault(bound, {})[step] = bound
+        for steps in alike.values():
+            since = _micros(watermark - QUEUED_LATELY_S)
+            if not full and steps.keys() <= self._looked_until.keys():
+                since = min(self._looked_until[step] for step in steps) - _micros(LOOK_BACK_S)
+            yield from self._stalls.overdue_queued(steps, since)
+        self._looked_until = dict(latest)
 
     def _settled(self, known: Mapping[bytes, ObservedRecord]) -> list[Observation]:
         """Those whose acknowledgement was lost and that are on the topic all the same; the others are forgotten."""
@@ -240,7 +272,7 @@ class StallWatch:
             "applied": {str(partition): offset for partition, offset in sorted(applied.offsets.items())},
         }
         if what_is(number) is Observed.STALLED:
-            status = ProcessingStatus.RUNNING
+            status = ProcessingStatus.PENDING if execution.queued else ProcessingStatus.RUNNING
             evidence["waited_s"] = round(observation.watermark - execution.started_at, 3)
             evidence["grace_s"] = grace.get((execution.pipeline, execution.step), GRACE_S)
             retracts = None
@@ -271,13 +303,23 @@ class StallsNotKnown(InfrastructureError):
     """The tables do not hold yet what was said about stalls: wait, then ask again."""
 
 
-def _as_open(record: ObservedRecord) -> OpenExecution:
+def _bounds(
+    watermark: float, deadlines: Mapping[StepKey, float], grace: Mapping[StepKey, float]
+) -> dict[StepKey, int]:
+    """What began no later than this, in microseconds since 1970, is late."""
+    return {
+        step: _micros(watermark - deadline - grace.get(step, GRACE_S)) for step, deadline in deadlines.items()
+    }
+
+
+def _as_open(record: ObservedRecord | Overdue) -> OpenExecution:
     return OpenExecution(
         record.pipeline,
         record.step_name,
         record.doc_id,
         record.execution_id.bytes,
         record.started_us / 1e6,
+        record.queued,
     )
 
 

@@ -25,10 +25,10 @@ _BEFORE_ALL: Final = -(2**61)
 
 @dataclass(frozen=True, slots=True)
 class Overdue:
-    """An execution that runs and is late by its worker's clock. Times in microseconds since 1970, UTC.
+    """An execution that runs, or is `queued`, and is late by its worker's clock. Times in microseconds since 1970, UTC.
 
-    `started_us` is when the broker took its first RUNNING event, which may be later than the worker says;
-    `number` how often it was observed so far (`steptrail.schemas.observation`).
+    `started_us` is when the broker took its first RUNNING event (of one that is queued, its first PENDING), which may
+    be later than the worker says; `number` how often it was observed so far (`steptrail.schemas.observation`).
     """
 
     pipeline: str
@@ -37,6 +37,7 @@ class Overdue:
     execution_id: UUID
     started_us: int
     number: int
+    queued: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +62,13 @@ class ObservedRecord:
     sentence: str
     evidence: dict[str, Any]
     stands: bool
-    """It is STALLED, and holds now: nothing took it back, and the execution is still open and current."""
+    """It is STALLED, and holds now: nothing took it back, and the execution is still open and current, or waits."""
+    queued: bool = False
+    """It is about an execution that was PENDING, and that nobody had begun, when this was decided."""
 
     @property
     def started_at(self) -> datetime:
-        """When the broker took the execution's first RUNNING event; aware, UTC."""
+        """When the broker took the execution's first RUNNING event, or PENDING if it is `queued`; aware, UTC."""
         return datetime_from_us(self.started_us)
 
     @classmethod
@@ -87,6 +90,7 @@ class ObservedRecord:
             sentence=row["sentence"],
             evidence=json.loads(row["evidence"]),
             stands=bool(row["stands"]),
+            queued=bool(row["queued"]),
         )
 
     def to_step(self) -> ObservedStep:
@@ -151,30 +155,44 @@ class StallStore:
         """Executions that run, are their step's current ones, are not said to be stalled, and that, by their
         workers' clocks, began no later than the bound of their (pipeline, step). In lists, as they are found.
         """
-        bounds = sorted(begun_before_us.items(), key=lambda item: (-item[1], item[0]))
+        return self._overdue("overdue_executions", begun_before_us, {})
+
+    def overdue_queued(
+        self, queued_before_us: Mapping[tuple[str, str], int], since_us: int
+    ) -> Iterator[list[Overdue]]:
+        """Likewise executions that are PENDING, that nothing of their step followed, and that were queued since."""
+        return self._overdue("overdue_queued", queued_before_us, {"since_us": since_us})
+
+    def _overdue(
+        self, name: str, before_us: Mapping[tuple[str, str], int], more: Mapping[str, Any]
+    ) -> Iterator[list[Overdue]]:
+        queued = name == "overdue_queued"
+        bounds = sorted(before_us.items(), key=lambda item: (-item[1], item[0]))
         for chunk in _chunks(bounds, lambda item: len(item[0][0]) + len(item[0][1]) + 24):
             parameters: dict[str, Any] = {
                 "pipelines": [pipeline for (pipeline, _), _ in chunk],
                 "steps": [step for (_, step), _ in chunk],
                 "before_us": [before for _, before in chunk],
                 "fetch": _PAGE,
+                **more,
             }
             after_us, after_id = _BEFORE_ALL, UUID(int=0)
             while True:
                 position = {"after_us": after_us, "after_id": str(after_id)}
-                rows = ask(self._store, "overdue_executions", parameters | position)
+                rows = ask(self._store, name, parameters | position)
                 if rows:
-                    yield from self._started(rows)
+                    yield from self._started(rows, queued)
                     after_us, after_id = int(rows[-1]["first_run_us"]), rows[-1]["execution_id"]
                 if len(rows) < _PAGE:
                     break
 
-    def _started(self, rows: Sequence[Mapping[str, Any]]) -> Iterator[list[Overdue]]:
+    def _started(self, rows: Sequence[Mapping[str, Any]], queued: bool) -> Iterator[list[Overdue]]:
         for chunk in _chunks(rows, lambda row: len(row["pipeline"]) + len(row["doc_id"]) + 48):
             parameters = {
                 "pipelines": [row["pipeline"] for row in chunk],
                 "docs": [row["doc_id"] for row in chunk],
                 "executions": [str(row["execution_id"]) for row in chunk],
+                "status": "PENDING" if queued else "RUNNING",
             }
             found = {row["execution_id"]: row for row in ask(self._store, "executions_started", parameters)}
             yield [
@@ -185,6 +203,7 @@ class StallStore:
                     row["execution_id"],
                     int(found[row["execution_id"]]["started_ms"]) * 1000,
                     int(found[row["execution_id"]]["number"]),
+                    queued,
                 )
                 for row in chunk
                 if row["execution_id"] in found

@@ -15,15 +15,19 @@ SELECT
     observed.decided_by                             AS decided_by,
     observed.sentence                               AS sentence,
     observed.evidence                               AS evidence,
+    observed.status = 'PENDING'                     AS queued,
     observed.what = 'STALLED'
         AND observed.number = max(observed.number) OVER (PARTITION BY observed.pipeline, observed.execution_id)
-        AND (observed.pipeline, observed.step_name, observed.execution_id) IN
+        -- What waits may have been queued again since: that is one and the same.
+        AND (observed.pipeline, observed.step_name, observed.status, if(observed.status = 'PENDING', toUUID('00000000-0000-0000-0000-000000000000'), observed.execution_id)) IN
         (
-            SELECT state.pipeline, state.step_name, state.execution_id
+            SELECT
+                state.pipeline, state.step_name, state.status,
+                if(state.status = 'PENDING', toUUID('00000000-0000-0000-0000-000000000000'), state.execution_id)
             FROM step_state AS state
             WHERE ({any_pipeline:Bool} OR state.pipeline = {pipeline:String})
               AND state.doc_id = {doc_id:String}
-              AND state.status = 'RUNNING'
+              AND state.status IN ('PENDING', 'RUNNING')
         )                                           AS stands
 FROM
 (

@@ -1,4 +1,5 @@
--- When the broker took the first event that says that each of some executions runs, and how often each was observed.
+-- When the broker took the first event that says that each of some executions runs, or is queued ({status}), and how
+-- often each was observed.
 -- An event that was sent twice has two broker times: the greater counts, as in the fold, merged or not.
 SELECT
     run.execution_id                                        AS execution_id,
@@ -17,7 +18,7 @@ FROM
             FROM (SELECT arrayJoin(arrayZip({pipelines:Array(String)}, {docs:Array(String)})) AS document)
         )
       AND event.execution_id IN {executions:Array(UUID)}
-      AND event.status = 'RUNNING'
+      AND event.status = {status:String}
     GROUP BY event.execution_id, event.event_id
 ) AS run
 LEFT JOIN

@@ -11,4 +11,5 @@
     sentence,
     evidence,
     status,
-    stands
+    stands,
+    queued

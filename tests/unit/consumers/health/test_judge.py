@@ -1,3 +1,7 @@
+import json
+import zlib
+from dataclasses import replace
+
 import pytest
 
 from steptrail.consumers.health.rules import (
@@ -201,3 +205,125 @@ def test_a_damaged_snapshot_is_refused(damage: bytes) -> None:
     snapshot = Judge().state.to_bytes()
     with pytest.raises(SnapshotError):
         State.from_bytes(snapshot[:-5])
+
+
+def restated(feed: Feed, slots: int, **steps: StepCounts) -> list[tuple[int, Verdict]]:
+    """What is restated in so many slots, each with how many slots after now."""
+    found = []
+    for number in range(1, slots + 1):
+        slot = {("p", name): step for name, step in steps.items()}
+        found += [(number, each) for each in feed.judge.fold(Slot(feed.slot, slot)).restated]
+        feed.slot += 1
+    return found
+
+
+def test_evidence_is_restated_while_something_is_wrong() -> None:
+    """After one, two and three minutes, then every five: with the counts as they are by then, and since as before."""
+    feed = Feed()
+    feed(60, ocr=counts(0, 50))
+    feed(36, ocr=counts(40, 10))
+    assert feed.judge.step(OCR).status is HealthStatus.CRITICAL
+    since = feed.judge.step(OCR).since
+    found = restated(feed, 24 * 12, ocr=counts(30, 20))
+    steps = [(number, each) for number, each in found if each.step == "ocr"]
+    assert all(each.at == (FIRST + 96 + number) * 5 for number, each in steps)
+    minutes = [int(each.at - since) // 60 for _, each in steps]
+    assert minutes == [n for n in (1, 2, 3, 5, 10, 15, 20, 25) if minutes[0] <= n <= minutes[-1]]
+    assert len(minutes) >= 5
+    assert {each.since for _, each in steps} == {since}
+    assert steps[0][1].sentence != steps[-1][1].sentence
+    assert "(60 %)" in steps[-1][1].sentence
+    wholes = [each for _, each in found if each.step is None]
+    assert [(each.pipeline, each.at) for each in wholes if each.pipeline] == [
+        ("p", each.at) for _, each in steps
+    ]
+    assert f"ocr: {steps[-1][1].sentence}" in wholes[-1].sentence
+
+
+def test_a_healthy_step_is_not_restated() -> None:
+    """An hour of good news is no news."""
+    feed = Feed()
+    feed(10, ocr=counts(0, 50))
+    assert restated(feed, 720, ocr=counts(0, 50)) == []
+
+
+def test_more_stalled_executions_are_restated_within_two_minutes() -> None:
+    """One, long ago, and ten more: the verdict says eleven, though nothing else about it changed."""
+    feed = Feed()
+    feed(100, ocr=counts(0, 5))
+    feed.judge.observe([stalled(1, feed.slot)])
+    assert ("p", "ocr", "WARNING") in names(feed(1, ocr=counts(0, 5)))
+    restated(feed, 7 * 12 + 3, ocr=counts(0, 5))
+    feed.judge.observe([stalled(n, feed.slot) for n in range(2, 12)])
+    sentences = [each.sentence for _, each in restated(feed, 24, ocr=counts(0, 5)) if each.step == "ocr"]
+    assert sentences[0].startswith("11 started executions have")
+
+
+def stalled(number: int, slot: int) -> Observation:
+    execution = OpenExecution(*OCR, f"d{number}", number.to_bytes(16, "big"), slot * 5.0 - 700)
+    return Observation(Observed.STALLED, execution, 600.0, slot * 5.0)
+
+
+def test_what_nobody_begins_is_said_apart_from_what_hangs() -> None:
+    """Both in one finding, each with its count; taken back, each is one less."""
+    feed = Feed()
+    feed(10, ocr=counts(0, 5))
+    waits = [
+        Observation(
+            Observed.STALLED,
+            OpenExecution(*OCR, f"q{n}", bytes([n] * 16), 0.0, queued=True),
+            600.0,
+            feed.slot * 5.0,
+        )
+        for n in range(3)
+    ]
+    feed.judge.observe(waits)
+    said = feed(1, ocr=counts(0, 5))
+    assert ("p", "ocr", "WARNING") in names(said)
+    sentence = "3 executions have been PENDING past the deadline, and nobody has begun them"
+    assert said[0].sentence == sentence
+    feed.judge.observe([stalled(9, feed.slot)])
+    feed(1, ocr=counts(0, 5))
+    assert feed.judge.step(OCR).sentence == (
+        "1 started execution has passed the deadline without an ending; " + sentence
+    )
+    again = Judge(state=State.from_bytes(feed.judge.state.to_bytes()))
+    assert again.step(OCR) == feed.judge.step(OCR)
+    feed.judge.observe(replace(each, what=Observed.RETRACTED) for each in waits)
+    assert feed.judge.step(OCR).sentence.startswith("1 started execution has passed")
+
+
+def test_a_snapshot_of_the_version_before_is_read() -> None:
+    """It has no column of what is queued; all else of it counts."""
+    feed = Feed()
+    feed(20, ocr=counts(0, 5))
+    raw = zlib.decompress(feed.judge.state.to_bytes())
+    end = 8 + int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8:end])
+    at = end
+    kept, columns = [], b""
+    for name, kind, size in header["columns"]:
+        if name != "standing.stalls.queued":
+            kept.append([name, kind, size])
+            columns += raw[at : at + size]
+        at += size
+    head = json.dumps({**header, "columns": kept}).encode()
+    old = State.from_bytes(zlib.compress(len(head).to_bytes(8, "little") + head + columns))
+    assert Judge(state=old).step(OCR) == feed.judge.step(OCR)
+
+
+def test_a_queue_has_a_deadline_only_where_one_is_declared() -> None:
+    """And it is the step's own."""
+    rules = Rules.parse('[[rule]]\nstep = "ocr"\nstalled.queued_s = 900\n')
+    feed = Feed(Judge(rules))
+    feed(1, ocr=counts(0, 5), parse=counts(0, 5))
+    assert feed.judge.queue_deadlines() == {OCR: 900.0}
+    assert Judge(rules).queue_deadlines() == {}
+
+
+def test_a_step_that_is_only_queued_is_watched() -> None:
+    """It has no sign of life, over full hours either: its deadline holds until somebody begins."""
+    feed = Feed(Judge(Rules.parse('[[rule]]\nstep = "ocr"\nstalled.queued_s = 9000\n')))
+    assert ("p", "ocr", "HEALTHY") in names(feed(1, ocr=StepCounts()))
+    feed(3 * 720)
+    assert feed.judge.queue_deadlines() == {OCR: 9000.0}

@@ -54,3 +54,15 @@ def test_only_what_changed_is_said() -> None:
 def test_a_step_may_have_more_grace(grace: dict[tuple[str, str], float], stalls: int) -> None:
     """Sixty seconds, where nothing else is said."""
     assert len(observations([execution(1, 0.0)], {}, {STEP: 600.0}, 700.0, grace)) == stalls
+
+
+def test_what_is_queued_has_a_deadline_of_its_own() -> None:
+    """One that is PENDING goes by what was declared for queues, and without that waits for ever."""
+    waits = OpenExecution(*STEP, "doc-1", b"1" * 16, 0.0, queued=True)
+    assert observations([waits], {}, {STEP: 600.0}, 1e9) == []
+    (said,) = observations([waits], {}, {}, 960.0, None, {STEP: 900.0})
+    assert (said.what, said.deadline_s) == (Observed.STALLED, 900.0)
+    assert said.sentence == "PENDING for 960 s and nobody has begun it; deadline 900 s"
+    (back,) = observations([], {b"1" * 16: waits}, {}, 1000.0, None, {STEP: 900.0})
+    assert back.what is Observed.RETRACTED
+    assert back.sentence == "it was begun, or a later execution arrived after all"

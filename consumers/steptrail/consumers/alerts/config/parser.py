@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from steptrail.consumers.alerts.config.secrets import BadSecret, SecretPlaces, each_of, signing_key
+from steptrail.consumers.alerts.delivery.fitting import Limits
 from steptrail.consumers.alerts.delivery.target import ALERTMANAGER, WEBHOOK, Target
 from steptrail.consumers.alerts.delivery.templates import BUILT_IN, BadTemplate, Template, custom, standard
 from steptrail.consumers.alerts.model.policy import (
@@ -29,6 +30,7 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _DAY = 86_400.0
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
+_LEAST = 200
 _GROUPING = ("group_by", "group_wait", "group_interval", "repeat_interval")
 _MATCHERS = ("pipeline", "step", "owner", "kind", "severity")
 _SECRETS = ("secret", "url", "bearer", "password")
@@ -159,10 +161,14 @@ class Reading:
         if kind not in (WEBHOOK, ALERTMANAGER):
             self._wrong((*at, "type"), f'{kind!r} is neither "{WEBHOOK}" nor "{ALERTMANAGER}"')
             return None
-        only = ("template", "body", "secret_env", "secret_file") if kind == WEBHOOK else ("labels", "resend")
+        only = (
+            ("template", "body", "max_chars", "secret_env", "secret_file")
+            if kind == WEBHOOK
+            else ("labels", "resend")
+        )
         patience = ("timeout", "attempts", "backoff", "backoff_most", "retry_after")
         access = (*_either("url"), *_either("bearer"), "username", *_either("password"), "ca")
-        self._known(table, at, ("name", "type", "url", *access, *patience, *only))
+        self._known(table, at, ("name", "type", "url", *access, *patience, "max_bytes", *only))
         url = self._url(table, at)
         first = self._seconds(table, "backoff", at, 1.0, 0.01, 3600)
         target = Target(
@@ -181,6 +187,7 @@ class Reading:
             ),
             retry_after=self._seconds(table, "retry_after", at, 300.0, 0.1, 7 * _DAY),
             resend=self._seconds(table, "resend", at, 60.0, 1, 3600),
+            most_bytes=self._limit(table, "max_bytes", at),
         )
         return target if len(self.mistakes) == before else None
 
@@ -247,18 +254,23 @@ class Reading:
 
     def _template(self, table: dict[str, Any], at: At) -> Template:
         name, body = table.get("template"), table.get("body")
+        limits = Limits(self._limit(table, "max_chars", at), self._limit(table, "max_bytes", at))
         if name is not None and body is not None:
             self._wrong((*at, "body"), "there is a template already")
         elif body is not None:
             try:
-                return custom(body if isinstance(body, str) else "")
+                return custom(body if isinstance(body, str) else "", limits)
             except BadTemplate as error:
                 self._wrong((*at, "body"), str(error))
         elif name is not None:
             if name in BUILT_IN:
-                return BUILT_IN[name]
+                return BUILT_IN[name](limits)
             self._wrong((*at, "template"), f"{name!r} is none of {', '.join(BUILT_IN)}")
-        return standard
+        return standard(limits)
+
+    def _limit(self, table: dict[str, Any], key: str, at: At) -> int | None:
+        """What a receiver takes; None where the file does not say."""
+        return self._whole(table, key, at, _LEAST, _LEAST, 100_000_000) if key in table else None
 
     def _ca(self, table: dict[str, Any], at: At) -> str | None:
         name = table.get("ca")

@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import email.utils
 import http.client
-import socket
 import ssl
-import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from steptrail.consumers.alerts.delivery.dialing import Resolve, addresses_of, dialed
 from steptrail.consumers.alerts.delivery.target import Target
+from steptrail.consumers.runtime.deadline import Deadline
 from steptrail.schemas.redact import redact_values
 
 _MOST_READ = 64 * 1024
@@ -22,6 +22,7 @@ MOST_RETRY_AFTER_S = 3600.0
 """A target that asks for a longer pause is asked again after this."""
 
 _TRANSIENT = frozenset((408, 425, 429))
+_MAYBE_TOO_LARGE = frozenset((400, 413, 422))
 
 
 @dataclass(frozen=True)
@@ -45,29 +46,34 @@ class Answer:
         """Whether to try again soon is of no use: a redirect, or a refusal other than for want of time."""
         return self.status is not None and 300 <= self.status < 500 and self.status not in _TRANSIENT
 
+    @property
+    def too_large(self) -> bool:
+        """Whether a shorter one might be taken. Few say so by 413: Slack, Discord and others answer 400."""
+        return self.status in _MAYBE_TOO_LARGE
 
-def post(target: Target, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
-    """Send it, on a connection of its own, in `target.timeout` seconds at most; never raises for what may go wrong.
 
-    A redirect is an answer like any other and is not followed; no proxy is asked.
+def post(
+    target: Target,
+    path: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    resolve: Resolve = addresses_of,
+) -> Answer:
+    """Send it, on a connection of its own, in `target.timeout` seconds all in all; never raises for what may go wrong.
+
+    The time is for everything: the name, all its addresses, TLS, sending, and reading the answer. A redirect is an
+    answer like any other and is not followed; no proxy is asked.
     """
     secrets = target.secrets()
-    started = time.monotonic()
+    started, deadline = clock(), Deadline(target.timeout, clock)
     try:
-        connection = _connection(target)
-        with contextlib.closing(connection), _cut_off(connection, target.timeout) as cut:
-            try:
-                connection.request("POST", path, body, {**headers, "Content-Length": str(len(body))})
-                response = connection.getresponse()
-                text = response.read(_MOST_READ)
-            except (OSError, http.client.HTTPException, ValueError) as error:
-                if cut.is_set() or isinstance(error, TimeoutError):
-                    raise TimeoutError(f"no answer within {target.timeout:g} s") from None
-                raise
+        response, text = _exchange(target, path, headers, body, deadline, resolve)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        seconds = time.monotonic() - started
-        what = str(error) or type(error).__name__
-        return Answer(None, redact_values(f"{target.shown}: {what} ({seconds:.1f} s)", secrets))
+        late = deadline.expired or isinstance(error, TimeoutError)
+        what = f"no answer within {target.timeout:g} s" if late else str(error) or type(error).__name__
+        return Answer(None, redact_values(f"{target.shown}: {what} ({clock() - started:.1f} s)", secrets))
     said = f"{target.shown} answered {response.status} {response.reason}".rstrip()
     if 300 <= response.status < 400:
         said += "; redirects are refused: configure the address that it leads to, if it is right"
@@ -76,39 +82,50 @@ def post(target: Target, path: str, headers: Mapping[str, str], body: bytes) -> 
     return Answer(response.status, redact_values(said, secrets), _retry_after(response))
 
 
+def together(answers: Iterable[Answer], *, last: bool) -> Answer:
+    """What came of the requests for one notification: the first failure, else the last answer.
+
+    After one that was refused the others are still made if this is the `last` try, or if it was not for its size;
+    after one that was not answered none.
+    """
+    failure, answer = None, Answer(None, "there is nothing to say")
+    for answer in answers:
+        if not answer.delivered:
+            failure = failure or answer
+            if not answer.hopeless or (answer.too_large and not last):
+                break
+    return failure or answer
+
+
 def path_of(url: str) -> str:
     """Path and query of a URL, as a request names them."""
     parts = urlsplit(url)
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
-def _connection(target: Target) -> http.client.HTTPConnection:
+def _exchange(
+    target: Target, path: str, headers: Mapping[str, str], body: bytes, deadline: Deadline, resolve: Resolve
+) -> tuple[http.client.HTTPResponse, bytes]:
+    """The answer, and the beginning of its text."""
     parts = urlsplit(target.url)
     host = parts.hostname or ""
-    if parts.scheme == "https":
-        context = ssl.create_default_context(cafile=target.ca)
-        return http.client.HTTPSConnection(host, target.port, timeout=target.timeout, context=context)
-    return http.client.HTTPConnection(host, target.port, timeout=target.timeout)
-
-
-@contextlib.contextmanager
-def _cut_off(connection: http.client.HTTPConnection, seconds: float) -> Iterator[threading.Event]:
-    """Break the connection after so long: each read has a time-out, but a server may send a byte now and then."""
-    cut = threading.Event()
-
-    def cut_now() -> None:
-        cut.set()
-        if connection.sock is not None:
-            with contextlib.suppress(OSError):
-                connection.sock.shutdown(socket.SHUT_RDWR)
-
-    timer = threading.Timer(seconds, cut_now)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield cut
-    finally:
-        timer.cancel()
+    secure = parts.scheme == "https"
+    context = ssl.create_default_context(cafile=target.ca) if secure else None
+    connection = (
+        http.client.HTTPSConnection(host, target.port, context=context)
+        if secure
+        else http.client.HTTPConnection(host, target.port)
+    )
+    with dialed(host, target.port, deadline, context, resolve) as sock:
+        connection.sock = sock
+        # Who refuses a body for its size may hang up before all of it was sent, and has answered all the same.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            connection.request("POST", path, body, {**headers, "Content-Length": str(len(body))})
+        response, text = connection.getresponse(), b""
+        # The status is the answer, whatever becomes of the text: what was taken must not be sent again.
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            text = response.read(_MOST_READ)
+        return response, text
 
 
 def _retry_after(response: http.client.HTTPResponse) -> float | None:

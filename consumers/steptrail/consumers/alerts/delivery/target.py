@@ -19,8 +19,9 @@ ALERTMANAGER = "alertmanager"
 class Target:
     """Everything about one target. Seconds. The parts that may hold secrets are in no repr.
 
-    `attempts` for one notification; after them it is dead. `resend`: how often an Alertmanager is told again of
-    what fires; it forgets an alert that it was not told of for four times that.
+    `timeout` for one attempt, all in all. `attempts` for one notification; after them it is dead. `most_bytes`: of a
+    request to an Alertmanager; a webhook's template knows its own limits. `resend`: how often an Alertmanager is
+    told again of what fires; it forgets an alert that it was not told of for four times that.
     """
 
     name: str
@@ -28,7 +29,7 @@ class Target:
     url: str = field(repr=False)
     keys: tuple[bytes, ...] = field(default=(), repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    template: Template = standard
+    template: Template = field(default_factory=standard)
     labels: Mapping[str, str] = field(default_factory=dict)
     ca: str | None = None
     timeout: float = 10.0
@@ -36,6 +37,7 @@ class Target:
     backoff: BackoffPolicy = field(default_factory=lambda: BackoffPolicy(1.0, 2.0, 60.0))
     retry_after: float = 300.0
     resend: float = 60.0
+    most_bytes: int | None = None
 
     @property
     def shown(self) -> str:

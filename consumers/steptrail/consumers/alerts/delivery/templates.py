@@ -1,28 +1,145 @@
-"""Bodies of webhooks: our own, Slack's, or JSON of the user's with names in it."""
+"""Bodies of webhooks: our own, Slack's, Discord's, or JSON of the user's with names in it.
+
+Every one keeps within what its receiver takes, and can be had shorter: `shorter` halves the room for text so many
+times. Where a body is for programs, alerts are not left out but told in several bodies (`parts`).
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import orjson
 
-from steptrail.consumers.alerts.model.alert import RESOLVED, Alert, rfc3339
-from steptrail.consumers.alerts.model.notification import Notification
+from steptrail.consumers.alerts.delivery import fitting
+from steptrail.consumers.alerts.delivery.chat_text import (
+    cut,
+    for_discord,
+    for_slack,
+    plain,
+    units,
+    unmentioned,
+)
+from steptrail.consumers.alerts.delivery.fitting import (
+    NO_LIMITS,
+    Limits,
+    escaped_within,
+    fitted,
+    halved,
+    mark,
+    named,
+    said,
+    title,
+    whole_text,
+)
+from steptrail.consumers.alerts.model.alert import MAX_SENTENCE, Alert, rfc3339
+from steptrail.consumers.alerts.model.notification import Notification, notification
 
-Template = Callable[[Notification], bytes]
+MOST_SHORTER = 6
+"""A text is halved so often and no more."""
 
-_SHOWN = 20
-"""A text names so many alerts; a chat is not the place for more."""
+_SLACK_HEADER, _SLACK_SECTION, _SLACK_MESSAGE = 150, 3000, 12_000
+_DISCORD_CONTENT = 2000
+_ROOM_FOR_TITLE = 400
+_LEAST_TEXT = 20
 
 
 class BadTemplate(ValueError):
     """A body is not JSON, or names what there is not; the message says what."""
 
 
-def standard(told: Notification) -> bytes:
+@dataclass(frozen=True)
+class Template:
+    """Makes bodies; `source`, its name or the document, and `limits` tell it from others.
+
+    `splits`: every alert has to arrive, so that what is too long is told in several bodies.
+    """
+
+    source: str
+    limits: Limits
+    render: Callable[[Notification, int], bytes] = field(compare=False, repr=False)
+    splits: bool = False
+
+    def __call__(self, told: Notification, shorter: int = 0) -> bytes:
+        """The body of one notification, shorter still where it would not keep within the limit of bytes."""
+        body = self.render(told, shorter)
+        while self.limits.bytes is not None and len(body) > self.limits.bytes and shorter < MOST_SHORTER:
+            shorter += 1
+            body = self.render(told, shorter)
+        return body
+
+    def parts(self, told: Notification, shorter: int = 0) -> list[tuple[Notification, bytes]]:
+        """What is to be sent for it, each with its body: itself, or parts of it with ids of their own."""
+        whole = 1 << shorter if self.splits else 1
+        most = -(-len(told.alerts) // whole)
+        found = []
+        for start in range(0, len(told.alerts), most):
+            found += self._split(told, told.alerts[start : start + most], shorter)
+        return found
+
+    def _split(
+        self, told: Notification, alerts: Sequence[Alert], shorter: int
+    ) -> list[tuple[Notification, bytes]]:
+        part = (
+            told
+            if len(alerts) == len(told.alerts)
+            else notification(told.target, told.group, alerts, told.made_at, refresh=told.refresh)
+        )
+        body = self.render(part, shorter)
+        if not self.splits or len(alerts) == 1 or len(body) <= (self.limits.bytes or len(body)):
+            return [(part, self(part, shorter))]
+        half = len(alerts) // 2
+        return self._split(told, alerts[:half], shorter) + self._split(told, alerts[half:], shorter)
+
+
+def standard(limits: Limits = NO_LIMITS) -> Template:
     """Ours: `type`, `timestamp` and `data`, as Standard Webhooks recommends, every alert with all its fields."""
+    return Template("standard", limits, _standard, True)
+
+
+def slack(limits: Limits = NO_LIMITS) -> Template:
+    """For an incoming webhook of Slack: a headline, and a section with a line for each alert."""
+    return Template("slack", limits, partial(_slack, limits))
+
+
+def discord(limits: Limits = NO_LIMITS) -> Template:
+    """For a webhook of Discord: a text of 2,000 characters at most that mentions nobody."""
+    return Template("discord", limits, partial(_discord, limits))
+
+
+BUILT_IN: Mapping[str, Callable[[Limits], Template]] = {
+    "standard": standard,
+    "slack": slack,
+    "discord": discord,
+}
+
+
+def custom(body: str, limits: Limits = NO_LIMITS) -> Template:
+    """A JSON document in whose texts `$name` stands for what there is to say. Raises BadTemplate.
+
+    A text that is nothing but `$alerts` becomes the list of alerts. What is put in is never read as JSON: no
+    error message can change the document. It mentions nobody, as far as is known of chats; `$alerts` is as it is.
+    """
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise BadTemplate(f"is not JSON: {error}") from None
+    texts = _texts(document)
+    unknown = sorted({name for text in texts for name in _NAME.findall(text)} - set(_NAMES))
+    if unknown:
+        known = ", ".join(f"${name}" for name in _NAMES)
+        raise BadTemplate(f"${unknown[0]} is not known; known are {known}")
+    splits = any("$alerts" in text for text in texts)
+    return Template(body, limits, partial(_custom, document, limits), splits)
+
+
+# --- ours
+
+
+def _standard(told: Notification, shorter: int) -> bytes:
     return orjson.dumps(
         {
             "type": f"alerts.{told.status}",
@@ -32,74 +149,130 @@ def standard(told: Notification) -> bytes:
                 "status": told.status,
                 "group": told.group,
                 "title": title(told),
-                "alerts": [alert.as_dict() for alert in told.alerts],
+                "alerts": _alerts(told, MAX_SENTENCE >> shorter),
             },
         }
     )
 
 
-def slack(told: Notification) -> bytes:
-    """For an incoming webhook of Slack: a headline, and a section with a line for each alert."""
-    shown = [f"{_MARKS[_mark(a)]} *{_slack(_heading(a))}*\n{_slack(a.sentence[:400])}" for a in _first(told)]
-    lines = [*shown, *_more(told)]
+def _alerts(told: Notification, sentence: int) -> list[dict[str, Any]]:
+    """Every field of every alert; a sentence of so many characters at most."""
+    return [replace(alert, sentence=cut(alert.sentence, sentence)).as_dict() for alert in told.alerts]
+
+
+# --- chats
+
+
+def _slack(limits: Limits, told: Notification, shorter: int) -> bytes:
+    def line(alert: Alert, sentence: int) -> str:
+        link = f" <{alert.link}|details>" if alert.link else ""
+        heading = f"{_SLACK_MARKS[mark(alert)]} *{for_slack(named(alert))}*"
+        return f"{heading}{link}\n{for_slack(said(alert, sentence))}"
+
+    room = min(limits.chars or _SLACK_MESSAGE, _SLACK_MESSAGE)
+    if shorter:
+        room = halved(min(room, whole_text(told, line)), shorter)
     sections: list[dict[str, Any]] = [
-        {"type": "section", "text": {"type": "mrkdwn", "text": line[:3000]}} for line in lines
+        # As it is: no address, name or channel in it becomes a link or a mention.
+        {"type": "section", "text": {"type": "mrkdwn", "text": text, "verbatim": True}}
+        for text in fitted(told, line, room, each=_SLACK_SECTION)
     ]
-    head = {"type": "header", "text": {"type": "plain_text", "text": title(told)[:150]}}
-    return orjson.dumps({"text": _slack(title(told)), "blocks": [head, *sections]})
+    head = {
+        "type": "header",
+        "text": {"type": "plain_text", "text": cut(unmentioned(title(told)), _SLACK_HEADER)},
+    }
+    return orjson.dumps({"text": escaped_within(title(told), 1000, for_slack), "blocks": [head, *sections]})
 
 
-BUILT_IN: Mapping[str, Template] = {"standard": standard, "slack": slack}
+def _discord(limits: Limits, told: Notification, shorter: int) -> bytes:
+    def line(alert: Alert, sentence: int) -> str:
+        link = f" <{alert.link}>" if alert.link else ""
+        heading = f"{_DISCORD_MARKS[mark(alert)]} **{for_discord(named(alert))}**"
+        return f"{heading}: {for_discord(said(alert, sentence))}{link}"
+
+    room = min(limits.chars or _DISCORD_CONTENT, _DISCORD_CONTENT)
+    head = f"**{escaped_within(title(told), _ROOM_FOR_TITLE, for_discord)}**"
+    if shorter:
+        room = halved(min(room, whole_text(told, line) + units(head) + 1), shorter)
+    if len(told.alerts) > 1 and room >= 2 * units(head):
+        lines = [head, *fitted(told, line, room - units(head) - 1)]
+    else:  # the line of the only alert says all that the title would
+        lines = fitted(told, line, room)
+    content = cut("\n".join(lines), min(limits.chars or _DISCORD_CONTENT, _DISCORD_CONTENT))
+    # No mention is obeyed, and no address in an error message is fetched for a preview.
+    return orjson.dumps({"content": content, "allowed_mentions": {"parse": []}, "flags": 4})
 
 
-def custom(body: str) -> Template:
-    """A JSON document in whose texts `$name` stands for what there is to say. Raises BadTemplate.
-
-    A text that is nothing but `$alerts` becomes the list of alerts. What is put in is never read as JSON: no
-    error message can change the document.
-    """
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise BadTemplate(f"is not JSON: {error}") from None
-    unknown = sorted({name for text in _texts(document) for name in _NAME.findall(text)} - set(_NAMES))
-    if unknown:
-        known = ", ".join(f"${name}" for name in _NAMES)
-        raise BadTemplate(f"${unknown[0]} is not known; known are {known}")
-
-    def render(told: Notification) -> bytes:
-        values = {name: value(told) for name, value in _NAMES.items()}
-        return orjson.dumps(_filled(document, values))
-
-    return render
+_SLACK_MARKS = {
+    "RESOLVED": ":large_green_circle:",
+    "CRITICAL": ":red_circle:",
+    "WARNING": ":large_yellow_circle:",
+    "UNKNOWN": ":white_circle:",
+}
+_DISCORD_MARKS = {"RESOLVED": "🟢", "CRITICAL": "🔴", "WARNING": "🟡", "UNKNOWN": "⚪"}
 
 
-def title(told: Notification) -> str:
-    """One line: `2 firing, 1 resolved: invoices/ocr, letters`."""
-    counts = {status: sum(a.status == status for a in told.alerts) for status in ("firing", RESOLVED)}
-    told_of = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-    if len(told.alerts) == 1:
-        alert = told.alerts[0]
-        return f"{_mark(alert)}: {alert.scope}, {alert.kind}"
-    scopes = list(dict.fromkeys(alert.scope for alert in told.alerts))
-    return f"{told_of}: {', '.join(scopes[:5])}{', …' if len(scopes) > 5 else ''}"
+# --- the user's
 
 
-def text(told: Notification) -> str:
-    """A line for each alert."""
-    return "\n".join([*(f"{_heading(a)}: {a.sentence}" for a in _first(told)), *_more(told)])
+def _custom(document: Any, limits: Limits, told: Notification, shorter: int) -> bytes:
+    values = {name: value(told) for name, value in _NAMES.items()}
+    values |= {name: cut(values[name], 500 >> shorter) for name in _LONG}
+    values["alerts"] = _alerts(told, MAX_SENTENCE >> shorter)
+    room = whole_text(told, _line)
+    if shorter:
+        room = halved(min(room, limits.chars or room), shorter)
+    while True:
+        values["text"] = unmentioned("\n".join(fitted(told, _line, room)))
+        filling = _Filling(values, limits.chars)
+        body = orjson.dumps(filling.fill(document))
+        if not filling.excess or room <= _LEAST_TEXT:
+            return body
+        room = max(room - filling.excess, _LEAST_TEXT)
+
+
+class _Filling:
+    """Puts values into a document; a text of more than `most` units is cut, by `excess` units."""
+
+    def __init__(self, values: Mapping[str, Any], most: int | None) -> None:
+        self.excess = 0
+        self._values = values
+        self._most = most
+
+    def fill(self, part: Any) -> Any:
+        """The part of the document, filled."""
+        if isinstance(part, dict):
+            return {key: self.fill(item) for key, item in part.items()}
+        if isinstance(part, list):
+            return [self.fill(item) for item in part]
+        if not isinstance(part, str):
+            return part
+        if part == "$alerts":
+            return self._values["alerts"]
+        text = _NAME.sub(lambda found: _plain(self._values[found[1]]), part)
+        if self._most is None or units(text) <= self._most:
+            return text
+        self.excess = max(self.excess, units(text) - self._most)
+        return cut(text, self._most)
+
+
+def _line(alert: Alert, sentence: int) -> str:
+    link = f" {alert.link}" if alert.link else ""
+    return f"{named(alert)}: {said(alert, sentence)}{link}"
 
 
 def _joined(of: str) -> Callable[[Notification], str]:
-    return lambda told: ", ".join(dict.fromkeys(filter(None, (a.value_of(of) for a in told.alerts))))
+    return lambda told: unmentioned(
+        fitting.joined([cut(plain(alert.value_of(of)), 200) for alert in told.alerts], 20)
+    )
 
 
 _NAMES: Mapping[str, Callable[[Notification], Any]] = {
-    "title": title,
-    "text": text,
+    "title": lambda told: unmentioned(title(told)),
+    "text": lambda told: "",
     "status": lambda told: told.status,
     "id": lambda told: told.id,
-    "group": lambda told: told.group,
+    "group": lambda told: unmentioned(cut(plain(told.group), 500)),
     "count": lambda told: str(len(told.alerts)),
     "timestamp": lambda told: rfc3339(told.made_at),
     "pipeline": _joined("pipeline"),
@@ -107,27 +280,11 @@ _NAMES: Mapping[str, Callable[[Notification], Any]] = {
     "severity": _joined("severity"),
     "kind": _joined("kind"),
     "owner": _joined("owner"),
-    "alerts": lambda told: [alert.as_dict() for alert in told.alerts],
+    "link": lambda told: next((alert.link for alert in fitting.worst_first(told) if alert.link), ""),
+    "alerts": lambda told: [],
 }
+_LONG = ("title", "group", "pipeline", "step", "kind", "owner")
 _NAME = re.compile(r"\$([a-z_]+)")
-_MARKS = {
-    "RESOLVED": ":large_green_circle:",
-    "CRITICAL": ":red_circle:",
-    "WARNING": ":large_yellow_circle:",
-    "UNKNOWN": ":white_circle:",
-}
-
-
-def _filled(part: Any, values: Mapping[str, Any]) -> Any:
-    if isinstance(part, dict):
-        return {key: _filled(item, values) for key, item in part.items()}
-    if isinstance(part, list):
-        return [_filled(item, values) for item in part]
-    if not isinstance(part, str):
-        return part
-    if part == "$alerts":
-        return values["alerts"]
-    return _NAME.sub(lambda found: _plain(values[found[1]]), part)
 
 
 def _plain(value: Any) -> str:
@@ -139,26 +296,3 @@ def _texts(part: Any) -> list[str]:
         return [part]
     inner = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
     return [text for item in inner for text in _texts(item)]
-
-
-def _mark(alert: Alert) -> str:
-    return alert.severity.value if alert.firing else "RESOLVED"
-
-
-def _heading(alert: Alert) -> str:
-    owner = f" ({alert.owner})" if alert.owner else ""
-    return f"{_mark(alert)} {alert.scope} {alert.kind}{owner}"
-
-
-def _first(told: Notification) -> tuple[Alert, ...]:
-    return told.alerts[:_SHOWN]
-
-
-def _more(told: Notification) -> list[str]:
-    more = len(told.alerts) - _SHOWN
-    return [f"and {more} more"] if more > 0 else []
-
-
-def _slack(text: str) -> str:
-    # Slack's own three: without them an error message could mention a channel or hide a link.
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

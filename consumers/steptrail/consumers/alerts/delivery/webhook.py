@@ -7,23 +7,33 @@ import hashlib
 import hmac
 from collections.abc import Sequence
 
-from steptrail.consumers.alerts.delivery.http_post import Answer, path_of, post
+from steptrail.consumers.alerts.delivery.http_post import Answer, path_of, post, together
 from steptrail.consumers.alerts.delivery.target import Target
+from steptrail.consumers.alerts.delivery.templates import MOST_SHORTER
 from steptrail.consumers.alerts.model.notification import Notification
 
 
-def send_webhook(target: Target, told: Notification, now: float) -> Answer:
-    """Send one notification. `now`: seconds since the epoch, of this attempt; the id is the notification's."""
-    body = target.template(told)
+def send_webhook(target: Target, told: Notification, now: float, shorter: int = 0) -> Answer:
+    """Send one notification; the answer to its last part, or the first that was not taken.
+
+    `now`: seconds since the epoch, of this attempt; the id is the notification's, or a part's own. `shorter`: how
+    often it was refused for its size.
+    """
+    parts = target.template.parts(told, shorter)
+    answers = (_send(target, part.id, body, now) for part, body in parts)
+    return together(answers, last=shorter >= MOST_SHORTER)
+
+
+def _send(target: Target, message_id: str, body: bytes, now: float) -> Answer:
     headers = {
         "Content-Type": "application/json",
         "User-Agent": "steptrail",
-        "webhook-id": told.id,
+        "webhook-id": message_id,
         "webhook-timestamp": str(int(now)),
         **target.headers,
     }
     if target.keys:
-        headers["webhook-signature"] = signature(target.keys, told.id, int(now), body)
+        headers["webhook-signature"] = signature(target.keys, message_id, int(now), body)
     return post(target, path_of(target.url), headers, body)
 
 

@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from steptrail.consumers.alerts.delivery.alertmanager import send_alerts
+from steptrail.consumers.alerts.delivery.alertmanager import bodies, send_alerts
 from steptrail.consumers.alerts.delivery.http_post import Answer
 from steptrail.consumers.alerts.delivery.target import ALERTMANAGER, Target
+from steptrail.consumers.alerts.delivery.templates import MOST_SHORTER
 from steptrail.consumers.alerts.delivery.webhook import send_webhook
 from steptrail.consumers.alerts.model.notification import Notification
 from steptrail.consumers.runtime.backoff import Backoff
@@ -35,16 +36,30 @@ class _Task:
     number: int
     notification: Notification
     backoff: Backoff
+    shorter: int = 0
 
 
-def send(target: Target, notification: Notification, now: float) -> Answer:
-    """One attempt; `now` in seconds since the epoch."""
+def send(target: Target, notification: Notification, now: float, shorter: int = 0) -> Answer:
+    """One attempt; `now` in seconds since the epoch; `shorter`: how often it was refused for its size."""
     sender = send_alerts if target.type == ALERTMANAGER else send_webhook
-    return sender(target, notification, now)
+    return sender(target, notification, now, shorter)
+
+
+def next_shorter(target: Target, notification: Notification, shorter: int) -> int | None:
+    """How it can be said with shorter requests than that; None where it cannot."""
+
+    def largest(of: int) -> int:
+        if target.type == ALERTMANAGER:
+            return max(map(len, bodies(target, notification, notification.made_at, of)))
+        return max(len(body) for _, body in target.template.parts(notification, of))
+
+    refused = largest(shorter)
+    return next((each for each in range(shorter + 1, MOST_SHORTER + 1) if largest(each) < refused), None)
 
 
 class Worker:
-    """Sends what it is given, tries again with growing pauses, and tells `done` how each ended, from its thread.
+    """Sends what it is given, tries again with growing pauses, at once with less text where that may have been too
+    much, and tells `done` how each ended, from its thread.
 
     `dead` is whether the target's notifications died lately: then one attempt has to do for each, until one is
     taken. A daemon thread: a target that hangs keeps no process from ending.
@@ -88,7 +103,7 @@ class Worker:
     def _run(self) -> None:
         while (task := self._next()) is not None:
             try:
-                answer = send(self.target, task.notification, time.time())
+                answer = send(self.target, task.notification, time.time(), task.shorter)
             except Exception as error:  # a fault of ours must not end the thread, and be told
                 _log.exception("cannot send", extra={"target": self.target.name})
                 answer = Answer(None, f"{type(error).__name__} in steptrail: see its log")
@@ -111,6 +126,13 @@ class Worker:
 
     def _take(self, task: _Task, answer: Answer) -> None:
         notification = task.notification
+        if (
+            answer.too_large
+            and (shorter := next_shorter(self.target, notification, task.shorter)) is not None
+        ):
+            task.shorter = shorter
+            self._again(task, answer, 0.0)
+            return
         if not answer.delivered:
             delay = task.backoff.failed()
             tries = 1 if self.dead else self.target.attempts
@@ -141,6 +163,7 @@ class Worker:
                 "target": self.target.name,
                 "notification": task.notification.id,
                 "attempt": task.backoff.failures,
+                "shorter": task.shorter,
                 "retry_in_seconds": round(delay, 2),
             },
         )

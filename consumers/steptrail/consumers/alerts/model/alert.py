@@ -38,7 +38,9 @@ class Alert:
 
     `id` says what is wrong with what and is the same each time; `episode` is one time of it, from its firing to
     its resolving. `since`: when it became so, by the evidence; `fired_at`: when this was said first; `ended_at`:
-    when it ended, None while it fires. `severity` is WARNING, CRITICAL or UNKNOWN.
+    when it ended, None while it fires. `severity` is WARNING, CRITICAL or UNKNOWN. `sentence` is the evidence as of
+    `evidence_at`, None where it does not say. `examples`: documents that it is about, three at most; `link`: where
+    to look, "" where no address is configured.
     """
 
     id: str
@@ -54,6 +56,9 @@ class Alert:
     ended_at: float | None = None
     owner: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    evidence_at: float | None = None
+    examples: tuple[str, ...] = ()
+    link: str = ""
 
     @property
     def firing(self) -> bool:
@@ -86,6 +91,8 @@ class Alert:
             "fired_at": rfc3339(self.fired_at),
             "ended_at": None if self.ended_at is None else rfc3339(self.ended_at),
             "labels": dict(self.labels),
+            "evidence_at": None if self.evidence_at is None else rfc3339(self.evidence_at),
+            "examples": list(self.examples),
         }
 
     def to_bytes(self) -> bytes:
@@ -96,7 +103,7 @@ class Alert:
     def from_dict(cls, value: Any) -> Alert:
         """What `as_dict` made. Raises BadAlert."""
         try:
-            ended = value["ended_at"]
+            ended, evidence = value["ended_at"], value.get("evidence_at")
             alert = cls(
                 **{
                     **{name: value[name] for name in _TEXTS},
@@ -105,6 +112,10 @@ class Alert:
                     "fired_at": seconds(value["fired_at"]),
                     "ended_at": None if ended is None else seconds(ended),
                     "labels": {str(key): str(item) for key, item in value["labels"].items()},
+                    # What earlier versions do not write.
+                    "evidence_at": None if evidence is None else seconds(evidence),
+                    "examples": tuple(str(each) for each in value.get("examples", ())),
+                    "link": str(value.get("link", "")),
                 }
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:

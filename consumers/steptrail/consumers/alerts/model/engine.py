@@ -7,7 +7,7 @@ therefore forget nothing: the same records at the same time give the same plan.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from steptrail.consumers.alerts.model.alert import RESOLVED, TARGET, Alert
@@ -17,6 +17,9 @@ from steptrail.consumers.alerts.model.silence import Silence, silencing
 
 MAX_ALERTS = 100
 """Alerts in one notification; more are told in several."""
+
+MAX_BYTES = 300_000
+"""Of its alerts as JSON: well within what Kafka takes for a record."""
 
 MAX_ON_THEIR_WAY = 50
 """Notifications that a target may have on their way; what is beyond waits, and is computed anew."""
@@ -72,13 +75,27 @@ def plan(
         due, wake = _due(group, held, sending, now)
         again_at = min(again_at, wake)
         refresh = group.target.resends and all(repeat for _, repeat in due)
-        for start in range(0, len(due), MAX_ALERTS):
+        for said in _batches([alert for alert, _ in due]):
             if busy.get(group.target.name, 0) >= MAX_ON_THEIR_WAY:
                 break
             busy[group.target.name] = busy.get(group.target.name, 0) + 1
-            said = [alert for alert, _ in due[start : start + MAX_ALERTS]]
             found.append(notification(group.target.name, group.name, said, now, refresh=refresh))
     return Plan(tuple(found), again_at, held)
+
+
+def _batches(alerts: Sequence[Alert]) -> Iterator[list[Alert]]:
+    """The alerts, in order, as many at a time as a notification, and its record on the topic, takes."""
+    batch: list[Alert] = []
+    size = 0
+    for alert in alerts:
+        more = len(alert.to_bytes())
+        if batch and (len(batch) == MAX_ALERTS or size + more > MAX_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(alert)
+        size += more
+    if batch:
+        yield batch
 
 
 def held_back(

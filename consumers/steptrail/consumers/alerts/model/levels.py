@@ -14,6 +14,8 @@ from steptrail.consumers.alerts.model.alert import (
     BadAlert,
     alert_id,
     loaded,
+    rfc3339,
+    seconds,
 )
 from steptrail.consumers.health.rules.status import HealthStatus
 
@@ -23,7 +25,10 @@ PARTS = "parts"
 
 @dataclass(frozen=True)
 class Level:
-    """Something that is wrong now. `subject` tells several of one kind apart; `since` in seconds since the epoch."""
+    """Something that is wrong now. `subject` tells several of one kind apart; times in seconds since the epoch.
+
+    `evidence_at`: when the sentence was so, None where it does not say. `examples`: documents that it is about.
+    """
 
     pipeline: str
     step: str
@@ -33,6 +38,8 @@ class Level:
     since: float
     subject: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    evidence_at: float | None = None
+    examples: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -50,20 +57,27 @@ def levels_of(value: bytes) -> tuple[Level, ...]:
     try:
         pipeline, step = verdict["pipeline"] or "", verdict["step"] or ""
         status, since = HealthStatus(verdict["status"]), _time(verdict["since"])
+        at = verdict.get("at")
+        # As an alert on the topic will have it, so that the same is the same.
+        evidence_at = None if at is None else seconds(rfc3339(_time(at)))
         levels: dict[str, Level] = {}
         for finding in verdict["findings"]:
-            level = _level(pipeline, step, finding, since)
+            level = _level(pipeline, step, finding, since, evidence_at)
             if level is not None:
                 levels.setdefault(level.id, level)
         if status is not HealthStatus.HEALTHY and not verdict["findings"]:
-            level = Level(pipeline, step, "health", status, _cut(verdict["sentence"]), since)
+            level = Level(
+                pipeline, step, "health", status, _cut(verdict["sentence"]), since, evidence_at=evidence_at
+            )
             levels[level.id] = level
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadAlert(f"is not a verdict: {type(error).__name__}: {error}"[:300]) from None
     return tuple(levels.values())
 
 
-def _level(pipeline: str, step: str, finding: Mapping[str, Any], since: float) -> Level | None:
+def _level(
+    pipeline: str, step: str, finding: Mapping[str, Any], since: float, evidence_at: float | None
+) -> Level | None:
     status = HealthStatus(finding["status"])
     if status is HealthStatus.HEALTHY or finding.get("silenced"):
         return None
@@ -82,6 +96,7 @@ def _level(pipeline: str, step: str, finding: Mapping[str, Any], since: float) -
         since if began is None else _time(began),
         subject,
         labels,
+        evidence_at,
     )
 
 

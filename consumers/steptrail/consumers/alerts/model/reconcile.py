@@ -22,6 +22,7 @@ def difference(
     now: float,
     ownership: Ownership,
     unknown: Callable[[Alert], bool] = lambda _: False,
+    link: Callable[[Level], str] = lambda _: "",
 ) -> list[Alert]:
     """The alerts whose records change, oldest trouble first.
 
@@ -33,7 +34,15 @@ def difference(
         before = published.get(level.id)
         owner, labels = ownership(level.pipeline, level.step)
         said = _said(level, before, now)
-        alert = replace(said, owner=owner, labels={**labels, **level.labels})
+        alert = replace(
+            said,
+            owner=owner,
+            labels={**labels, **level.labels},
+            evidence_at=level.evidence_at,
+            # What was found once is still an example when it cannot be asked for.
+            examples=level.examples or said.examples,
+            link=link(level),
+        )
         if alert != before:
             changes.append(alert)
     changes += [

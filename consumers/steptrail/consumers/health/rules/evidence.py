@@ -98,14 +98,29 @@ def stalled_finding(state: State, row: int, slot: int, policy: Policy) -> Findin
     stalls = state.standing.stalls
     count = int(stalls.count[row])
     latest = float(stalls.latest[row] + 1) * SLOT_S
-    verb = "execution has" if count == 1 else "executions have"
+    queued = int(stalls.queued[row])
+    told = []
+    if count > queued:
+        told.append(f"{_executions(count - queued, 'started ')} passed the deadline without an ending")
+    if queued:
+        told.append(
+            f"{_executions(queued)} been PENDING past the deadline, and nobody has begun {_it(queued)}"
+        )
     return Finding(
         "stalled",
         HealthStatus.of_level(level),
-        f"{count} started {verb} passed the deadline without an ending",
+        "; ".join(told),
         latest,
-        {"count": count, "latest": latest},
+        {"count": count, "queued": queued, "latest": latest},
     )
+
+
+def _it(count: int) -> str:
+    return "it" if count == 1 else "them"
+
+
+def _executions(count: int, kind: str = "") -> str:
+    return f"{count} {kind}execution{' has' if count == 1 else 's have'}"
 
 
 def stalled_level(state: State, row: int, slot: int, policy: Policy) -> int:

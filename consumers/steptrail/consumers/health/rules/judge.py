@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -32,22 +33,29 @@ from steptrail.consumers.health.rules.verdict import SHOWN, Finding, Verdict, or
 MAX_STEPS = 20_000
 FORGOTTEN_AFTER_S = 28 * DAY_S
 
+MINUTE_SLOTS = 60 // SLOT_S
+
 _RULES = ("errors", "durations", "silence", "stalled", "thresholds")
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What one slot changed: verdicts that are new or different, and steps that are not watched any more."""
+    """What one slot changed: verdicts that are new or different, and steps that are not watched any more.
+
+    `restated`: verdicts that say what they said before, with the evidence as it is now.
+    """
 
     slot: int
     verdicts: tuple[Verdict, ...] = ()
     forgotten: tuple[StepKey, ...] = ()
+    restated: tuple[Verdict, ...] = ()
 
 
 class Judge:
     """Folds slots in order into `state` and says what changes.
 
-    A verdict changes with its status, and with the rules that speak for it; not with every count. The same slots
+    A verdict changes with its status, and with the rules that speak for it; not with every count. While one is not
+    HEALTHY its evidence is restated now and then, once a minute at most (`_restated`). The same slots
     and observations give the same verdicts, whatever the pace, and whether or not the state went through a
     snapshot in between.
     """
@@ -90,9 +98,9 @@ class Judge:
         forgotten = self._forget(slot.number) if slot.number % HOUR_SLOTS == 0 else []
         changed = self._changed(slot.number)
         verdicts = [self.step(self.state.keys[row]) for row in changed]
-        return Judgement(
-            slot.number, (*verdicts, *self._wholes(bool(len(changed) or forgotten))), tuple(forgotten)
-        )
+        verdicts += self._wholes(bool(len(changed) or forgotten))
+        restated = self._restated(slot.number, {(v.pipeline, v.step) for v in verdicts})
+        return Judgement(slot.number, tuple(verdicts), tuple(forgotten), tuple(restated))
 
     def observe(self, said: Iterable[Observation]) -> None:
         """Take in what was found about stalled executions, each once; it is judged with the next slot."""
@@ -105,9 +113,11 @@ class Judge:
                 continue
             if each.what is Observed.STALLED:
                 stalls.count[row] += 1
+                stalls.queued[row] += each.execution.queued
                 stalls.latest[row] = max(int(stalls.latest[row]), int(each.watermark // SLOT_S) - 1)
             else:
                 stalls.count[row] = max(0, int(stalls.count[row]) - 1)
+                stalls.queued[row] = max(0, int(stalls.queued[row]) - each.execution.queued)
 
     def deadlines(self) -> dict[StepKey, float]:
         """Deadline in seconds of each step that has one: declared, or learned."""
@@ -116,6 +126,13 @@ class Judge:
         found = deadlines(self.state.durations.learned, self._stalled)
         return {
             key: float(value) for key, value in zip(self.state.keys, found, strict=True) if value == value
+        }
+
+    def queue_deadlines(self) -> dict[StepKey, float]:
+        """How many seconds an execution of each step may wait to be begun, where that was declared."""
+        declared = np.broadcast_to(self._stalled.queued_s, len(self.state.keys))
+        return {
+            key: float(value) for key, value in zip(self.state.keys, declared, strict=True) if value == value
         }
 
     def step(self, key: StepKey) -> Verdict:
@@ -165,7 +182,11 @@ class Judge:
 
     def _forget(self, slot: int) -> list[StepKey]:
         self.state.losses = {name: w for name, w in self.state.losses.items() if w.arrived + w.lost >= 0.01}
-        latest = np.maximum(self.state.silence.pauses.latest, self.state.standing.stalls.latest)
+        standing = self.state.standing
+        latest = np.maximum(self.state.silence.pauses.latest, standing.stalls.latest)
+        # What was only ever queued gave no sign of life: it counts from when it was first judged, 0 before that.
+        since = np.where(standing.said.since > 0, standing.said.since, slot)
+        latest = np.where(latest > 0, latest, since)
         old = np.flatnonzero((slot - latest) * SLOT_S > FORGOTTEN_AFTER_S)
         if not len(old):
             return []
@@ -285,6 +306,32 @@ class Judge:
         wholes = self._pipelines()
         return [whole for whole in (*wholes, self._overall(wholes)) if self._is_news(whole)]
 
+    def _restated(self, slot: int, told: Set[tuple[str | None, str | None]]) -> list[Verdict]:
+        """At the end of a minute: verdicts that have not been healthy for a while, or more executions stalled.
+
+        Nothing is remembered for it, so that whoever judges these slots says the same. `told` are those that are
+        said by this slot as it is.
+        """
+        if (slot + 1) % MINUTE_SLOTS:
+            return []
+        said, stalls = self.state.standing.said, self.state.standing.stalls
+        more = (stalls.count > 0) & (stalls.latest > slot - 2 * MINUTE_SLOTS)
+        rows = np.flatnonzero((said.status > 0) & (_is_due(slot, said.since) | more))
+        keys = [self.state.keys[row] for row in rows]
+        wholes: set[str | None] = {pipeline for pipeline, _ in keys}
+        wholes |= {
+            name
+            for name, (status, spoke, since) in self.state.said_of.items()
+            if status != HealthStatus.HEALTHY.value and "losses:" in spoke and _is_due(slot, since)
+        }
+        if not wholes:
+            return []
+        pipelines = self._pipelines()
+        found = [self.step(key) for key in keys]
+        found += [whole for whole in pipelines if whole.pipeline in wholes]
+        found.append(self._overall(pipelines))
+        return [each for each in found if (each.pipeline, each.step) not in told]
+
     def _is_news(self, whole: Verdict) -> bool:
         """Whether it says something else than before; what it says is noted."""
         names = ((f, f.data.get("step") or f.data.get("pipeline") or "") for f in whole.findings)
@@ -294,6 +341,12 @@ class Judge:
             return False
         self.state.said_of[whole.pipeline] = (whole.status.value, spoke, int(whole.since) // SLOT_S)
         return True
+
+
+def _is_due(slot: int, since: Any) -> Any:
+    """Whether evidence is restated at the end of this minute: one, two and three minutes on, then every five."""
+    minutes = (slot + 1 - since) // MINUTE_SLOTS
+    return (minutes > 0) & ((minutes <= 3) | (minutes % 5 == 0))
 
 
 def _bound(threshold: Threshold) -> tuple[str, float, bool]:

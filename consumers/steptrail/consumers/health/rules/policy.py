@@ -30,6 +30,11 @@ def pin(low: float, high: float, doc: str) -> Any:
     return field(default=math.nan, metadata={"low": low, "high": high, "doc": doc})
 
 
+def declared(low: float, high: float, doc: str) -> Any:
+    """Declare a parameter that there is only where it is given."""
+    return field(default=math.nan, metadata={"low": low, "high": high, "doc": doc, "without": "none"})
+
+
 @dataclass(frozen=True)
 class RatioPolicy:
     """What the error rule and the duration rule share: a CUSUM on the share of bad executions."""
@@ -106,7 +111,7 @@ class SilencePolicy:
 
 @dataclass(frozen=True)
 class StalledPolicy:
-    """Executions that were started and did not end in time."""
+    """Executions that were started and did not end in time, or were queued and not begun in time."""
 
     deadline_s: Number = pin(1, 365 * DAY_S, "the deadline; learned unless declared")
     least_s: Number = number(600, 1, 28 * DAY_S, "least deadline that is learned")
@@ -115,6 +120,9 @@ class StalledPolicy:
     grace_s: Number = number(60, 0, DAY_S, "granted on top, for records on their way")
     counts_for_s: Number = number(
         DAY_S, 60, 365 * DAY_S, "how long one that stalled speaks in the step's verdict"
+    )
+    queued_s: Number = declared(
+        1, 365 * DAY_S, "how long an execution may be PENDING before it is begun; no deadline unless declared"
     )
     critical_at: Number = number(0, 0, 1e9, "stalled executions that are CRITICAL, else WARNING; 0: never")
 

@@ -16,11 +16,12 @@ from steptrail.schemas.observation import Observed as Observed
 
 @dataclass(frozen=True)
 class OpenExecution:
-    """A started execution without an ending that no later execution of its step has superseded.
+    """A started execution without an ending that no later execution of its step has superseded; or one that is
+    `queued`, and that nobody has begun.
 
-    `started_at`: when the broker took the first event that says it runs, in seconds since the epoch. A producer's
-    own clock may be days off, work that has only just been heard of is not late, and an hour in a queue (PENDING)
-    is none of its duration.
+    `started_at`: when the broker took the first event that says it runs, in seconds since the epoch; of one that is
+    queued, the first that says so. A producer's own clock may be days off, work that has only just been heard of is
+    not late, and an hour in a queue (PENDING) is none of its duration.
     """
 
     pipeline: str
@@ -28,6 +29,7 @@ class OpenExecution:
     doc_id: str
     execution_id: bytes
     started_at: float
+    queued: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,13 @@ class Observation:
     @property
     def sentence(self) -> str:
         """For people."""
+        queued = self.execution.queued
         if self.what is Observed.RETRACTED:
-            return "an ending, or a later execution, arrived after all"
+            first = "it was begun" if queued else "an ending"
+            return f"{first}, or a later execution{'' if queued else ','} arrived after all"
         waited = self.watermark - self.execution.started_at
+        if queued:
+            return f"PENDING for {waited:.0f} s and nobody has begun it; deadline {self.deadline_s:.0f} s"
         return f"started {waited:.0f} s ago and has not ended; deadline {self.deadline_s:.0f} s"
 
 
@@ -66,13 +72,14 @@ def observations(
     deadlines_s: Mapping[tuple[str, str], float],
     watermark: float,
     grace_s: Mapping[tuple[str, str], float] | None = None,
+    queue_deadlines_s: Mapping[tuple[str, str], float] | None = None,
 ) -> list[Observation]:
     """What is to be said now: the difference between the world at `watermark` and what was said before.
 
     `opened` are all open executions with everything applied that was appended until `watermark`; `stalled` those
     said to be stalled and not retracted, by execution id; `deadlines_s` by (pipeline, step), steps without one
-    left out; `grace_s` likewise where it is not 60 s. Said in the order of execution ids, so that a replay says
-    the same. An execution stays stalled if its step's deadline grows later.
+    left out; `grace_s` likewise where it is not 60 s, and `queue_deadlines_s` for what is queued. Said in the order
+    of execution ids, so that a replay says the same. An execution stays stalled if its step's deadline grows later.
     """
     still: set[bytes] = set()
     said = []
@@ -81,7 +88,7 @@ def observations(
         if execution.execution_id in stalled:
             still.add(execution.execution_id)
             continue
-        deadline = deadlines_s.get(step)
+        deadline = ((queue_deadlines_s or {}) if execution.queued else deadlines_s).get(step)
         if is_stalled(execution.started_at, deadline, watermark, (grace_s or {}).get(step, 60.0)):
             said.append(Observation(Observed.STALLED, execution, deadline, watermark))
     for execution_id, execution in stalled.items():

@@ -25,6 +25,8 @@ from steptrail.consumers.health.rules.thresholds import ThresholdWindow
 from steptrail.schemas.errors import DataError
 
 FORMAT = 1
+_ADDED = frozenset(("standing.stalls.queued",))
+"""Columns that snapshots of earlier versions do not have: they begin as they do for new steps."""
 _LEVEL = 1  # zlib: most columns are zeros, more effort gains little
 
 
@@ -43,10 +45,11 @@ class Said(Columns):
 
 @dataclass
 class Stalls(Columns):
-    """Executions that are stalled now, and the slot in which the latest of them was found."""
+    """Executions that are stalled now, those of them that are `queued`, and the slot in which the latest was found."""
 
     count: Ints = column(np.int64)
     latest: Ints = column(np.int64)
+    queued: Ints = column(np.int64)
 
 
 @dataclass
@@ -164,7 +167,8 @@ class State:
                 raise ValueError(f"column {name} is {size} bytes of {kind}, expected {arrays[name].nbytes}")
             _fill(arrays[name], columns[at : at + size])
             at += size
-        if at != len(columns) or len(header["columns"]) != len(arrays):
+        missing = arrays.keys() - {name for name, *_ in header["columns"]} - _ADDED
+        if at != len(columns) or missing:
             raise ValueError(f"{len(columns)} bytes of columns, expected {at}")
         state.said_of = {
             pipeline: (status, spoke, slot) for pipeline, status, spoke, slot in header["said_of"]

@@ -25,8 +25,8 @@ How everything is, with the evidence; the exit code says it too.
 
 UNKNOWN, never HEALTHY, when the answer cannot be believed: the health consumer does not run or is behind, the
 store or the broker does not answer. With --json one object: status, sentence, findings (rule, status, sentence,
-data), since, until (up to when the topic was judged), checked_at, troubled (steps and pipelines in scope that are
-not healthy).
+data), since, until (up to when the topic was judged), evidence_at (when the findings were as they are told),
+checked_at, troubled (steps and pipelines in scope that are not healthy, each with the time of its evidence as at).
 
 \b
 Exit codes:
@@ -45,6 +45,7 @@ steptrail health replay --since 7d --rules health.toml
 """
 
 CODES = {"HEALTHY": 0, "WARNING": 1, "CRITICAL": 2, "UNKNOWN": 3}
+_FRESH_S = 15.0
 _STYLES = {"HEALTHY": "green", "WARNING": "yellow", "CRITICAL": "bold red", "UNKNOWN": "magenta"}
 
 Step = Annotated[
@@ -98,7 +99,12 @@ def _troubled(settings: Settings, check: HealthCheck) -> list[StoredVerdict]:
 
 
 def _times(check: HealthCheck) -> dict[str, Any]:
-    moments = {"since": check.since, "until": check.until, "checked_at": check.checked_at}
+    moments = {
+        "since": check.since,
+        "until": check.until,
+        "evidence_at": check.evidence_at,
+        "checked_at": check.checked_at,
+    }
     return {name: None if at is None else _moment(at) for name, at in moments.items()}
 
 
@@ -129,14 +135,26 @@ def _show(check: HealthCheck, troubled: list[StoredVerdict]) -> None:
         for each in troubled[:50]:
             shown.add_row(
                 *cells(
-                    each.pipeline, each.step_name or "(all)", each.status, _moment(each.since), each.sentence
+                    each.pipeline,
+                    each.step_name or "(all)",
+                    each.status,
+                    _moment(each.since),
+                    each.sentence,
                 )
             )
         out.print(shown)
         if len(troubled) > 50:
             note(f"and {len(troubled) - 50} more; --pipeline narrows it down, --json has them all")
     if check.until is not None:
-        note(f"judged up to {show_time(_moment(check.until))} UTC")
+        note(f"judged up to {show_time(_moment(check.until))} UTC{_age(check, troubled)}")
+
+
+def _age(check: HealthCheck, troubled: list[StoredVerdict]) -> str:
+    """When the figures that are shown are from, where they are older than the verdict."""
+    moments = [each.at for each in troubled] + ([] if check.evidence_at is None else [check.evidence_at])
+    if check.until is None or not moments or check.until - min(moments) < _FRESH_S:
+        return ""
+    return f"; the figures are those of {show_time(_moment(min(moments)))} UTC or later"
 
 
 def _moment(seconds: float) -> datetime:

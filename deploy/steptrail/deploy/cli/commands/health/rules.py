@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -81,11 +81,11 @@ def show(
     for group, values in told.items():
         if isinstance(values, dict):
             standard = asdict(getattr(default, group))
+            absent = {f.name: f.metadata.get("without", "learned") for f in fields(getattr(policy, group))}
             for key, value in values.items():
                 changed = _same(value, standard[key])
-                shown.add_row(
-                    *cells(f"{group}.{key}", _number(value), "" if changed else _number(standard[key]))
-                )
+                usual = "" if changed else _number(standard[key], absent[key])
+                shown.add_row(*cells(f"{group}.{key}", _number(value, absent[key]), usual))
         else:
             for value in values:
                 shown.add_row(*cells(group, str(value), ""))
@@ -221,8 +221,8 @@ def _same(one: float, other: float) -> bool:
     return one == other or (one != one and other != other)
 
 
-def _number(value: Any) -> str:
-    return "learned" if isinstance(value, float) and math.isnan(value) else f"{value:g}"
+def _number(value: Any, absent: str = "learned") -> str:
+    return absent if isinstance(value, float) and math.isnan(value) else f"{value:g}"
 
 
 def rules_group() -> typer.Typer:
