@@ -39,9 +39,10 @@ def schema_by_fingerprint(fp: bytes) -> dict[str, Any] | None:
 
 
 def plain_schema(schema: dict[str, Any]) -> dict[str, Any]:
-    """The same bytes under a simpler schema: an enum as the int of its index, no logical types, docs or defaults.
+    """The same bytes under a simpler schema: an enum and an int as long, no logical types, docs or defaults.
 
-    For readers that must not fail on a bad index and must not spend time on logical types.
+    For readers that must not fail on a bad index or a number of too many bits, and must not spend time on logical
+    types.
     """
     return {
         "type": "record",
@@ -54,9 +55,9 @@ def _plain_type(kind: Any) -> Any:
     if isinstance(kind, list):
         return [_plain_type(branch) for branch in kind]
     if isinstance(kind, str):
-        return kind
+        return "long" if kind == "int" else kind
     if kind["type"] == "enum":
-        return "int"
+        return "long"
     if kind["type"] == "fixed":
         return {"type": "fixed", "name": kind["name"], "size": kind["size"]}
     return kind["type"]

@@ -7,8 +7,9 @@ from itertools import pairwise
 
 import pytest
 
-from steptrail.consumers.ingest.bad_records import Isolation, fault_of
+from steptrail.consumers.ingest.bad_records import Isolation
 from steptrail.consumers.ingest.dead_letter_producer import DeadLetter
+from steptrail.consumers.ingest.finding import fault_of
 from steptrail.consumers.ingest.poison_limit import PoisonLimit, TooMuchPoison
 from steptrail.consumers.ingest.writer_schemas import WriterSchemas
 from steptrail.projections.clickhouse.errors import BatchRejected
@@ -148,8 +149,10 @@ def test_too_much_poison_stops_before_anything_is_set_aside() -> None:
     store = Store(lambda value: True)
     good = event_value()
     batch = batch_of(*(message(0, n, good if n % 2 else good[:-1]) for n in range(20)))
-    with pytest.raises(TooMuchPoison, match=r"10 of 20 messages .* partition 0, offset 0 \(TRUNCATED\)"):
-        store.isolation(PoisonLimit(ratio=0.4, min_events=20)).write(batch)
+    with pytest.raises(
+        TooMuchPoison, match=r"10 of the latest 20 messages .* TRUNCATED 10, .* partition 0, offset 0"
+    ):
+        store.isolation(PoisonLimit(ratio=0.4, min_messages=20)).write(batch)
     row = batch_of(*(message(0, n, b"x") for n in range(5)))
     with pytest.raises(TooMuchPoison, match="5 messages in a row"):
         store.isolation(PoisonLimit(in_a_row=5)).write(row)
@@ -209,9 +212,9 @@ def test_after_a_rejected_batch_the_next_ones_are_looked_at_first() -> None:
 def test_a_store_that_refuses_good_records_stops_it() -> None:
     """A fault of the store must not turn good records into dead letters without end."""
     store = Store(lambda value: True)
-    with pytest.raises(TooMuchPoison, match="the store refuses 51 records"):
-        store.isolation().write(batch_of(*(message(0, n) for n in range(100))))
-    assert len(store.letters) == 50
+    with pytest.raises(TooMuchPoison, match="the store refuses 8 records"):
+        store.isolation(PoisonLimit(unexplained=7)).write(batch_of(*(message(0, n) for n in range(100))))
+    assert len(store.letters) == 7
 
 
 def test_json_that_does_not_begin_with_its_bracket_is_found_without_halving() -> None:

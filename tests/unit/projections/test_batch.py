@@ -11,11 +11,11 @@ import fastavro
 import pytest
 
 from steptrail.projections.delivery.avro_block import writer_schema, zigzag
-from steptrail.projections.delivery.batch import MAX_VALUE_BYTES, BatchBuilder, Run
+from steptrail.projections.delivery.batch import BatchBuilder, Run
 from steptrail.schemas.bundled import STEP_EVENT_SCHEMA
 from steptrail.schemas.codec import encode_event
 from steptrail.schemas.errors import DecodeReason, EventDecodeError
-from steptrail.schemas.event import StepEvent
+from steptrail.schemas.event import MAX_EVENT_BYTES, StepEvent
 from steptrail.schemas.framing import SINGLE_OBJECT_PREFIX, confluent_prefix, frame_single_object
 from steptrail.schemas.status import ProcessingStatus
 
@@ -134,7 +134,7 @@ def test_records_of_two_framings_become_two_runs_of_one_batch() -> None:
         (b"{}", DecodeReason.BAD_FRAME),
         (b"\xc3\x01" + b"\x00" * 8 + b"x", DecodeReason.UNKNOWN_SCHEMA),
         (b"\x00\x00\x00\x00\x09x", DecodeReason.UNKNOWN_SCHEMA),
-        (SINGLE_OBJECT_PREFIX + b"x" * MAX_VALUE_BYTES, DecodeReason.TOO_LARGE),
+        (SINGLE_OBJECT_PREFIX + b"x" * (MAX_EVENT_BYTES + 1), DecodeReason.TOO_LARGE),
     ],
 )
 def test_what_is_no_event_by_its_frame_is_refused_alone(value: bytes | None, reason: DecodeReason) -> None:

@@ -108,7 +108,7 @@ def run_health(
         questions,
         group=group,
         schemas=schemas,
-        limit=PoisonLimit(settings.poison_max_in_a_row, settings.poison_max_ratio),
+        limit=PoisonLimit.of(settings),
         accept_topic=accept_topic,
     )
     ending = _Either(stop)

@@ -8,9 +8,9 @@ from typing import Any
 
 from steptrail.projections.delivery.avro_block import WriterSchema, bundled_writer_schemas, writer_schema
 from steptrail.projections.delivery.batch import BatchBuilder
-from steptrail.schemas.bundled import STEP_EVENT_SCHEMA, fingerprint, schema_by_fingerprint
+from steptrail.schemas.bundled import fingerprint, released_schemas, schema_by_fingerprint
 from steptrail.schemas.errors import DecodeReason, EventDecodeError
-from steptrail.schemas.framing import Frame, confluent_prefix
+from steptrail.schemas.framing import Frame, confluent_prefix, single_object_prefix
 from steptrail.schemas.registry import SchemaRegistry, UnknownSchemaId
 
 # An id that the registry does not know is asked for again after so long: it may be registered meanwhile.
@@ -33,8 +33,10 @@ class WriterSchemas:
         self._clock = clock
         self._by_frame: dict[bytes, WriterSchema] = dict(bundled_writer_schemas())
         self._by_id: dict[int, dict[str, Any]] = {}
-        self.current: set[bytes] = set()
-        """The frames by which the registry names this version's schema, as far as is known."""
+        self.by_frame: dict[bytes, dict[str, Any]] = {
+            single_object_prefix(fingerprint(schema)): schema for schema in released_schemas().values()
+        }
+        """The schemas that are known now, by the frames that name them."""
         self._unknown: dict[int, tuple[float, str]] = {}  # id -> ask again at, what was told
 
     @property
@@ -95,8 +97,7 @@ class WriterSchemas:
         frame = confluent_prefix(schema_id)
         self._by_id[schema_id] = known
         self._by_frame[frame] = writer_schema(frame, known)
-        if known is STEP_EVENT_SCHEMA:
-            self.current.add(frame)
+        self.by_frame[frame] = known
         return known
 
     def _remember(self, schema_id: int, told: str) -> EventDecodeError:

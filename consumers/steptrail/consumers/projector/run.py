@@ -95,7 +95,7 @@ def run_projector(
                     dead_letters,
                     group=group,
                     schemas=schemas,
-                    limit=PoisonLimit(settings.poison_max_in_a_row, settings.poison_max_ratio),
+                    limit=PoisonLimit.of(settings),
                     metrics=metrics,
                     accept_topic=accept_topic,
                 ),

@@ -26,7 +26,6 @@ from steptrail.schemas.framing import split_frame
 _TRAILER = struct.Struct("<8siqqB")
 _PLACE = struct.Struct("<8xiq9x")  # of a trailer
 TRAILER_BYTES = _TRAILER.size
-MAX_VALUE_BYTES = MAX_EVENT_BYTES + 10  # the longest frame
 
 
 @dataclass(slots=True)
@@ -161,9 +160,8 @@ class BatchBuilder:
         if not value:
             raise EventDecodeError(DecodeReason.EMPTY, "the message has no value")
         length = len(value)
-        if length > MAX_VALUE_BYTES:
-            message = f"the message has {length} bytes, at most {MAX_VALUE_BYTES} are allowed"
-            raise EventDecodeError(DecodeReason.TOO_LARGE, message)
+        if length > MAX_EVENT_BYTES:
+            split_frame(value)  # which knows how much of it is the frame
         run = self._run
         if run is None or not value.startswith(self._frame):
             run = self._run_for(value)
