@@ -42,8 +42,9 @@ def json_fault(text: bytes, opening: Opening) -> str | None:
     try:
         orjson.loads(text)
     except ValueError as error:
-        # orjson stops at a depth of its own, which is beyond ours.
-        return (beyond_limits(text) if "depth" in str(error) else None) or str(error)
+        # It stops at a depth of its own, and at whole numbers that are infinite to it: both are beyond our limits.
+        told = str(error)
+        return (beyond_limits(text) if "depth" in told or "infinity" in told else None) or told
     return beyond_limits(text)
 
 

@@ -73,46 +73,41 @@ class PoisonLimit:
 
     def check(self, messages: Sequence[_Placed], letters: Sequence[_Letter]) -> None:
         """Raise TooMuchPoison when `letters`, all that were found among the `messages` of a batch, are too many."""
-        self._after(messages, letters)
+        longest, stand = self._after(messages, letters)
+        if 0 < self._in_a_row <= longest:
+            raise _stop(letters, f"{longest} messages in a row", "STEPTRAIL_POISON_MAX_IN_A_ROW")
+        if stand.messages >= self._min_messages and stand.bad > self._ratio * stand.messages:
+            told = f"{stand.bad} of the latest {stand.messages} messages"
+            raise _stop(letters, told, "STEPTRAIL_POISON_MAX_RATIO")
 
     def passed(self, messages: Sequence[_Placed], letters: Sequence[_Letter]) -> None:
         """The batch is written, its letters are set aside: go on counting behind it."""
-        self._stand = self._after(messages, letters)
+        _, stand = self._after(messages, letters)
+        self._stand = stand if stand.messages < self._min_messages else _Stand(stand.row)
 
-    def _after(self, messages: Sequence[_Placed], letters: Sequence[_Letter]) -> _Stand:
+    def _after(self, messages: Sequence[_Placed], letters: Sequence[_Letter]) -> tuple[int, _Stand]:
+        """The most bad ones in a row, where that could be too many, and what is counted behind the messages."""
         bad = {letter.offset for letter in letters if letter.reason != DecodeReason.UNKNOWN_SCHEMA}
         unknown = {letter.offset for letter in letters} - bad
-        stand = self._stand
-        row = self._row_after(messages, bad, unknown, letters)
-        seen, share = stand.messages + len(messages) - len(unknown), stand.bad + len(bad)
-        if seen < self._min_messages:
-            return _Stand(row, seen, share)
-        if share > self._ratio * seen:
-            raise _stop(letters, f"{share} of the latest {seen} messages", "STEPTRAIL_POISON_MAX_RATIO")
-        return _Stand(row)
-
-    def _row_after(
-        self,
-        messages: Sequence[_Placed],
-        bad: set[Place],
-        unknown: set[Place],
-        letters: Sequence[_Letter],
-    ) -> int:
-        """How many are bad in a row at the end of the messages."""
-        row = self._stand.row
+        longest = row = self._stand.row
         if 0 < self._in_a_row <= row + len(bad):
             for place in map(_place, messages):
                 row = row + 1 if place in bad else row if place in unknown else 0
-                if row >= self._in_a_row:
-                    raise _stop(letters, f"{row} messages in a row", "STEPTRAIL_POISON_MAX_IN_A_ROW")
+                longest = max(longest, row)
+        else:
+            row = _bad_at_end(messages, bad, unknown, row)
+        seen = self._stand.messages + len(messages) - len(unknown)
+        return longest, _Stand(row, seen, self._stand.bad + len(bad))
+
+
+def _bad_at_end(messages: Sequence[_Placed], bad: set[Place], unknown: set[Place], before: int) -> int:
+    row = 0
+    for place in map(_place, reversed(messages)):
+        if place in bad:
+            row += 1
+        elif place not in unknown:
             return row
-        at_end = 0
-        for place in map(_place, reversed(messages)):
-            if place in bad:
-                at_end += 1
-            elif place not in unknown:
-                return at_end
-        return row + at_end
+    return before + row
 
 
 def _place(message: _Placed) -> Place:
