@@ -42,10 +42,15 @@ def _around(limits: tuple[int, ...]) -> st.SearchStrategy[int]:
     return st.sampled_from(inside) | st.integers(-(2**63), 2**63 - 1) | st.integers(-10, 10)
 
 
-def _numbers(*limits: int) -> st.SearchStrategy[bytes]:
-    """A number near one of the limits or of the ends of its bits, spelled well, too long, or not to the end."""
+def _well_spelled(*limits: int) -> st.SearchStrategy[bytes]:
+    """A number near one of the limits or of the ends of its bits."""
     ends = (0, 2**13, 2**31, -(2**31), 2**32, 2**62, -(2**62), 2**63 - 1, -(2**63))
-    well = _around((*limits, *ends)).map(encode_long)
+    return _around((*limits, *ends)).map(encode_long)
+
+
+def _numbers(*limits: int) -> st.SearchStrategy[bytes]:
+    """The same, spelled well, too long, or not to the end."""
+    well = _well_spelled(*limits)
     longer = st.builds(
         lambda spelled, more: spelled[:-1] + bytes([spelled[-1] | 0x80]) + b"\x80" * more + b"\x00",
         well,
@@ -225,6 +230,24 @@ def _values(draw: st.DrawFn) -> bytes:
     body = b"".join({**_FINE, **odd}[name] for name in _FIELDS)
     return SINGLE_OBJECT_PREFIX + body + draw(st.sampled_from([b"", b"", b"", b"", b"\x00", body]))
 
+
+@st.composite
+def _rows(draw: st.DrawFn) -> bytes:
+    name = draw(st.sampled_from(sorted(LIMITS)))
+    limit, kind = LIMITS[name], _FIELDS[name]
+    if isinstance(limit, Between):
+        odd = draw(_well_spelled(limit.least, limit.greatest))
+    else:
+        odd = draw(_field(name, kind[1] if isinstance(kind, list) else kind))
+    if isinstance(kind, list):
+        odd = _SOME + odd
+    text = draw(st.sampled_from(_ODD_UTF8) | _TEXT.map(str.encode))
+    fields = {**_FINE, draw(st.sampled_from(["doc_id", "worker"])): _text(text), name: odd}
+    return SINGLE_OBJECT_PREFIX + b"".join(fields[name] for name in _FIELDS)
+
+
+ROWS = _rows()
+"""The same where every field ends where it says: its value alone may be wrong."""
 
 VALUES = _values()
 """The values of messages of which a field or two are at a limit, within it or beyond."""
