@@ -82,6 +82,9 @@ _CRC_TABLE: Final = _crc_table()
 STEP_EVENT_SCHEMA: Final[dict[str, Any]] = json.loads((_AVRO / "step_event.avsc").read_text("utf-8"))
 """The schema that this version writes; treat it as constant."""
 
+STEP_EVENT_FIELDS: Final[tuple[str, ...]] = tuple(field["name"] for field in STEP_EVENT_SCHEMA["fields"])
+"""The names of its fields, in order."""
+
 STEP_EVENT_FINGERPRINT: Final[bytes] = fingerprint(STEP_EVENT_SCHEMA)
 """Its fingerprint, 8 bytes as on the wire."""
 

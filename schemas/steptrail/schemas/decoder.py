@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from struct import unpack_from
 from typing import Any, Final
 
-from steptrail.schemas.bundled import STEP_EVENT_SCHEMA
+from steptrail.schemas.bundled import STEP_EVENT_FIELDS, STEP_EVENT_SCHEMA
 from steptrail.schemas.errors import DecodeReason, EventDecodeError
 from steptrail.schemas.event import StepEvent
 from steptrail.schemas.json_text import json_fault
@@ -36,7 +36,8 @@ class _Refused(Exception):
 
 
 def decode_event(body: bytes, schema: dict[str, Any] = STEP_EVENT_SCHEMA) -> StepEvent:
-    """The event that an unframed body holds, written by `schema` (one of the bundled ones).
+    """The event that an unframed body holds, written by `schema` (a bundled one, or one that
+    `steptrail.schemas.resolution` finds readable: what it has beyond ours is read and left out).
 
     Raises EventDecodeError for anything that `encode_event` would not have written for an event whose fields keep
     to `steptrail.schemas.limits`.
@@ -61,7 +62,7 @@ def decode_event(body: bytes, schema: dict[str, Any] = STEP_EVENT_SCHEMA) -> Ste
         message = f"{len(body) - position} bytes after the end of the event"
         raise EventDecodeError(DecodeReason.TRAILING_BYTES, message, position=position)
     values["status"] = STATUS_BY_CODE[values["status"]]
-    return StepEvent(**values)
+    return StepEvent(**{name: values[name] for name in STEP_EVENT_FIELDS})
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,16 @@ from typing import Any
 
 from steptrail.projections.delivery.avro_block import WriterSchema, bundled_writer_schemas, writer_schema
 from steptrail.projections.delivery.batch import BatchBuilder
-from steptrail.schemas.bundled import fingerprint, released_schemas, schema_by_fingerprint
+from steptrail.schemas.bundled import (
+    STEP_EVENT_FIELDS,
+    fingerprint,
+    released_schemas,
+    schema_by_fingerprint,
+)
 from steptrail.schemas.errors import DecodeReason, EventDecodeError
 from steptrail.schemas.framing import Frame, confluent_prefix, single_object_prefix
 from steptrail.schemas.registry import SchemaRegistry, UnknownSchemaId
+from steptrail.schemas.resolution import unreadable
 
 # An id that the registry does not know is asked for again after so long: it may be registered meanwhile.
 ASK_AGAIN_S = 60.0
@@ -21,9 +27,9 @@ _MOST_UNKNOWN = 10_000
 class WriterSchemas:
     """The schemas of messages by the frame that begins them; those of the registry become known one by one.
 
-    An id of the registry counts as known when its schema is, by fingerprint, one that comes with the package:
-    what this version was not tested with is a dead letter, to be redriven after an upgrade, never a guess.
-    `learn` is for one thread; builders in others see what it found.
+    A schema of the registry is taken when it comes with the package, or is that of a newer version by the rules that
+    both keep (`steptrail.schemas.resolution`). Any other is a dead letter, to be redriven after an upgrade, never a
+    guess. `learn` is for one thread; builders in others see what it found.
     """
 
     def __init__(
@@ -86,17 +92,17 @@ class WriterSchemas:
             found = self._registry.schema(schema_id)
         except UnknownSchemaId as error:
             raise self._remember(schema_id, str(error)) from None
-        known = schema_by_fingerprint(_fingerprint(found)) if found is not None else None
-        if known is None:
-            name = (
-                "no Avro record"
-                if found is None
-                else f"{found.get('name')}, which this version does not know"
+        if found is None:
+            raise self._remember(schema_id, f"schema {schema_id} of the registry is no Avro record")
+        known = schema_by_fingerprint(_fingerprint(found))
+        if known is None and (why := unreadable(found)):
+            raise self._remember(
+                schema_id, f"schema {schema_id} of the registry is none that this version reads: {why}"
             )
-            raise self._remember(schema_id, f"schema {schema_id} of the registry is {name}")
+        known = known or dict(found)
         frame = confluent_prefix(schema_id)
         self._by_id[schema_id] = known
-        self._by_frame[frame] = writer_schema(frame, known)
+        self._by_frame[frame] = writer_schema(frame, known, STEP_EVENT_FIELDS)
         self.by_frame[frame] = known
         return known
 
