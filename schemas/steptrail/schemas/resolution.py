@@ -6,12 +6,16 @@ bytes of its event begin with those of ours, and what follows is passed over.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 from steptrail.schemas.bundled import STEP_EVENT_SCHEMA, plain_schema
 
 _SCALARS: Final = ("string", "int", "long", "double")
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_TAKEN: Final = ("frame", "guard", "trailer")
+"""What stands beside the fields where events are staged."""
 _OURS: Final = plain_schema(STEP_EVENT_SCHEMA)["fields"]
 
 
@@ -30,6 +34,10 @@ def unreadable(schema: Mapping[str, Any]) -> str | None:
             return f"field {other['name']} is not this version's {mine['name']}"
     if len(theirs) < len(_OURS):
         return f"field {_OURS[len(theirs)]['name']} is missing"
+    names = [field["name"] for field in theirs]
+    for name in names:
+        if not _NAME.fullmatch(str(name)) or names.count(name) > 1 or name in _TAKEN:
+            return f"no field can be called {name!r} here"
     for field in schema["fields"][len(_OURS) :]:
         kind = field["type"]
         nullable = isinstance(kind, list) and len(kind) == 2 and kind[0] == "null" and _scalar(kind[1])

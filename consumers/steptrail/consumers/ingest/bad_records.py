@@ -109,8 +109,8 @@ class Isolation:
             self._bury(letters)
 
     def _resolved(self, consumed: ConsumedBatch) -> ConsumedBatch:
-        """The batch with those taken in again that were refused only for a schema that the registry knows."""
-        if not self._schemas.has_registry:
+        """The batch with those taken in again that were refused only for a schema that can be had."""
+        if not self._schemas.can_learn:
             return consumed
         refused: list[Refused] = []
         for each in consumed.refused:

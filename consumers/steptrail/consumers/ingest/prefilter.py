@@ -93,7 +93,8 @@ class _Glance:
     def read(self, schema: Mapping[str, Any]) -> None:
         """Field by field, in the order of the schema."""
         for field in schema["fields"]:
-            kind, limit, rows = field["type"], LIMITS.get(field["name"]), _ALL
+            kind, limit = field["type"], LIMITS.get(field["name"])
+            rows: _Rows = _ALL
             if isinstance(kind, list):
                 kind, rows = kind[1], self._present()
             self._field(kind, limit, rows)
