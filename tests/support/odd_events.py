@@ -134,10 +134,12 @@ _PIECES = [
 
 @st.composite
 def _nested(draw: st.DrawFn) -> str:
-    depth = draw(st.sampled_from(_DEEP))
-    pair = draw(st.sampled_from([("[", "]"), ('{"a":', "}"), ('{"]}\\"":', "}"), ('[[],{"[":{}},', "]")]))
-    leaf = draw(st.sampled_from(["", "1", "{}", "[]", '""', '"[[[["']))
-    left = draw(st.sampled_from([0, 0, 0, 1, -1]))
+    depth: int = draw(st.sampled_from(_DEEP))
+    pair: tuple[str, str] = draw(
+        st.sampled_from([("[", "]"), ('{"a":', "}"), ('{"]}\\"":', "}"), ('[[],{"[":{}},', "]")])
+    )
+    leaf: str = draw(st.sampled_from(["", "1", "{}", "[]", '""', '"[[[["']))
+    left: int = draw(st.sampled_from([0, 0, 0, 1, -1]))
     return pair[0] * depth + leaf + pair[1] * (depth - left)
 
 
