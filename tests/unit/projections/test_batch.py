@@ -146,6 +146,18 @@ def test_what_is_no_event_by_its_frame_is_refused_alone(value: bytes | None, rea
     assert (builder.rows, builder.spans) == (0, {})
 
 
+def test_the_longest_event_is_taken_whatever_its_frame() -> None:
+    """The limit is that of the body, as the decoder has it."""
+    frames = [SINGLE_OBJECT_PREFIX, confluent_prefix(7)]
+    schemas = {frame: writer_schema(frame, STEP_EVENT_SCHEMA) for frame in frames}
+    for frame in frames:
+        builder = BatchBuilder(schemas)
+        builder.add(0, 1, 1, frame + b"x" * MAX_EVENT_BYTES)
+        with pytest.raises(EventDecodeError, match="TOO_LARGE"):
+            builder.add(0, 2, 1, frame + b"x" * (MAX_EVENT_BYTES + 1))
+        assert builder.rows == 1
+
+
 @pytest.mark.parametrize("number", [0, 1, -1, 63, 64, -65, 2**31, -(2**63), 2**63 - 1])
 def test_zigzag_is_avros_long(number: int) -> None:
     """Counts and sizes are spelt as Avro spells them."""
