@@ -29,6 +29,11 @@ MAX_TIMESTAMP_US: Final = (2**63 - 1) // 1000
 """2262-04-11T23:47:16.854775Z in microseconds: the latest time that DateTime64 holds at any precision."""
 
 
+MAX_BROKER_TIME_MS: Final = 9_000_000_000_000
+"""A time in 2255, in milliseconds, which every store can hold. A message of a topic that keeps its producers' times may
+say any; it counts as this at the latest, and as 1970 at the earliest."""
+
+
 @dataclass(frozen=True, slots=True)
 class Between:
     """A whole number from `least` to `greatest`; `rule` says so in words, `reason` is what breaking it is called."""

@@ -17,6 +17,7 @@ from steptrail.schemas.codec import encode_event
 from steptrail.schemas.errors import DecodeReason, EventDecodeError
 from steptrail.schemas.event import MAX_EVENT_BYTES, StepEvent
 from steptrail.schemas.framing import SINGLE_OBJECT_PREFIX, confluent_prefix, frame_single_object
+from steptrail.schemas.limits import MAX_BROKER_TIME_MS
 from steptrail.schemas.status import ProcessingStatus
 
 
@@ -144,6 +145,18 @@ def test_what_is_no_event_by_its_frame_is_refused_alone(value: bytes | None, rea
         builder.add(0, 1, 1, value)
     assert refused.value.reason is reason
     assert (builder.rows, builder.spans) == (0, {})
+
+
+def test_times_that_no_store_holds_are_brought_within() -> None:
+    """A topic that keeps its producers' times has whatever they say; one such message must not stop the rest."""
+    builder = BatchBuilder()
+    times = (-(2**63), -1, 1000, 2**63 - 1)
+    for offset, time_ms in enumerate(times):
+        builder.add(0, offset, time_ms, frame_single_object(encode_event(_event(offset))))
+    batch = builder.build()
+    assert (batch.first_time_ms, batch.last_time_ms) == (0, MAX_BROKER_TIME_MS)
+    trailers = batch.runs[0].parts[1::2]
+    assert [struct.unpack("<8siqqB", trailer)[3] for trailer in trailers] == [0, 0, 1000, MAX_BROKER_TIME_MS]
 
 
 def test_the_longest_event_is_taken_whatever_its_frame() -> None:

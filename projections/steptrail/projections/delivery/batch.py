@@ -20,8 +20,8 @@ from dataclasses import dataclass, field, replace
 
 from steptrail.projections.delivery.avro_block import WriterSchema, bundled_writer_schemas, container
 from steptrail.schemas.errors import DecodeReason, EventDecodeError
-from steptrail.schemas.event import MAX_EVENT_BYTES
 from steptrail.schemas.framing import split_frame
+from steptrail.schemas.limits import MAX_BROKER_TIME_MS, MAX_EVENT_BYTES
 
 _TRAILER = struct.Struct("<8siqqB")
 _PLACE = struct.Struct("<8xiq9x")  # of a trailer
@@ -162,6 +162,8 @@ class BatchBuilder:
         length = len(value)
         if length > MAX_EVENT_BYTES:
             split_frame(value)  # which knows how much of it is the frame
+        if not 0 <= broker_time_ms <= MAX_BROKER_TIME_MS:
+            broker_time_ms = min(max(broker_time_ms, 0), MAX_BROKER_TIME_MS)
         run = self._run
         if run is None or not value.startswith(self._frame):
             run = self._run_for(value)
