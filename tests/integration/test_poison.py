@@ -110,20 +110,15 @@ def test_newer_producers_are_read_where_their_schema_is_published(workspace: Set
 def test_newer_producers_stop_nothing_and_wait_in_the_dead_letters(workspace: Settings) -> None:
     """Where nobody published their schema; once it is known, `steptrail dlq redrive` brings each event once."""
     produce(workspace, [newer_value() if n % 3 else event_value() for n in range(4_500)])
-    with projected(workspace) as store:
-        with projecting(workspace.with_values(poison_max_ratio=0.1, poison_max_in_a_row=100)):
-            until(lambda: store.count() >= 1_500, "projection of the older ones")
-            letters = (
-                "SELECT count() FROM dead_letter_state WHERE state = 'OPEN' AND reason = 'UNKNOWN_SCHEMA'"
-            )
-            until(lambda: store.clickhouse.query(letters) == [(3_000,)], "letters of the newer ones")
+    strict = workspace.with_values(poison_max_ratio=0.1, poison_max_in_a_row=100)
+    with projected(workspace) as store, projecting(strict):
+        until(lambda: store.count() >= 1_500, "projection of the older ones")
+        letters = "SELECT count() FROM dead_letter_state WHERE state = 'OPEN' AND reason = 'UNKNOWN_SCHEMA'"
+        until(lambda: store.clickhouse.query(letters) == [(3_000,)], "letters of the newer ones")
         publish_schema(workspace, NEWER)
-        with projecting(workspace):
-            code, out, err = dlq_text(
-                workspace, "redrive", "--reason", "UNKNOWN_SCHEMA", "--rate", "0", "--json"
-            )
-            assert code == 0, (out, err)
-            until(lambda: store.count() >= 4_500, "projection of all")
+        code, out, err = dlq_text(workspace, "redrive", "--reason", "UNKNOWN_SCHEMA", "--rate", "0", "--json")
+        assert code == 0, (out, err)
+        until(lambda: store.count() >= 4_500, "projection of all")
         assert store.clickhouse.query("SELECT count(), uniqExact(event_id) FROM steps") == [(4_500, 4_500)]
 
 

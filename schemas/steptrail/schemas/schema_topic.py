@@ -75,6 +75,9 @@ def published_schemas(settings: Settings, *, timeout: float = TIMEOUT_S) -> dict
     )
     until = time.monotonic() + timeout
     try:
+        missing = consumer.list_topics(topic, timeout=timeout).topics[topic].error
+        if missing is not None:  # reading would only time out
+            raise SchemaTopicUnavailable(_said(settings, topic, missing))
         consumer.assign([TopicPartition(topic, 0, 0)])
         while time.monotonic() < until:
             for message in consumer.consume(1_000, 0.2):

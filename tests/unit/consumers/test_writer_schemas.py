@@ -12,7 +12,7 @@ from steptrail.consumers.ingest.prefilter import suspects
 from steptrail.consumers.ingest.writer_schemas import WriterSchemas
 from steptrail.schemas.bundled import STEP_EVENT_SCHEMA, fingerprint
 from steptrail.schemas.decoder import decode_event
-from steptrail.schemas.errors import DecodeReason, InfrastructureError
+from steptrail.schemas.errors import DecodeReason, EventDecodeError, InfrastructureError
 from steptrail.schemas.framing import single_object_prefix, split_frame
 from support.consumed import event, message
 from support.newer import NEWER, newer_value
@@ -65,6 +65,21 @@ def test_what_was_published_is_looked_up_once_a_minute() -> None:
     now += 60
     assert fault_of(newer, schemas) is None
     assert lookups == 2
+
+
+def test_what_is_sent_again_is_looked_up_again() -> None:
+    """Whoever redrives has published the schema a moment ago."""
+    now, there = 100.0, published()
+    schemas = WriterSchemas(None, lambda: there, clock=lambda: now)
+    frame = split_frame(newer_value())
+    with pytest.raises(EventDecodeError):
+        schemas.learn(frame)
+    there = published(NEWER)
+    now += 2
+    with pytest.raises(EventDecodeError):
+        schemas.learn(frame)
+    schemas.learn(frame, resent=True)
+    assert schemas.known(frame) == NEWER
 
 
 def test_a_schema_that_cannot_be_read_is_told_with_its_reason() -> None:

@@ -31,6 +31,7 @@ from steptrail.projections.clickhouse.errors import BatchRejected
 from steptrail.projections.delivery.batch import Batch
 from steptrail.schemas.errors import DecodeReason, EventDecodeError
 from steptrail.schemas.framing import split_frame
+from steptrail.schemas.headers import times_resent
 
 _log = logging.getLogger("steptrail.consumers.isolate")
 
@@ -116,7 +117,8 @@ class Isolation:
         for each in consumed.refused:
             if each.error.reason is DecodeReason.UNKNOWN_SCHEMA:
                 try:
-                    self._schemas.learn(split_frame(each.message.value()))
+                    resent = times_resent(each.message.headers()) > 0
+                    self._schemas.learn(split_frame(each.message.value()), resent=resent)
                     continue
                 except EventDecodeError as error:
                     each = Refused(each.message, error)

@@ -42,13 +42,12 @@ def suspects(
     lengths = sorted({len(frame) for frame in schemas}, reverse=True)
     by_frame: dict[bytes, list[int]] = {}
     found: list[int] = []
+    latest, numbers = b"", found  # nearly always the next one has the same frame
     for number, value in enumerate(values):
-        for length in lengths:
-            if value is not None and (frame := value[:length]) in schemas:
-                by_frame.setdefault(frame, []).append(number)
-                break
-        else:
-            found.append(number)
+        if value is None or not latest or not value.startswith(latest):
+            latest = next((value[:n] for n in lengths if value[:n] in schemas), b"") if value else b""
+            numbers = by_frame.setdefault(latest, []) if latest else found
+        numbers.append(number)
     for frame, numbers in by_frame.items():
         found += _wrong(values, numbers, len(frame), schemas[frame])
     return sorted(found)
@@ -212,7 +211,8 @@ class _Glance:
 
 
 # Before each of several texts that are parsed as one: a name that none of them can know.
-_NAME = os.urandom(8).hex()
+_NAMES = [f"{os.urandom(8).hex()}{number}" for number in range(_JSON_AT_ONCE)]
+_NAMED = [f'"{name}":'.encode() for name in _NAMES]
 
 
 def _all_are_json(texts: Sequence[bytes]) -> bool:
@@ -222,9 +222,9 @@ def _all_are_json(texts: Sequence[bytes]) -> bool:
     """
     if any(len(text) > MAX_JSON_DIGITS and beyond_limits(text) for text in texts):
         return False
-    names = [b'"%s%d":%s' % (_NAME.encode(), number, text) for number, text in enumerate(texts)]
+    named = map(bytes.__add__, _NAMED, texts)
     try:
-        values = orjson.loads(b"{" + b",".join(names) + b"}")
+        values = orjson.loads(b"{" + b",".join(named) + b"}")
     except ValueError:
         return False
-    return len(values) == len(texts) and all(f"{_NAME}{number}" in values for number in range(len(texts)))
+    return list(values) == _NAMES[: len(texts)]

@@ -27,6 +27,7 @@ _log = logging.getLogger("steptrail.consumers.schemas")
 
 # What is not known is asked for again after so long: it may be published meanwhile.
 ASK_AGAIN_S = 60.0
+AGAIN_AT_ONCE_S = 1.0
 _MOST_UNKNOWN = 10_000
 
 
@@ -54,14 +55,14 @@ class WriterSchemas:
         self._registry = registry
         self._published = published
         self._clock = clock
-        self._by_frame: dict[bytes, WriterSchema] = dict(bundled_writer_schemas())
+        self._writers: dict[bytes, WriterSchema] = dict(bundled_writer_schemas())
         self.by_frame: dict[bytes, dict[str, Any]] = {
             single_object_prefix(fingerprint(schema)): schema for schema in released_schemas().values()
         }
         """The schemas that are known now, by the frames that name them."""
         self._unknown: dict[int, tuple[float, str]] = {}  # id -> ask again at, what was told
         self._unreadable: dict[bytes, str] = {}  # fingerprint -> why
-        self._look_at = clock()
+        self._looked_at: float | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> WriterSchemas:
@@ -76,15 +77,15 @@ class WriterSchemas:
 
     def new_builder(self) -> BatchBuilder:
         """A builder of batches that takes what is known now, and by then."""
-        return BatchBuilder(self._by_frame)
+        return BatchBuilder(self._writers)
 
-    def learn(self, frame: Frame) -> None:
-        """Make the frame's schema known.
+    def learn(self, frame: Frame, *, resent: bool = False) -> None:
+        """Make the frame's schema known; `resent` messages are sent by somebody who thinks that it can be had now.
 
         Raises EventDecodeError (UNKNOWN_SCHEMA) when it is none that this version can read; RegistryUnavailable when
         the registry has to be asked and does not answer.
         """
-        self.schema_of(frame)
+        self._schema_of(frame, AGAIN_AT_ONCE_S if resent else ASK_AGAIN_S)
 
     def known(self, frame: Frame) -> dict[str, Any] | None:
         """The schema that wrote what follows the frame, None where it is not known; asks nobody. For any thread."""
@@ -92,16 +93,20 @@ class WriterSchemas:
 
     def schema_of(self, frame: Frame) -> dict[str, Any]:
         """The schema that wrote what follows the frame; raises as `learn` does."""
+        return self._schema_of(frame, ASK_AGAIN_S)
+
+    def _schema_of(self, frame: Frame, after: float) -> dict[str, Any]:
         if (known := self.known(frame)) is not None:
             return known
         if frame.fingerprint is not None:
-            return self._look_for(frame.fingerprint)
+            return self._look_for(frame.fingerprint, after)
         assert frame.schema_id is not None
         return self._ask(frame.schema_id)
 
-    def _look_for(self, wanted: bytes) -> dict[str, Any]:
-        if self._published is not None and self._clock() >= self._look_at:
-            self._look_at = self._clock() + ASK_AGAIN_S
+    def _look_for(self, wanted: bytes, after: float) -> dict[str, Any]:
+        now = self._clock()
+        if self._published is not None and (self._looked_at is None or now >= self._looked_at + after):
+            self._looked_at = now
             try:
                 self._take(self._published())
             except InfrastructureError as error:  # then the messages wait in the dead-letter topic
@@ -124,7 +129,7 @@ class WriterSchemas:
 
     def _add(self, frame: bytes, schema: dict[str, Any]) -> dict[str, Any]:
         self.by_frame[frame] = schema
-        self._by_frame[frame] = writer_schema(frame, schema, STEP_EVENT_FIELDS)
+        self._writers[frame] = writer_schema(frame, schema, STEP_EVENT_FIELDS)
         return schema
 
     def _ask(self, schema_id: int) -> dict[str, Any]:
