@@ -36,7 +36,7 @@ def test_of_many_values_those_are_suspects_that_are_no_events(values: list[bytes
     assert suspects(values) == [number for number, value in enumerate(values) if not is_event(value)]
 
 
-@settings(derandomize=True, max_examples=2000, deadline=None)
+@settings(derandomize=True, max_examples=1000, deadline=None)
 @given(st.data())
 def test_damaged_bytes_are_suspects_when_they_are_no_event(data: st.DataObject) -> None:
     """Bytes changed, cut, put in or doubled anywhere."""

@@ -59,7 +59,7 @@ def _numbers(*limits: int) -> st.SearchStrategy[bytes]:
     ten = st.builds(
         lambda low, last: bytes(byte | 0x80 for byte in low) + bytes([last]),
         st.binary(min_size=9, max_size=9),
-        st.integers(0, 127),
+        st.sampled_from([0, 1, 2, 3, 64, 127]),
     )
     return st.one_of(well, well, longer, ten, st.just(b"\xff" * 11))
 
