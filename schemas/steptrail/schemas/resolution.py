@@ -20,15 +20,19 @@ _OURS: Final = plain_schema(STEP_EVENT_SCHEMA)["fields"]
 
 
 def unreadable(schema: Mapping[str, Any]) -> str | None:
-    """Why events that `schema` wrote cannot be read as ours; None when they can be."""
-    if schema.get("type") != "record" or schema.get("name") != STEP_EVENT_SCHEMA["name"]:
-        return f"it is that of {schema.get('name')}, not of {STEP_EVENT_SCHEMA['name']}"
+    """Why events that `schema` wrote cannot be read as ours; None when they can be. Raises nothing, whatever it is."""
+    try:
+        return _difference(schema)
+    except (AttributeError, IndexError, KeyError, TypeError):
+        return "it has fields of kinds that an event does not have"
+
+
+def _difference(schema: Mapping[str, Any]) -> str | None:
+    if schema["type"] != "record" or schema["name"] != STEP_EVENT_SCHEMA["name"]:
+        return f"it is that of {schema['name']}, not of {STEP_EVENT_SCHEMA['name']}"
     if _symbols(schema) != _symbols(STEP_EVENT_SCHEMA):
         return "it has other statuses"
-    try:
-        theirs = plain_schema(dict(schema))["fields"]
-    except (AttributeError, KeyError, TypeError):
-        return "it has fields of kinds that an event does not have"
+    theirs = plain_schema(dict(schema))["fields"]
     for mine, other in zip(_OURS, theirs, strict=False):
         if mine != other:
             return f"field {other['name']} is not this version's {mine['name']}"

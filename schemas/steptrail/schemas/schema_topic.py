@@ -98,7 +98,7 @@ def published_schemas(settings: Settings, *, timeout: float = TIMEOUT_S) -> dict
 def _schema_in(value: Any) -> dict[bytes, dict[str, Any]]:
     try:
         schema = json.loads(value)
-        return {fingerprint(schema): schema}
+        return {fingerprint(schema): schema} if isinstance(schema, dict) else {}
     except Exception:  # whatever stands there, it is no schema
         return {}
 

@@ -54,3 +54,26 @@ def test_fields_and_statuses_that_changed_are_not_readable() -> None:
     assert "field sequence is not" in (unreadable(other) or "")
     next(field for field in more["fields"] if field["name"] == "status")["type"]["symbols"].append("NEW")
     assert unreadable(more) == "it has other statuses"
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {},
+        [],
+        {"type": "record", "name": "StepEvent"},
+        {"type": "record", "name": "StepEvent", "fields": None},
+        {"type": "record", "name": "StepEvent", "fields": [1]},
+        {"type": "record", "name": "StepEvent", "fields": [{"name": "a"}]},
+        newer({"name": "a", "type": None}),
+        newer({"name": "a", "type": []}),
+        newer({"name": "a", "type": ["null", []], "default": None}),
+        newer({"name": "a b", "type": ["null", "string"], "default": None}),
+        newer({"name": 7, "type": ["null", "string"], "default": None}),
+        newer({"name": "guard", "type": ["null", "string"], "default": None}),
+        newer({"name": "doc_id", "type": ["null", "string"], "default": None}),
+    ],
+)
+def test_whatever_stands_on_the_topic_it_is_an_answer(schema: Any) -> None:
+    """What is no schema of an event is unreadable, and raises nothing."""
+    assert unreadable(schema) is not None
