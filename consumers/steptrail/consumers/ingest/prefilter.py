@@ -220,7 +220,7 @@ def _all_are_json(texts: Sequence[bytes]) -> bool:
 
     A text that reaches beyond its end takes the next one's name with it, or adds a name of its own.
     """
-    if any(len(text) > MAX_JSON_DIGITS and beyond_limits(text) for text in texts):
+    if max(map(len, texts)) > MAX_JSON_DIGITS and any(map(beyond_limits, texts)):
         return False
     named = map(bytes.__add__, _NAMED, texts)
     try:

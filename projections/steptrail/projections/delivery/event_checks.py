@@ -26,7 +26,7 @@ def checks_of(schema: Mapping[str, Any], limits: Mapping[str, Limit] = LIMITS) -
 def sizes_of(schema: Mapping[str, Any]) -> dict[str, str]:
     """The size of each field as it is spelled shortest, by its name.
 
-    All together are as long as the message exactly where each of its numbers is spelled so.
+    All together are as long as the message where each of its numbers is spelled so and keeps to its limit.
     """
     return {name: _size(name, kind) for name, kind in _types(schema).items()}
 
@@ -85,10 +85,12 @@ def _size(column: str, kind: Any) -> str:
         return f"length({column}) + {_number_size(f'length({column})', MAX_EVENT_BYTES)}"
     if name == "double":
         return f"if({column} IS NULL, 0, 8)"
-    return _number_size(f"if({column} < 0, -1 - {column}, {column})", 2**63)
+    limit = LIMITS.get(column)
+    greatest = max(-limit.least, limit.greatest) if isinstance(limit, Between) else 2**63
+    return _number_size(f"if({column} < 0, -1 - {column}, {column})", greatest)
 
 
 def _number_size(number: str, greatest: int) -> str:
     """How many bytes a number has that is not negative: zigzag leaves 6 bits for the first, 7 for the others."""
     steps = [f"({number} >= {1 << bits})" for bits in range(6, 63, 7) if 1 << bits <= greatest]
-    return f"(1 + {' + '.join(steps)})"
+    return f"({' + '.join(['1', *steps])})"
