@@ -1,4 +1,7 @@
-"""Ten kinds of messages that are no events, made with fastavro from one that is. Each for its own reason.
+"""Kinds of messages that are no events, made with fastavro from one that is. Each for its own reason.
+
+Among them are those that one parser takes and another does not: numbers spelled too long, JSON that nests deeper than
+some parsers go, whole numbers that are infinite to some.
 
 `python -m faults.poisoning`: puts them on the steps topic. FAULTS_WORKER: count, rate (a second).
 """
@@ -84,6 +87,20 @@ def _bad_utf8(number: int) -> bytes:
     return _value(number, doc_id=f"doc {number:06d} XYZ").replace(b" XYZ", b" \xff\xfe\x80")
 
 
+def _last(number: int, spelled: bytes) -> bytes:
+    """An event whose last field, its sequence, is spelled so."""
+    return _value(number, sequence=0)[:-1] + spelled
+
+
+def _worker(number: int, spelled: bytes) -> bytes:
+    """An event whose worker is spelled so, its length included."""
+    return _value(number, worker="poison:1").replace(b"\x10poison:1", spelled)
+
+
+def _nested(depth: int, leaf: str) -> str:
+    return '{"a":' * depth + leaf + "}" * depth
+
+
 KINDS: Mapping[str, Callable[[int], bytes]] = {
     "empty": lambda number: b"",
     "no_frame": lambda number: b"hello, this is no event %d" % number,
@@ -95,6 +112,33 @@ KINDS: Mapping[str, Callable[[int], bytes]] = {
     "bad_status": lambda number: _value(number, status=7 + number % 100),
     "bad_timestamp": lambda number: _value(number, timestamp=2**62 + number),
     "bad_json": lambda number: _value(number, details='{"number":'),
+    "json_of_another_kind": lambda number: _value(number, metrics="[1]"),
+    "json_behind_a_space": lambda number: _value(number, metrics=" {}"),
+    "json_behind_a_mark": lambda number: _value(number, details="\ufeff{}"),
+    "json_with_a_surrogate": lambda number: _value(number, details='{"a":"\\ud800"}'),
+    "json_with_a_control": lambda number: _value(number, depends_on='["a\x00b"]'),
+    "json_infinite": lambda number: _value(number, metrics='{"a":1e999}'),
+    "json_long_number": lambda number: _value(number, metrics='{"a":%s}' % ("9" * 400)),
+    "json_deep": lambda number: _value(number, details=_nested(300, "{}")),
+    "json_deeper_for_the_store": lambda number: _value(number, details=_nested(1024, "1")),
+    "json_deepest": lambda number: _value(number, details=_nested(3000, "1")),
+    "no_attempt": lambda number: _value(number, attempt=0),
+    "attempt_of_40_bits": lambda number: _value(number, attempt=1 << 40),
+    "status_of_40_bits": lambda number: _value(number, status=1 << 40),
+    "early_timestamp": lambda number: _value(number, timestamp=-(2**62)),
+    "negative_sequence": lambda number: _value(number, sequence=-1 - number),
+    "sequence_of_63_bits": lambda number: _value(number, sequence=2**63 - 1),
+    "sequence_of_70_bits": lambda number: _last(number, b"\x80" * 9 + b"\x02"),
+    "number_too_long": lambda number: _last(number, b"\x82\x00"),
+    "number_without_end": lambda number: _last(number, b"\x80" * 12),
+    "no_duration": lambda number: _value(number, duration_ms=float("nan")),
+    "endless_duration": lambda number: _value(number, duration_ms=float("inf")),
+    "no_such_branch": lambda number: _value(number).replace(
+        b"\x00" + b"\x10poison:1", b"\x04" + b"\x10poison:1"
+    ),
+    "negative_length": lambda number: _worker(number, b"\x0f"),
+    "endless_length": lambda number: _worker(number, b"\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01"),
+    "encoded_surrogate": lambda number: _worker(number, b"\x06\xed\xa0\x80"),
 }
 
 

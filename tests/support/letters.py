@@ -14,8 +14,8 @@ from unittest import mock
 
 from confluent_kafka import Message
 
-from steptrail.consumers.ingest.bad_records import as_letter
 from steptrail.consumers.ingest.dead_letter_producer import DeadLetter, DeadLetters
+from steptrail.consumers.ingest.finding import as_letter
 from steptrail.deploy.cli.main import run
 from steptrail.schemas import DecodeReason, EventDecodeError, Settings, Topics
 from support.stack import environ_of

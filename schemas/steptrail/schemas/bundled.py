@@ -39,9 +39,10 @@ def schema_by_fingerprint(fp: bytes) -> dict[str, Any] | None:
 
 
 def plain_schema(schema: dict[str, Any]) -> dict[str, Any]:
-    """The same bytes under a simpler schema: an enum as the int of its index, no logical types, docs or defaults.
+    """The same bytes under a simpler schema: an enum and an int as long, no logical types, docs or defaults.
 
-    For readers that must not fail on a bad index and must not spend time on logical types.
+    For readers that must not fail on a bad index or a number of too many bits, and must not spend time on logical
+    types.
     """
     return {
         "type": "record",
@@ -54,9 +55,9 @@ def _plain_type(kind: Any) -> Any:
     if isinstance(kind, list):
         return [_plain_type(branch) for branch in kind]
     if isinstance(kind, str):
-        return kind
+        return "long" if kind == "int" else kind
     if kind["type"] == "enum":
-        return "int"
+        return "long"
     if kind["type"] == "fixed":
         return {"type": "fixed", "name": kind["name"], "size": kind["size"]}
     return kind["type"]
@@ -80,6 +81,9 @@ _CRC_TABLE: Final = _crc_table()
 
 STEP_EVENT_SCHEMA: Final[dict[str, Any]] = json.loads((_AVRO / "step_event.avsc").read_text("utf-8"))
 """The schema that this version writes; treat it as constant."""
+
+STEP_EVENT_FIELDS: Final[tuple[str, ...]] = tuple(field["name"] for field in STEP_EVENT_SCHEMA["fields"])
+"""The names of its fields, in order."""
 
 STEP_EVENT_FINGERPRINT: Final[bytes] = fingerprint(STEP_EVENT_SCHEMA)
 """Its fingerprint, 8 bytes as on the wire."""

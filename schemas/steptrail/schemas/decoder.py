@@ -13,15 +13,18 @@ from dataclasses import dataclass
 from struct import unpack_from
 from typing import Any, Final
 
-import orjson
-
-from steptrail.schemas.bundled import STEP_EVENT_SCHEMA
+from steptrail.schemas.bundled import STEP_EVENT_FIELDS, STEP_EVENT_SCHEMA
 from steptrail.schemas.errors import DecodeReason, EventDecodeError
-from steptrail.schemas.event import MAX_EVENT_BYTES, MAX_TIMESTAMP_US, MIN_TIMESTAMP_US, StepEvent
+from steptrail.schemas.event import StepEvent
+from steptrail.schemas.json_text import json_fault
+from steptrail.schemas.limits import LIMITS, MAX_EVENT_BYTES, Between, Finite, Limit
 from steptrail.schemas.status import STATUS_BY_CODE
 
 Reader = Callable[[bytes, int], tuple[Any, int]]
 """Reads one value at an offset: the value and the offset after it; raises _Refused."""
+
+Check = Callable[[Any, int], None]
+"""Holds a value that was read at an offset to its limit; raises _Refused."""
 
 
 class _Refused(Exception):
@@ -33,11 +36,11 @@ class _Refused(Exception):
 
 
 def decode_event(body: bytes, schema: dict[str, Any] = STEP_EVENT_SCHEMA) -> StepEvent:
-    """The event that an unframed body holds, written by `schema` (one of the bundled ones).
+    """The event that an unframed body holds, written by `schema` (a bundled one, or one that
+    `steptrail.schemas.resolution` finds readable: what it has beyond ours is read and left out).
 
-    Raises EventDecodeError for anything that `encode_event` would not have written for an event with a time
-    that DateTime64 holds, an attempt of at least 1, a sequence of at least 0, a finite duration and JSON of
-    the right kind.
+    Raises EventDecodeError for anything that `encode_event` would not have written for an event whose fields keep
+    to `steptrail.schemas.limits`.
     """
     if len(body) > MAX_EVENT_BYTES:
         message = f"the event has {len(body)} bytes, at most {MAX_EVENT_BYTES} are allowed"
@@ -59,7 +62,7 @@ def decode_event(body: bytes, schema: dict[str, Any] = STEP_EVENT_SCHEMA) -> Ste
         message = f"{len(body) - position} bytes after the end of the event"
         raise EventDecodeError(DecodeReason.TRAILING_BYTES, message, position=position)
     values["status"] = STATUS_BY_CODE[values["status"]]
-    return StepEvent(**values)
+    return StepEvent(**{name: values[name] for name in STEP_EVENT_FIELDS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +102,10 @@ def decode_fields(
     return fields, None
 
 
-def _plan(schema: dict[str, Any]) -> list[tuple[str, Reader, Callable[[Any, int], None] | None]]:
+def _plan(schema: dict[str, Any]) -> list[tuple[str, Reader, Check | None]]:
     plan = _PLANS.get(id(schema))
     if plan is None or plan[0] is not schema:
-        fields = [(f["name"], _reader(f["type"]), _CHECKS.get(f["name"])) for f in schema["fields"]]
+        fields = [(f["name"], _reader(f["type"]), _checked(LIMITS.get(f["name"]))) for f in schema["fields"]]
         plan = _PLANS[id(schema)] = (schema, fields)
     return plan[1]
 
@@ -145,14 +148,11 @@ def _int(body: bytes, position: int) -> tuple[int, int]:
 
 def _status(body: bytes, position: int) -> tuple[int, int]:
     try:
-        index, at = _long(body, position, 32)
+        return _long(body, position, 32)
     except _Refused as refused:
         if refused.reason is DecodeReason.BAD_VALUE:
             refused.reason = DecodeReason.BAD_STATUS
         raise
-    if not 0 <= index < len(STATUS_BY_CODE):
-        raise _Refused(DecodeReason.BAD_STATUS, position, f"there is no status with number {index}")
-    return index, at
 
 
 def _string(body: bytes, position: int) -> tuple[str, int]:
@@ -198,46 +198,24 @@ def _nullable(read_some: Reader) -> Reader:
     return read
 
 
-def _check_attempt(value: int, position: int) -> None:
-    if value < 1:
-        raise _Refused(DecodeReason.BAD_VALUE, position, f"attempts count from 1, not {value}")
+def _checked(limit: Limit | None) -> Check | None:
+    """What holds a value, read at a position, to its limit; None where there is none."""
+    if limit is None:
+        return None
 
+    def check(value: Any, position: int) -> None:
+        if value is None:
+            return
+        if isinstance(limit, Between):
+            fault = None if limit.least <= value <= limit.greatest else f"{limit.rule}, not {value}"
+        elif isinstance(limit, Finite):
+            fault = None if math.isfinite(value) else f"{limit.rule}, not {value}"
+        else:
+            fault = json_fault(value.encode(), limit.opening)
+        if fault is not None:
+            raise _Refused(limit.reason, position, fault)
 
-def _check_timestamp(value: int, position: int) -> None:
-    if not MIN_TIMESTAMP_US <= value <= MAX_TIMESTAMP_US:
-        message = f"{value} microseconds since 1970 lie outside of 1900-01-01 to 2262-04-11"
-        raise _Refused(DecodeReason.BAD_TIMESTAMP, position, message)
-
-
-def _check_sequence(value: int, position: int) -> None:
-    if value < 0:
-        raise _Refused(DecodeReason.BAD_VALUE, position, f"sequences count from 0, not {value}")
-
-
-def _check_duration(value: float | None, position: int) -> None:
-    if value is not None and not math.isfinite(value):
-        raise _Refused(DecodeReason.BAD_VALUE, position, f"a duration is a finite number, not {value}")
-
-
-def _check_object(value: str, position: int) -> None:
-    _check_json(value, position, "{", "an object")
-
-
-def _check_array(value: str, position: int) -> None:
-    _check_json(value, position, "[", "an array")
-
-
-def _check_json(value: str, position: int, start: str, kind: str) -> None:
-    # Exactly what the engine is asked of each batch, whose isValidJSON agrees with orjson's parser: the first
-    # character says the kind, hence no space or byte order mark before it.
-    if not value.startswith(start):
-        raise _Refused(
-            DecodeReason.BAD_JSON, position, f"the text is not that of {kind}: it does not start so"
-        )
-    try:
-        orjson.loads(value)
-    except ValueError as error:  # its message says what and where, and quotes nothing of the text
-        raise _Refused(DecodeReason.BAD_JSON, position, str(error)) from None
+    return check
 
 
 _READERS: Final[dict[str, Reader]] = {
@@ -247,13 +225,4 @@ _READERS: Final[dict[str, Reader]] = {
     "double": _double,
     "enum": _status,
 }
-_CHECKS: Final[dict[str, Callable[[Any, int], None]]] = {
-    "attempt": _check_attempt,
-    "timestamp": _check_timestamp,
-    "duration_ms": _check_duration,
-    "details": _check_object,
-    "metrics": _check_object,
-    "depends_on": _check_array,
-    "sequence": _check_sequence,
-}
-_PLANS: dict[int, tuple[dict[str, Any], list[tuple[str, Reader, Callable[[Any, int], None] | None]]]] = {}
+_PLANS: dict[int, tuple[dict[str, Any], list[tuple[str, Reader, Check | None]]]] = {}

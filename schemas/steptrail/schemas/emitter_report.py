@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any, Final, cast
@@ -14,6 +13,7 @@ from steptrail.schemas.bundled import EMITTER_REPORT_FINGERPRINT, EMITTER_REPORT
 from steptrail.schemas.errors import DecodeReason, EventDecodeError
 from steptrail.schemas.event import MAX_TIMESTAMP_US, MIN_TIMESTAMP_US
 from steptrail.schemas.framing import single_object_prefix
+from steptrail.schemas.json_text import json_fault
 
 EMITTER_REPORT_PREFIX = single_object_prefix(EMITTER_REPORT_FINGERPRINT)
 """The 10 bytes before each report."""
@@ -75,7 +75,6 @@ def decode_report(value: bytes) -> EmitterReport:
         fields = cast("dict[str, Any]", fastavro.schemaless_reader(body, _PLAIN, None))
         report = EmitterReport(**{**fields, "kind": _KINDS[fields["kind"]]})
         again = encode_report(report)
-        reasons = json.loads(report.reasons)
     except Exception as error:  # whatever a decoder runs into
         raise EventDecodeError(
             DecodeReason.BAD_VALUE, f"the message is no emitter's report: {type(error).__name__}"
@@ -92,10 +91,10 @@ def decode_report(value: bytes) -> EmitterReport:
         report.dropped,
         report.pending,
     )
-    if min(counts) < 0 or not isinstance(reasons, dict):
-        raise EventDecodeError(
-            DecodeReason.BAD_VALUE, "the report has a negative count, or reasons that are no object"
-        )
+    if min(counts) < 0:
+        raise EventDecodeError(DecodeReason.BAD_VALUE, "the report has a negative count")
+    if fault := json_fault(report.reasons.encode(), "{"):
+        raise EventDecodeError(DecodeReason.BAD_JSON, fault, field="reasons")
     if not MIN_TIMESTAMP_US <= report.reported_at <= MAX_TIMESTAMP_US:
         raise EventDecodeError(DecodeReason.BAD_TIMESTAMP, "the report is of a time that no store can hold")
     return report

@@ -5,16 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
+from steptrail.schemas.limits import MAX_EVENT_BYTES as MAX_EVENT_BYTES
+from steptrail.schemas.limits import MAX_TIMESTAMP_US as MAX_TIMESTAMP_US
+from steptrail.schemas.limits import MIN_TIMESTAMP_US as MIN_TIMESTAMP_US
 from steptrail.schemas.status import ProcessingStatus
-
-MAX_EVENT_BYTES = 900 * 1024
-"""The longest encoded event, its frame not counted, that is sent and that readers take."""
-
-MIN_TIMESTAMP_US = -2_208_988_800_000_000
-"""1900-01-01T00:00:00Z in microseconds since the epoch: the earliest time that DateTime64 holds."""
-
-MAX_TIMESTAMP_US = (2**63 - 1) // 1000
-"""2262-04-11T23:47:16.854775Z in microseconds: the latest time that DateTime64 holds at any precision."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)

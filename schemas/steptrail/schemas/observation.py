@@ -11,12 +11,12 @@ from enum import Enum
 from typing import Any, Final, cast
 
 import fastavro
-import orjson
 
 from steptrail.schemas.bundled import OBSERVATION_FINGERPRINT, OBSERVATION_SCHEMA, plain_schema
 from steptrail.schemas.errors import DecodeReason, EventDecodeError
 from steptrail.schemas.event import MAX_TIMESTAMP_US, MIN_TIMESTAMP_US
 from steptrail.schemas.framing import single_object_prefix
+from steptrail.schemas.json_text import json_fault
 from steptrail.schemas.status import STATUS_BY_CODE, ProcessingStatus
 
 OBSERVATION_PREFIX = single_object_prefix(OBSERVATION_FINGERPRINT)
@@ -105,7 +105,6 @@ def decode_observation(value: bytes) -> StepObservation:
         kinds = {"what": _WHAT[fields["what"]], "status": STATUS_BY_CODE[fields["status"]]}
         observation = StepObservation(**{**fields, **kinds})
         again = encode_observation(observation)
-        evidence = orjson.loads(observation.evidence)
     except Exception as error:  # whatever a decoder runs into
         raise EventDecodeError(
             DecodeReason.BAD_VALUE, f"the message is no observation: {type(error).__name__}"
@@ -114,16 +113,15 @@ def decode_observation(value: bytes) -> StepObservation:
         raise EventDecodeError(
             DecodeReason.NOT_CANONICAL, "the message is longer than its observation, or encoded oddly"
         )
-    # The engine looks at the first character, so it must say the kind: no space before it.
-    if not isinstance(evidence, dict) or not observation.evidence.startswith("{"):
-        raise EventDecodeError(DecodeReason.BAD_JSON, "the evidence is no JSON object", field="evidence")
+    if fault := json_fault(observation.evidence.encode(), "{"):
+        raise EventDecodeError(DecodeReason.BAD_JSON, fault, field="evidence")
     _check(observation)
     return observation
 
 
 def _check(observation: StepObservation) -> None:
     number, execution_id = observation.number, observation.execution_id
-    if number < 1 or observation.what is not what_is(number):
+    if not 1 <= number < 2**31 or observation.what is not what_is(number):
         raise EventDecodeError(
             DecodeReason.BAD_VALUE, "observations count from 1, the odd ones STALLED", field="number"
         )

@@ -73,17 +73,10 @@ class SchemaRegistry:
         with self._lock:
             if schema_id in self._schemas:
                 return self._schemas[schema_id]
-        found = self._ask(lambda: self._client.get_schema(schema_id), UnknownSchemaId)
-        if found.schema_type not in (None, "AVRO"):
-            return None
-        try:
-            parsed = json.loads(found.schema_str or "")
-        except ValueError:
-            return None
-        if not isinstance(parsed, dict) or parsed.get("type") != "record":
-            return None
-        with self._lock:
-            self._schemas[schema_id] = parsed
+        parsed = _record_in(self._ask(lambda: self._client.get_schema(schema_id), UnknownSchemaId))
+        if parsed is not None:
+            with self._lock:
+                self._schemas[schema_id] = parsed
         return parsed
 
     def _id_of(self, subject: str, schema: Mapping[str, Any], ask: Any) -> int:
@@ -115,6 +108,16 @@ class SchemaRegistry:
 
     def _told(self, what: str) -> str:
         return redact_values(f"the schema registry at {self.url}: {what}", self._secrets)
+
+
+def _record_in(found: Any) -> Mapping[str, Any] | None:
+    if found.schema_type not in (None, "AVRO"):
+        return None
+    try:
+        parsed = json.loads(found.schema_str or "")
+    except ValueError:
+        return None
+    return parsed if isinstance(parsed, dict) and parsed.get("type") == "record" else None
 
 
 def require_client() -> None:

@@ -260,15 +260,21 @@ class Settings(BaseSettings):
     poison_max_in_a_row: int = Field(
         10_000,
         ge=0,
-        description="Messages in a row that are no events, at which the projector stops instead of setting"
+        description="Messages in a row that are no events, at which a consumer stops instead of setting"
         " them aside; 0: never.",
     )
     poison_max_ratio: float = Field(
         0.5,
         ge=0,
         le=1,
-        description="Share of a batch that are no events, above which the projector stops instead of setting"
-        " them aside; 1: never.",
+        description="Share of 10,000 messages or more that are no events, above which a consumer stops instead of"
+        " setting them aside; 1: never.",
+    )
+    poison_max_unexplained: int = Field(
+        200,
+        ge=0,
+        description="Messages of a batch that ClickHouse refuses and nobody can say why, beyond which a consumer"
+        " stops.",
     )
     shutdown_timeout_s: float = Field(
         10.0, gt=0, le=600, description="How long a consumer may take to stop, in seconds."

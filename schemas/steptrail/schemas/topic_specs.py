@@ -68,6 +68,7 @@ class Topics:
         self.alerts = TopicSpec(f"{prefix}.alerts.v1", 1, _COMPACTED)
         self.notifications = TopicSpec(f"{prefix}.notifications.v1", 1, _COMPACTED)
         self.silences = TopicSpec(f"{prefix}.silences.v1", 1, _COMPACTED)
+        self.schemas = TopicSpec(f"{prefix}.schemas.v1", 1, _COMPACTED)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Topics:
@@ -84,7 +85,7 @@ class Topics:
         """Every topic, the steps first."""
         return (
             *(self.steps, self.dlq, self.emitters, self.observations, self.health),
-            *(self.alerts, self.notifications, self.silences),
+            *(self.alerts, self.notifications, self.silences, self.schemas),
         )
 
     @property

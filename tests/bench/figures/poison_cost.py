@@ -1,6 +1,7 @@
 """From a real Kafka to all tables with one message in a hundred no event, against the same events alone.
 
-The bad ones are of the ten kinds of the fault matrix, spread evenly; each ends in the dead-letter topic, and all of
+The bad ones are of every kind of the fault matrix, spread evenly, also those that one parser takes and another
+does not; each ends in the dead-letter topic, and all of
 the good ones in the tables. Each repeat runs both, in turns first and second, each in a topic and tables of its own.
 """
 

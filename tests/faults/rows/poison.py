@@ -14,7 +14,7 @@ _SLOWEST = 0.5
 
 
 def mixed_in(run: Run) -> Outcome:
-    """One in a hundred, of ten kinds: the good ones projected, the bad ones set aside, at half the speed or more."""
+    """One in a hundred, of every kind: the good ones projected, the bad ones set aside, at half the speed or more."""
     count = run.pick(20_000, 300_000)
     speeds = {}
     outcome = Outcome(0, detail={"kinds": len(KINDS)})
@@ -54,6 +54,7 @@ def _compare_dead_letters(workspace: Workspace, outcome: Outcome, count: int) ->
         bad.update({(partition, m.offset()): (m.key(), m.value()) for m in piece if is_poison(m)})
     letters: dict[Any, Any] = {}
     reasons: dict[str, int] = {}
+    twice = 0
     for _, piece in topic.read(workspace.settings, workspace.topics.dlq.name):
         for message in piece:
             pairs = message.headers() or []
@@ -61,9 +62,11 @@ def _compare_dead_letters(workspace: Workspace, outcome: Outcome, count: int) ->
                 name: value.decode() if isinstance(value, bytes) else value for name, value in list(pairs)
             }
             place = (int(headers[f"{_CONNECT}partition"] or -1), int(headers[f"{_CONNECT}offset"] or -1))
+            twice += place in letters
             letters[place] = (message.key(), message.value())
             reason = str(headers["steptrail.reason"])
             reasons[reason] = reasons.get(reason, 0) + 1
+    outcome.ask(not twice, f"{twice} letters were sent twice")
     outcome.detail["dead_letters"] = dict(sorted(reasons.items()))
     outcome.ask(len(bad) == count, f"{len(bad)} of {count} bad messages are on the topic")
     outcome.ask(

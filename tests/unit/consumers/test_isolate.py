@@ -7,8 +7,9 @@ from itertools import pairwise
 
 import pytest
 
-from steptrail.consumers.ingest.bad_records import Isolation, fault_of
+from steptrail.consumers.ingest.bad_records import Isolation
 from steptrail.consumers.ingest.dead_letter_producer import DeadLetter
+from steptrail.consumers.ingest.finding import fault_of
 from steptrail.consumers.ingest.poison_limit import PoisonLimit, TooMuchPoison
 from steptrail.consumers.ingest.writer_schemas import WriterSchemas
 from steptrail.projections.clickhouse.errors import BatchRejected
@@ -20,8 +21,11 @@ from support.consumed import batch_of, event_value, message
 class Store:
     """Keeps what is written; rejects a batch, whole, that holds a value which `refuses` says is bad."""
 
-    def __init__(self, refuses: Callable[[bytes], bool] = lambda value: False) -> None:
+    def __init__(
+        self, refuses: Callable[[bytes], bool] = lambda value: False, *, names_rows: bool = False
+    ) -> None:
         self.refuses = refuses
+        self.names_rows = names_rows
         self.offsets: dict[int, list[int]] = {}
         self.spans: dict[int, list[tuple[int, int]]] = {}
         self.letters: list[DeadLetter] = []
@@ -30,9 +34,12 @@ class Store:
 
     def write(self, batch: Batch) -> dict[int, int]:
         self.writes += 1
+        places = [place for run in batch.runs for place in run.places()]
         values = [part for run in batch.runs for part in run.parts[::2]]
-        if any(self.refuses(value) for value in values):
-            raise BatchRejected("some record is bad", {"details": 1})
+        bad = [place for place, value in zip(places, values, strict=True) if self.refuses(value)]
+        if bad:
+            rows = dict.fromkeys(bad, "details") if self.names_rows else {}
+            raise BatchRejected("some record is bad", {"details": len(bad)}, rows)
         done = {}
         for run in batch.runs:
             for trailer in run.parts[1::2]:
@@ -99,6 +106,69 @@ def test_what_only_the_store_refuses_is_found_by_halving() -> None:
     assert store.covered(1) == (100, 109)
 
 
+def test_what_only_the_store_refuses_goes_at_once_where_it_names_the_rows() -> None:
+    """Half of a batch, in two statements; each letter says which check it was."""
+    odd = event_value(details='{"odd": 1}')
+    store = Store(lambda value: b'"odd"' in value, names_rows=True)
+    values = [odd if number % 2 else event_value() for number in range(400)]
+    batch = batch_of(*(message(0, n, value) for n, value in enumerate(values)))
+    assert store.isolation().write(batch) == {0: 400}
+    assert store.writes == 2
+    assert [letter.offset[1] for letter in store.letters] == list(range(1, 400, 2))
+    assert {(letter.reason, letter.field) for letter in store.letters} == {("REFUSED_BY_STORE", "details")}
+
+
+@pytest.mark.parametrize("bad", [1, 7, 40])
+def test_halving_takes_the_logarithm_of_the_batch_for_each_bad_one(bad: int) -> None:
+    """Statements, counted: at most two for each time that a batch of a thousand can be halved, and two more."""
+    odd = event_value(details='{"odd": 1}')
+    store = Store(lambda value: b'"odd"' in value)
+    places = {number * 1000 // bad + 3 for number in range(bad)}
+    batch = batch_of(*(message(0, n, odd if n in places else event_value()) for n in range(1000)))
+    assert store.isolation().write(batch) == {0: 1000}
+    assert {letter.offset[1] for letter in store.letters} == places
+    assert store.covered(0) == (0, 999)
+    assert store.writes <= bad * (2 * 10 + 2) + 1
+
+
+def test_letters_found_in_the_last_pass_are_sent_before_halving() -> None:
+    """A store that names one row at a time ends in halving, and loses no letter on the way."""
+    odd = event_value(details='{"odd": 1}')
+    store = Store()
+
+    def write(batch: Batch) -> dict[int, int]:
+        store.writes += 1
+        for run in batch.runs:
+            for place, value in zip(run.places(), run.parts[::2], strict=True):
+                if value == odd:
+                    raise BatchRejected("one row is bad", {"details": 1}, {place: "details"})
+        return {partition: span.last + 1 for partition, span in batch.spans.items()}
+
+    isolation = Isolation(write, store.bury, WriterSchemas(), PoisonLimit())
+    batch = batch_of(*(message(0, n, odd if n in range(5, 15) else event_value()) for n in range(50)))
+    assert isolation.write(batch) == {0: 50}
+    assert sorted(letter.offset[1] for letter in store.letters) == list(range(5, 15))
+
+
+def test_a_hundred_and_fifty_bad_ones_of_every_kind_among_thousands_stop_nothing() -> None:
+    """Whoever of the validators finds them, and however often the batch comes."""
+    kinds = [
+        event_value(details='{"a":' * 1024 + "1" + "}" * 1024),
+        event_value(metrics='{"a":%s}' % ("9" * 400)),
+        event_value()[:-1],
+        b"junk",
+        event_value(attempt=0),
+    ]
+    store = Store(lambda value: value in kinds, names_rows=True)
+    isolation, good = store.isolation(), event_value()
+    for lap in range(3):
+        values = [kinds[n % len(kinds)] if n % 33 == 0 else good for n in range(5_000)]
+        batch = batch_of(*(message(0, lap * 5_000 + n, value) for n, value in enumerate(values)))
+        assert isolation.write(batch) == {0: (lap + 1) * 5_000}
+    assert len(store.letters) == 3 * sum(value != good for value in values)
+    assert store.writes <= 4
+
+
 def test_a_batch_of_nothing_but_poison_still_advances() -> None:
     """Its offsets are covered by the ledger without a row."""
     store = Store(lambda value: True)
@@ -148,20 +218,57 @@ def test_too_much_poison_stops_before_anything_is_set_aside() -> None:
     store = Store(lambda value: True)
     good = event_value()
     batch = batch_of(*(message(0, n, good if n % 2 else good[:-1]) for n in range(20)))
-    with pytest.raises(TooMuchPoison, match=r"10 of 20 messages .* partition 0, offset 0 \(TRUNCATED\)"):
-        store.isolation(PoisonLimit(ratio=0.4, min_events=20)).write(batch)
+    with pytest.raises(TooMuchPoison, match=r"10 of the latest 20 .* TRUNCATED 10, .* partition 0, offset 0"):
+        store.isolation(PoisonLimit(ratio=0.4, min_messages=20)).write(batch)
     row = batch_of(*(message(0, n, b"x") for n in range(5)))
-    with pytest.raises(TooMuchPoison, match="5 messages in a row"):
+    with pytest.raises(TooMuchPoison, match=r"(?s)5 messages in a row .*STEPTRAIL_POISON_MAX_IN_A_ROW"):
         store.isolation(PoisonLimit(in_a_row=5)).write(row)
     assert store.letters == []
     assert store.offsets == {}
 
 
-def test_a_few_bad_ones_in_a_quiet_hour_stop_nothing() -> None:
-    """The ratio is looked at in large batches only."""
+def test_bad_ones_in_a_row_are_counted_over_batches() -> None:
+    """A good one between begins anew; what is written again counts once."""
+    good = event_value()
+    store = Store(lambda value: value != good)
+    isolation = store.isolation(PoisonLimit(in_a_row=5))
+    isolation.write(batch_of(message(0, 0, good), *(message(0, n, b"x") for n in range(1, 4))))
+    isolation.write(batch_of(message(0, 4, good), message(0, 5, b"x"), message(0, 6, b"x")))
+    isolation.write(batch_of(message(0, 7, b"x"), message(0, 8, b"x")))
+    for _ in range(2):
+        with pytest.raises(TooMuchPoison, match="5 messages in a row"):
+            isolation.write(batch_of(message(0, 9, b"x")))
+    isolation.write(batch_of(message(0, 9, good)))
+
+
+def test_the_share_is_looked_at_over_enough_messages() -> None:
+    """A few odd ones in a quiet hour stop nothing, the same share of many does."""
     store = Store(lambda value: True)
-    store.isolation().write(batch_of(*(message(0, n, b"x") for n in range(5))))
-    assert len(store.letters) == 5
+    isolation = store.isolation(PoisonLimit(min_messages=12))
+    for lap in range(2):
+        isolation.write(batch_of(*(message(0, lap * 5 + n, b"x") for n in range(5))))
+    assert len(store.letters) == 10
+    with pytest.raises(TooMuchPoison, match="15 of the latest 15"):
+        isolation.write(batch_of(*(message(0, 10 + n, b"x") for n in range(5))))
+
+
+def test_events_of_unknown_schemas_never_stop_it() -> None:
+    """Newer producers are no accident: what they wrote waits in the dead-letter topic, however much it is."""
+    newer = b"\xc3\x01" + b"\x13\x37" * 4 + event_value()[10:]
+    store = Store()
+    isolation = store.isolation(PoisonLimit(in_a_row=5, ratio=0.1, min_messages=10))
+    for lap in range(3):
+        isolation.write(batch_of(*(message(0, lap * 20 + n, newer) for n in range(20))))
+    assert {letter.reason for letter in store.letters} == {"UNKNOWN_SCHEMA"}
+    assert len(store.letters) == 60
+    bad = [
+        message(0, 60, b"x"),
+        message(0, 61, b"x"),
+        message(0, 62, newer),
+        *(message(0, n, b"x") for n in range(63, 66)),
+    ]
+    with pytest.raises(TooMuchPoison, match="5 messages in a row"):
+        isolation.write(batch_of(*bad))
 
 
 def test_positions_count_from_the_start_of_the_value() -> None:
@@ -209,9 +316,9 @@ def test_after_a_rejected_batch_the_next_ones_are_looked_at_first() -> None:
 def test_a_store_that_refuses_good_records_stops_it() -> None:
     """A fault of the store must not turn good records into dead letters without end."""
     store = Store(lambda value: True)
-    with pytest.raises(TooMuchPoison, match="the store refuses 51 records"):
-        store.isolation().write(batch_of(*(message(0, n) for n in range(100))))
-    assert len(store.letters) == 50
+    with pytest.raises(TooMuchPoison, match="the store refuses 8 records"):
+        store.isolation(PoisonLimit(unexplained=7)).write(batch_of(*(message(0, n) for n in range(100))))
+    assert len(store.letters) == 7
 
 
 def test_json_that_does_not_begin_with_its_bracket_is_found_without_halving() -> None:

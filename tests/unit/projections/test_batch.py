@@ -11,12 +11,13 @@ import fastavro
 import pytest
 
 from steptrail.projections.delivery.avro_block import writer_schema, zigzag
-from steptrail.projections.delivery.batch import MAX_VALUE_BYTES, BatchBuilder, Run
+from steptrail.projections.delivery.batch import BatchBuilder, Run
 from steptrail.schemas.bundled import STEP_EVENT_SCHEMA
 from steptrail.schemas.codec import encode_event
 from steptrail.schemas.errors import DecodeReason, EventDecodeError
-from steptrail.schemas.event import StepEvent
+from steptrail.schemas.event import MAX_EVENT_BYTES, StepEvent
 from steptrail.schemas.framing import SINGLE_OBJECT_PREFIX, confluent_prefix, frame_single_object
+from steptrail.schemas.limits import MAX_BROKER_TIME_MS
 from steptrail.schemas.status import ProcessingStatus
 
 
@@ -134,7 +135,7 @@ def test_records_of_two_framings_become_two_runs_of_one_batch() -> None:
         (b"{}", DecodeReason.BAD_FRAME),
         (b"\xc3\x01" + b"\x00" * 8 + b"x", DecodeReason.UNKNOWN_SCHEMA),
         (b"\x00\x00\x00\x00\x09x", DecodeReason.UNKNOWN_SCHEMA),
-        (SINGLE_OBJECT_PREFIX + b"x" * MAX_VALUE_BYTES, DecodeReason.TOO_LARGE),
+        (SINGLE_OBJECT_PREFIX + b"x" * (MAX_EVENT_BYTES + 1), DecodeReason.TOO_LARGE),
     ],
 )
 def test_what_is_no_event_by_its_frame_is_refused_alone(value: bytes | None, reason: DecodeReason) -> None:
@@ -144,6 +145,30 @@ def test_what_is_no_event_by_its_frame_is_refused_alone(value: bytes | None, rea
         builder.add(0, 1, 1, value)
     assert refused.value.reason is reason
     assert (builder.rows, builder.spans) == (0, {})
+
+
+def test_times_that_no_store_holds_are_brought_within() -> None:
+    """A topic that keeps its producers' times has whatever they say; one such message must not stop the rest."""
+    builder = BatchBuilder()
+    times = (-(2**63), -1, 1000, 2**63 - 1)
+    for offset, time_ms in enumerate(times):
+        builder.add(0, offset, time_ms, frame_single_object(encode_event(_event(offset))))
+    batch = builder.build()
+    assert (batch.first_time_ms, batch.last_time_ms) == (0, MAX_BROKER_TIME_MS)
+    trailers = batch.runs[0].parts[1::2]
+    assert [struct.unpack("<8siqqB", trailer)[3] for trailer in trailers] == [0, 0, 1000, MAX_BROKER_TIME_MS]
+
+
+def test_the_longest_event_is_taken_whatever_its_frame() -> None:
+    """The limit is that of the body, as the decoder has it."""
+    frames = [SINGLE_OBJECT_PREFIX, confluent_prefix(7)]
+    schemas = {frame: writer_schema(frame, STEP_EVENT_SCHEMA) for frame in frames}
+    for frame in frames:
+        builder = BatchBuilder(schemas)
+        builder.add(0, 1, 1, frame + b"x" * MAX_EVENT_BYTES)
+        with pytest.raises(EventDecodeError, match="TOO_LARGE"):
+            builder.add(0, 2, 1, frame + b"x" * (MAX_EVENT_BYTES + 1))
+        assert builder.rows == 1
 
 
 @pytest.mark.parametrize("number", [0, 1, -1, 63, 64, -65, 2**31, -(2**63), 2**63 - 1])

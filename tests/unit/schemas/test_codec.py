@@ -151,7 +151,7 @@ def test_the_ends_of_the_ranges_are_in() -> None:
     for event in (
         dataclasses.replace(EVENT, timestamp=MIN_TIMESTAMP_US),
         dataclasses.replace(EVENT, timestamp=MAX_TIMESTAMP_US),
-        dataclasses.replace(EVENT, attempt=2**31 - 1, sequence=2**63 - 1),
+        dataclasses.replace(EVENT, attempt=2**31 - 1, sequence=2**62 - 1),
         dataclasses.replace(EVENT, sequence=0),
     ):
         assert decode_event(encode_event(event)) == event

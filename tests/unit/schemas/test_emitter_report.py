@@ -44,6 +44,11 @@ def test_is_read_again(kind: ReportKind) -> None:
         encode_report(replace(REPORT, dropped=-1)),
         encode_report(replace(REPORT, reasons="[]")),
         encode_report(replace(REPORT, reasons="{")),
+        encode_report(replace(REPORT, reasons=" {}")),
+        encode_report(replace(REPORT, reasons='{"a":NaN}')),
+        encode_report(replace(REPORT, reasons='{"a":"\\ud800"}')),
+        encode_report(replace(REPORT, reasons='{"a":' * 257 + "1" + "}" * 257)),
+        encode_report(replace(REPORT, reasons='{"a":%s}' % ("9" * 309))),
         encode_report(replace(REPORT, reported_at=2**62)),
     ],
 )

@@ -108,6 +108,10 @@ def test_the_same_decision_has_the_same_id_whoever_makes_it() -> None:
         encode_observation(replace(STALLED, evidence="[]")),
         encode_observation(replace(STALLED, evidence="{")),
         encode_observation(replace(STALLED, evidence=" {}")),
+        encode_observation(replace(STALLED, evidence='{"a":' * 257 + "1" + "}" * 257)),
+        encode_observation(
+            replace(STALLED, number=2**31 + 1, observation_id=observation_id(EXECUTION, 2**31 + 1))
+        ),
         encode_observation(replace(STALLED, number=0)),
         encode_observation(replace(STALLED, number=2)),
         encode_observation(replace(STALLED, number=3)),

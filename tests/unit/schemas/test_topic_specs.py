@@ -13,6 +13,7 @@ def test_names_follow_the_prefix() -> None:
         "acme.alerts.v1",
         "acme.notifications.v1",
         "acme.silences.v1",
+        "acme.schemas.v1",
     ]
     topics = Topics()
     assert topics.steps.name == "steptrail.steps.v1"

@@ -14,6 +14,7 @@ from steptrail.schemas import headers as names
 from steptrail.schemas.decoder import decode_fields
 from steptrail.schemas.errors import EventDecodeError
 from steptrail.schemas.framing import split_frame
+from steptrail.schemas.limits import MAX_BROKER_TIME_MS
 
 UNTOLD = "UNTOLD"
 """The reason of a letter that says none: somebody else put it on the topic."""
@@ -21,8 +22,6 @@ UNTOLD = "UNTOLD"
 # A row is for looking at; what is longer is to be seen by `steptrail dlq show`.
 _MAX_TEXT = 4096
 _MAX_NAME = 1024
-MAX_MS = 9_000_000_000_000
-"""A time in 2255, which every store can hold."""
 
 
 @dataclass(frozen=True)
@@ -123,4 +122,4 @@ def _int(text: str | None, bits: int = 62) -> int | None:
 
 def _milliseconds(text: str | None) -> int:
     """A time that a DateTime64 holds, 1970 where there is none."""
-    return min(max(_int(text) or 0, 0), MAX_MS)
+    return min(max(_int(text) or 0, 0), MAX_BROKER_TIME_MS)

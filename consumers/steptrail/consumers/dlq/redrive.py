@@ -24,7 +24,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from steptrail.consumers.dlq.fetch import LetterReader
 from steptrail.consumers.dlq.letter import Letter, read_letter
-from steptrail.consumers.ingest.bad_records import fault_of
+from steptrail.consumers.ingest.finding import fault_of
 from steptrail.consumers.ingest.writer_schemas import WriterSchemas
 from steptrail.projections.stores.dead_letter_store import (
     Author,

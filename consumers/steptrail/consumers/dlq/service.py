@@ -24,7 +24,6 @@ from steptrail.projections.stores.dead_letter_store import (
 )
 from steptrail.projections.tables.dead_letters import DEAD_LETTERS
 from steptrail.projections.tables.step_events import STEP_EVENTS
-from steptrail.schemas.registry import SchemaRegistry
 from steptrail.schemas.settings import Settings
 from steptrail.schemas.topics import Topics
 
@@ -44,7 +43,7 @@ class DeadLetterDesk:
         self._dlq = BrokerQuestions(self._config, topics.dlq.name, timeout=timeout)
         self._clickhouse = connect(settings)
         self.store = DeadLetterStore(self._clickhouse, topic=topics.steps.name, dlq_topic=topics.dlq.name)
-        self.schemas = WriterSchemas(SchemaRegistry(settings) if settings.schema_registry else None)
+        self.schemas = WriterSchemas.of(settings)
 
     def message(self, letter: StoredLetter) -> Message | None:
         """The letter itself, None when the dead-letter topic does not hold it any more."""

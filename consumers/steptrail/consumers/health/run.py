@@ -42,7 +42,6 @@ from steptrail.consumers.runtime.metrics import ProjectorMetrics
 from steptrail.consumers.runtime.status import State, Status
 from steptrail.consumers.runtime.status_server import StatusServer
 from steptrail.projections.clickhouse.client import connect
-from steptrail.schemas.registry import SchemaRegistry
 from steptrail.schemas.settings import Settings
 from steptrail.schemas.topics import Topics
 
@@ -101,14 +100,14 @@ def run_health(
     watch = TopicWatch(shared, topic, lambda: feed.leading)
     feed = status.feed = LeaderFeed(topics.health.name, lambda: watch.count)
     monitor = HealthMonitor(progress, status, metrics, LagWatch(questions), log=_log)
-    schemas = WriterSchemas(SchemaRegistry(settings) if settings.schema_registry else None)
+    schemas = WriterSchemas.of(settings)
     clickhouse = connect(settings, timeout=STORE_TIMEOUT_S)
     sink = HealthSink(
         clickhouse,
         questions,
         group=group,
         schemas=schemas,
-        limit=PoisonLimit(settings.poison_max_in_a_row, settings.poison_max_ratio),
+        limit=PoisonLimit.of(settings),
         accept_topic=accept_topic,
     )
     ending = _Either(stop)

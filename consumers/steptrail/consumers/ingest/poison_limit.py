@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
 
-from steptrail.schemas.errors import SteptrailError
+from steptrail.schemas.errors import DecodeReason, SteptrailError
+from steptrail.schemas.settings import Settings
+
+Place = tuple[int, int]
+"""Partition and offset."""
 
 
 class _Placed(Protocol):
@@ -15,47 +21,106 @@ class _Placed(Protocol):
 
 class _Letter(Protocol):
     @property
-    def offset(self) -> tuple[int, int]: ...
+    def offset(self) -> Place: ...
     @property
     def reason(self) -> str: ...
 
 
 class TooMuchPoison(SteptrailError):
-    """More messages do not decode than can be an accident; nothing of the batch was written or set aside."""
+    """More messages are no events than can be an accident; of the batch that went too far nothing was written."""
+
+
+MIN_MESSAGES: Final = 10_000
+"""The share of bad ones is looked at over so many messages: what is less may be an accident, whatever its share."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stand:
+    """What was seen up to some message: bad ones in a row, and bad ones of all since the share was last looked at."""
+
+    row: int = 0
+    messages: int = 0
+    bad: int = 0
 
 
 class PoisonLimit:
-    """Stops at `in_a_row` bad messages without a good one between, or when more than `ratio` of a batch is bad.
+    """Stops at `in_a_row` bad messages without a good one between, or when more than `ratio` of them are bad.
 
-    The ratio is looked at from `min_events` in a batch on, so that a few odd ones in a quiet hour stop nothing.
-    `in_a_row` 0 and `ratio` 1.0 switch each off.
+    Both are counted over batches, the ratio over at least `min_messages`. `in_a_row` 0 and `ratio` 1.0 switch each
+    off. Messages of schemas that are not known count neither as good nor as bad: a producer that is newer than this
+    program is no accident, and what it wrote can be sent again after an upgrade. `unexplained` is how many records of
+    a batch may be refused by the store alone, for a reason that nobody knows.
     """
 
-    def __init__(self, in_a_row: int = 10_000, ratio: float = 0.5, min_events: int = 1_000) -> None:
+    def __init__(
+        self,
+        in_a_row: int = 10_000,
+        ratio: float = 0.5,
+        unexplained: int = 200,
+        *,
+        min_messages: int = MIN_MESSAGES,
+    ) -> None:
         self._in_a_row = in_a_row
         self._ratio = ratio
-        self._min_events = min_events
+        self._min_messages = min_messages
+        self._stand = _Stand()
+        self.unexplained = unexplained
+
+    @classmethod
+    def of(cls, settings: Settings) -> PoisonLimit:
+        """As the settings say."""
+        return cls(settings.poison_max_in_a_row, settings.poison_max_ratio, settings.poison_max_unexplained)
 
     def check(self, messages: Sequence[_Placed], letters: Sequence[_Letter]) -> None:
-        """Raise TooMuchPoison when `letters`, found among `messages`, are too many."""
-        if not letters:
-            return
-        if len(messages) >= self._min_events and len(letters) > self._ratio * len(messages):
-            raise self._stop(letters, f"{len(letters)} of {len(messages)} messages")
-        if 0 < self._in_a_row <= len(letters):
-            bad = {letter.offset for letter in letters}
-            row = 0
-            for message in messages:
-                row = row + 1 if (message.partition(), message.offset()) in bad else 0
-                if row >= self._in_a_row:
-                    raise self._stop(letters, f"{row} messages in a row")
+        """Raise TooMuchPoison when `letters`, all that were found among the `messages` of a batch, are too many."""
+        longest, stand = self._after(messages, letters)
+        if 0 < self._in_a_row <= longest:
+            raise _stop(letters, f"{longest} messages in a row", "STEPTRAIL_POISON_MAX_IN_A_ROW")
+        if stand.messages >= self._min_messages and stand.bad > self._ratio * stand.messages:
+            told = f"{stand.bad} of the latest {stand.messages} messages"
+            raise _stop(letters, told, "STEPTRAIL_POISON_MAX_RATIO")
 
-    def _stop(self, letters: Sequence[_Letter], how_many: str) -> TooMuchPoison:
-        first = letters[0]
-        partition, offset = first.offset
-        return TooMuchPoison(
-            f"{how_many} are no events that this program knows, first at partition {partition}, offset {offset} "
-            f"({first.reason}): stopped before setting them aside.\n"
-            "If emitters are newer than this consumer, upgrade it. If the messages really are bad, raise "
-            "STEPTRAIL_POISON_MAX_RATIO and STEPTRAIL_POISON_MAX_IN_A_ROW and start again."
-        )
+    def passed(self, messages: Sequence[_Placed], letters: Sequence[_Letter]) -> None:
+        """The batch is written, its letters are set aside: go on counting behind it."""
+        _, stand = self._after(messages, letters)
+        self._stand = stand if stand.messages < self._min_messages else _Stand(stand.row)
+
+    def _after(self, messages: Sequence[_Placed], letters: Sequence[_Letter]) -> tuple[int, _Stand]:
+        """The most bad ones in a row, where that could be too many, and what is counted behind the messages."""
+        bad = {letter.offset for letter in letters if letter.reason != DecodeReason.UNKNOWN_SCHEMA}
+        unknown = {letter.offset for letter in letters} - bad
+        longest = row = self._stand.row
+        if 0 < self._in_a_row <= row + len(bad):
+            for place in map(_place, messages):
+                row = row + 1 if place in bad else row if place in unknown else 0
+                longest = max(longest, row)
+        else:
+            row = _bad_at_end(messages, bad, unknown, row)
+        seen = self._stand.messages + len(messages) - len(unknown)
+        return longest, _Stand(row, seen, self._stand.bad + len(bad))
+
+
+def _bad_at_end(messages: Sequence[_Placed], bad: set[Place], unknown: set[Place], before: int) -> int:
+    row = 0
+    for place in map(_place, reversed(messages)):
+        if place in bad:
+            row += 1
+        elif place not in unknown:
+            return row
+    return before + row
+
+
+def _place(message: _Placed) -> Place:
+    return message.partition(), message.offset()
+
+
+def _stop(letters: Sequence[_Letter], how_many: str, setting: str) -> TooMuchPoison:
+    reasons = Counter(letter.reason for letter in letters)
+    told = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
+    partition, offset = letters[0].offset
+    return TooMuchPoison(
+        f"{how_many} are no events; of the batch at hand: {told}, first at partition {partition}, offset {offset}. "
+        "Stopped before anything of this batch was written.\n"
+        "Look at the messages and at what produced them. If they really are bad, raise "
+        f"{setting} and start again: they are then set aside in the dead-letter topic."
+    )

@@ -1,22 +1,24 @@
-"""A quick look at which of many values are no events: for picking suspects out of a batch that was rejected.
+"""A quick look at which of many values are no events: for picking them out of a batch that was rejected.
 
-All values are read side by side, a field of each at a time, with numpy: a tenth of the time that the strict decoder
-takes, and most of it without Python's lock. It makes nothing and explains nothing. It takes all that the strict
-decoder takes; what it takes beyond that are numbers spelled too long or of too many bits, and texts that are JSON
-only together. The store judges those.
+All values of a schema are read side by side, a field of each at a time, with numpy: a tenth of the time that the
+strict decoder takes, and most of it without Python's lock. It explains nothing; it judges by the same limits
+(`steptrail.schemas.limits`), and refuses what the strict decoder refuses, no more and no less.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import os
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import orjson
 
-from steptrail.schemas.event import MAX_TIMESTAMP_US, MIN_TIMESTAMP_US
+from steptrail.schemas.bundled import STEP_EVENT_SCHEMA
 from steptrail.schemas.framing import SINGLE_OBJECT_PREFIX
+from steptrail.schemas.json_text import MAX_JSON_DIGITS, beyond_limits, json_fault
+from steptrail.schemas.limits import LIMITS, MAX_EVENT_BYTES, Between, Finite, Json, Limit
 
 _Numbers: TypeAlias = "npt.NDArray[Any]"
 _Rows: TypeAlias = "npt.NDArray[np.intp] | slice"
@@ -25,28 +27,48 @@ _Rows: TypeAlias = "npt.NDArray[np.intp] | slice"
 _AT_ONCE = 8_192
 _BYTES_AT_ONCE = 4 * 1024 * 1024
 _JSON_AT_ONCE = 64
-_CONFLUENT_HEAD = 5
 _LONGEST_NUMBER = 10
 _ALL = slice(None)
-_HEAD = np.frombuffer(SINGLE_OBJECT_PREFIX, np.uint8)
 
 
-def suspects(values: Sequence[bytes | None], confluent: Collection[bytes] = ()) -> list[int]:
-    """The numbers of those `values` that do not look like events of this version's schema, in order.
+def suspects(
+    values: Sequence[bytes | None], schemas: Mapping[bytes, Mapping[str, Any]] | None = None
+) -> list[int]:
+    """The numbers of those `values` that are no events, in order.
 
-    `confluent` are the frames by which a registry names that schema. Events of other schemas are suspects too: those
-    are for the strict decoder to judge.
+    `schemas` are the writers' schemas by the frames that begin their messages; by default this version's alone.
     """
-    ends = np.cumsum(np.fromiter((len(value or b"") for value in values), np.int64, len(values)))
+    schemas = {SINGLE_OBJECT_PREFIX: STEP_EVENT_SCHEMA} if schemas is None else schemas
+    lengths = sorted({len(frame) for frame in schemas}, reverse=True)
+    by_frame: dict[bytes, list[int]] = {}
     found: list[int] = []
-    begin = before = 0
-    while begin < len(values):
-        stop = int(np.searchsorted(ends, before + _BYTES_AT_ONCE, "right"))
-        stop = min(max(stop, begin + 1), begin + _AT_ONCE)
-        glance = _Glance([value or b"" for value in values[begin:stop]], confluent)
-        glance.read_event()
-        found += (np.flatnonzero(~glance.right) + begin).tolist()
-        begin, before = stop, ends[stop - 1]
+    latest, numbers = b"", found  # nearly always the next one has the same frame
+    for number, value in enumerate(values):
+        if value is None or not latest or not value.startswith(latest):
+            latest = next((value[:n] for n in lengths if value[:n] in schemas), b"") if value else b""
+            numbers = by_frame.setdefault(latest, []) if latest else found
+        numbers.append(number)
+    for frame, numbers in by_frame.items():
+        found += _wrong(values, numbers, len(frame), schemas[frame])
+    return sorted(found)
+
+
+def _wrong(
+    values: Sequence[bytes | None], numbers: Sequence[int], head: int, schema: Mapping[str, Any]
+) -> list[int]:
+    """Those of `numbers` whose values, behind a frame of `head` bytes, hold no event of this schema."""
+    found: list[int] = []
+    some: list[bytes] = []
+    begin = size = 0
+    for position, number in enumerate(numbers, 1):
+        value = values[number] or b""
+        some.append(value)
+        size += len(value)
+        if size >= _BYTES_AT_ONCE or len(some) == _AT_ONCE or position == len(numbers):
+            glance = _Glance(some, head)
+            glance.read(schema)
+            found += [numbers[begin + row] for row in np.flatnonzero(~glance.right).tolist()]
+            some, size, begin = [], 0, position
     return found
 
 
@@ -56,56 +78,55 @@ class _Glance:
     One that is found to be wrong is no longer `right`, and is read on as if nothing was: never beyond its end.
     """
 
-    def __init__(self, values: Sequence[bytes], confluent: Collection[bytes]) -> None:
+    def __init__(self, values: Sequence[bytes], head: int) -> None:
         # A read at the end of the last value, or a number that begins there, must find something.
         self._joined = b"".join([*values, bytes(_LONGEST_NUMBER + 8)])
         self._bytes = np.frombuffer(self._joined, np.uint8)
         sizes = np.fromiter(map(len, values), np.int64, len(values))
         self._end = np.cumsum(sizes)
         self._rows = np.arange(len(values))
-        self.at = self._end - sizes
-        heads = self._heads(values, sizes, confluent)
-        self.right = heads > 0
-        self.at += heads
+        self.at = self._end - sizes + head
+        self.right = sizes <= MAX_EVENT_BYTES + head
         self._texts: list[tuple[_Numbers, _Numbers, _Numbers]] = []  # rows, from, to
 
-    def _heads(self, values: Sequence[bytes], sizes: _Numbers, confluent: Collection[bytes]) -> _Numbers:
-        """How long the known frame is that each begins with; 0 where there is none."""
-        size = len(_HEAD)
-        heads = np.zeros(len(values), np.int64)
-        long_enough = np.flatnonzero(sizes >= size)
-        firsts = self._bytes[self.at[long_enough][:, None] + np.arange(size)]
-        heads[long_enough[(firsts == _HEAD).all(axis=1)]] = size
-        if confluent:
-            for row in np.flatnonzero(heads == 0).tolist():
-                if values[row][:_CONFLUENT_HEAD] in confluent:
-                    heads[row] = _CONFLUENT_HEAD
-        return heads
-
-    def read_event(self) -> None:
-        """Field by field, in the order of step_event.avsc."""
-        self._skip(16)  # event_id
-        for _ in ("pipeline", "doc_id", "step_name"):
-            self._text()
-        self._skip(16)  # execution_id
-        attempt = self._number()
-        self._require((attempt != 0) & (attempt & 1 == 0))
-        status = self._byte()
-        self._require((status <= 12) & (status & 1 == 0))
-        zigzag = self._number()
-        time = (zigzag >> np.uint64(1)).astype(np.int64) ^ -(zigzag & np.uint64(1)).astype(np.int64)
-        self._require((time >= MIN_TIMESTAMP_US) & (time <= MAX_TIMESTAMP_US))
-        self._finite_double(self._present())  # duration_ms
-        for _ in ("error_type", "error_message"):
-            self._text(self._present())
-        for kind, brackets in ((dict, b"{}"), (dict, b"{}"), (list, b"[]")):  # details, metrics, depends_on
-            self._json(kind, brackets)
-        self._text(self._present())  # trace_id
-        self._text()  # worker
-        self._skip(8)  # emitter_id
-        self._number()  # sequence
+    def read(self, schema: Mapping[str, Any]) -> None:
+        """Field by field, in the order of the schema."""
+        for field in schema["fields"]:
+            kind, limit = field["type"], LIMITS.get(field["name"])
+            rows: _Rows = _ALL
+            if isinstance(kind, list):
+                kind, rows = kind[1], self._present()
+            self._field(kind, limit, rows)
         self.right &= self.at == self._end
         self._check_utf8()
+
+    def _field(self, kind: Any, limit: Limit | None, rows: _Rows) -> None:
+        name = kind["type"] if isinstance(kind, dict) else kind
+        if name == "fixed":
+            self._skip(kind["size"], rows)
+        elif name == "string":
+            begin, end = self._text(rows)
+            if isinstance(limit, Json):
+                self._json(limit, begin, end, rows)
+        elif name == "double":
+            self._double(limit, rows)
+        else:
+            self._whole(64 if name == "long" else 32, limit, rows)
+
+    def _whole(self, bits: int, limit: Limit | None, rows: _Rows) -> None:
+        zigzag = self._number(rows)
+        if bits < 64:
+            self._require(zigzag >> np.uint64(bits) == 0, rows)
+        if isinstance(limit, Between):
+            number = (zigzag >> np.uint64(1)).astype(np.int64) ^ -(zigzag & np.uint64(1)).astype(np.int64)
+            self._require((number >= limit.least) & (number <= limit.greatest), rows)
+
+    def _double(self, limit: Limit | None, rows: _Rows) -> None:
+        begin = self.at[rows].copy()
+        self._skip(8, rows)
+        if isinstance(limit, Finite):
+            eight = self._bytes[begin[:, None] + np.arange(8)]
+            self._require(np.isfinite(eight.view("<f8")[:, 0]), rows)
 
     def _require(self, fulfilled: _Numbers, rows: _Rows = _ALL) -> None:
         self.right[rows] &= fulfilled
@@ -119,17 +140,13 @@ class _Glance:
     def _skip(self, size: int, rows: _Rows = _ALL) -> None:
         self._go(self.at[rows] + size, rows)
 
-    def _byte(self, rows: _Rows = _ALL) -> _Numbers:
-        found: _Numbers = self._bytes[self.at[rows]]
-        self._skip(1, rows)
-        return found
-
     def _number(self, rows: _Rows = _ALL) -> _Numbers:
         """An Avro number of each, still zigzag: an odd one is negative."""
         at = self.at[rows]  # a copy for rows, a view for all
         byte = self._bytes[at]
         at = at + 1
         number: _Numbers = (byte & 0x7F).astype(np.uint64)
+        right = np.ones(len(at), np.bool_)
         more = np.flatnonzero(byte & 0x80)
         for shift in range(7, 7 * _LONGEST_NUMBER, 7):
             if not more.size:
@@ -137,54 +154,52 @@ class _Glance:
             byte = self._bytes[np.minimum(at[more], len(self._bytes) - 1)]
             at[more] += 1
             number[more] |= (byte & 0x7F).astype(np.uint64) << np.uint64(shift)
+            # The last byte of a number that has several says something, and the tenth says one bit.
+            right[more] = (byte != 0) & ((shift < 63) | (byte < 2))
             more = more[byte >= 0x80]
         at[more] = len(self._bytes)  # a number of more bytes than there are
+        self._require(right, rows)
         self._go(at, rows)
         return number
 
     def _present(self) -> npt.NDArray[np.intp]:
         """The rows whose union of null and something holds something."""
-        branch = self._byte()
+        branch = self._number()
         self._require((branch == 0) | (branch == 2))
         return np.flatnonzero(branch == 2)
 
-    def _span(self, rows: _Rows = _ALL) -> tuple[_Numbers, _Numbers]:
+    def _text(self, rows: _Rows = _ALL) -> tuple[_Numbers, _Numbers]:
         """From where to where a text goes."""
         size = self._number(rows)
         self._require((size & np.uint64(1)) == 0, rows)
         begin = self.at[rows].copy()
         longest = np.uint64(len(self._bytes))
         self._go(begin + np.minimum(size >> np.uint64(1), longest).astype(np.int64), rows)
-        return begin, self.at[rows].copy()
-
-    def _text(self, rows: _Rows = _ALL) -> None:
-        begin, end = self._span(rows)
+        end = self.at[rows].copy()
         self._texts.append((self._rows[rows], begin, end))
+        return begin, end
 
-    def _json(self, kind: type, brackets: bytes) -> None:
-        begin, end = self._span()
-        first = self._bytes[begin]
-        self._require(
-            (end - begin >= 2) & (first == brackets[0])
-        )  # the store wants the bracket to come first
-        empty = (end - begin == 2) & (self._bytes[begin + 1] == brackets[1])
-        rows = np.flatnonzero(self.right & ~empty)
-        spans = list(zip(begin[rows].tolist(), end[rows].tolist(), strict=True))
+    def _json(self, limit: Json, begin: _Numbers, end: _Numbers, where: _Rows) -> None:
+        opening, closing = (ord(bracket) for bracket in ("{}" if limit.opening == "{" else "[]"))
+        # A text that ends where it begins may be at the end of all.
+        self._require((end > begin) & (self._bytes[begin] == opening), where)
+        empty = (end - begin == 2) & (self._bytes[np.minimum(begin + 1, len(self._bytes) - 1)] == closing)
+        some = np.flatnonzero(self.right[where] & ~empty)
+        rows = self._rows[where][some]
+        spans = list(zip(begin[some].tolist(), end[some].tolist(), strict=True))
         for start in range(0, len(spans), _JSON_AT_ONCE):
             texts = [self._joined[a:b] for a, b in spans[start : start + _JSON_AT_ONCE]]
-            if not _all_are(kind, texts):
-                some = rows[start : start + _JSON_AT_ONCE]
-                self._require(np.array([_all_are(kind, [text]) for text in texts]), some)
-
-    def _finite_double(self, rows: npt.NDArray[np.intp]) -> None:
-        begin = self.at[rows]
-        self._skip(8, rows)
-        eight = self._bytes[begin[:, None] + np.arange(8)]
-        self._require(np.isfinite(eight.view("<f8")[:, 0]), rows)
+            if not _all_are_json(texts):
+                fine = [json_fault(text, limit.opening) is None for text in texts]
+                self._require(np.array(fine), rows[start : start + _JSON_AT_ONCE])
 
     def _check_utf8(self) -> None:
+        if not self._texts:
+            return
         rows, begin, end = (np.concatenate(column) for column in zip(*self._texts, strict=True))
         some = np.flatnonzero(end > begin)
+        if not some.size:
+            return
         bounds = np.column_stack((begin[some], end[some])).ravel()
         # Of each text, and of what is between it and the next, one byte that has every bit that one of its bytes has.
         bits = np.bitwise_or.reduceat(self._bytes, bounds)[::2]
@@ -195,10 +210,21 @@ class _Glance:
                 self.right[rows[number]] = False
 
 
-def _all_are(kind: type, texts: Sequence[bytes]) -> bool:
-    """Whether the texts, taken together, are JSON of as many values, each of this kind."""
+# Before each of several texts that are parsed as one: a name that none of them can know.
+_NAMES = [f"{os.urandom(8).hex()}{number}" for number in range(_JSON_AT_ONCE)]
+_NAMED = [f'"{name}":'.encode() for name in _NAMES]
+
+
+def _all_are_json(texts: Sequence[bytes]) -> bool:
+    """Whether each of the texts is JSON within our limits; all are parsed at once, as the values of an object.
+
+    A text that reaches beyond its end takes the next one's name with it, or adds a name of its own.
+    """
+    if max(map(len, texts)) > MAX_JSON_DIGITS and any(map(beyond_limits, texts)):
+        return False
+    named = map(bytes.__add__, _NAMED, texts)
     try:
-        values = orjson.loads(b"[" + b",".join(texts) + b"]")
+        values = orjson.loads(b"{" + b",".join(named) + b"}")
     except ValueError:
         return False
-    return len(values) == len(texts) and set(map(type, values)) == {kind}
+    return list(values) == _NAMES[: len(texts)]

@@ -1,76 +1,136 @@
-"""Which schema wrote a message: by the schemas that come with the package, and by a registry where there is one."""
+"""Which schema wrote a message: one that comes with the package, or one that newer writers have told of."""
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from steptrail.projections.delivery.avro_block import WriterSchema, bundled_writer_schemas, writer_schema
 from steptrail.projections.delivery.batch import BatchBuilder
-from steptrail.schemas.bundled import STEP_EVENT_SCHEMA, fingerprint, schema_by_fingerprint
-from steptrail.schemas.errors import DecodeReason, EventDecodeError
-from steptrail.schemas.framing import Frame, confluent_prefix
+from steptrail.schemas.bundled import (
+    STEP_EVENT_FIELDS,
+    fingerprint,
+    released_schemas,
+    schema_by_fingerprint,
+)
+from steptrail.schemas.errors import DecodeReason, EventDecodeError, InfrastructureError
+from steptrail.schemas.framing import Frame, confluent_prefix, single_object_prefix
 from steptrail.schemas.registry import SchemaRegistry, UnknownSchemaId
+from steptrail.schemas.resolution import unreadable
+from steptrail.schemas.schema_topic import published_schemas
+from steptrail.schemas.settings import Settings
 
-# An id that the registry does not know is asked for again after so long: it may be registered meanwhile.
+_log = logging.getLogger("steptrail.consumers.schemas")
+
+# What is not known is asked for again after so long: it may be published meanwhile.
 ASK_AGAIN_S = 60.0
+AGAIN_AT_ONCE_S = 1.0
 _MOST_UNKNOWN = 10_000
 
 
-class WriterSchemas:
-    """The schemas of messages by the frame that begins them; those of the registry become known one by one.
+Published = Callable[[], Mapping[bytes, dict[str, Any]]]
+"""Gives the schemas that were published, by fingerprint; raises InfrastructureError where they cannot be had."""
 
-    An id of the registry counts as known when its schema is, by fingerprint, one that comes with the package:
-    what this version was not tested with is a dead letter, to be redriven after an upgrade, never a guess.
-    `learn` is for one thread; builders in others see what it found.
+
+class WriterSchemas:
+    """The schemas of messages by the frame that begins them.
+
+    Those that come with the package are known. Others are looked for when they are met: ids of a registry there, one
+    by one; fingerprints among what was published, all at once and not often. A schema that is found is taken when it
+    is that of a newer version by the rules that both keep (`steptrail.schemas.resolution`); events of any other are
+    dead letters, to be redriven after an upgrade, never a guess. `learn` is for one thread; builders in others see
+    what it found.
     """
 
     def __init__(
-        self, registry: SchemaRegistry | None = None, *, clock: Callable[[], float] = time.monotonic
+        self,
+        registry: SchemaRegistry | None = None,
+        published: Published | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._registry = registry
+        self._published = published
         self._clock = clock
-        self._by_frame: dict[bytes, WriterSchema] = dict(bundled_writer_schemas())
-        self._by_id: dict[int, dict[str, Any]] = {}
-        self.current: set[bytes] = set()
-        """The frames by which the registry names this version's schema, as far as is known."""
+        self._writers: dict[bytes, WriterSchema] = dict(bundled_writer_schemas())
+        self.by_frame: dict[bytes, dict[str, Any]] = {
+            single_object_prefix(fingerprint(schema)): schema for schema in released_schemas().values()
+        }
+        """The schemas that are known now, by the frames that name them."""
         self._unknown: dict[int, tuple[float, str]] = {}  # id -> ask again at, what was told
+        self._unreadable: dict[bytes, str] = {}  # fingerprint -> why
+        self._looked_at: float | None = None
+
+    @classmethod
+    def of(cls, settings: Settings) -> WriterSchemas:
+        """With the registry that the settings name, if any, and the topic of schemas."""
+        registry = SchemaRegistry(settings) if settings.schema_registry else None
+        return cls(registry, partial(published_schemas, settings))
 
     @property
-    def has_registry(self) -> bool:
-        """Whether ids of a registry can become known."""
-        return self._registry is not None
+    def can_learn(self) -> bool:
+        """Whether there is anybody to ask for a schema that is not known."""
+        return self._registry is not None or self._published is not None
 
     def new_builder(self) -> BatchBuilder:
         """A builder of batches that takes what is known now, and by then."""
-        return BatchBuilder(self._by_frame)
+        return BatchBuilder(self._writers)
 
-    def learn(self, frame: Frame) -> None:
-        """Make the frame's schema known.
+    def learn(self, frame: Frame, *, resent: bool = False) -> None:
+        """Make the frame's schema known; `resent` messages are sent by somebody who thinks that it can be had now.
 
-        Raises EventDecodeError (UNKNOWN_SCHEMA) when it is none that this version knows; RegistryUnavailable when
+        Raises EventDecodeError (UNKNOWN_SCHEMA) when it is none that this version can read; RegistryUnavailable when
         the registry has to be asked and does not answer.
         """
-        self.schema_of(frame)
+        self._schema_of(frame, AGAIN_AT_ONCE_S if resent else ASK_AGAIN_S)
 
     def known(self, frame: Frame) -> dict[str, Any] | None:
         """The schema that wrote what follows the frame, None where it is not known; asks nobody. For any thread."""
-        if frame.fingerprint is not None:
-            return schema_by_fingerprint(frame.fingerprint)
-        return self._by_id.get(frame.schema_id) if frame.schema_id is not None else None
+        return self.by_frame.get(_prefix(frame))
 
     def schema_of(self, frame: Frame) -> dict[str, Any]:
         """The schema that wrote what follows the frame; raises as `learn` does."""
-        if frame.fingerprint is not None:
-            known = schema_by_fingerprint(frame.fingerprint)
-            if known is None:
-                raise _unknown(f"no schema is known with fingerprint {frame.fingerprint.hex()}", 2)
+        return self._schema_of(frame, ASK_AGAIN_S)
+
+    def _schema_of(self, frame: Frame, after: float) -> dict[str, Any]:
+        if (known := self.known(frame)) is not None:
             return known
+        if frame.fingerprint is not None:
+            return self._look_for(frame.fingerprint, after)
         assert frame.schema_id is not None
-        if (found := self._by_id.get(frame.schema_id)) is None:
-            found = self._ask(frame.schema_id)
-        return found
+        return self._ask(frame.schema_id)
+
+    def _look_for(self, wanted: bytes, after: float) -> dict[str, Any]:
+        now = self._clock()
+        if self._published is not None and (self._looked_at is None or now >= self._looked_at + after):
+            self._looked_at = now
+            try:
+                self._take(self._published())
+            except InfrastructureError as error:  # then the messages wait in the dead-letter topic
+                _log.warning("schemas of newer events cannot be looked up: %s", error)
+        frame = single_object_prefix(wanted)
+        if frame not in self.by_frame:
+            why = self._unreadable.get(wanted, "it is neither bundled nor was it published")
+            raise _unknown(
+                f"the schema with fingerprint {wanted.hex()} is none that this version reads: {why}", 2
+            )
+        return self.by_frame[frame]
+
+    def _take(self, published: Mapping[bytes, dict[str, Any]]) -> None:
+        for found, schema in published.items():
+            if single_object_prefix(found) not in self.by_frame:
+                if why := unreadable(schema):
+                    self._unreadable[found] = why
+                else:
+                    self._add(single_object_prefix(found), schema)
+
+    def _add(self, frame: bytes, schema: dict[str, Any]) -> dict[str, Any]:
+        self.by_frame[frame] = schema
+        self._writers[frame] = writer_schema(frame, schema, STEP_EVENT_FIELDS)
+        return schema
 
     def _ask(self, schema_id: int) -> dict[str, Any]:
         if self._registry is None:
@@ -84,26 +144,26 @@ class WriterSchemas:
             found = self._registry.schema(schema_id)
         except UnknownSchemaId as error:
             raise self._remember(schema_id, str(error)) from None
-        known = schema_by_fingerprint(_fingerprint(found)) if found is not None else None
-        if known is None:
-            name = (
-                "no Avro record"
-                if found is None
-                else f"{found.get('name')}, which this version does not know"
+        if found is None:
+            raise self._remember(schema_id, f"schema {schema_id} of the registry is no Avro record")
+        known = schema_by_fingerprint(_fingerprint(found))
+        if known is None and (why := unreadable(found)):
+            raise self._remember(
+                schema_id, f"schema {schema_id} of the registry is none that this version reads: {why}"
             )
-            raise self._remember(schema_id, f"schema {schema_id} of the registry is {name}")
-        frame = confluent_prefix(schema_id)
-        self._by_id[schema_id] = known
-        self._by_frame[frame] = writer_schema(frame, known)
-        if known is STEP_EVENT_SCHEMA:
-            self.current.add(frame)
-        return known
+        return self._add(confluent_prefix(schema_id), known or dict(found))
 
     def _remember(self, schema_id: int, told: str) -> EventDecodeError:
         if len(self._unknown) >= _MOST_UNKNOWN:
             self._unknown.clear()
         self._unknown[schema_id] = (self._clock() + ASK_AGAIN_S, told)
         return _unknown(told, 1)
+
+
+def _prefix(frame: Frame) -> bytes:
+    if frame.fingerprint is not None:
+        return single_object_prefix(frame.fingerprint)
+    return confluent_prefix(frame.schema_id or 0)
 
 
 def _fingerprint(schema: Mapping[str, Any]) -> bytes:

@@ -32,7 +32,6 @@ from steptrail.consumers.runtime.metrics import ProjectorMetrics
 from steptrail.consumers.runtime.status import Status
 from steptrail.consumers.runtime.status_server import StatusServer
 from steptrail.projections.clickhouse.client import connect
-from steptrail.schemas.registry import SchemaRegistry
 from steptrail.schemas.settings import Settings
 from steptrail.schemas.topics import Topics
 
@@ -66,7 +65,7 @@ def run_projector(
     dead_letters = DeadLetters(
         shared, topics.dlq.name, connector=group, task=settings.group_instance_id or str(os.getpid())
     )
-    schemas = WriterSchemas(SchemaRegistry(settings) if settings.schema_registry else None)
+    schemas = WriterSchemas.of(settings)
     clickhouse = connect(settings, timeout=STORE_TIMEOUT_S)
     server = None
     if settings.metrics_port is not None:
@@ -95,7 +94,7 @@ def run_projector(
                     dead_letters,
                     group=group,
                     schemas=schemas,
-                    limit=PoisonLimit(settings.poison_max_in_a_row, settings.poison_max_ratio),
+                    limit=PoisonLimit.of(settings),
                     metrics=metrics,
                     accept_topic=accept_topic,
                 ),

@@ -33,7 +33,6 @@ from steptrail.schemas.settings import Settings
 _MAX_EVENTS = 5_000
 _MAX_BYTES = 8 * 1024 * 1024
 _AGES = 2  # of the steps' batches: each batch costs the store the same, however small, and takes it from the steps
-_LATEST_MS = 9_000_000_000_000  # in 2255, which every store can hold
 
 
 @dataclass(frozen=True)
@@ -165,8 +164,7 @@ class _Record:
     def __init__(self, message: Message, value: bytes) -> None:
         self._partition = message.partition()
         self._offset = message.offset()
-        kind, time_ms = message.timestamp()
-        self._time = (kind, min(max(time_ms, 0), _LATEST_MS))
+        self._time = message.timestamp()
         self._value = value
 
     def error(self) -> None:

@@ -14,6 +14,7 @@ from steptrail.deploy.stack.folder import StackFolder, read_json
 from steptrail.projections.clickhouse.client import connect
 from steptrail.projections.clickhouse.migrate import migrate
 from steptrail.schemas.errors import InfrastructureError, SteptrailError
+from steptrail.schemas.schema_topic import publish_schema
 from steptrail.schemas.settings import Settings, default_dir
 from steptrail.schemas.topics import ensure_topics
 
@@ -67,6 +68,7 @@ def _migrate(settings: Settings) -> None:
 def _topics(settings: Settings) -> None:
     for change in ensure_topics(settings):
         print(change)
+    publish_schema(settings)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -31,10 +31,16 @@ class WriterSchema:
     columns: tuple[str, ...]
     header: bytes
     sync: bytes
+    whole: bool = True
+    """Whether each of its fields has a column; the engine passes over those that have none."""
 
 
-def writer_schema(frame: bytes, schema: Mapping[str, Any]) -> WriterSchema:
+def writer_schema(
+    frame: bytes, schema: Mapping[str, Any], known: Collection[str] | None = None
+) -> WriterSchema:
     """The container header for values that begin with `frame` and hold a record of `schema`.
+
+    Of its fields those in `known` have a column in the stage, by default all of them.
 
     The header carries a *plain* schema: enumerations as int, logical types dropped. The bytes are the same, and
     an index out of range is a number to be validated instead of something for the engine to trip over.
@@ -46,7 +52,9 @@ def writer_schema(frame: bytes, schema: Mapping[str, Any]) -> WriterSchema:
     meta = {"avro.schema": json.dumps(wide).encode(), "avro.codec": b"null"}
     entries = b"".join(_bytes(key.encode()) + _bytes(value) for key, value in meta.items())
     header = b"Obj\x01" + zigzag(len(meta)) + entries + b"\x00" + sync
-    return WriterSchema(frame, tuple(f["name"] for f in wide["fields"]), header, sync)
+    strange = () if known is None else tuple(f["name"] for f in plain["fields"] if f["name"] not in known)
+    columns = tuple(f["name"] for f in wide["fields"] if f["name"] not in strange)
+    return WriterSchema(frame, columns, header, sync, not strange)
 
 
 @cache

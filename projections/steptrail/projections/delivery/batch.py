@@ -20,13 +20,12 @@ from dataclasses import dataclass, field, replace
 
 from steptrail.projections.delivery.avro_block import WriterSchema, bundled_writer_schemas, container
 from steptrail.schemas.errors import DecodeReason, EventDecodeError
-from steptrail.schemas.event import MAX_EVENT_BYTES
 from steptrail.schemas.framing import split_frame
+from steptrail.schemas.limits import MAX_BROKER_TIME_MS, MAX_EVENT_BYTES
 
 _TRAILER = struct.Struct("<8siqqB")
 _PLACE = struct.Struct("<8xiq9x")  # of a trailer
 TRAILER_BYTES = _TRAILER.size
-MAX_VALUE_BYTES = MAX_EVENT_BYTES + 10  # the longest frame
 
 
 @dataclass(slots=True)
@@ -161,9 +160,10 @@ class BatchBuilder:
         if not value:
             raise EventDecodeError(DecodeReason.EMPTY, "the message has no value")
         length = len(value)
-        if length > MAX_VALUE_BYTES:
-            message = f"the message has {length} bytes, at most {MAX_VALUE_BYTES} are allowed"
-            raise EventDecodeError(DecodeReason.TOO_LARGE, message)
+        if length > MAX_EVENT_BYTES:
+            split_frame(value)  # which knows how much of it is the frame
+        if not 0 <= broker_time_ms <= MAX_BROKER_TIME_MS:
+            broker_time_ms = min(max(broker_time_ms, 0), MAX_BROKER_TIME_MS)
         run = self._run
         if run is None or not value.startswith(self._frame):
             run = self._run_for(value)

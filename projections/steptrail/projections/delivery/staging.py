@@ -12,7 +12,7 @@ from functools import partial
 from steptrail.projections.clickhouse.client import ClickHouse
 from steptrail.projections.clickhouse.concurrency import together
 from steptrail.projections.clickhouse.errors import BatchRejected, QueryError
-from steptrail.projections.delivery.batch import Batch
+from steptrail.projections.delivery.batch import TRAILER_BYTES, Batch, Run
 from steptrail.projections.delivery.spec import ProjectionSpec
 from steptrail.schemas.errors import InfrastructureError
 
@@ -127,18 +127,22 @@ def _validate(clickhouse: ClickHouse, spec: ProjectionSpec, stage: Stage) -> Non
     batch = stage.batch
     checks = {**_COMMON_CHECKS, **spec.checks}
     counts = ", ".join(f"countIf({condition})" for condition in checks.values())
+    parameters = {
+        "guard": batch.guard.hex(),
+        "frames": [run.schema.frame.hex().upper() for run in batch.runs],
+    }
     found = clickhouse.query(
         "SELECT kafka_partition, count(), min(kafka_offset), max(kafka_offset), sum(kafka_offset), "
-        f"min(broker_ms), max(broker_ms), {counts} FROM {stage.table} GROUP BY kafka_partition LIMIT 10000",
-        {
-            "guard": batch.guard.hex(),
-            "frames": [run.schema.frame.hex().upper() for run in batch.runs],
-        },
+        f"min(broker_ms), max(broker_ms), sum({_size(spec, batch)}), {counts} FROM {stage.table} "
+        "GROUP BY kafka_partition LIMIT 10000",
+        parameters,
     )
     failed = dict.fromkeys(checks, 0)
     seen = {}
-    for partition, rows, first, last, total, first_ms, last_ms, *bad in found:
+    size = 0
+    for partition, rows, first, last, total, first_ms, last_ms, part_size, *bad in found:
         seen[partition] = (rows, total)
+        size += part_size
         for name, count in zip(checks, bad, strict=True):
             failed[name] += count
         span = batch.spans.get(partition)
@@ -151,6 +155,39 @@ def _validate(clickhouse: ClickHouse, spec: ProjectionSpec, stage: Stage) -> Non
         staged_rows = sum(rows for rows, _ in seen.values())
         failed["offsets"] = abs(batch.rows - staged_rows) or 1
     failed = {name: count for name, count in failed.items() if count}
+    # A record that ends in another place than it should shifts all behind it, and what tells their places.
+    in_place = failed.keys() <= spec.checks.keys()
+    sent = sum(run.size - run.rows * TRAILER_BYTES for run in _sized(spec, batch))
+    if in_place and size != sent:
+        failed["size"] = abs(sent - size)  # a number is spelled longer than it has to be
     if failed:
+        rows_of = _failing_rows(clickhouse, spec, stage) if in_place else {}
         told = ", ".join(f"{name} in {count}" for name, count in failed.items())
-        raise BatchRejected(f"{batch.rows} records do not pass: {told}", failed)
+        raise BatchRejected(f"{batch.rows} records do not pass: {told}", failed, rows_of)
+
+
+def _failing_rows(clickhouse: ClickHouse, spec: ProjectionSpec, stage: Stage) -> dict[tuple[int, int], str]:
+    """Partition and offset of each row that fails a check, with the first that it fails."""
+    first = ", ".join(f"{condition}, '{name}'" for name, condition in spec.checks.items())
+    found = clickhouse.query(
+        f"SELECT kafka_partition, kafka_offset, multiIf({first}, '') AS failed FROM {stage.table} "
+        f"WHERE failed != '' LIMIT {stage.batch.rows}"
+    )
+    return {(int(partition), int(offset)): name for partition, offset, name in found}
+
+
+def _size(spec: ProjectionSpec, batch: Batch) -> str:
+    """SQL: how long the message of a row is whose numbers are spelled as short as they can be.
+
+    0 for rows with fields that are not staged: those are looked at in Python.
+    """
+    cases = [
+        f"frame = unhex('{run.schema.frame.hex()}'), {len(run.schema.frame)} + "
+        + " + ".join(spec.sizes[column] for column in run.schema.columns if column in spec.sizes)
+        for run in _sized(spec, batch)
+    ]
+    return f"multiIf({', '.join(cases)}, 0)" if cases else "0"
+
+
+def _sized(spec: ProjectionSpec, batch: Batch) -> list[Run]:
+    return [run for run in batch.runs if spec.sizes and run.schema.whole]

@@ -90,10 +90,10 @@ def dead_letter_schemas() -> Mapping[bytes, WriterSchema]:
 
 
 _STAGE_COLUMNS = """
-    topic String, source_topic_id String, source_partition Int32, source_offset Int64, source_ms Int64,
+    topic String, source_topic_id String, source_partition Int64, source_offset Int64, source_ms Int64,
     reason String, explanation String, stage String, exception_class String, position Nullable(Int64),
     field Nullable(String), pipeline String, doc_id String, step_name String, event_id Nullable(String),
-    value_bytes Int64, times_resent Int32, consumer String
+    value_bytes Int64, times_resent Int64, consumer String
 """
 
 _AS_THEY_ARE = (

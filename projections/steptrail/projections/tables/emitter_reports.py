@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from steptrail.projections.delivery.event_checks import json_check
 from steptrail.projections.delivery.spec import ProjectionSpec, Target
 from steptrail.schemas.event import MAX_TIMESTAMP_US, MIN_TIMESTAMP_US
 
 _STAGE_COLUMNS = """
-    emitter_id FixedString(8), pipeline String, worker String, kind Int32, reported_at Int64, accepted Int64,
+    emitter_id FixedString(8), pipeline String, worker String, kind Int64, reported_at Int64, accepted Int64,
     delivered Int64, failed Int64, maybe_delivered Int64, dropped Int64, pending Int64, reasons String
 """
 
@@ -17,7 +18,7 @@ _CHECKS = {
     "reported_at": f"reported_at < {MIN_TIMESTAMP_US} OR reported_at > {MAX_TIMESTAMP_US}",
     "counts": " OR ".join(f"{name} < 0" for name in _COUNTS),
     "utf8": "NOT (isValidUTF8(pipeline) AND isValidUTF8(worker) AND isValidUTF8(reasons))",
-    "reasons": "NOT startsWith(reasons, '{') OR NOT isValidJSON(reasons)",
+    "reasons": json_check("reasons", "{"),
 }
 
 EMITTER_REPORTS = ProjectionSpec(

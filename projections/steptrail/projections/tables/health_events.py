@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 from steptrail.projections.delivery.spec import EventOnce, ProjectionSpec, Target
-from steptrail.projections.tables.step_events import BROKER_TIME, CHECKS, STAGE_COLUMNS, STATUS, TIMESTAMP
+from steptrail.projections.tables.step_events import (
+    BROKER_TIME,
+    CHECKS,
+    SIZES,
+    STAGE_COLUMNS,
+    STATUS,
+    TIMESTAMP,
+)
 
 LONGEST_MESSAGE: Final = 4096
 """Bytes of an error message that are kept: what tells errors apart stands at the beginning."""
@@ -49,4 +56,5 @@ HEALTH_EVENTS = ProjectionSpec(
             ),
         ),
     ),
+    SIZES,
 )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from steptrail.projections.delivery.event_checks import json_check
 from steptrail.projections.delivery.spec import ProjectionSpec, Target
 from steptrail.schemas.event import MAX_TIMESTAMP_US, MIN_TIMESTAMP_US
 
 _STAGE_COLUMNS = """
-    observation_id FixedString(16), what Int32, pipeline String, doc_id String, step_name String,
-    execution_id FixedString(16), number Int32, retracts Nullable(FixedString(16)), status Int32, started_at Int64,
+    observation_id FixedString(16), what Int64, pipeline String, doc_id String, step_name String,
+    execution_id FixedString(16), number Int64, retracts Nullable(FixedString(16)), status Int64, started_at Int64,
     deadline_s Nullable(Float64), watermark Int64, decided_by String, sentence String, evidence String
 """
 
@@ -22,7 +23,7 @@ _CHECKS = {
     ),
     "deadline_s": "NOT isFinite(ifNull(deadline_s, 0))",
     "utf8": f"NOT ({' AND '.join(f'isValidUTF8({name})' for name in _TEXTS)})",
-    "evidence": "NOT startsWith(evidence, '{') OR NOT isValidJSON(evidence)",
+    "evidence": json_check("evidence", "{"),
 }
 
 

@@ -5,14 +5,15 @@ What every projection of step events needs, the stage's columns, the checks and 
 
 from __future__ import annotations
 
+from steptrail.projections.delivery.event_checks import checks_of, sizes_of
 from steptrail.projections.delivery.spec import ProjectionSpec, ResentOnce, Target
-from steptrail.schemas.event import MAX_TIMESTAMP_US, MIN_TIMESTAMP_US
+from steptrail.schemas.bundled import STEP_EVENT_SCHEMA
 
 # Raw columns are what the bytes say, and are checked; a UUID is computed from them once, for every table. Its
 # halves are stored least significant byte first, hence the reversals.
 STAGE_COLUMNS = """
     event_id FixedString(16), pipeline String, doc_id String, step_name String, execution_id FixedString(16),
-    attempt Int32, status Int32, timestamp Int64, duration_ms Nullable(Float64),
+    attempt Int64, status Int64, timestamp Int64, duration_ms Nullable(Float64),
     error_type Nullable(String), error_message Nullable(String), details String, metrics String,
     depends_on String, trace_id Nullable(String), worker String, emitter_id FixedString(8), sequence Int64,
     event_uuid     UUID MATERIALIZED reinterpretAsUUID(
@@ -21,21 +22,8 @@ STAGE_COLUMNS = """
         concat(reverse(substring(execution_id, 1, 8)), reverse(substring(execution_id, 9, 8))))
 """
 
-# The engine checks none of this by itself. What the strict decoder refuses, one of these sees.
-CHECKS = {
-    "status": "status < 0 OR status > 6",
-    "attempt": "attempt < 1",
-    "timestamp": f"timestamp < {MIN_TIMESTAMP_US} OR timestamp > {MAX_TIMESTAMP_US}",
-    "duration_ms": "NOT isFinite(ifNull(duration_ms, 0))",
-    "sequence": "sequence < 0",
-    "utf8": "NOT (isValidUTF8(pipeline) AND isValidUTF8(doc_id) AND isValidUTF8(step_name)"
-    " AND isValidUTF8(ifNull(error_type, '')) AND isValidUTF8(ifNull(error_message, ''))"
-    " AND isValidUTF8(details) AND isValidUTF8(metrics) AND isValidUTF8(depends_on)"
-    " AND isValidUTF8(ifNull(trace_id, '')) AND isValidUTF8(worker))",
-    "details": "NOT startsWith(details, '{') OR NOT isValidJSON(details)",
-    "metrics": "NOT startsWith(metrics, '{') OR NOT isValidJSON(metrics)",
-    "depends_on": "NOT startsWith(depends_on, '[') OR NOT isValidJSON(depends_on)",
-}
+CHECKS = checks_of(STEP_EVENT_SCHEMA)
+SIZES = sizes_of(STEP_EVENT_SCHEMA)
 
 TIMESTAMP = "fromUnixTimestamp64Micro(timestamp, 'UTC')"
 BROKER_TIME = "fromUnixTimestamp64Milli(broker_ms, 'UTC')"
@@ -107,4 +95,6 @@ EMITTER_SEQUENCES = Target(
     group_by="emitter_id, sequence_block",
 )
 
-STEP_EVENTS = ProjectionSpec("steps", STAGE_COLUMNS, CHECKS, (STEPS, STEP_EXECUTIONS, EMITTER_SEQUENCES))
+STEP_EVENTS = ProjectionSpec(
+    "steps", STAGE_COLUMNS, CHECKS, (STEPS, STEP_EXECUTIONS, EMITTER_SEQUENCES), SIZES
+)

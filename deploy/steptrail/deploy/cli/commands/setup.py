@@ -51,14 +51,16 @@ def topics(
 ) -> None:
     """Create Kafka's topics, and show where the ones that are there differ from what is needed.
 
-    Safe to run twice. Partitions are never changed, since that would break the order of documents' events.
-    How long events are kept is STEPTRAIL_RETENTION_MS. Exits 1 when a difference is left. With --json one
+    Also publishes the schema of this version's events, so that older projectors can read them: run it before newer
+    producers start. Safe to run twice. Partitions are never changed, since that would break the order of documents'
+    events. How long events are kept is STEPTRAIL_RETENTION_MS. Exits 1 when a difference is left. With --json one
     object a line: topic, outcome (created, unchanged, altered, drifted), differences.
 
     \b
     steptrail topics
     steptrail topics --alter
     """
+    from steptrail.schemas.schema_topic import publish_schema
     from steptrail.schemas.topics import ensure_topics
 
     settings = settings_for(directory)
@@ -66,6 +68,7 @@ def topics(
         # A local stack keeps everything unless told otherwise.
         settings = settings.with_values(retention_ms=-1, dlq_retention_ms=-1)
     changes = ensure_topics(settings, alter=alter, timeout=10)
+    publish_schema(settings)
     if json:
         write_json_lines(asdict(change) for change in changes)
     else:

@@ -1,0 +1,64 @@
+"""JSON as an event may hold it: what every parser that it meets reads, and reads alike.
+
+A text is JSON (RFC 8259) without lone surrogates and with numbers that a double holds. Two limits are ours, because
+parsers differ there: how deep it nests, and how long its numbers are written.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import accumulate
+from typing import Final, Literal
+
+import orjson
+
+MAX_JSON_DEPTH: Final = 256
+"""Arrays and objects within each other, the outermost counted. orjson writes 254, and Python's own recursion ends
+near 1,000."""
+
+MAX_JSON_DIGITS: Final = 308
+"""Digits in a row outside of strings: a whole number of more may be none to one parser and infinite to another."""
+
+Opening = Literal["{", "["]
+
+_KINDS: Final = {"{": "an object", "[": "an array"}
+_STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_TOO_MANY_DIGITS: Final = re.compile(rb"[0-9]{%d}" % (MAX_JSON_DIGITS + 1))
+# Of so many digits in a row, two in every half of them that stand so far apart are digits.
+_STRIDE: Final = (MAX_JSON_DIGITS + 1) // 2
+_TWO_DIGITS: Final = re.compile(rb"[0-9]{2}")
+_BRACKETS: Final = b"{[]}"
+_OTHERS: Final = bytes(byte for byte in range(256) if byte not in _BRACKETS)
+_STEPS: Final = {byte: 1 if byte in b"{[" else -1 for byte in _BRACKETS}
+
+
+def json_fault(text: bytes, opening: Opening) -> str | None:
+    """Why a text is not that of a JSON object or array, as an event may hold it; None when it is.
+
+    Its first character is the opening bracket. The answer quotes nothing of the text.
+    """
+    if not text.startswith(opening.encode()):
+        return f"the text is not that of {_KINDS[opening]}: it does not start with {opening}"
+    try:
+        orjson.loads(text)
+    except ValueError as error:
+        # It stops at a depth of its own, and at whole numbers that are infinite to it: both are beyond our limits.
+        told = str(error)
+        return (beyond_limits(text) if "depth" in told or "infinity" in told else None) or told
+    return beyond_limits(text)
+
+
+def beyond_limits(text: bytes) -> str | None:
+    """Which of our own limits a text exceeds that is JSON otherwise; None when it keeps to them."""
+    if len(text) <= MAX_JSON_DIGITS:
+        return None
+    if text.count(b"{") + text.count(b"[") > MAX_JSON_DEPTH and _depth(text) > MAX_JSON_DEPTH:
+        return f"it nests deeper than {MAX_JSON_DEPTH} levels"
+    if _TWO_DIGITS.search(text[::_STRIDE]) and _TOO_MANY_DIGITS.search(_STRING.sub(b'""', text)):
+        return f"a number in it has more than {MAX_JSON_DIGITS} digits in a row"
+    return None
+
+
+def _depth(text: bytes) -> int:
+    brackets = _STRING.sub(b"", text).translate(None, _OTHERS)
+    return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0)

@@ -1,0 +1,115 @@
+"""What is an event to one is an event to all: the strict decoder, the quick look, and the engine itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from steptrail.consumers.ingest.finding import fault_of
+from steptrail.consumers.ingest.prefilter import suspects
+from steptrail.consumers.ingest.writer_schemas import WriterSchemas
+from steptrail.projections.clickhouse.client import ClickHouse, connect
+from steptrail.projections.clickhouse.errors import BatchRejected
+from steptrail.projections.delivery.batch import Batch, BatchBuilder
+from steptrail.projections.delivery.projection import Projection
+from steptrail.projections.delivery.staging import staged
+from steptrail.projections.tables.health_events import HEALTH_EVENTS
+from steptrail.projections.tables.step_events import STEP_EVENTS
+from steptrail.schemas.event import MAX_TIMESTAMP_US, MIN_TIMESTAMP_US
+from steptrail.schemas.json_text import MAX_JSON_DEPTH, MAX_JSON_DIGITS
+from support.consumed import TIME_MS, event_value, message
+from support.odd_events import EVENTS, ROWS, VALUES, damaged
+from support.stack import Stack, new_workspace
+
+SCHEMAS = WriterSchemas()
+SEARCH = settings(
+    derandomize=True,
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+@pytest.fixture(scope="module")
+def store(stack: Stack) -> Iterator[ClickHouse]:
+    with new_workspace(stack) as workspace, connect(workspace) as clickhouse:
+        yield clickhouse
+
+
+def batch_of(values: Sequence[bytes]) -> Batch:
+    builder = BatchBuilder()
+    for offset, value in enumerate(values):
+        builder.add(0, offset, TIME_MS, value)
+    return builder.build()
+
+
+def takes(store: ClickHouse, values: Sequence[bytes]) -> bool:
+    try:
+        with staged(store, STEP_EVENTS, batch_of(values)):
+            return True
+    except BatchRejected:
+        return False
+
+
+def all_agree(store: ClickHouse, values: Sequence[bytes]) -> None:
+    """The events are taken together, and each of the others is refused."""
+    faults = [fault_of(message(0, offset, value), SCHEMAS) for offset, value in enumerate(values)]
+    assert suspects(values) == [number for number, fault in enumerate(faults) if fault is not None]
+    events = [value for value, fault in zip(values, faults, strict=True) if fault is None]
+    if events and not takes(store, events):
+        assert [value for value in events if not takes(store, [value])] == []
+        raise AssertionError("events that are taken one by one are refused together")
+    odd = [(value, fault) for value, fault in zip(values, faults, strict=True) if fault is not None]
+    assert [(value, str(fault)) for value, fault in odd if takes(store, [value])] == []
+
+
+@SEARCH
+@given(st.lists(VALUES, min_size=1, max_size=30))
+def test_they_agree_at_and_beyond_every_limit(store: ClickHouse, values: list[bytes]) -> None:
+    """Numbers, doubles, JSON, texts, unions and fixed fields, spelled well and badly."""
+    all_agree(store, values)
+
+
+@SEARCH
+@given(st.data())
+def test_they_agree_on_damaged_bytes(store: ClickHouse, data: st.DataObject) -> None:
+    """Bytes changed, cut, put in or doubled anywhere."""
+    all_agree(store, [damaged(data.draw(EVENTS), data) for _ in range(data.draw(st.integers(1, 15)))])
+
+
+@SEARCH
+@given(st.lists(ROWS, min_size=1, max_size=100))
+def test_the_store_names_the_rows_that_fail(store: ClickHouse, values: list[bytes]) -> None:
+    """Where each record ends where it should, all that fail a check are named in one go, and no others."""
+    faults = [fault_of(message(0, offset, value), SCHEMAS) for offset, value in enumerate(values)]
+    named: set[tuple[int, int]] = set()
+    try:
+        with staged(store, STEP_EVENTS, batch_of(values)):
+            pass
+    except BatchRejected as rejected:
+        named = set(rejected.rows)
+    assert named == {(0, offset) for offset, fault in enumerate(faults) if fault is not None}
+
+
+def test_what_is_valid_reaches_every_table(store: ClickHouse) -> None:
+    """At the ends of all limits, at whatever broker time: none is refused later, where nobody looks for it."""
+    nested = '{"a":' * MAX_JSON_DEPTH + "1" + "}" * MAX_JSON_DEPTH
+    values = [
+        *(event_value(timestamp=time) for time in (MIN_TIMESTAMP_US, -1, 0, MAX_TIMESTAMP_US)),
+        *(event_value(attempt=attempt) for attempt in (1, 2**31 - 1)),
+        *(event_value(sequence=sequence) for sequence in (0, 2**62 - 1)),
+        *(event_value(duration_ms=ms) for ms in (-1.7976931348623157e308, 5e-324, 1.7976931348623157e308)),
+        *(event_value(details=text, metrics=text) for text in (nested, '{"a":%s}' % ("9" * MAX_JSON_DIGITS))),
+        *(event_value(doc_id=text, error_message=text) for text in ("", "\x00", "x" * 100_000, "\U0010ffff")),
+    ]
+    builder = BatchBuilder()
+    for offset, value in enumerate(values):
+        builder.add(0, offset, (TIME_MS, 0, -(2**63), 2**63 - 1)[offset % 4], value)
+    batch = builder.build()
+    for spec in (STEP_EVENTS, HEALTH_EVENTS):
+        projection = Projection(store, spec, topic="made-up", topic_id="made-up")
+        projection.open([0])
+        assert projection.write(batch) == {0: len(values)}
