@@ -5,8 +5,8 @@ of its fields (numbers as short as they can be, nothing behind the last field), 
 that LIMITS names keeps to its limit. NUL and control characters in texts are valid, and so are empty texts.
 
 Three judge by this, each made from LIMITS: the strict decoder (`steptrail.schemas.decoder`), the quick look at many
-messages (`steptrail.consumers.ingest.prefilter`) and the checks of the store (`steptrail.projections.delivery.event_checks`). A test
-searches for an event on which they disagree.
+messages (`steptrail.consumers.ingest.prefilter`) and the checks of the store
+(`steptrail.projections.delivery.event_checks`). A test searches for an event on which they disagree.
 """
 
 from __future__ import annotations

@@ -55,12 +55,14 @@ class SettingsOverrides(TypedDict, total=False):
     batch_max_age_s: float
     poison_max_in_a_row: int
     poison_max_ratio: float
+    poison_max_unexplained: int
     shutdown_timeout_s: float
     group_instance_id: str | None
     metrics_host: str
     metrics_port: int | None
     health_rules: str | None
     alerts_file: str | None
+    link_base: str | None
 
 
 class SettingsValues(SettingsOverrides, total=False):
