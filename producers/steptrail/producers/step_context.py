@@ -168,18 +168,19 @@ class StepContext:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        now_ns = perf_counter_ns()
         try:
+            now_ns = perf_counter_ns()
             self._leave()
             if self._goes_on and error is None:
                 self._spent_ns = now_ns - self._began_ns
             else:
                 self._end(error, now_ns)
         except BaseException as raised:
-            if is_foreign(raised) and not self._has_ended():
-                # A time limit, in the middle of this.
-                self._ended = False
-                self._end(raised if self._goes_on else error, now_ns)
+            if is_foreign(raised):  # a time limit, in the middle of this
+                self._leave()
+                if not self._has_ended():
+                    self._ended = False
+                    self._end(raised if self._goes_on else error)
             raise
 
     def _has_ended(self) -> bool:
@@ -189,13 +190,17 @@ class StepContext:
         return storage.has_ended(self._handle)
 
     def _leave(self) -> None:
-        outer, self._outer = self._outer, None
+        """Make the outer step the active one again; may be repeated when it was interrupted."""
+        outer = self._outer
         if outer is not None:
             try:
                 active_step.reset(outer)
             except ValueError:
                 # Left in another context than it was entered in, as a framework may do with a generator.
                 active_step.set(outer.old_value if outer.old_value is not Token.MISSING else None)
+            except RuntimeError:  # that was done before the interruption
+                pass
+            self._outer = None
 
     async def __aenter__(self) -> Self:
         return self.__enter__()

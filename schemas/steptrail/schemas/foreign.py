@@ -20,6 +20,8 @@ _RAISES: Final = {dis.opmap[name] for name in ("RAISE_VARARGS", "RERAISE") if na
 _LOOKS: Final = {
     dis.opmap[name] for name in ("RESUME", "JUMP_BACKWARD", "JUMP_ABSOLUTE") if name in dis.opmap
 }
+_EMPTY: Final = 8  # bytes; what PyCode_NewEmpty makes has fewer
+_MARK: Final = "_steptrail_foreign"
 _OF_THE_INTERPRETER: Final = (RecursionError, MemoryError, StopIteration, StopAsyncIteration)
 
 
@@ -29,13 +31,24 @@ def let_through(error: BaseException) -> None:
         raise error
 
 
+def unwrapped(error: BaseException) -> BaseException:
+    """What a callback of ours raised that raises nothing by itself, as a library in C reports it: wrapped, and without
+    a traceback that would tell that it is foreign.
+    """
+    cause = error.__cause__
+    if cause is None:
+        return error
+    cause.__dict__[_MARK] = True
+    return cause
+
+
 def is_foreign(error: BaseException) -> bool:
     """Whether an exception that was just caught is nothing that the code in the `try` raised, or what it called.
 
     What is no `Exception` always is: nobody means it for us. Without a frame of a handler (one written in C) and
     without a sign of its being raised from another thread, an exception passes for the code's own.
     """
-    if not isinstance(error, Exception):
+    if not isinstance(error, Exception) or _MARK in error.__dict__:
         return True
     trace = error.__traceback__
     if trace is None or isinstance(error, RecursionError):
@@ -64,6 +77,8 @@ def _interrupts(frame: FrameType, interrupted: FrameType) -> bool:
 
 def _came_from_another_thread(error: Exception, innermost: TracebackType) -> bool:
     code, at = innermost.tb_frame.f_code.co_code, innermost.tb_lasti
+    if len(code) <= _EMPTY and not innermost.tb_frame.f_code.co_consts:
+        return False  # a frame that Cython made up for a traceback
     if not 0 <= at < len(code) or code[at] in _RAISES:
         return False
     if code[at] in _LOOKS:

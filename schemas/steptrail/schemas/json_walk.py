@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any, Final
 
 import orjson
 
 from steptrail.schemas.clean_texts import Marks, count_mark, cut_piece
-from steptrail.schemas.foreign import let_through
+from steptrail.schemas.foreign import let_through, unwrapped
 from steptrail.schemas.json_forms import NO_FORM, SEQUENCES, form_of, has_field_names
 from steptrail.schemas.plain_json import MAX_DEPTH, plain_text
 from steptrail.schemas.plain_numbers import plain_number
@@ -72,7 +72,14 @@ def walked_object(value: Mapping[Any, Any], limit: int, not_plain: Any = None) -
 
 
 def _dumped(tree: Any, longest: int, marks: Marks) -> bytes:
-    return orjson.dumps(tree, lambda text: cut_piece(text.value, longest, marks))
+    return _dumps(tree, lambda text: cut_piece(text.value, longest, marks))
+
+
+def _dumps(tree: Any, short: Callable[[LongText], str]) -> bytes:
+    try:
+        return orjson.dumps(tree, short)
+    except TypeError as error:
+        raise unwrapped(error)  # noqa: B904  to chain it to what wrapped it would alter somebody's exception
 
 
 def _first_entries(tree: dict[str, Any], limit: int, marks: Marks) -> bytes:
@@ -305,7 +312,7 @@ class Walk:
         return (
             plain
             if isinstance(plain, str)
-            else orjson.dumps(plain, _value_of)[:_MAX_KEY].decode(errors="ignore")
+            else _dumps(plain, lambda text: text.value[:_MAX_KEY])[:_MAX_KEY].decode(errors="ignore")
         )
 
     def repr_of(self, value: Any) -> str:
@@ -332,10 +339,6 @@ def _short_bytes(walk: Walk) -> int:
 
 
 _PARTS_OF_KEYS: Final = frozenset({str, int, float, bool, type(None)})
-
-
-def _value_of(text: LongText) -> str:
-    return text.value[:_MAX_KEY]
 
 
 def _in_order(value: Any, most: int) -> Iterator[Any]:
