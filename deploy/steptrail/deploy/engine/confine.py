@@ -32,6 +32,7 @@ def confine(directory: Path) -> int:
     version = int(libc.syscall(_CREATE, None, ctypes.c_size_t(0), 1))
     if version <= 0:
         return 0
+    os.environ["TMPDIR"] = str(directory)  # the engine makes a folder there when it is loaded
     files = _ALL[min(version, 3)]
     network = _BIND | _CONNECT if version >= 4 else 0
     attributes = struct.pack("=QQ", files, network)[: 16 if version >= 4 else 8]
