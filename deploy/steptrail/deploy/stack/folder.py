@@ -80,6 +80,8 @@ class StackFolder:
         try:
             for folder in (self.path, self.kafka, self.clickhouse, self.logs):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                # What others could have put in here is not to be trusted, even after the folder is closed.
+                check_folder(folder)
             if stat.S_IMODE(self.path.stat().st_mode) & 0o077:
                 self.path.chmod(0o700)
         except OSError as fault:
