@@ -48,7 +48,9 @@ def status(raw: socket.socket) -> bytes:
 HEAD = b"GET /ping HTTP/1.1\r\nHost: localhost\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: localhost\r\n"
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
-ADMITTED = b"POST /?query=SELECT+1&password=%s HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+ADMITTED = (
+    b"POST /?query=SELECT+1&password=%s HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+)
 
 
 @pytest.mark.parametrize(

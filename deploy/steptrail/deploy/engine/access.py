@@ -20,8 +20,7 @@ _RIGHTS = (
 _ENGINES = (
     "MergeTree", "ReplacingMergeTree", "SummingMergeTree", "AggregatingMergeTree", "CollapsingMergeTree",
     "VersionedCollapsingMergeTree", "CoalescingMergeTree", "GraphiteMergeTree", "Memory", "Log", "TinyLog",
-    "StripeLog", "Null", "Set", "Join", "Buffer", "Merge", "View", "MaterializedView", "GenerateRandom", "Alias",
-    "Atomic",
+    "StripeLog", "Null", "Set", "Join", "Merge", "View", "MaterializedView", "GenerateRandom", "Atomic",
 )  # fmt: skip
 # Settings that name a file, an address or a parser, or whose value the engine parses as SQL.
 FIXED_SETTINGS = (

@@ -207,6 +207,8 @@ class Execution:
                 statement.insert_settings,
                 (statement.format or "").encode(),
             )
+        elif statement.kind is Kind.INSERT:
+            fence.check_without_rows(sql, self.handle.printed)
         if statement.kind is not Kind.EMPTY:
             fence.check(sql, request.parameters, self.handle.printed)
 

@@ -67,6 +67,22 @@ def check(sql: bytes, parameters: Mapping[str, str], printer: Printer) -> None:
     _check_printed(printed)
 
 
+def check_without_rows(sql: bytes, printer: Printer) -> None:
+    """Raise EngineError 497 where an INSERT that was not seen to have rows has some: they would not be looked at.
+
+    The parser prints an INSERT … SELECT with its SELECT, and one with rows ends in FORMAT.
+    """
+    printed = printer(sql)
+    depth, words = 0, set[bytes]()
+    for token in tokens(printed):
+        text = token.group()
+        depth += (text in (b"(", b"[", b"{")) - (text in (b")", b"]", b"}"))
+        if token.lastgroup == "word" and (depth == 0 or text.lower() == b"input"):
+            words.add(text)
+    if b"SELECT" not in words or any(word.lower() == b"input" for word in words):
+        raise EngineError(497, "Write INSERT INTO table FORMAT name, the name without quotes, then the rows")
+
+
 def holds_expressions(rows: bytes) -> bool:
     """Tell whether rows of the format Values could hold an expression that `check` would refuse."""
     return _EXPRESSIONS.search(rows) is not None
@@ -89,7 +105,9 @@ def _check_printed(sql: bytes) -> None:
         elif token.lastgroup == "word" or (token.lastgroup == "quoted" and text[:1] in (b'"', b"`")):
             name = text.strip(b'"`')
             if text in (b"OUTFILE", b"INFILE") and before in (b"INTO", b"FROM"):
-                raise EngineError(497, f"{text.decode()} is off in this server: files are the client's to write")
+                raise EngineError(
+                    497, f"{text.decode()} is off in this server: files are the client's to write"
+                )
             # A bare name can be handed to arrayMap or APPLY as a function; behind a dot it is a column.
             handed = (calls[-1] or before == b"APPLY") and not before.endswith(b".")
             if _DENIED.match(name) and (called or handed):

@@ -149,7 +149,9 @@ class Handle:
         if len(sql) > _QUERY_SIZE:
             asked += b" SETTINGS max_query_size = %d" % (2 * len(sql))
         # A parameter's text has the escapes of TSV.
-        text = sql.replace(b"\\", b"\\\\").replace(b"\t", b"\\t").replace(b"\n", b"\\n").replace(b"\r", b"\\r")
+        text = (
+            sql.replace(b"\\", b"\\\\").replace(b"\t", b"\\t").replace(b"\n", b"\\n").replace(b"\r", b"\\r")
+        )
         given = text.replace(b"\0", b"\\0").decode("utf-8", "surrogateescape")
         printed: bytes = self.query(asked, "RawBLOB", {"sql": given}).bytes()
         return printed

@@ -73,7 +73,7 @@ class Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin to count."""
         super().on_message_begin()
-        self.scope["state"]["admit"] = self.admit
+        self.scope["state"] = {**self.app_state, "admit": self.admit}
         self._address = bytearray()
         self._address_size = self._silent = 0
         if self._head_timer is None:
