@@ -17,7 +17,7 @@ _RIGHTS = (
     "CREATE ARBITRARY TEMPORARY TABLE, CREATE FUNCTION, DROP, UNDROP TABLE, TRUNCATE, OPTIMIZE, KILL QUERY, "
     "SYSTEM MERGES, SYSTEM TTL MERGES, SYSTEM DROP CACHE, INTROSPECTION, dictGet ON *.*"
 )
-_ENGINES = (
+ENGINES = (
     "MergeTree", "ReplacingMergeTree", "SummingMergeTree", "AggregatingMergeTree", "CollapsingMergeTree",
     "VersionedCollapsingMergeTree", "CoalescingMergeTree", "GraphiteMergeTree", "Memory", "Log", "TinyLog",
     "StripeLog", "Null", "Set", "Join", "Merge", "View", "MaterializedView", "GenerateRandom", "Atomic",
@@ -63,7 +63,7 @@ _USERS = """<clickhouse>
 
 def write_config(path: Path, *, keep_free: int, memory_ratio: float) -> Path:
     """Write the engine's configuration and its user's rights into its directory; returns the first file."""
-    rights = [f"GRANT {_RIGHTS}", *(f"GRANT TABLE ENGINE ON {name}" for name in _ENGINES)]
+    rights = [f"GRANT {_RIGHTS}", *(f"GRANT TABLE ENGINE ON {name}" for name in ENGINES)]
     rights.append("GRANT SET DEFINER ON *")
     users, config = path / "engine-users.xml", path / "engine.xml"
     write_private(

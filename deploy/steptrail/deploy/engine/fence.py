@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
+from steptrail.deploy.engine.access import ENGINES
 from steptrail.deploy.engine.errors import EngineError
 from steptrail.deploy.engine.statement import Kind, Statement, tokens
 
@@ -22,7 +23,7 @@ _DENIED = re.compile(rb"(?:%s)\Z" % _NAMES, re.IGNORECASE)
 _CALLED = rb"[\"`\s]*(?:\(|/\*|--|\#)"
 _QUOTES = re.compile(rb"[\"`\x80-\xff]")
 _SUSPECT = re.compile(
-    rb"%s|outfile|infile|generaterandom|viewexplain|fuzzquery|(?:format|null)%s|identifier"
+    rb"%s|outfile|infile|generaterandom|viewexplain|fuzzquery|loop|engine|(?:format|null)%s|identifier"
     % (_NAMES, _CALLED),
     re.IGNORECASE,
 )
@@ -30,6 +31,8 @@ _SUSPECT = re.compile(
 _EXPRESSIONS = re.compile(rb"%s|select|format|null[\s\"`]*\(|[\"`\\\x80-\xff]" % _NAMES, re.IGNORECASE)
 # Table functions whose first argument is a list of columns, parsed as SQL with its defaults.
 _STRUCTURED = (b"null", b"generaterandom")
+# The engine asks for no right to some engines that read others' tables (Buffer), files by their names among them.
+_ENGINES = frozenset(name.lower().encode() for name in ENGINES)
 _IDENTIFIER = re.compile(rb"\{\s*(\w+)\s*:\s*Identifier\s*\}", re.IGNORECASE)
 _READS = (Kind.SELECT, Kind.REPORT)
 
@@ -112,8 +115,12 @@ def _check_printed(sql: bytes) -> None:
             handed = (calls[-1] or before == b"APPLY") and not before.endswith(b".")
             if _DENIED.match(name) and (called or handed):
                 raise _refused(name.decode("utf-8", "replace"))
-            if called and name.lower() in (b"viewexplain", b"fuzzquery"):
+            if called and name.lower() in (b"viewexplain", b"fuzzquery", b"loop"):
                 raise _refused(name.decode())
+            if text == b"ENGINE" and after is not None and after.group() == b"=" and position + 2 < len(found):
+                chosen = found[position + 2].group().strip(b'"`')
+                if chosen.lower() not in _ENGINES:
+                    raise EngineError(497, f"The engine {chosen.decode('utf-8', 'replace')} is off in this server")
             if called:
                 _check_texts(name.lower(), [found_token.group() for found_token in found[position + 2 :][:2]])
 
