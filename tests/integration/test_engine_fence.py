@@ -85,6 +85,12 @@ BYPASSES = [
     "INSERT INTO FUNCTION null((SELECT 'x String')) FORMAT `Values` (file('{file}'))",
     "INSERT INTO {table} (SELECT * FROM input('w String')) FORMAT Values (file('{file}'))",
     "INSERT INTO {table} FORMAT MySQLDump\nINSERT INTO {table} VALUES (file('{file}'));",
+    "INSERT INTO steptrail.SELECT FORMAT `Values` (file('{file}'))",
+    "INSERT INTO TABLE {table} (w) SETTINGS async_insert = 0 FORMAT `Values` (file('{file}'))",
+    "WITH 1 AS a INSERT INTO {table} VALUES (file('{file}'))",
+    "\u00a0INSERT INTO {table} VALUES (file('{file}'))",
+    "INSERT\u00a0INTO\u00a0{table} FORMAT\u00a0Values (file('{file}'))",
+    "SELECT * FROM format\u00a0(Values, 'x String', concat('(fi', 'le(\\'{file}\\'))'))",
     # settings
     "SELECT 1 SETTINGS dialect = 'prql'",
     "SET dialect = 'kusto'",
@@ -117,7 +123,7 @@ BYPASSES = [
     "CREATE TABLE {table}_2 (x String) /**/ engine/**/=/**/`Buffer`(default, `{file}`, 1, 1, 1, 1, 1, 1, 1)",
     "CREATE TABLE {table}_2 (x String) ENGINE Buffer(default, `{file}`, 1, 1, 1, 1, 1, 1, 1)",
     "CREATE TABLE {table}_2 ENGINE = Alias(default, `{file}`)",
-    "CREATE MATERIALIZED VIEW {table}_2 ENGINE = Buffer(default, `{file}`, 1, 1, 1, 1, 1, 1, 1) AS SELECT w FROM {table}",
+    "CREATE MATERIALIZED VIEW {table}_2 ENGINE = Buffer(default, `{file}`, 1, 1, 1, 1, 1, 1, 1) AS SELECT 1",
     "SELECT * FROM loop(default, `{file}`) LIMIT 1",
     "SELECT * FROM mergeTreeIndex(default, `{file}`)",
     "CREATE TABLE {table}_2 AS default.`{file}`",
@@ -165,6 +171,7 @@ def test_every_way_out_is_closed(
 ) -> None:
     """Each is refused, and the answer tells nothing of the file."""
     assert engine.send(f"CREATE TABLE {table} (w String) ENGINE = Memory", database="steptrail").status == 200
+    engine.ask("CREATE TABLE IF NOT EXISTS `SELECT` (w String) ENGINE = Memory")
     text = sql.format(file=victim, folder=victim.parent, table=table, **LONG)
     if method == "POST":
         reply = engine.send(body=text.encode(), database="steptrail")
@@ -173,6 +180,7 @@ def test_every_way_out_is_closed(
     assert reply.status >= 400, reply.text
     assert "topsecret" not in reply.text
     assert engine.ask(f"SELECT count() FROM {table}") == "0"
+    assert engine.ask("SELECT count() FROM steptrail.`SELECT`") == "0"
     assert engine.send(method="GET", path="/ping").status == 200
 
 
@@ -180,7 +188,7 @@ def test_every_way_out_is_closed(
     "sql",
     ["SELECT arrayMap({f:Identifier}, ['%s'])", "SELECT arrayMap(/**/{ f : Identifier }, ['%s'])"],
 )
-@pytest.mark.parametrize("name", ["file", "`file`", '"file"'])
+@pytest.mark.parametrize("name", ["file", "`file`", '"file"', "\\x66ile", "fi\\le"])
 def test_a_name_given_as_a_parameter(engine: EngineServer, victim: Path, sql: str, name: str) -> None:
     """An Identifier parameter spells no function, in the address or set in a session."""
     reply = engine.send(sql % victim, param_f=name)

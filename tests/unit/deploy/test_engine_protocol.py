@@ -75,7 +75,7 @@ def opened() -> Any:
     """A protocol on a transport, with its loop."""
     loop, transport = Loop(), Transport()
     config = uvicorn.Config(_nothing, lifespan="off", ws="none", log_config=None)
-    protocol = Protocol(config, ServerState(), {}, _loop=loop)  # type: ignore[arg-type]
+    protocol = Protocol(config, ServerState(), {}, _loop=loop)
     protocol.connection_made(transport)  # type: ignore[arg-type]
     yield protocol, transport, loop
     loop.close()

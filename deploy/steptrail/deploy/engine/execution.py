@@ -207,10 +207,9 @@ class Execution:
                 statement.insert_settings,
                 (statement.format or "").encode(),
             )
-        elif statement.kind is Kind.INSERT:
-            fence.check_without_rows(sql, self.handle.printed)
         if statement.kind is not Kind.EMPTY:
-            fence.check(sql, request.parameters, self.handle.printed)
+            apart = statement.data_start is not None
+            fence.check(sql, request.parameters, self.handle.printed, without_rows=apart)
 
     def _check_reads_only(self) -> None:
         fence.check_reads_only(self._statement, self.handle.classify(self._statement.sql)[0])

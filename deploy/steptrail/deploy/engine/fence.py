@@ -20,7 +20,7 @@ from steptrail.deploy.engine.statement import Kind, Statement, tokens
 
 _NAMES = rb"file|disk|python|executable|eval|ai(?:classify|embed|extract|filter|generate|redact|similarity|translate)"
 _DENIED = re.compile(rb"(?:%s)\Z" % _NAMES, re.IGNORECASE)
-_CALLED = rb"[\"`\s]*(?:\(|/\*|--|\#)"
+_CALLED = rb"[\"`\s\x80-\xff]*(?:\(|/\*|--|\#)"
 _QUOTES = re.compile(rb"[\"`\x80-\xff]")
 _SUSPECT = re.compile(
     rb"%s|outfile|infile|generaterandom|viewexplain|fuzzquery|loop|engine|(?:format|null)%s|identifier"
@@ -51,10 +51,11 @@ def check_reads_only(statement: Statement, verdict: str) -> None:
         raise EngineError(164, "default: Cannot execute query in readonly mode: GET only reads, use POST.")
 
 
-def check(sql: bytes, parameters: Mapping[str, str], printer: Printer) -> None:
+def check(sql: bytes, parameters: Mapping[str, str], printer: Printer, *, without_rows: bool = False) -> None:
     """Raise EngineError 497 where `sql` reaches for files, programs or other machines.
 
-    `printer` gives the text as the engine's parser prints it, and raises where it does not parse.
+    `printer` gives the text as the engine's parser prints it, and raises where it does not parse. `without_rows`
+    says that the rows of an INSERT have been cut off, and are looked at apart.
     """
     # With a backslash and a quoted name the name may be spelled by escapes.
     escaped = b"\\" in sql and _QUOTES.search(sql)
@@ -65,30 +66,38 @@ def check(sql: bytes, parameters: Mapping[str, str], printer: Printer) -> None:
         value = parameters.get(name.decode())
         if value is None:
             raise EngineError(36, f"The name {{{name.decode()}:Identifier}} needs param_{name.decode()} here")
-        if _DENIED.match(value.encode("utf-8", "surrogateescape").rpartition(b".")[2].strip(b'"` ')):
+        plain = value.encode("utf-8", "surrogateescape").rpartition(b".")[2].strip(b'"` ')
+        if b"\\" in plain or _DENIED.match(plain):
             raise _refused(value)
+    if not without_rows:
+        _check_has_no_rows(printed)
     _check_printed(printed)
-
-
-def check_without_rows(sql: bytes, printer: Printer) -> None:
-    """Raise EngineError 497 where an INSERT that was not seen to have rows has some: they would not be looked at.
-
-    The parser prints an INSERT … SELECT with its SELECT, and one with rows ends in FORMAT.
-    """
-    printed = printer(sql)
-    depth, words = 0, set[bytes]()
-    for token in tokens(printed):
-        text = token.group()
-        depth += (text in (b"(", b"[", b"{")) - (text in (b")", b"]", b"}"))
-        if token.lastgroup == "word" and (depth == 0 or text.lower() == b"input"):
-            words.add(text)
-    if b"SELECT" not in words or any(word.lower() == b"input" for word in words):
-        raise EngineError(497, "Write INSERT INTO table FORMAT name, the name without quotes, then the rows")
 
 
 def holds_expressions(rows: bytes) -> bool:
     """Tell whether rows of the format Values could hold an expression that `check` would refuse."""
     return _EXPRESSIONS.search(rows) is not None
+
+
+def _check_has_no_rows(printed: bytes) -> None:
+    """Refuse an INSERT that was not seen to have rows and has some: the parser does not print them.
+
+    It prints an INSERT … SELECT with its SELECT, and one with rows ends in FORMAT.
+    """
+    depth, before = 0, b""
+    inserts = selects = False
+    for token in tokens(printed):
+        text = token.group()
+        depth += (text in (b"(", b"[", b"{")) - (text in (b")", b"]", b"}"))
+        if token.lastgroup == "word" and not depth:
+            inserts |= text == b"INSERT"
+            selects |= text == b"SELECT" and before not in (b".", b"INTO", b"TABLE", b"FUNCTION")
+        if text.lower() == b"input" and inserts:
+            selects = False
+            break
+        before = text
+    if inserts and not selects:
+        raise EngineError(497, "Write INSERT INTO table FORMAT name, the name without quotes, then the rows")
 
 
 def _check_printed(sql: bytes) -> None:
@@ -117,10 +126,17 @@ def _check_printed(sql: bytes) -> None:
                 raise _refused(name.decode("utf-8", "replace"))
             if called and name.lower() in (b"viewexplain", b"fuzzquery", b"loop"):
                 raise _refused(name.decode())
-            if text == b"ENGINE" and after is not None and after.group() == b"=" and position + 2 < len(found):
+            if (
+                text == b"ENGINE"
+                and after is not None
+                and after.group() == b"="
+                and position + 2 < len(found)
+            ):
                 chosen = found[position + 2].group().strip(b'"`')
                 if chosen.lower() not in _ENGINES:
-                    raise EngineError(497, f"The engine {chosen.decode('utf-8', 'replace')} is off in this server")
+                    raise EngineError(
+                        497, f"The engine {chosen.decode('utf-8', 'replace')} is off in this server"
+                    )
             if called:
                 _check_texts(name.lower(), [found_token.group() for found_token in found[position + 2 :][:2]])
 
