@@ -39,8 +39,9 @@ def confine(directory: Path) -> int:
     ruleset = _call(libc, _CREATE, attributes, ctypes.c_size_t(len(attributes)), 0)
     try:
         read = _EXECUTE | _READ | _READ_DIR
-        readable = {*_SYSTEM, sys.prefix, sys.base_prefix, *sys.path}
-        allowed = [(path, read) for path in readable if path] + [
+        # `python -m` puts the current directory first: that may be a home.
+        readable = {*_SYSTEM, sys.prefix, sys.base_prefix, *sys.path} - {"", os.getcwd()}
+        allowed = [(path, read) for path in readable] + [
             ("/dev/null", _READ | _WRITE),
             ("/dev/urandom", _READ),
             (str(directory), files),
