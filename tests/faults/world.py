@@ -21,9 +21,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from steptrail.deploy.private_files import write_private
 from steptrail.deploy.stack import broker, parts
 from steptrail.deploy.stack.child import Child, Watchdog
-from steptrail.deploy.stack.folder import StackFolder, write_private
+from steptrail.deploy.stack.folder import StackFolder
 from steptrail.deploy.stack.jars import ensure_jars
 from steptrail.deploy.stack.java import find_java
 from steptrail.deploy.stack.ports import is_free

@@ -47,8 +47,8 @@ def resolved() -> dict[str, Any]:
 
 
 def test_compose_takes_the_file(resolved: dict[str, Any]) -> None:
-    """Compose itself validates it, and finds the five services."""
-    assert set(resolved) == {"kafka", "clickhouse", "setup", "projector", "health"}
+    """Compose itself validates it, and finds the six services."""
+    assert set(resolved) == {"kafka", "clickhouse", "setup", "projector", "health", "alerts"}
 
 
 def test_a_password_must_be_given() -> None:
@@ -70,7 +70,7 @@ def test_the_example_names_every_variable() -> None:
 def test_ports_are_open_on_loopback_alone(resolved: dict[str, Any]) -> None:
     """No service listens to the network: Kafka asks for no password here."""
     published = [port for service in resolved.values() for port in service.get("ports", ())]
-    assert len(published) == 4
+    assert len(published) == 5
     assert {port["host_ip"] for port in published} == {"127.0.0.1"}
 
 
@@ -78,7 +78,7 @@ def test_what_must_last_lasts(resolved: dict[str, Any]) -> None:
     """Servers keep their data in volumes, come back after a crash and have health checks."""
     for name in ("kafka", "clickhouse"):
         assert resolved[name]["volumes"], name
-    for name in ("kafka", "clickhouse", "projector", "health"):
+    for name in ("kafka", "clickhouse", "projector", "health", "alerts"):
         assert resolved[name]["restart"] == "unless-stopped"
         assert resolved[name]["healthcheck"]["test"]
 
@@ -93,6 +93,33 @@ def test_the_image_runs_as_nobody_in_particular(resolved: dict[str, Any]) -> Non
     last_stage = (DEPLOY / "Dockerfile").read_text().rpartition("\nFROM ")[2]
     (user,) = [line.split()[1] for line in last_stage.splitlines() if line.startswith("USER ")]
     assert user.split(":")[0] not in ("root", "0")
-    for name in ("setup", "projector"):
+    for name in ("setup", "projector", "health", "alerts"):
         assert resolved[name]["read_only"]
-        assert resolved[name]["cap_drop"] == ["ALL"]
+
+
+def test_every_service_has_only_the_rights_it_needs(resolved: dict[str, Any]) -> None:
+    """All give up every capability and the way to new ones; ClickHouse takes back what its entrypoint needs."""
+    for name, service in resolved.items():
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        added = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"] if name == "clickhouse" else []
+        assert service.get("cap_add") == (added or None), name
+        assert not service.get("privileged")
+
+
+def test_consumers_are_probed_for_life(resolved: dict[str, Any]) -> None:
+    """A consumer whose loop stands still answers /healthz with 503; /metrics it would go on to answer."""
+    for name in ("projector", "health", "alerts"):
+        assert "127.0.0.1:9464/healthz" in " ".join(resolved[name]["healthcheck"]["test"])
+
+
+def test_the_alerts_file_that_comes_along_is_valid(resolved: dict[str, Any]) -> None:
+    """`run alerts` finds its file in the mounted folder, and can work with it."""
+    (mount,) = resolved["alerts"]["volumes"]
+    assert (mount["target"], mount["read_only"]) == ("/etc/steptrail", True)
+    assert resolved["alerts"]["environment"]["STEPTRAIL_ALERTS_FILE"] == "/etc/steptrail/alerts.toml"
+    command = [sys.executable, "-m", "steptrail.deploy.cli", "alerts", "check"]
+    done = subprocess.run(
+        [*command, str(Path(mount["source"]) / "alerts.toml")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from steptrail.deploy.private_files import write_private
 from steptrail.deploy.stack.folder import StackFolder, StackRunningError, read_json, write_json
 from steptrail.deploy.stack.logs import mark_start, tail, turn_over
 from steptrail.deploy.stack.status import stack_status
@@ -124,3 +125,70 @@ def test_the_tail_is_the_latest_starts(tmp_path: Path) -> None:
     assert tail(log) == "second"
     mark_start(log)
     assert tail(log) == ""
+
+
+def test_planted_links_are_not_followed(tmp_path: Path) -> None:
+    """Links put where the stack writes, under the final name or a guessed scratch name, lead nowhere."""
+    folder = StackFolder(tmp_path / "stack")
+    folder.create()
+    victim = tmp_path / "victim"
+    victim.write_text("mine\n")
+    for path in (folder.stack_file, folder.lock_file, folder.log("projector"), folder.log("projector.log.1")):
+        path.symlink_to(victim)
+    (folder.path / f".{folder.stack_file.name}.{os.getpid()}").symlink_to(victim)
+    write_json(folder.stack_file, {"a": 1})
+    assert read_json(folder.stack_file) == {"a": 1}
+    assert not folder.stack_file.is_symlink()
+    with pytest.raises(OSError):
+        folder.lock()
+    with pytest.raises(OSError):
+        mark_start(folder.log("projector"))
+    assert not turn_over(folder.log("projector"), limit=1)
+    assert victim.read_text() == "mine\n"
+
+
+def test_an_older_log_that_is_a_link_is_replaced(tmp_path: Path) -> None:
+    """Turning a log over writes the older file anew, and closed to others."""
+    victim = tmp_path / "victim"
+    victim.write_text("mine\n")
+    log = tmp_path / "part.log"
+    log.write_text("long enough\n")
+    older = tmp_path / "part.log.1"
+    older.symlink_to(victim)
+    assert turn_over(log, limit=1)
+    assert (log.read_text(), older.read_text(), victim.read_text()) == ("", "long enough\n", "mine\n")
+    assert mode(older) == 0o600
+
+
+def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    """The scratch file is gone, and what was there stays."""
+    path = tmp_path / "state"
+    write_private(path, "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_private(path, "\udcff")
+    assert [one.name for one in tmp_path.iterdir()] == ["state"]
+    assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize("open_to", [0o777, 0o770, 0o722])
+def test_a_folder_that_others_can_write_is_refused(tmp_path: Path, open_to: int) -> None:
+    """What others could have put there is not to be trusted; shared folders with the sticky bit are."""
+    folder = StackFolder(tmp_path / "stack")
+    folder.path.mkdir()
+    folder.path.chmod(open_to)
+    with pytest.raises(ConfigurationError, match="chmod go-w"):
+        folder.create()
+    with pytest.raises(ConfigurationError, match="chmod go-w"):
+        write_private(folder.path / "x", "y")
+    folder.path.chmod(0o1777)
+    write_private(folder.path / "x", "y")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    """Its owner could replace every file in it."""
+    path = tmp_path / "theirs"
+    path.mkdir(mode=0o700)
+    os.chown(path, 12345, 12345)
+    with pytest.raises(ConfigurationError, match="belongs to another user"):
+        StackFolder(path).create()

@@ -35,6 +35,7 @@ class Answer:
         self.query_id: str | None = None
         self.timezone = "UTC"
         self.started = False
+        self.closes = False
 
     def _headers(self, form: str | None, stats: Stats | None) -> list[tuple[bytes, bytes]]:
         headers = [(b"x-clickhouse-server-display-name", _DISPLAY_NAME)]
@@ -60,6 +61,8 @@ class Answer:
             (b"content-type", kind.encode()),
             (b"content-length", b"%d" % len(body)),
         ]
+        if self.closes:
+            headers.append((b"connection", b"close"))
         if encoding is not None:
             headers.append((b"content-encoding", encoding.encode()))
         self.started = True
@@ -75,6 +78,8 @@ class Answer:
             (b"content-type", b"text/plain; charset=UTF-8"),
             (b"content-length", b"%d" % len(body)),
         ]
+        if self.closes:
+            headers.append((b"connection", b"close"))
         if error.status == 401:
             headers.append((b"www-authenticate", b'Basic realm="ClickHouse server HTTP API"'))
         self.started = True

@@ -44,6 +44,8 @@ class App:
 
     async def _route(self, method: str, scope: Any, receive: Receive, answer: Answer) -> None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        # Until the password has been shown a refusal closes the connection: nobody's body is waited for.
+        answer.closes = method == "POST"
         check_origin(headers)
         path = scope["path"]
         if path in _ALIVE:
@@ -65,4 +67,7 @@ class App:
             await answer.whole(b"Ok.\n", None, None, None)
             return
         self._authenticator.check(headers, parameters)
+        answer.closes = False
+        if "admit" in scope.get("state", {}):
+            scope["state"]["admit"]()
         await Exchange(self._server, answer, method, headers, receive).run(pairs)

@@ -95,8 +95,12 @@ def check_origin(headers: Mapping[str, str]) -> None:
     """Refuse what a web page may have sent: raise EngineError 497 for any Origin and for a foreign Host.
 
     A page can make a browser send requests to this machine's loopback, under its own Origin, or under a name of
-    its own that it lets point here. Neither is ever right.
+    its own that it lets point here. Neither is ever right. An image or a form's GET carries no Origin; browsers
+    tell in Sec-Fetch-Site where it comes from, and only `none`, an address typed by the user, is let in.
     """
+    site = headers.get("sec-fetch-site", "none").strip().lower()
+    if site != "none":
+        raise EngineError(497, f"Requests from web pages (Sec-Fetch-Site: {site}) are refused", status=403)
     if "origin" in headers:
         raise EngineError(497, "Requests from web pages (with an Origin header) are refused", status=403)
     host = headers.get("host", "")

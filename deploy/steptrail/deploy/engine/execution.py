@@ -13,7 +13,7 @@ from pathlib import Path
 
 import orjson
 
-from steptrail.deploy.engine import formats
+from steptrail.deploy.engine import fence, formats
 from steptrail.deploy.engine.errors import EngineError
 from steptrail.deploy.engine.handles import (
     QUERY_ID_SETTING,
@@ -32,6 +32,9 @@ from steptrail.deploy.engine.upload import Upload
 _FORMAT_NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)
 _PIECE = 1 << 20
 _ASK_PARSER = 64 * 1024
+_NO_EXPRESSIONS = (
+    "input_format_values_interpret_expressions = 0, input_format_values_deduce_templates_of_expressions = 0"
+)
 _ARRAY_OF_ROWS = "output_format_json_array_of_rows"
 
 
@@ -80,6 +83,7 @@ class Execution:
         else:
             self._handle = self._session.handle
         self._check_single()
+        self._check_fence()
         if self._session is None:
             if request.database:
                 self._handle.use(request.database)
@@ -91,7 +95,7 @@ class Execution:
                 self._handle.set({"readonly": readonly})
             return
         # A handle that was made read-only stays so: in a session the parser's verdict does the same.
-        if settings.pop("readonly", "0") not in ("0", "") or request.readonly:
+        if settings.pop("readonly", "0") not in ("0", ""):
             self._check_reads_only()
         if statement.kind is Kind.SETTING:
             self._session.lay({}, None)
@@ -142,10 +146,14 @@ class Execution:
         """Open, and insert the uploaded rows."""
         self.open()
         statement = self._statement
+        settings = statement.insert_settings
+        # Rows of Values may be expressions, which the fence has not seen.
+        if (statement.format or "").lower() == "values" and upload.holds(fence.holds_expressions):
+            settings = (settings.rstrip() + b", " if settings else b"SETTINGS ") + _NO_EXPRESSIONS.encode()
         sql = b"%s\nFROM INFILE %s\n%s\nFORMAT %s" % (
             statement.head,
             quote(upload.path).encode(),
-            statement.insert_settings,
+            settings,
             (statement.format or "Values").encode(),
         )
         result = self.handle.query(sql, "Null", self._request.parameters)
@@ -188,21 +196,35 @@ class Execution:
                 48, "INSERT … SELECT … FROM input() is left out: insert into a table, then select from it"
             )
 
+    def _check_fence(self) -> None:
+        request, statement = self._request, self._statement
+        if request.readonly:
+            self._check_reads_only()
+        sql = statement.sql
+        if statement.data_start is not None:
+            sql = b"%s %s FORMAT %s" % (
+                statement.head,
+                statement.insert_settings,
+                (statement.format or "").encode(),
+            )
+        if statement.kind is not Kind.EMPTY:
+            apart = statement.data_start is not None
+            fence.check(sql, request.parameters, self.handle.printed, without_rows=apart)
+
     def _check_reads_only(self) -> None:
-        if self.handle.classify(self._statement.sql)[0] != "READ_ONLY":
-            raise EngineError(164, "default: Cannot execute query in readonly mode.")
+        fence.check_reads_only(self._statement, self.handle.classify(self._statement.sql)[0])
 
     def _upload(self) -> None:
         for name, (form, structure, content) in self._request.externals.items():
             if not _FORMAT_NAME.fullmatch(form):
                 raise EngineError(73, f"Unknown format {form!r}")
-            self.handle.query(
-                f"CREATE TEMPORARY TABLE `{name}` ({structure}) ENGINE = Memory".encode(), "Null"
-            )
+            made = f"CREATE TEMPORARY TABLE `{name}` ({structure}) ENGINE = Memory".encode()
+            fence.check(made, {}, self.handle.printed)
+            self.handle.query(made, "Null")
             self._uploaded.append(name)
             with contextlib.closing(Upload(self._scratch)) as upload:
                 upload.add(content)
-                sql = f"INSERT INTO `{name}` FROM INFILE {quote(upload.path)} FORMAT {form}"
+                sql = f"INSERT INTO `{name}` FROM INFILE {quote(upload.path)} SETTINGS {_NO_EXPRESSIONS} FORMAT {form}"
                 self.handle.query(sql.encode(), "Null")
 
     def _columns(self) -> list[tuple[str, str]]:

@@ -14,14 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from steptrail.deploy.engine.access import write_config
 from steptrail.deploy.engine.errors import EngineError, from_engine
-from steptrail.deploy.engine.space import Space, write_config
+from steptrail.deploy.engine.space import Space
 from steptrail.schemas import ConfigurationError
 
 # The engine gives each statement an id of its own; this setting, which only names the client, carries the id
 # that the client gave, so that a statement can be found and killed by it.
 QUERY_ID_SETTING = "chdb_client_name"
 QUERY_ID_SQL = f"if(Settings['{QUERY_ID_SETTING}'] = '', query_id, Settings['{QUERY_ID_SETTING}'])"
+
+_QUERY_SIZE = 200_000  # below the engine's default of max_query_size
 
 
 @dataclass
@@ -69,6 +72,7 @@ class Engine:
         try:
             self._keeper: Any = _chdb.connect(f"{self._path}?config-file={config}")
             _chdb.reset_signal_handlers()
+            self._database = database
             quoted = database.replace("\\", "\\\\").replace("`", "\\`")
             self._keeper.query(f"CREATE DATABASE IF NOT EXISTS `{quoted}` ENGINE = Atomic")
             facts = self._keeper.query("SELECT version(), timezone()", "TSV").bytes().decode()
@@ -82,11 +86,14 @@ class Engine:
         self.version, self.timezone = facts.rstrip("\n").split("\t")
 
     def open(self) -> Handle:
-        """Return a fresh handle: no settings, no temporary tables, database `default`."""
+        """Return a fresh handle: no settings, no temporary tables, in the server's database."""
         try:
-            return Handle(self._module.connect(self._path))
+            handle = Handle(self._module.connect(self._path))
         except RuntimeError as error:
             raise from_engine(error) from error
+        # Not in `default`: the engine looks for files by a table's name there.
+        handle.use(self._database)
+        return handle
 
     def kill(self, query_id: str) -> None:
         """Ask the statement with this id to stop; returns at once, and does nothing where there is none."""
@@ -135,6 +142,19 @@ class Handle:
         """Make a database the current one."""
         quoted = database.replace("\\", "\\\\").replace("`", "\\`")
         self.query(f"USE `{quoted}`".encode("utf-8", "surrogateescape"), "Null")
+
+    def printed(self, sql: bytes) -> bytes:
+        """Return a statement as the parser prints it: one line, no comments; EngineError 62 if it does not parse."""
+        asked = b"SELECT formatQuerySingleLine({sql:String})"
+        if len(sql) > _QUERY_SIZE:
+            asked += b" SETTINGS max_query_size = %d" % (2 * len(sql))
+        # A parameter's text has the escapes of TSV.
+        text = (
+            sql.replace(b"\\", b"\\\\").replace(b"\t", b"\\t").replace(b"\n", b"\\n").replace(b"\r", b"\\r")
+        )
+        given = text.replace(b"\0", b"\\0").decode("utf-8", "surrogateescape")
+        printed: bytes = self.query(asked, "RawBLOB", {"sql": given}).bytes()
+        return printed
 
     def classify(self, sql: bytes) -> tuple[str, int]:
         """Return the parser's verdict on a text, `READ_ONLY` … or `UNKNOWN`, and how many statements it holds."""

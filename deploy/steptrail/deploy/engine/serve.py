@@ -21,6 +21,7 @@ import uvloop
 from steptrail.deploy.engine.answer import BrokenAnswer
 from steptrail.deploy.engine.app import App
 from steptrail.deploy.engine.auth import Authenticator, is_loopback, load_password
+from steptrail.deploy.engine.confine import confine
 from steptrail.deploy.engine.handles import Engine
 from steptrail.deploy.engine.http_query import Server
 from steptrail.deploy.engine.protocol import Protocol
@@ -66,6 +67,9 @@ def serve(options: Options) -> None:
     with contextlib.closing(listener):
         password = load_password(options.password_file)
         lift_file_limits()
+        options.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not confine(options.path.absolute()):
+            _log.info("the kernel has no Landlock: only the engine's own checks keep statements from files")
         engine = Engine(
             options.path,
             options.database,

@@ -11,19 +11,9 @@ from __future__ import annotations
 import os
 import resource
 from pathlib import Path
-from xml.sax.saxutils import escape
 
 from steptrail.deploy.engine.errors import EngineError
 from steptrail.schemas import ConfigurationError
-
-_CONFIG = """<clickhouse>
-    <!-- Written at each start by steptrail's engine server. -->
-    <storage_configuration><disks><default>
-        <keep_free_space_bytes>{keep_free}</keep_free_space_bytes>
-    </default></disks></storage_configuration>
-    <max_server_memory_usage_to_ram_ratio>{memory_ratio}</max_server_memory_usage_to_ram_ratio>
-</clickhouse>
-"""
 
 
 class Space:
@@ -47,14 +37,6 @@ class Space:
         """Return the bytes that this process may still write."""
         found = os.statvfs(self._path)
         return found.f_bavail * found.f_frsize
-
-
-def write_config(path: Path, *, keep_free: int, memory_ratio: float) -> Path:
-    """Write the engine's configuration into its directory; returns the file."""
-    target = path / "engine.xml"
-    text = _CONFIG.format(keep_free=int(keep_free), memory_ratio=escape(str(memory_ratio)))
-    target.write_text(text)
-    return target
 
 
 def lift_file_limits() -> None:

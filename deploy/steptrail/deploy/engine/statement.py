@@ -84,7 +84,8 @@ class Statement:
         return text.rstrip().rstrip(b";")
 
 
-def _tokens(sql: bytes) -> Iterator[re.Match[bytes]]:
+def tokens(sql: bytes) -> Iterator[re.Match[bytes]]:
+    """Give the tokens of `sql` but blanks and comments."""
     for match in _TOKEN.finditer(sql):
         if match.lastgroup != "skip":
             yield match
@@ -98,7 +99,7 @@ def parse(sql: bytes) -> Statement:
     format_name: str | None = None
     format_span: tuple[int, int] | None = None
     ended = several = takes_input = False
-    for token in _tokens(sql):
+    for token in tokens(sql):
         if ended:
             if token.group() != b";":
                 several = True

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
 from io import FileIO
 from pathlib import Path
 
 from steptrail.deploy.engine.errors import EngineError
 
 _IN_MEMORY = 64 << 20
+_BY_HAND = 1 << 20
 
 
 class Upload:
@@ -42,6 +44,10 @@ class Upload:
                 rest = rest[self._file.write(rest) :]
         except OSError as error:
             raise EngineError(243, f"The rows cannot be kept until their end: {error.strerror}") from error
+
+    def holds(self, suspect: Callable[[bytes], bool]) -> bool:
+        """Tell whether `suspect` says so of the bytes; of more than a statement by hand has, it is not asked."""
+        return self._size > _BY_HAND or suspect(os.pread(self._file.fileno(), self._size, 0))
 
     @property
     def on_disk(self) -> bool:

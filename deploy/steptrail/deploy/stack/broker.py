@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from steptrail.deploy.private_files import write_private
 from steptrail.deploy.stack.java import Java
 from steptrail.deploy.stack.ports import HOST
 
@@ -91,7 +92,7 @@ def write_config(files: BrokerFiles, *, port: int, controller_port: int) -> None
     files.data.mkdir(parents=True, exist_ok=True)
     properties = server_properties(files.data, port=port, controller_port=controller_port)
     text = "".join(f"{key}={_escaped(value)}\n" for key, value in properties.items())
-    files.config.write_text(text, encoding="utf-8")
+    write_private(files.config, text)
 
 
 def format_command(java: Java, jars: Sequence[Path], files: BrokerFiles) -> list[str]:

@@ -11,6 +11,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from steptrail.deploy.private_files import open_private
+
 _HERE = Path(__file__).parent
 _BARE_PYTHON = (sys.executable, "-I", "-S")
 
@@ -88,7 +90,7 @@ class Child:
         self._watchdog = watchdog
         self._code: int | None = None
         guarded = [*_BARE_PYTHON, str(_HERE / "exec_child.py"), str(os.getpid()), *command]
-        with log.open("ab") as output:
+        with os.fdopen(open_private(log, os.O_WRONLY | os.O_APPEND), "ab") as output:
             self._process = subprocess.Popen(  # noqa: S603 - the supervisor's own parts
                 guarded,
                 stdin=subprocess.DEVNULL,

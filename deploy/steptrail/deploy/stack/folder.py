@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from steptrail.deploy.private_files import check_folder, open_private, write_private
 from steptrail.schemas.errors import ConfigurationError, SteptrailError
 
 
@@ -79,6 +80,8 @@ class StackFolder:
         try:
             for folder in (self.path, self.kafka, self.clickhouse, self.logs):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                # What others could have put in here is not to be trusted, even after the folder is closed.
+                check_folder(folder)
             if stat.S_IMODE(self.path.stat().st_mode) & 0o077:
                 self.path.chmod(0o700)
         except OSError as fault:
@@ -95,7 +98,7 @@ class StackFolder:
 
         Raises StackRunningError when a supervisor has it.
         """
-        file = os.fdopen(os.open(self.lock_file, os.O_RDWR | os.O_CREAT, 0o600), "r+", encoding="utf-8")
+        file = os.fdopen(open_private(self.lock_file, os.O_RDWR), "r+", encoding="utf-8")
         if not _locked(file):
             pid = file.read().strip()
             file.close()
@@ -135,16 +138,6 @@ def _locked(file: IO[str]) -> bool:
         else:
             return True
     return False
-
-
-def write_private(path: Path, text: str) -> None:
-    """Replace a file's content at once, readable by its owner alone from its first byte on."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    with os.fdopen(
-        os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8"
-    ) as file:
-        file.write(text)
-    scratch.replace(path)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from steptrail.deploy.private_files import open_private
 from steptrail.schemas.errors import SteptrailError
 
 KAFKA_VERSION = "4.4.0"
@@ -160,6 +161,6 @@ def _fetch(jar: LockedJar, scratch: Path) -> Path:
 
 @contextmanager
 def _exclusive(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
+    with os.fdopen(open_private(path, os.O_WRONLY), "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -8,6 +8,8 @@ import shutil
 from datetime import datetime, timezone
 from pathlib import Path
 
+from steptrail.deploy.private_files import open_private
+
 MAX_LOG_BYTES = 10 * 1024 * 1024
 """A part's log is turned over at this size; one older file is kept."""
 
@@ -16,7 +18,7 @@ _START = "--- steptrail: a start at "
 
 def mark_start(log: Path) -> None:
     """Write a line that tells the starts of a part apart."""
-    with log.open("a", encoding="utf-8") as file:
+    with os.fdopen(open_private(log, os.O_WRONLY | os.O_APPEND), "a", encoding="utf-8") as file:
         file.write(f"{_START}{datetime.now(timezone.utc).isoformat(timespec='seconds')}\n")
 
 
@@ -28,8 +30,12 @@ def turn_over(log: Path, *, limit: int = MAX_LOG_BYTES) -> bool:
     """
     with contextlib.suppress(OSError):
         if log.stat().st_size > limit:
-            shutil.copyfile(log, log.with_name(log.name + ".1"))
-            os.truncate(log, 0)
+            older = log.with_name(log.name + ".1")
+            older.unlink(missing_ok=True)
+            with os.fdopen(open_private(log, os.O_RDWR), "r+b") as file:
+                with os.fdopen(open_private(older, os.O_WRONLY | os.O_EXCL), "wb") as copy:
+                    shutil.copyfileobj(file, copy)
+                file.truncate(0)
             return True
     return False
 

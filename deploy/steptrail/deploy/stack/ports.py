@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
+from steptrail.deploy.private_files import write_private
+
 HOST = "127.0.0.1"
 """Everything of a local stack listens here and nowhere else."""
 
@@ -55,7 +57,7 @@ def stable_ports(file: Path, *, preferred: Mapping[str, int] = PREFERRED) -> dic
         remembered = {}
     wanted = {name: _remembered(remembered, name) or port for name, port in preferred.items()}
     ports = choose_ports(wanted)
-    file.write_text(json.dumps(ports) + "\n", encoding="utf-8")
+    write_private(file, json.dumps(ports) + "\n")
     return ports
 
 

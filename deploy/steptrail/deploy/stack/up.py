@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from steptrail.deploy.private_files import open_private
 from steptrail.deploy.stack.folder import StackFolder
 from steptrail.deploy.stack.jars import ensure_jars
 from steptrail.deploy.stack.java import find_java
@@ -109,7 +110,8 @@ def _start_detached(stack: StackFolder, with_projector: bool, any_port: bool) ->
     command = [sys.executable, "-m", "steptrail.deploy.stack", "--dir", str(stack.path), "--detach"]
     command += [] if with_projector else ["--no-projector"]
     command += ["--any-port"] if any_port else []
-    with stack.log("supervisor-output").open("wb") as output:
+    log = open_private(stack.log("supervisor-output"), os.O_WRONLY | os.O_TRUNC)
+    with os.fdopen(log, "wb") as output:
         process = subprocess.Popen(  # noqa: S603 - our own module
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=output, text=True
         )

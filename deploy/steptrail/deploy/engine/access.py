@@ -1,0 +1,85 @@
+"""The engine's configuration and its user's rights, written into the data's directory at each start.
+
+The rights are an allow list: what is not granted (files, URLs, other servers, backups, dictionaries, named
+collections, users, SYSTEM SHUTDOWN …) the engine itself refuses, however the statement spells it, in views and
+defaults too. A user who may only read belongs here as well.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+from steptrail.deploy.private_files import write_private
+
+_RIGHTS = (
+    "CHECK, SHOW, SELECT, INSERT, ALTER, CREATE DATABASE, CREATE TABLE, CREATE VIEW, CREATE TEMPORARY TABLE, "
+    "CREATE ARBITRARY TEMPORARY TABLE, CREATE FUNCTION, DROP, UNDROP TABLE, TRUNCATE, OPTIMIZE, KILL QUERY, "
+    "SYSTEM MERGES, SYSTEM TTL MERGES, SYSTEM DROP CACHE, INTROSPECTION, dictGet ON *.*"
+)
+ENGINES = (
+    "MergeTree", "ReplacingMergeTree", "SummingMergeTree", "AggregatingMergeTree", "CollapsingMergeTree",
+    "VersionedCollapsingMergeTree", "CoalescingMergeTree", "GraphiteMergeTree", "Memory", "Log", "TinyLog",
+    "StripeLog", "Null", "Set", "Join", "Merge", "View", "MaterializedView", "GenerateRandom", "Atomic",
+)  # fmt: skip
+# Settings that name a file, an address or a parser, or whose value the engine parses as SQL.
+FIXED_SETTINGS = (
+    "dialect", "polyglot_dialect", "allow_experimental_eval_table_function", "additional_table_filters",
+    "additional_result_filter", "filter", "parallel_replicas_custom_key", "implicit_table_at_top_level",
+    "format_schema", "format_schema_source", "format_template_resultset", "format_template_row",
+    "format_avro_schema_registry_url", "output_format_schema", "input_format_record_errors_file_path",
+    "rename_files_after_processing", "url_base", "ai_function_text_default_credentials",
+    "ai_function_embedding_default_credentials",
+)  # fmt: skip
+
+_CONFIG = """<clickhouse>
+    <!-- Written at each start by steptrail's engine server. -->
+    <storage_configuration><disks><default>
+        <keep_free_space_bytes>{keep_free}</keep_free_space_bytes>
+    </default></disks></storage_configuration>
+    <max_server_memory_usage_to_ram_ratio>{memory_ratio}</max_server_memory_usage_to_ram_ratio>
+    <user_directories><users_xml><path>{users}</path></users_xml></user_directories>
+    <access_control_improvements>
+        <table_engines_require_grant>true</table_engines_require_grant>
+    </access_control_improvements>
+    <remote_url_allow_hosts></remote_url_allow_hosts>
+    <custom_local_disks_base_directory>{disks}</custom_local_disks_base_directory>
+</clickhouse>
+"""
+_USERS = """<clickhouse>
+    <!-- Written at each start by steptrail's engine server. -->
+    <profiles><default><constraints>{fixed}</constraints></default></profiles>
+    <quotas><default/></quotas>
+    <users><default>
+        <password></password>
+        <networks><ip>::/0</ip></networks>
+        <profile>default</profile>
+        <quota>default</quota>
+        <grants>{grants}</grants>
+    </default></users>
+</clickhouse>
+"""
+
+
+def write_config(path: Path, *, keep_free: int, memory_ratio: float) -> Path:
+    """Write the engine's configuration and its user's rights into its directory; returns the first file."""
+    rights = [f"GRANT {_RIGHTS}", *(f"GRANT TABLE ENGINE ON {name}" for name in ENGINES)]
+    rights.append("GRANT SET DEFINER ON *")
+    users, config = path / "engine-users.xml", path / "engine.xml"
+    write_private(
+        users,
+        _USERS.format(
+            fixed="".join(f"<{name}><const/></{name}>" for name in FIXED_SETTINGS),
+            grants="".join(f"<query>{right}</query>" for right in rights),
+        ),
+    )
+    write_private(
+        config,
+        _CONFIG.format(
+            keep_free=int(keep_free),
+            memory_ratio=escape(str(memory_ratio)),
+            users=escape(str(users)),
+            disks=escape(str(path / "disks")),
+        ),
+    )
+    return config
