@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Sequence
+
+from steptrail.deploy.terminal.visible import distinct
 
 OK = 0
 NO = 1
@@ -52,6 +53,8 @@ class CommandError(Exception):
 
 def report(error: CommandError, *, as_json: bool) -> int:
     """Write `error` to standard error, as text or as one JSON object, and return its exit code."""
+    from steptrail.deploy.terminal.output import tell, write_json
+
     if as_json:
         told = {
             "error": error.kind,
@@ -60,19 +63,13 @@ def report(error: CommandError, *, as_json: bool) -> int:
             "near": error.near or None,
             "exit_code": error.exit_code,
         }
-        told = {key: value for key, value in told.items() if value is not None}
-        sys.stderr.write(json.dumps(told, ensure_ascii=False) + "\n")
+        write_json({key: value for key, value in told.items() if value is not None}, sys.stderr)
         return error.exit_code
-
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print(Text("error: ", style="bold red") + Text(error.message, style="default"))
+    tell("error:", "bold red", error.message)
     if error.near:
-        console.print(Text("near:  ", style="bold") + Text("\n       ".join(error.near)))
+        tell("near:", "bold", "\n".join(map(distinct, error.near)))
     if error.hint:
-        console.print(Text("hint:  ", style="bold cyan") + Text(error.hint))
+        tell("hint:", "bold cyan", error.hint)
     return error.exit_code
 
 

@@ -11,7 +11,7 @@ import typer
 from steptrail.deploy.cli.commands.run.alerts import AlertsFile
 from steptrail.deploy.terminal.failures import NO, USAGE, CommandError
 from steptrail.deploy.terminal.options import Json, StackDir, settings_for
-from steptrail.deploy.terminal.output import cells, note, stdout, table, write_json, write_json_lines
+from steptrail.deploy.terminal.output import Column, Table, note, say, show, write_json, write_json_lines
 from steptrail.deploy.terminal.times import parse_since, show_duration, show_time
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def list_alerts(
     elif shown:
         _show(shown)
     else:
-        stdout().print("Nothing fires.")
+        say("Nothing fires.")
     if not named and not json:
         note("No alerts file is named (STEPTRAIL_ALERTS_FILE): who waits for a notification is not known.")
 
@@ -117,10 +117,9 @@ def silence(
     if json:
         write_json(made.as_dict())
     else:
-        stdout().print(
+        say(
             f"Silence {made.id} holds until {_utc(made.ends)} UTC. It ends earlier by:  "
-            f"steptrail alerts expire {made.id}",
-            markup=False,
+            f"`steptrail alerts expire {made.id}`"
         )
 
 
@@ -145,19 +144,9 @@ def silences(
     if json:
         write_json_lines(each.as_dict() for each in found)
     elif found:
-        shown = table("id", "pipeline", "step", "kind", "until (UTC)", "reason", "by")
-        for each in found:
-            over = "" if each.ends > now else " (over)"
-            shown.add_row(
-                *cells(
-                    *(each.id, each.pipeline, each.step, each.kind),
-                    _utc(each.ends) + over,
-                    *(each.reason, each.by),
-                )
-            )
-        stdout().print(shown)
+        show(_silence_table(found, now))
     else:
-        stdout().print("No silences.")
+        say("No silences.")
 
 
 def expire(
@@ -190,7 +179,7 @@ def expire(
     if json:
         write_json(ended.as_dict())
     else:
-        stdout().print(f"Silence {silence_id} has ended.", markup=False)
+        say(f"Silence {silence_id} has ended.")
 
 
 def try_out(
@@ -226,7 +215,7 @@ def try_out(
         write_json({**told, "seconds": round(seconds, 3)})
     else:
         taken = "taken" if answer.delivered else "not taken"
-        stdout().print(f"{taken}: {answer.said} ({show_duration(seconds * 1000)})", markup=False)
+        say(f"{taken}: {answer.said} ({show_duration(seconds * 1000)})")
     if not answer.delivered:
         raise typer.Exit(NO)
 
@@ -257,10 +246,9 @@ def check(
     if json:
         write_json(counts)
     else:
-        stdout().print(
+        say(
             f"{len(config.targets)} targets, {len(config.policy.routes)} routes, "
-            f"{len(config.policy.owners)} owners: nothing is wrong.",
-            markup=False,
+            f"{len(config.policy.owners)} owners: nothing is wrong."
         )
 
 
@@ -275,22 +263,46 @@ def _config(settings: Settings, file: Path | None) -> AlertsConfig:
 
 def _show(shown: list[Shown]) -> None:
     now = time.time()
-    listed = table("severity", "what", "kind", "since (UTC)", "sentence", "owner", "told")
+    columns = [
+        Column("severity"),
+        Column("what"),
+        Column("kind", 2),
+        Column("since (UTC)", 3),
+        Column("sentence", 5, wrap="words"),
+        Column("owner", 4),
+        Column("told", 6, wrap="words"),
+    ]
+    table = Table(columns)
     for each in shown:
         alert = each.alert
         ended = "" if alert.firing else "resolved, was "
-        listed.add_row(
-            *cells(
-                ended + alert.severity.value,
-                alert.scope,
-                alert.kind,
-                f"{_utc(alert.since)} ({show_duration((now - alert.since) * 1000)})",
-                alert.sentence,
-                alert.owner,
-                _told(each),
-            )
+        table.add(
+            ended + alert.severity.value,
+            alert.scope,
+            alert.kind,
+            f"{_utc(alert.since)} ({show_duration((now - alert.since) * 1000)})",
+            alert.sentence,
+            alert.owner,
+            _told(each),
         )
-    stdout().print(listed)
+    show(table)
+
+
+def _silence_table(found: list[Silence], now: float) -> Table:
+    columns = [
+        Column("id"),
+        Column("pipeline", 2),
+        Column("step", 2),
+        Column("kind", 2),
+        Column("until (UTC)"),
+        Column("reason", 4, wrap="words"),
+        Column("by", 3),
+    ]
+    table = Table(columns)
+    for each in found:
+        until = _utc(each.ends) + ("" if each.ends > now else " (over)")
+        table.add(each.id, each.pipeline, each.step, each.kind, until, each.reason, each.by)
+    return table
 
 
 def _told(shown: Shown) -> str:

@@ -11,7 +11,7 @@ import typer
 
 from steptrail.deploy.terminal.failures import NO, USAGE, CommandError, need_local_stack
 from steptrail.deploy.terminal.options import Json, use_stack
-from steptrail.deploy.terminal.output import stdout, write_json
+from steptrail.deploy.terminal.output import say, write_json
 
 if TYPE_CHECKING:
     from steptrail.deploy.demo.progress import Display
@@ -133,7 +133,8 @@ def _print_document(clickhouse: ClickHouse, result: DemoResult) -> None:
         return
     reader = Reader(clickhouse)
     page = reader.timeline(PIPELINE, document, limit=20, newest_first=True)
-    stdout().print("One document", style="bold")
+    say("")
+    say("One document", style="bold")
     show_document(document, reader.document_state(PIPELINE, document), page.items[::-1])
 
 
@@ -152,7 +153,8 @@ def _print_next(folder: Path, result: DemoResult, *, running: bool) -> None:
         if running
         else f"  rm -r {quote(str(folder))}        # the demonstration's data, when you are done",
     ]
-    stdout().print("\n".join(lines), markup=False, soft_wrap=True)
+    for line in lines:
+        say(line, folded=False)
 
 
 def register(app: typer.Typer) -> None:

@@ -6,11 +6,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from steptrail.deploy.cli.commands.incomplete import completeness_text
+from steptrail.deploy.cli.commands.incomplete import completeness_parts
 from steptrail.deploy.terminal.failures import NO, CommandError
 from steptrail.deploy.terminal.options import Json, Pipeline, StackDir, settings_for
-from steptrail.deploy.terminal.output import cells, note, record_json, status_text, stdout, table, write_json
+from steptrail.deploy.terminal.output import (
+    Column,
+    Styled,
+    Table,
+    note,
+    record_json,
+    say,
+    show,
+    status_text,
+    write_json,
+)
 from steptrail.deploy.terminal.times import show_age, show_duration, show_time
+from steptrail.deploy.terminal.visible import distinct
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,59 +111,67 @@ def show_document(
     completeness: Sequence[DocumentCompleteness] = (),
 ) -> None:
     """Print what is known of a document; the pipeline is shown where there are several."""
-
-    from rich.text import Text
-
     several = len({state.pipeline for state in states} | {event.pipeline for event in events}) > 1
-    heading = Text(document, style="bold")
-    if states and not several:
-        heading.append(f"  in pipeline {states[0].pipeline}", style="default")
-    stdout().print(heading)
+    where = f"  in pipeline {distinct(states[0].pipeline)}" if states and not several else ""
+    say(Styled(distinct(document), "bold"), where)
     for each in completeness:
-        line = Text(f"in pipeline {each.pipeline} " if several else "")
-        stdout().print(line.append_text(completeness_text(each)))
-    stdout().print(_state_table(states, several))
-    stdout().print(_timeline_table(events, several))
+        say(f"in pipeline {distinct(each.pipeline)} " if several else "", *completeness_parts(each))
+    show(_state_table(states))
+    show(_timeline_table(events))
 
 
-def _state_table(states: Sequence[StepState], several: bool) -> Any:
-    columns = ["pipeline"] * several + ["step", "status", "attempt", "runs", "took", "updated", "error"]
-    shown = table(*columns, title="State", right=["attempt", "runs", "took"])
+def _state_table(states: Sequence[StepState]) -> Table:
+    columns = [
+        Column("pipeline", 2, unless_same=True),
+        Column("step"),
+        Column("status"),
+        Column("attempt", 5, right=True),
+        Column("runs", 6, right=True),
+        Column("took", 3, right=True),
+        Column("updated", 4, right=True),
+        Column("error", 7, wrap="words"),
+    ]
+    table = Table(columns, title="State")
     for state in states:
-        shown.add_row(
-            *cells(
-                *[state.pipeline] * several,
-                state.step_name,
-                status_text("STALLED" if state.stalled_since is not None else state.status.value),
-                state.attempt,
-                state.executions,
-                show_duration(state.duration_ms),
-                show_age(state.updated_at),
-                state.error_message or "",
-            )
+        table.add(
+            state.pipeline,
+            state.step_name,
+            status_text("STALLED" if state.stalled_since is not None else state.status.value),
+            state.attempt,
+            state.executions,
+            show_duration(state.duration_ms),
+            show_age(state.updated_at),
+            state.error_message,
         )
-    return shown
+    return table
 
 
-def _timeline_table(events: Sequence[StepRecord], several: bool) -> Any:
-    columns = ["when (UTC)", "+"] + ["pipeline"] * several + ["step", "status", "attempt", "took", "what"]
-    shown = table(*columns, title="Timeline", right=["when (UTC)", "+", "attempt", "took"])
+def _timeline_table(events: Sequence[StepRecord]) -> Table:
+    columns = [
+        Column("when (UTC)"),
+        Column("+", 5, right=True),
+        Column("pipeline", 2, unless_same=True),
+        Column("step"),
+        Column("status"),
+        Column("attempt", 4, right=True),
+        Column("took", 3, right=True),
+        Column("what", 6, wrap="words"),
+    ]
+    table = Table(columns, title="Timeline")
     start = events[0].timestamp if events else None
     for event in events:
         since_start = (event.timestamp - start).total_seconds() * 1000 if start else 0.0
-        shown.add_row(
-            *cells(
-                show_time(event.timestamp, precise=True),
-                show_duration(since_start),
-                *[event.pipeline] * several,
-                event.step_name,
-                status_text(event.status.value),
-                event.attempt,
-                show_duration(event.duration_ms),
-                event.error_message or _brief(event.details),
-            )
+        table.add(
+            show_time(event.timestamp, precise=True),
+            show_duration(since_start),
+            event.pipeline,
+            event.step_name,
+            status_text(event.status.value),
+            event.attempt,
+            show_duration(event.duration_ms),
+            event.error_message or _brief(event.details),
         )
-    return shown
+    return table
 
 
 def _brief(details: dict[str, Any]) -> str:

@@ -10,12 +10,13 @@ import typer
 from steptrail.deploy.terminal.failures import USAGE, CommandError
 from steptrail.deploy.terminal.options import Json, Pipeline, StackDir, settings_for
 from steptrail.deploy.terminal.output import (
-    cells,
+    Column,
+    Table,
     note,
     record_json,
+    say,
+    show,
     status_text,
-    stdout,
-    table,
     write_json,
     write_json_lines,
 )
@@ -24,8 +25,6 @@ from steptrail.deploy.terminal.times import SINCE_HELP, parse_since, show_age, s
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
-
-    from rich.table import Table
 
     from steptrail.projections.reading.recent_error_groups import RecentErrorGroups
     from steptrail.projections.reading.records import StepRecord
@@ -105,12 +104,12 @@ def errors(
     what = "errors or warnings" if warnings else "errors"
     scope = f" in pipeline {pipeline}" if pipeline else ""
     if stalls:
-        stdout().print(_stall_table(stalls))
+        show(_stall_table(stalls))
         note(f"{len(stalls)} stalled now{scope} and found so since {show_time(start)} UTC.")
     if not page.items:
-        stdout().print(f"No {what}{scope} since {show_time(start)} UTC.", markup=False)
+        say(f"No {what}{scope} since {show_time(start)} UTC.")
         return
-    stdout().print(error_table(page.items))
+    show(error_table(page.items))
     note(
         f"{len(page.items)} {what}{scope} since {show_time(start)} UTC, the newest {show_age(page.items[0].timestamp)}."
     )
@@ -119,42 +118,50 @@ def errors(
 
 
 def error_table(found: Sequence[StepRecord]) -> Table:
-    """Errors as a table; the pipeline is shown where there are several."""
-    several = len({record.pipeline for record in found}) > 1
-    columns = ["pipeline"] * several + ["step", "status", "attempt", "document", "error"]
-    shown = table("when (UTC)", *columns, right=["when (UTC)", "attempt"])
+    """Errors as a table."""
+    columns = [
+        Column("when (UTC)"),
+        Column("pipeline", 3, unless_same=True),
+        Column("step", 2),
+        Column("status"),
+        Column("attempt", 4, right=True),
+        Column("document"),
+        Column("error", 5, wrap="words"),
+    ]
+    table = Table(columns)
     for record in found:
-        shown.add_row(
-            *cells(
-                show_time(record.timestamp),
-                *[record.pipeline] * several,
-                record.step_name,
-                status_text(record.status.value),
-                record.attempt,
-                record.doc_id,
-                record.error_message or record.error_type,
-            )
+        table.add(
+            show_time(record.timestamp),
+            record.pipeline,
+            record.step_name,
+            status_text(record.status.value),
+            record.attempt,
+            record.doc_id,
+            record.error_message or record.error_type,
         )
-    return shown
+    return table
 
 
 def _stall_table(found: Sequence[ObservedRecord]) -> Table:
-    """Stalled runs as a table; the pipeline is shown where there are several."""
-    several = len({stall.pipeline for stall in found}) > 1
-    columns = ["pipeline"] * several + ["step", "status", "document", "why"]
-    shown = table("since (UTC)", *columns, right=["since (UTC)"])
+    columns = [
+        Column("since (UTC)"),
+        Column("pipeline", 3, unless_same=True),
+        Column("step", 2),
+        Column("status"),
+        Column("document"),
+        Column("why", 5, wrap="words"),
+    ]
+    table = Table(columns)
     for stall in found:
-        shown.add_row(
-            *cells(
-                show_time(stall.watermark),
-                *[stall.pipeline] * several,
-                stall.step_name,
-                status_text(stall.what.value),
-                stall.doc_id,
-                stall.sentence,
-            )
+        table.add(
+            show_time(stall.watermark),
+            stall.pipeline,
+            stall.step_name,
+            status_text(stall.what.value),
+            stall.doc_id,
+            stall.sentence,
         )
-    return shown
+    return table
 
 
 def _show_groups(groups: RecentErrorGroups, start: datetime, *, json: bool) -> None:
@@ -164,20 +171,26 @@ def _show_groups(groups: RecentErrorGroups, start: datetime, *, json: bool) -> N
             write_json({"group_id": None, "groups": groups.other_groups, "count": groups.other_errors})
         return
     if not groups:
-        stdout().print(f"No errors since {show_time(start)} UTC.", markup=False)
+        say(f"No errors since {show_time(start)} UTC.")
         return
-    several = len({group.pipeline for group in groups}) > 1
-    columns = ["pipeline"] * several + ["step", "type", "message"]
-    right = ["errors", "documents", "last seen"]
-    shown = table("group", "errors", "documents", "last seen", *columns, right=right)
+    columns = [
+        Column("group"),
+        Column("errors", right=True),
+        Column("documents", 4, right=True),
+        Column("last seen", 2, right=True),
+        Column("pipeline", 3, unless_same=True),
+        Column("step"),
+        Column("type", 5),
+        Column("message", 6, wrap="words"),
+    ]
+    table = Table(columns)
     for group in groups:
-        where = [*[group.pipeline] * several, group.step_name, group.error_type]
         counts = [group.group_id[:8], group.count, group.documents, show_age(group.last_seen)]
-        shown.add_row(*cells(*counts, *where, group.template))
+        table.add(*counts, group.pipeline, group.step_name, group.error_type, group.template)
     if groups.other_groups:
         left_out = f"{groups.other_groups} other groups"
-        shown.add_row(*cells("other", groups.other_errors, "", "", *[""] * (len(columns) - 1), left_out))
-    stdout().print(shown)
+        table.add("other", groups.other_errors, "", "", "", "", "", left_out)
+    show(table)
 
 
 def register(app: typer.Typer) -> None:

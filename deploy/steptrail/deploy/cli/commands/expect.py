@@ -9,7 +9,7 @@ import typer
 
 from steptrail.deploy.terminal.failures import USAGE, CommandError
 from steptrail.deploy.terminal.options import Json, StackDir, settings_for
-from steptrail.deploy.terminal.output import cells, note, stdout, table, write_json_lines
+from steptrail.deploy.terminal.output import Column, Table, note, show, write_json_lines
 from steptrail.deploy.terminal.times import show_time
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def expect(
             "--file", "-f", metavar="FILE", help="Declare what a TOML file says.", show_default=False
         ),
     ] = None,
-    show: Annotated[
+    list_: Annotated[
         bool, typer.Option("--list", "-l", help="Show what is declared; change nothing.")
     ] = False,
     nothing: Annotated[bool, typer.Option("--nothing", help="Take the pipeline's declaration back.")] = False,
@@ -55,8 +55,8 @@ def expect(
     from steptrail.projections.stores.expected_steps import declare_all, expected_steps
 
     settings = settings_for(directory)
-    declarations = None if show else _declarations(settings, pipeline, steps, file, nothing)
-    if show and (steps or file or nothing):
+    declarations = None if list_ else _declarations(settings, pipeline, steps, file, nothing)
+    if list_ and (steps or file or nothing):
         raise _usage("--list only shows: it takes no steps, no file and no --nothing.")
     with connect(settings) as clickhouse:
         news: list[str] = []
@@ -117,11 +117,17 @@ def _declarations(
 def _show(declared: Sequence[ExpectedSteps], news: Sequence[str], *, changing: bool) -> None:
     if not declared:
         return
-    shown = table("pipeline", "expected steps", "declared (UTC)", *["news"] * changing)
+    columns = [
+        Column("pipeline"),
+        Column("expected steps", 3, wrap="words"),
+        Column("declared (UTC)", 2),
+        Column("news"),
+    ]
+    table = Table(columns)
     for each in declared:
-        news_or_not = ["now" if each.pipeline in news else "as before"] * changing
-        shown.add_row(*cells(each.pipeline, ", ".join(each.steps), show_time(each.declared_at), *news_or_not))
-    stdout().print(shown)
+        news_or_not = ("now" if each.pipeline in news else "as before") if changing else ""
+        table.add(each.pipeline, ", ".join(each.steps), show_time(each.declared_at), news_or_not)
+    show(table)
 
 
 def _usage(message: str, hint: str | None = None) -> CommandError:

@@ -9,14 +9,11 @@ import typer
 
 from steptrail.deploy.terminal.failures import NO, CommandError
 from steptrail.deploy.terminal.options import Json, Pipeline, StackDir, settings_for
-from steptrail.deploy.terminal.output import cells, note, stdout, table, write_json_lines
+from steptrail.deploy.terminal.output import Column, Styled, Table, note, say, show, write_json_lines
 from steptrail.deploy.terminal.times import parse_since, show_age, show_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from rich.table import Table
-    from rich.text import Text
 
     from steptrail.projections.reading.completeness import DocumentCompleteness
 
@@ -77,25 +74,23 @@ def incomplete(
     if not page.items:
         what = "No incomplete document" if after is None else "No further incomplete document"
         silent = f" without events since {show_time(quiet_since)} UTC" if quiet_since else ""
-        stdout().print(f"{what}{scope}{silent}.", markup=False)
+        say(f"{what}{scope}{silent}.")
         return
-    stdout().print(_table(page.items))
+    show(_table(page.items))
     count = len(page.items)
     note(f"{count} document{'' if count == 1 else 's'}{scope}.")
     if page.next is not None:
         note(f"There are more: --limit, or --after {page.next}")
 
 
-def completeness_text(found: DocumentCompleteness) -> Text:
-    """A line such as `incomplete: 1 of 3 expected steps done; failed: ocr; missing: index`."""
-    from rich.text import Text
-
-    line = Text(found.state.value, style=_STATE_STYLES[found.state.value])
-    line.append(f": {len(found.done)} of {len(found.expected)} expected steps done", style="default")
+def completeness_parts(found: DocumentCompleteness) -> list[str | Styled]:
+    """A line such as `incomplete: 1 of 3 expected steps done; failed: ocr; missing: index`, in parts."""
+    state = found.state.value
+    line = f": {len(found.done)} of {len(found.expected)} expected steps done"
     for part in _PARTS:
         if names := getattr(found, part):
-            line.append(f"; {part}: {', '.join(names)}", style="default")
-    return line
+            line += f"; {part}: {', '.join(names)}"
+    return [Styled(state, _STATE_STYLES[state]), line]
 
 
 def completeness_json(found: DocumentCompleteness) -> dict[str, Any]:
@@ -104,20 +99,23 @@ def completeness_json(found: DocumentCompleteness) -> dict[str, Any]:
 
 
 def _table(found: Sequence[DocumentCompleteness]) -> Table:
-    several = len({document.pipeline for document in found}) > 1
-    columns = ["pipeline"] * several + ["document", "done", *_PARTS, "last heard of"]
-    shown = table(*columns, right=["done"])
+    columns = [
+        Column("pipeline", 2, unless_same=True),
+        Column("document"),
+        Column("done", right=True),
+        *(Column(part, 4, wrap="words", min_width=12) for part in _PARTS),
+        Column("last heard of", 3, right=True),
+    ]
+    table = Table(columns)
     for document in found:
-        shown.add_row(
-            *cells(
-                *[document.pipeline] * several,
-                document.doc_id,
-                f"{len(document.done)}/{len(document.expected)}",
-                *[", ".join(getattr(document, part)) for part in _PARTS],
-                show_age(document.updated_at),
-            )
+        table.add(
+            document.pipeline,
+            document.doc_id,
+            f"{len(document.done)}/{len(document.expected)}",
+            *[", ".join(getattr(document, part)) for part in _PARTS],
+            show_age(document.updated_at),
         )
-    return shown
+    return table
 
 
 def _nothing_declared(pipeline: str | None) -> CommandError:

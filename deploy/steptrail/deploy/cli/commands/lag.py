@@ -8,7 +8,7 @@ import typer
 
 from steptrail.deploy.terminal.failures import UNREACHABLE, CommandError
 from steptrail.deploy.terminal.options import Json, StackDir, local_stack, settings_for
-from steptrail.deploy.terminal.output import cells, stdout, table, write_json
+from steptrail.deploy.terminal.output import Column, Table, say, show, write_json
 from steptrail.deploy.terminal.times import show_duration
 
 if TYPE_CHECKING:
@@ -49,39 +49,41 @@ def _status_url(settings: Settings) -> str | None:
 
 
 def _show(report: LagReport) -> None:
-    numbers = ["partition", "end", "projected", "behind", "oldest"]
-    shown = table(*numbers, "projector", title=f"Topic {report.topic}", right=numbers)
+    columns = [
+        Column("partition", right=True),
+        Column("end", 4, right=True),
+        Column("projected", 3, right=True),
+        Column("behind", right=True),
+        Column("oldest", 2, right=True),
+        Column("projector", 5),
+    ]
+    table = Table(columns, title=f"Topic {report.topic}")
     for each in report.partitions:
-        shown.add_row(
-            *cells(
-                each.partition,
-                _number(each.end),
-                _number(each.projected),
-                _number(each.lag_events),
-                _seconds(each.lag_seconds),
-                each.member or "nobody",
-            )
+        table.add(
+            each.partition,
+            _number(each.end),
+            _number(each.projected),
+            _number(each.lag_events),
+            _seconds(each.lag_seconds),
+            each.member or "nobody",
         )
-    out = stdout()
-    out.print(shown)
+    show(table)
     behind, oldest = _number(report.lag_events), _seconds(report.lag_seconds)
     members = len(report.members)
-    out.print(
+    say(
         f"{behind} events behind, the oldest {oldest}; group {report.group} is {report.group_state or 'unknown'} "
-        f"with {members} member{'' if members == 1 else 's'}.",
-        markup=False,
+        f"with {members} member{'' if members == 1 else 's'}."
     )
     if not members:
-        out.print("No projector runs: `steptrail run projector` starts one.", style="yellow", markup=False)
+        say("No projector runs: `steptrail run projector` starts one.", style="yellow")
     for gap in report.gaps:
-        out.print(
+        say(
             f"Partition {gap.partition} lacks {gap.offsets:,} offsets, {gap.first_offset} to {gap.last_offset}: "
             f"{gap.reason} (noticed {gap.noticed_at:%Y-%m-%d %H:%M:%S} UTC).",
             style="red",
-            markup=False,
         )
     if report.waiting_for:
-        out.print(f"The projector waits: {report.waiting_for}", style="yellow", markup=False)
+        say(f"The projector waits: {report.waiting_for}", style="yellow")
 
 
 def _number(value: int | None) -> str:

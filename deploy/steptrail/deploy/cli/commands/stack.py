@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_module
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +9,7 @@ import typer
 
 from steptrail.deploy.terminal.failures import NO, CommandError, need_local_stack
 from steptrail.deploy.terminal.options import Json
-from steptrail.deploy.terminal.output import cells, note, stdout, table, write_json
+from steptrail.deploy.terminal.output import Column, Styled, Table, note, say, show, write_json
 from steptrail.deploy.terminal.times import show_duration
 
 if TYPE_CHECKING:
@@ -77,12 +75,10 @@ def _tell_running(folder: Path, json: bool) -> bool:
     if running is None:
         return False
     told = {"kafka": running.kafka, "clickhouse": running.clickhouse, "dir": str(running.dir)}
-    text = (
-        json_module.dumps(told)
-        if json
-        else "READY " + " ".join(f"{key}={value}" for key, value in told.items())
-    )
-    sys.stdout.write(text + "\n")
+    if json:
+        write_json(told)
+    else:
+        say("READY " + " ".join(f"{key}={value}" for key, value in told.items()), folded=False)
     note("It was running already.")
     return True
 
@@ -102,9 +98,7 @@ def down(directory: Folder = None, json: Json = False) -> None:
     if json:
         write_json({"dir": str(folder), "stopped": stopped})
     else:
-        stdout().print(
-            f"stopped the stack in {folder}" if stopped else f"no stack runs in {folder}", markup=False
-        )
+        say(f"stopped the stack in {folder}" if stopped else f"no stack runs in {folder}")
 
 
 def status(directory: Folder = None, json: Json = False) -> None:
@@ -137,25 +131,28 @@ def status(directory: Folder = None, json: Json = False) -> None:
 
 
 def _show(found: StackStatus) -> None:
-    from rich.text import Text
-
-    shown = table(
-        "part", "state", "pid", "up", "restarts", "address", "last exit", right=["pid", "up", "restarts"]
-    )
+    columns = [
+        Column("part"),
+        Column("state"),
+        Column("pid", 4, right=True),
+        Column("up", 3, right=True),
+        Column("restarts", 3, right=True),
+        Column("address", 2),
+        Column("last exit", 5, wrap="words"),
+    ]
+    table = Table(columns)
     for part in found.parts:
-        shown.add_row(
-            *cells(
-                part.name,
-                Text(part.state, style=_STATE_STYLES.get(part.state, "red")),
-                part.pid,
-                show_duration(None if part.uptime_s is None else part.uptime_s * 1000),
-                part.restarts,
-                part.address,
-                part.last_exit,
-            )
+        table.add(
+            part.name,
+            Styled(part.state, _STATE_STYLES.get(part.state, "red")),
+            part.pid,
+            show_duration(None if part.uptime_s is None else part.uptime_s * 1000),
+            part.restarts,
+            part.address,
+            part.last_exit,
         )
-    stdout().print(shown)
-    stdout().print(f"folder {found.dir}, supervisor {found.pid}", markup=False)
+    show(table)
+    say(f"folder {found.dir}, supervisor {found.pid}")
 
 
 def _folder(directory: Path | None) -> Path:

@@ -21,10 +21,10 @@ from steptrail.deploy.cli.commands.dlq.options import (
     selection_of,
 )
 from steptrail.deploy.cli.commands.dlq.redrive import redrive
-from steptrail.deploy.cli.commands.dlq.show import show
+from steptrail.deploy.cli.commands.dlq.show import show_letter
 from steptrail.deploy.terminal.failures import USAGE, CommandError
 from steptrail.deploy.terminal.options import Json, StackDir, settings_for
-from steptrail.deploy.terminal.output import cells, note, stdout, table, write_json, write_json_lines
+from steptrail.deploy.terminal.output import Column, Table, note, say, show, write_json, write_json_lines
 from steptrail.deploy.terminal.times import show_time
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def list_letters(
         elif letters:
             _show(letters)
         else:
-            stdout().print("No such letters." if not selection.is_everything else "No open letters.")
+            say("No such letters." if not selection.is_everything else "No open letters.")
         _show_counts(counts, len(letters))
         _show_lag(desk)
 
@@ -131,30 +131,35 @@ def drop(
         write_json({**told, "run": None if dry_run else who.run})
         return
     done = "would be dropped" if dry_run else "dropped"
-    stdout().print(f"{matched if dry_run else dropped} letters {done}.", markup=False)
+    say(f"{matched if dry_run else dropped} letters {done}.")
     _show_counts(before, matched)
 
 
 def _show(letters: list[StoredLetter]) -> None:
-    right = ["place", "byte"]
-    shown = table(
-        "place", "set aside", "reason", "field", "byte", "pipeline", "document", "state", right=right
-    )
+    columns = [
+        Column("place", right=True),
+        Column("set aside", 3),
+        Column("reason"),
+        Column("field", 4),
+        Column("byte", 5, right=True),
+        Column("pipeline", 3),
+        Column("document", 2),
+        Column("state", 2),
+    ]
+    table = Table(columns)
     for letter in letters:
         again = f" (sent {letter.times_resent} x)" if letter.times_resent else ""
-        shown.add_row(
-            *cells(
-                letter.shown_place,
-                show_time(letter.broker_time),
-                letter.reason,
-                letter.field or "",
-                "" if letter.position is None else str(letter.position),
-                letter.pipeline,
-                letter.doc_id,
-                letter.state.lower() + again,
-            )
+        table.add(
+            letter.shown_place,
+            show_time(letter.broker_time),
+            letter.reason,
+            letter.field,
+            letter.position,
+            letter.pipeline,
+            letter.doc_id,
+            letter.state.lower() + again,
         )
-    stdout().print(shown)
+    show(table)
 
 
 def _show_counts(counts: dict[str, int], shown: int) -> None:
@@ -181,7 +186,7 @@ def register(app: typer.Typer) -> None:
     """Add `dlq` and its commands."""
     group = typer.Typer(help=_HELP, no_args_is_help=True, rich_markup_mode=None)
     group.command("list")(list_letters)
-    group.command("show")(show)
+    group.command("show")(show_letter)
     group.command("redrive")(redrive)
     group.command("drop")(drop)
     app.add_typer(group, name="dlq")

@@ -12,8 +12,9 @@ from steptrail.deploy.cli.commands.health.replay import replay
 from steptrail.deploy.cli.commands.health.rules import rules_group
 from steptrail.deploy.terminal.failures import USAGE, CommandError
 from steptrail.deploy.terminal.options import Json, Pipeline, StackDir, settings_for
-from steptrail.deploy.terminal.output import cells, note, stdout, table, write_json
+from steptrail.deploy.terminal.output import Column, Styled, Table, note, say, show, write_json
 from steptrail.deploy.terminal.times import show_time
+from steptrail.deploy.terminal.visible import distinct
 
 if TYPE_CHECKING:
     from steptrail.consumers.health.check import HealthCheck
@@ -115,24 +116,33 @@ def _told(verdict: StoredVerdict) -> dict[str, Any]:
 
 
 def _show(check: HealthCheck, troubled: list[StoredVerdict]) -> None:
-    out = stdout()
-    whom = " / ".join(filter(None, (check.pipeline, check.step))) or "everything"
+    status = check.status.value
+    whom = " / ".join(distinct(name) for name in (check.pipeline, check.step) if name) or "everything"
     since = f" since {show_time(_moment(check.since))} UTC" if check.since else ""
-    out.print(f"{check.status.value}  {whom}{since}", style=_STYLES[check.status.value], markup=False)
+    say(f"{status}  {whom}{since}", style=_STYLES[status])
     for finding in check.findings or ():
         silenced = " (silenced)" if finding.silenced else ""
-        out.print(f"  {finding.rule}: {finding.sentence}{silenced}", markup=False)
+        say(f"  {finding.rule}: {finding.sentence}{silenced}")
     if not check.findings:
-        out.print(f"  {check.sentence}", markup=False)
+        say(f"  {check.sentence}")
     if troubled and check.step is None:
-        shown = table("pipeline", "step", "status", "since", "why", title="Not healthy")
+        columns = [
+            Column("pipeline"),
+            Column("step"),
+            Column("status"),
+            Column("since (UTC)", 3),
+            Column("why", 4, wrap="words"),
+        ]
+        table = Table(columns, title="Not healthy")
         for each in troubled[:50]:
-            shown.add_row(
-                *cells(
-                    each.pipeline, each.step_name or "(all)", each.status, _moment(each.since), each.sentence
-                )
+            table.add(
+                each.pipeline,
+                each.step_name or "(all)",
+                Styled(each.status, _STYLES.get(each.status, "")),
+                show_time(_moment(each.since)),
+                each.sentence,
             )
-        out.print(shown)
+        show(table)
         if len(troubled) > 50:
             note(f"and {len(troubled) - 50} more; --pipeline narrows it down, --json has them all")
     if check.until is not None:

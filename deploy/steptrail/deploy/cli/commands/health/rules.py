@@ -12,7 +12,7 @@ import typer
 
 from steptrail.deploy.terminal.failures import USAGE, CommandError
 from steptrail.deploy.terminal.options import Json
-from steptrail.deploy.terminal.output import cells, note, stdout, table, write_json
+from steptrail.deploy.terminal.output import Column, Table, note, say, show, write_json
 
 _HELP = """
 The rules that health is judged by: a TOML file, named by STEPTRAIL_HEALTH_RULES or --file.
@@ -58,10 +58,10 @@ def check(
     if json:
         write_json({"file": str(path), "rules": count, "ok": True})
     else:
-        stdout().print(f"{path} is right: {count} rule{'' if count == 1 else 's'}.", markup=False)
+        say(f"{path} is right: {count} rule{'' if count == 1 else 's'}.")
 
 
-def show(
+def show_rules(
     pipeline: Annotated[str, typer.Option("--pipeline", "-p", help="A pipeline's name.")] = "default",
     step: Annotated[str, typer.Option("--step", "-s", help="A step's name.")] = "",
     file: RulesPath = None,
@@ -77,19 +77,20 @@ def show(
     if json:
         write_json({"pipeline": pipeline, "step": step, **_learned(told)})
         return
-    shown = table("rule", "value", "default", title=f"{pipeline} / {step or '(the pipeline itself)'}")
+    table = Table(
+        [Column("rule"), Column("value", right=True), Column("default", right=True)],
+        title=f"{pipeline} / {step or '(the pipeline itself)'}",
+    )
     for group, values in told.items():
         if isinstance(values, dict):
             standard = asdict(getattr(default, group))
             for key, value in values.items():
                 changed = _same(value, standard[key])
-                shown.add_row(
-                    *cells(f"{group}.{key}", _number(value), "" if changed else _number(standard[key]))
-                )
+                table.add(f"{group}.{key}", _number(value), "" if changed else _number(standard[key]))
         else:
             for value in values:
-                shown.add_row(*cells(group, str(value), ""))
-    stdout().print(shown)
+                table.add(group, str(value), "")
+    show(table)
 
 
 def set_(
@@ -184,7 +185,8 @@ def _add(
     path = _path(file)
     rule = rule_text(pipeline, step, values, silenced)
     add_rule(path, rule)
-    stdout().print(rule, markup=False, end="")
+    for line in rule.splitlines():
+        say(line, folded=False)
     note(f"added to {path}; a running health consumer takes it at once.")
 
 
@@ -229,7 +231,7 @@ def rules_group() -> typer.Typer:
     """The commands under `health rules`."""
     group = typer.Typer(help=_HELP, no_args_is_help=True)
     group.command("check")(check)
-    group.command("show")(show)
+    group.command("show")(show_rules)
     group.command("set")(set_)
     group.command("pin")(pin)
     group.command("silence")(silence)
