@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Iterable
 from typing import Any, TextIO, cast
 
@@ -35,6 +36,7 @@ def guard_terminal() -> None:
     So a traceback, a library's log line or a stray `print` shows no more than text. Only `output`, which makes its
     texts visible before it adds colour, writes past it. A character that the encoding lacks never raises.
     """
+    sys.excepthook = traceback.print_exception  # without the colours that newer Pythons add
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if hasattr(stream, "reconfigure"):

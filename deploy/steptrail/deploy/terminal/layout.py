@@ -11,6 +11,9 @@ from steptrail.deploy.terminal.values import plain
 from steptrail.deploy.terminal.visible import distinct, visible
 
 _GAP = 2
+_USUAL_WIDTH = 76
+_LEAST_WORDS = 32
+_LEAST_ELLIPSIS = 12
 _INDENT = 4
 #: A value is cut where only a program would still want it, in a pipe too; --json has it whole.
 _LONGEST = 4_000
@@ -37,17 +40,21 @@ class Column:
 
     `priority` 1 stays longest; where a line is too narrow the column with the highest number goes under the row
     first, the rightmost of several. `wrap`: `never` keeps a cell whole, on a line of its own if need be (ids,
-    times, numbers); `words` breaks between words, into at most `lines` lines (sentences, messages).
-    `unless_same` leaves the column out on a terminal where all rows have the same value.
+    times, numbers); `words` breaks between words, into at most `lines` lines (sentences, messages), and has its
+    name before it under a row if `label`; `ellipsis` cuts at the end, for what is only good to be recognised.
+    `unless_same` leaves the column out on a terminal where all rows have the same value; a value that is the `usual`
+    one is not repeated there under each row.
     """
 
     name: str
     priority: int = 1
-    wrap: Literal["never", "words"] = "never"
+    wrap: Literal["never", "words", "ellipsis"] = "never"
     right: bool = False
-    min_width: int = 32
+    min_width: int = _LEAST_WORDS
     lines: int = 4
+    label: bool = False
     unless_same: bool = False
+    usual: str = ""
 
 
 @dataclass
@@ -103,7 +110,7 @@ def on_terminal(table: Table, width: int) -> Iterator[Line]:
 
 def fold(text: str, width: int) -> list[str]:
     """`text` in lines of at most `width` columns, broken between words only."""
-    return [text[begin:end].strip(" ") for begin, end in _folds(text, width)]
+    return [text[begin:end].rstrip(" ") for begin, end in _folds(text, width)]
 
 
 def _folds(text: str, width: int) -> Iterator[tuple[int, int]]:
@@ -117,7 +124,8 @@ def _folds(text: str, width: int) -> Iterator[tuple[int, int]]:
         wide = cells(word[0])
         if size and size + wide > width:
             yield begin, word.start()
-            begin, size = word.start(), -(len(word[0]) - len(word[0].lstrip(" ")))
+            begin = word.start() + len(word[0]) - len(word[0].lstrip(" "))
+            size = word.start() - begin
         size += wide
     yield begin, len(text)
 
@@ -150,17 +158,16 @@ def _heading(table: Table, column: Column) -> str:
 
 def _is_needed(table: Table, at: int) -> bool:
     """Whether a terminal's reader learns something from the column."""
-    seen = {row[at].text for row in table.rows}
-    return (
-        not table.rows
-        or table.verbatim
-        or (seen != {""} and not (table.columns[at].unless_same and len(seen) == 1))
-    )
+    column = table.columns[at]
+    if not table.rows or table.verbatim:
+        return True
+    seen = {row[at].text for row in table.rows} - {""}
+    return len(seen) > 1 if column.unless_same else not seen <= {column.usual}
 
 
 def _beside(table: Table, wanted: Sequence[int], width: int) -> tuple[list[int], list[int]]:
     """The columns that stand side by side, and their widths."""
-    most = max(20, width // 2)  # a single long id does not push the whole column out
+    most = max(24, width // 2)  # a single long id does not push the whole column out
     needs: dict[int, int] = {}
     beside = list(wanted)
     for at in wanted:
@@ -168,22 +175,28 @@ def _beside(table: Table, wanted: Sequence[int], width: int) -> tuple[list[int],
         sizes = _sizes(table, at)
         head = cells(_heading(table, column)) if table.header else 0
         if column.wrap == "words":
-            words = (cells(word.strip()) for row in table.rows for word in _WORD.findall(row[at].text))
-            longest = min(max(words, default=0), width - _INDENT)
-            needs[at] = max(head, min(max(sizes, default=0), max(column.min_width, longest)))
+            least = max(column.min_width, width // 3 if column.min_width == _LEAST_WORDS else 0)
+            needs[at] = max(head, min(max(sizes, default=0), least))
+            continue
+        if column.wrap == "ellipsis":
+            needs[at] = max(head, min(max(sizes, default=0), _LEAST_ELLIPSIS))
             continue
         short = [size for size in sizes if size <= most]
         needs[at] = max([head, *short, 20 if len(short) < len(sizes) else 0])
         if len(short) * 2 < len(sizes) and len(beside) > 1:
-            beside.remove(at)
+            beside = [each for each in beside if each != at and not _is_after(table.columns[each], column)]
     while len(beside) > 1 and sum(needs[at] + _GAP for at in beside) - _GAP > width:
         beside.remove(max(beside, key=lambda at: (table.columns[at].priority, at)))
     left = width + _GAP - sum(needs[at] + _GAP for at in beside)
     for at in beside:
-        if table.columns[at].wrap == "words":
-            more = max(0, min(left, max(_sizes(table, at), default=0) - needs[at]))
-            needs[at], left = needs[at] + more, left - more
+        more = max(0, min(left, max(_sizes(table, at), default=0) - needs[at]))
+        needs[at], left = needs[at] + more, left - more
     return beside, [needs[at] for at in beside]
+
+
+def _is_after(one: Column, other: Column) -> bool:
+    """Whether `one` is a sentence that is read after `other`."""
+    return one.wrap == "words" and one.priority > other.priority
 
 
 def _sizes(table: Table, at: int) -> list[int]:
@@ -204,11 +217,14 @@ def _row(
     under: list[int] = [at for at in wanted if at not in beside]
     for at, size in zip(beside, widths, strict=True):
         cell, column = row[at], table.columns[at]
-        if column.wrap == "words":
-            stacks.append(_bounded(cell, size, column.lines))
-        elif cells(cell.text) > size and at != beside[-1]:
-            stacks.append([_beginning(cell.text, size)])
+        if column.wrap == "words" and len(wanted) > 1 and any(cells(w) > size for w in cell.text.split()):
+            stacks.append([""])
             under.append(at)
+        elif column.wrap == "words":
+            stacks.append(_bounded(cell, size, column.lines))
+        elif cells(cell.text) > size and len(wanted) > 1:
+            stacks.append([_beginning(cell.text, size)])
+            under += [at] if column.wrap == "never" else []
         else:
             stacks.append([cell.text + _left_out(cell.more)])
     columns = [table.columns[at] for at in beside]
@@ -222,7 +238,11 @@ def _under(table: Table, row: Sequence[Styled], under: Sequence[int], width: int
     """Short values with their names, as many as fit in a line; then the sentences."""
     line: Line = []
     used = _INDENT
-    for at in (at for at in under if table.columns[at].wrap == "never" and row[at].text):
+    for at in (
+        at
+        for at in under
+        if table.columns[at].wrap == "never" and row[at].text not in ("", table.columns[at].usual)
+    ):
         value = Styled(row[at].text + _left_out(row[at].more), row[at].style)
         pair = [Styled(f"{visible(table.columns[at].name)} ", "dim"), value]
         size = sum(cells(part.text) for part in pair)
@@ -235,20 +255,21 @@ def _under(table: Table, row: Sequence[Styled], under: Sequence[int], width: int
     if line:
         yield [Styled(" " * _INDENT), *line]
     for at in (at for at in under if table.columns[at].wrap == "words" and row[at].text):
-        several = sum(column.wrap == "words" for column in table.columns) > 1
-        text = f"{visible(table.columns[at].name)}: {row[at].text}" if several else row[at].text
+        text = (
+            f"{visible(table.columns[at].name)}: {row[at].text}" if table.columns[at].label else row[at].text
+        )
         cell = row[at]._replace(text=text)
-        for part in _bounded(cell, max(width - _INDENT, 20), table.columns[at].lines):
+        for part in _bounded(cell, max(width - _INDENT, 1), table.columns[at].lines):
             yield [Styled(" " * _INDENT), Styled(part, row[at].style)]
 
 
 def _bounded(cell: Styled, width: int, lines: int) -> list[str]:
-    """A message in at most `lines` lines of `width`; one more says how many characters are left out."""
-    text, room, shown_to = cell.text, width * lines, 0
+    """A message in at most `lines` lines, more if they are narrow; one says how many characters are left out."""
+    text, room, shown_to = cell.text, max(width, _USUAL_WIDTH) * lines, 0
     shown: list[str] = []
     for begin, end in _folds(text, width):
-        line = text[begin:end].strip(" ")
-        if room <= 0:
+        line = text[begin:end].rstrip(" ")
+        if room < width:
             break
         if cells(line) > room:  # a single word that is longer than all the lines
             line = _beginning(line, room)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -80,11 +81,14 @@ def tell(label: str, style: str, text: str) -> None:
         _write_folded(sys.stderr, [head, Styled(visible(line))], indent=7)
 
 
-def show(table: Table) -> None:
-    """A table on standard output: laid out for the terminal's width, else one row a line."""
+def show(table: Table, *, first: bool = False) -> None:
+    """A table on standard output: laid out for the terminal's width, else one row a line.
+
+    A title stands after an empty line, unless it is the `first` thing shown.
+    """
     stream = sys.stdout
     if table.title is not None:
-        _write_lines(stream, [[], [Styled(visible(table.title), "bold")]])
+        _write_lines(stream, [[], [Styled(visible(table.title), "bold")]][first:])
     lines = on_terminal(table, width(stream)) if stream.isatty() else piped(table)
     _write_lines(stream, lines)
 
@@ -116,8 +120,9 @@ def write_csv(names: Sequence[str], rows: Iterable[Sequence[Any]], *, raw: bool 
 
     for row in ([*names], *rows):
         line = io.StringIO()
-        csv.writer(line, lineterminator="\n").writerow([cell(value) for value in row])
-        sys.stdout.write(line.getvalue())
+        # Only what is in the line terminator is quoted, and a bare CR begins a row for most readers.
+        csv.writer(line, lineterminator="\r\n").writerow([cell(value) for value in row])
+        sys.stdout.write(line.getvalue().removesuffix("\r\n") + "\n")
 
 
 def write_bytes(data: bytes) -> None:
@@ -144,8 +149,14 @@ def console(stream: TextIO) -> Console:
 
 
 def width(stream: TextIO) -> int:
-    """The terminal's columns: COLUMNS, else what it says of itself."""
-    return max(console(stream).width, _NARROWEST)
+    """The terminal's columns: COLUMNS, else what it says of itself, else 80."""
+    told = os.environ.get("COLUMNS", "")
+    if told.isdecimal() and int(told) > 0:
+        return max(int(told), _NARROWEST)
+    try:
+        return max(os.get_terminal_size(stream.fileno()).columns or 80, _NARROWEST)
+    except OSError:  # it cannot tell
+        return 80
 
 
 def _part(part: str | Styled, style: str) -> Styled:

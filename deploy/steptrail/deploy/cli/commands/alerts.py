@@ -144,7 +144,7 @@ def silences(
     if json:
         write_json_lines(each.as_dict() for each in found)
     elif found:
-        show(_silence_table(found, now))
+        show_silences(found)
     else:
         say("No silences.")
 
@@ -270,7 +270,7 @@ def _show(shown: list[Shown]) -> None:
         Column("since (UTC)", 3),
         Column("sentence", 5, wrap="words"),
         Column("owner", 4),
-        Column("told", 6, wrap="words"),
+        Column("told", 6, wrap="words", label=True),
     ]
     table = Table(columns)
     for each in shown:
@@ -288,7 +288,9 @@ def _show(shown: list[Shown]) -> None:
     show(table)
 
 
-def _silence_table(found: list[Silence], now: float) -> Table:
+def show_silences(found: list[Silence]) -> None:
+    """Silences as a table."""
+    now = time.time()
     columns = [
         Column("id"),
         Column("pipeline", 2),
@@ -302,7 +304,7 @@ def _silence_table(found: list[Silence], now: float) -> Table:
     for each in found:
         until = _utc(each.ends) + ("" if each.ends > now else " (over)")
         table.add(each.id, each.pipeline, each.step, each.kind, until, each.reason, each.by)
-    return table
+    show(table)
 
 
 def _told(shown: Shown) -> str:

@@ -104,12 +104,12 @@ def errors(
     what = "errors or warnings" if warnings else "errors"
     scope = f" in pipeline {pipeline}" if pipeline else ""
     if stalls:
-        show(_stall_table(stalls))
+        show_stalls(stalls)
         note(f"{len(stalls)} stalled now{scope} and found so since {show_time(start)} UTC.")
     if not page.items:
         say(f"No {what}{scope} since {show_time(start)} UTC.")
         return
-    show(error_table(page.items))
+    show_errors(page.items)
     note(
         f"{len(page.items)} {what}{scope} since {show_time(start)} UTC, the newest {show_age(page.items[0].timestamp)}."
     )
@@ -117,14 +117,14 @@ def errors(
         note(f"There are more: --limit, or --after {page.next}")
 
 
-def error_table(found: Sequence[StepRecord]) -> Table:
+def show_errors(found: Sequence[StepRecord]) -> None:
     """Errors as a table."""
     columns = [
         Column("when (UTC)"),
         Column("pipeline", 3, unless_same=True),
         Column("step", 2),
         Column("status"),
-        Column("attempt", 4, right=True),
+        Column("attempt", 4, right=True, usual="1"),
         Column("document"),
         Column("error", 5, wrap="words"),
     ]
@@ -139,10 +139,11 @@ def error_table(found: Sequence[StepRecord]) -> Table:
             record.doc_id,
             record.error_message or record.error_type,
         )
-    return table
+    show(table)
 
 
-def _stall_table(found: Sequence[ObservedRecord]) -> Table:
+def show_stalls(found: Sequence[ObservedRecord]) -> None:
+    """Stalled runs as a table."""
     columns = [
         Column("since (UTC)"),
         Column("pipeline", 3, unless_same=True),
@@ -161,7 +162,7 @@ def _stall_table(found: Sequence[ObservedRecord]) -> Table:
             stall.doc_id,
             stall.sentence,
         )
-    return table
+    show(table)
 
 
 def _show_groups(groups: RecentErrorGroups, start: datetime, *, json: bool) -> None:

@@ -76,7 +76,7 @@ def incomplete(
         silent = f" without events since {show_time(quiet_since)} UTC" if quiet_since else ""
         say(f"{what}{scope}{silent}.")
         return
-    show(_table(page.items))
+    show_incomplete(page.items)
     count = len(page.items)
     note(f"{count} document{'' if count == 1 else 's'}{scope}.")
     if page.next is not None:
@@ -98,12 +98,13 @@ def completeness_json(found: DocumentCompleteness) -> dict[str, Any]:
     return {**asdict(found), "cursor": str(found.cursor)}
 
 
-def _table(found: Sequence[DocumentCompleteness]) -> Table:
+def show_incomplete(found: Sequence[DocumentCompleteness]) -> None:
+    """Incomplete documents as a table."""
     columns = [
         Column("pipeline", 2, unless_same=True),
         Column("document"),
         Column("done", right=True),
-        *(Column(part, 4, wrap="words", min_width=12) for part in _PARTS),
+        *(Column(part, 4, wrap="words", min_width=12, label=True) for part in _PARTS),
         Column("last heard of", 3, right=True),
     ]
     table = Table(columns)
@@ -115,7 +116,7 @@ def _table(found: Sequence[DocumentCompleteness]) -> Table:
             *[", ".join(getattr(document, part)) for part in _PARTS],
             show_age(document.updated_at),
         )
-    return table
+    show(table)
 
 
 def _nothing_declared(pipeline: str | None) -> CommandError:

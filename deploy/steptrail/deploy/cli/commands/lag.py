@@ -55,7 +55,7 @@ def _show(report: LagReport) -> None:
         Column("projected", 3, right=True),
         Column("behind", right=True),
         Column("oldest", 2, right=True),
-        Column("projector", 5),
+        Column("projector", 5, wrap="ellipsis"),
     ]
     table = Table(columns, title=f"Topic {report.topic}")
     for each in report.partitions:
@@ -67,7 +67,7 @@ def _show(report: LagReport) -> None:
             _seconds(each.lag_seconds),
             each.member or "nobody",
         )
-    show(table)
+    show(table, first=True)
     behind, oldest = _number(report.lag_events), _seconds(report.lag_seconds)
     members = len(report.members)
     say(

@@ -40,7 +40,7 @@ def migrate(
     for state in states:
         name = f"{state.version:04d}_{state.name}"
         table.add(name, state.applied_at, "now" if state.version in now else "before")
-    show(table)
+    show(table, first=True)
 
 
 def topics(

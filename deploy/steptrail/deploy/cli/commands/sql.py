@@ -127,7 +127,7 @@ def _show(names: Sequence[str], rows: list[tuple[Any, ...]]) -> None:
         if rows and all(isinstance(row[index], (int, float, type(None))) for row in rows):
             columns.append(Column(name, right=True))
         elif any(len(text) > _SHORT and " " in text for text in texts):
-            columns.append(Column(name, 2, wrap="words", lines=_LINES))
+            columns.append(Column(name, 2, wrap="words", lines=_LINES, label=True))
         else:
             columns.append(Column(name))
     table = Table(columns, verbatim=True)

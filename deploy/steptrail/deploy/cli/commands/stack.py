@@ -138,7 +138,7 @@ def _show(found: StackStatus) -> None:
         Column("up", 3, right=True),
         Column("restarts", 3, right=True),
         Column("address", 2),
-        Column("last exit", 5, wrap="words"),
+        Column("last exit", 5),
     ]
     table = Table(columns)
     for part in found.parts:

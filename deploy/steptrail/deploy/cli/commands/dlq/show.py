@@ -119,7 +119,7 @@ def _show(stored: StoredLetter, letter: Letter, explained: Explanation, *, full:
     )
     for name, value in _facts(stored, letter):
         facts.add(name, value)
-    show(facts)
+    show(facts, first=True)
     columns = [Column("bytes", right=True), Column("field"), Column("value", wrap="words", lines=3)]
     fields = Table(columns, title="What can be read")
     for row in _field_rows(explained):

@@ -90,7 +90,7 @@ def show_rules(
         else:
             for value in values:
                 table.add(group, str(value), "")
-    show(table)
+    show(table, first=True)
 
 
 def set_(
