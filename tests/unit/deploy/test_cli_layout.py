@@ -8,7 +8,7 @@ import re
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steptrail.deploy.terminal.layout import Column, Line, Table, cells, fold, on_terminal, piped
@@ -38,6 +38,7 @@ ids = st.one_of(
 rows = st.lists(st.tuples(ids, ids, ids, st.integers(0, 10**9), words), min_size=1, max_size=6)
 
 
+@settings(derandomize=True, deadline=None)
 @given(rows=rows, width=st.integers(20, 220))
 def test_ids_are_whole_and_nothing_is_wider_than_the_terminal(
     rows: list[tuple[str, str, str, int, str]], width: int
@@ -56,6 +57,7 @@ def test_ids_are_whole_and_nothing_is_wider_than_the_terminal(
         assert cells(line) <= width or longest + len("    pipeline ") > width, (width, line)
 
 
+@settings(derandomize=True, deadline=None)
 @given(text_=words, width=st.integers(10, 100))
 def test_folding_breaks_no_word_and_loses_none(text_: str, width: int) -> None:
     """But between wide characters, which is how their scripts are folded."""
@@ -68,6 +70,7 @@ def test_folding_breaks_no_word_and_loses_none(text_: str, width: int) -> None:
         assert cells(line) <= width or " " not in line
 
 
+@settings(derandomize=True, deadline=None)
 @given(rows=rows)
 def test_a_pipe_gets_one_row_a_line_and_every_column(rows: list[tuple[str, str, str, int, str]]) -> None:
     """Two spaces or more between fields, a dash for an empty one, so that awk -F'  +' counts right."""

@@ -12,7 +12,7 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import steptrail.deploy.cli as cli
@@ -22,31 +22,7 @@ from steptrail.deploy.terminal.guard import guard_terminal
 from steptrail.deploy.terminal.output import note, say, tell, write_json
 from steptrail.deploy.terminal.visible import distinct, is_visible, visible, visible_json
 from support.cli_screens import Terminal
-
-#: What a terminal obeys, or hides, each with a name.
-HOSTILE = {
-    "clipboard": "\x1b]52;c;eA==\x07",
-    "title": "\x1b]0;owned\x1b\\",
-    "link": "\x1b]8;;http://x\x1b\\text",
-    "clear": "\x1b[2J",
-    "device control": "\x1bP0;1|17/ab\x1b\\",
-    "application command": "\x1b_G1\x1b\\",
-    "carriage return": "bad\rgood",
-    "backspace": "bad\b\b\b",
-    "C1 control sequence": "\x9b2J",
-    "C1 operating system command": "\x9d0;x\x9c",
-    "delete": "a\x7fb",
-    "bidi override": "a\u202egpj.exe",
-    "bidi isolate": "a\u2066b\u2069",
-    "bidi marks": "\u200e\u200f\u061c",
-    "zero width": "a\u200bb\u200cc\u200dd\u2060e\ufefff\u00adg",
-    "tags": "a\U000e0041\U000e007f",
-    "variation selectors": "a\ufe0f\U000e0100",
-    "fillers": "\u3164\u115f\uffa0\u2800",
-    "line separators": "a\u2028b\u2029c\x85d\x0be\x0cf",
-    "surrogate": "a\ud83db\udcff",
-    "odd spaces": "a\u00a0b\u3000c",
-}
+from support.hostile import HOSTILE
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
@@ -80,6 +56,7 @@ def test_every_control_and_format_character_is_written_out() -> None:
             assert not is_visible(character), hex(code)
 
 
+@settings(derandomize=True, deadline=None)
 @given(st.lists(st.sampled_from(["\\", "x1b", "\x1b", "u202e", "\u202e", "a", "U000e0041", "\U000e0041"])))
 def test_an_escape_can_be_told_from_the_text_that_looks_like_it(parts: list[str]) -> None:
     """Reading back what is shown gives the text, so two different ids never look the same."""
@@ -105,6 +82,7 @@ def test_an_escape_can_be_told_from_the_text_that_looks_like_it(parts: list[str]
     assert read == text
 
 
+@settings(derandomize=True, deadline=None)
 @given(st.text(alphabet=st.characters(), max_size=40))
 def test_json_is_the_same_value_and_visible(text: str) -> None:
     """What is not visible is escaped by JSON's own rules."""
@@ -152,7 +130,7 @@ def test_whoever_writes_to_a_terminal_writes_visible_text(monkeypatch: pytest.Mo
     try:
         raise ValueError("bad \x1b]0;owned\x07")
     except ValueError:
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        sys.excepthook(*sys.exc_info())
     assert out.getvalue() == "a\\x1b[2J\tb\n"
     assert err.getvalue().startswith("c\\x9bd\n")
     assert "ValueError: bad \\x1b]0;owned\\x07" in err.getvalue()
