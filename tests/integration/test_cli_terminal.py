@@ -53,24 +53,28 @@ SELECT toStartOfHour(now()), '00000000000000aa', {name:String}, {name:String}, {
 
 
 class Run(NamedTuple):
-    """A command line. `shows`: it repeats a hostile text; `stopped_at`: stopped once this was written."""
+    """A command line. `shows`: it repeats a hostile text; `stopped_at`: stopped once this was written.
+
+    `term`: a kind of terminal on which moving bars are not drawn.
+    """
 
     argv: tuple[str, ...]
     shows: bool = True
     stopped_at: bytes | None = None
+    term: str = "xterm-256color"
 
 
-def on_terminal(argv: tuple[str, ...], environ: dict[str, str], stopped_at: bytes | None = None) -> bytes:
+def on_terminal(run: Run, environ: dict[str, str]) -> bytes:
     """What `steptrail` writes to a terminal of 100 columns, answer and remarks."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
     environ = {key: value for key, value in environ.items() if key not in ("COLUMNS", "NO_COLOR")}
     process = subprocess.Popen(
-        [sys.executable, "-m", "steptrail.deploy.cli", *argv],
+        [sys.executable, "-m", "steptrail.deploy.cli", *run.argv],
         stdin=subprocess.DEVNULL,
         stdout=theirs,
         stderr=theirs,
-        env=environ | {"TERM": "xterm-256color"},
+        env=environ | {"TERM": run.term},
     )
     os.close(theirs)
     written, deadline, stopped = b"", time.monotonic() + 120, False
@@ -81,10 +85,10 @@ def on_terminal(argv: tuple[str, ...], environ: dict[str, str], stopped_at: byte
                     written += os.read(ours, 65536)
                 except OSError:  # its end
                     return written
-            if stopped_at is not None and not stopped and stopped_at in written:
+            if run.stopped_at is not None and not stopped and run.stopped_at in written:
                 stopped = True
                 process.send_signal(signal.SIGTERM)
-        raise AssertionError(f"{argv} does not end: {written[-1000:]!r}")
+        raise AssertionError(f"{run.argv} does not end: {written[-1000:]!r}")
     finally:
         os.close(ours)
         process.kill()
@@ -171,7 +175,7 @@ def _runs(folder: Path) -> dict[str, list[Run]]:
     one, file = (NAME,), ("--file", str(rules))
     reason = ("--reason", NAME)
     return {
-        "demo": [Run(("demo", "--docs", "3", "--dir", nowhere))],
+        "demo": [Run(("demo", "--docs", "3", "--dir", nowhere), term="dumb")],
         "up": [Run(("up", "--detach", "--dir", nowhere))],
         "down": [Run(("down", "--dir", nowhere))],
         "status": [Run(("status", "--dir", nowhere))],
@@ -264,9 +268,9 @@ def test_no_text_from_outside_reaches_the_terminal_as_it_is(
 ) -> None:
     """Only text, line ends and our own styles; what is hostile is seen instead. Help is text as well."""
     environ = environ_of(settings, HOME=str(tmp_path), STEPTRAIL_DIR=str(tmp_path))
-    assert unwanted(on_terminal((*command.split(), "--help"), environ)) == []
+    assert unwanted(on_terminal(Run((*command.split(), "--help")), environ)) == []
     for run in _runs(tmp_path)[command]:
-        written = on_terminal(run.argv, environ, run.stopped_at)
+        written = on_terminal(run, environ)
         assert unwanted(written) == [], run
         seen = re.sub(rb"\x1b\[[0-9;]*m|\s", b"", written)
         assert written.strip(), run

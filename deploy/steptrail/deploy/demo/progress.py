@@ -48,6 +48,8 @@ class Bars:
             TextColumn("{task.fields[counted]}"),
             TimeElapsedColumn(),
             console=console(sys.stderr),
+            redirect_stdout=False,  # it would lead others past the guard
+            redirect_stderr=False,
         )
         self._progress.start()
         self._task: _TaskID | None = None
