@@ -98,11 +98,10 @@ def test_a_megabyte_is_bounded_and_says_what_is_left_out(monkeypatch: pytest.Mon
 
 
 def test_a_pipe_has_no_ansi_and_does_not_look_at_columns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the environment says of a terminal, but for FORCE_COLOR."""
+    """Whatever the environment says of a terminal."""
     monkeypatch.setenv("COLUMNS", "40")
     monkeypatch.setenv("TERM", "xterm-256color")
-    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("FORCE_COLOR", "1")
     pipe = Terminal(False)
     monkeypatch.setattr(sys, "stdout", pipe)
     table = Table([Column("document"), Column("status"), Column("message", 2, wrap="words")])

@@ -14,15 +14,18 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.main import get_command
 
 import steptrail.deploy.cli as cli
 import steptrail.deploy.demo as demo
 from steptrail.consumers.runtime.json_logging import JsonFormatter
+from steptrail.deploy.cli.main import build, run
 from steptrail.deploy.terminal.guard import guard_terminal
 from steptrail.deploy.terminal.output import note, say, tell, write_json
 from steptrail.deploy.terminal.visible import distinct, is_visible, visible, visible_json
+from support.cli_commands import commands
 from support.cli_screens import Terminal
-from support.hostile import HOSTILE
+from support.hostile import HOSTILE, unwanted
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
@@ -210,3 +213,15 @@ def test_only_the_output_module_writes(module: Path) -> None:
             ):
                 used.add(name)
     assert {(module.name, name) for name in used} <= allowed
+
+
+@pytest.mark.parametrize("command", sorted(commands(get_command(build([])))))
+def test_help_is_text(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The help of every command is plain on a terminal too, so that the guard changes none of it."""
+    terminal = Terminal(True)
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    assert run([*command.split(), "--help"]) == 0
+    assert "Usage: " in terminal.getvalue()
+    assert "\x1b" not in terminal.getvalue()
+    assert unwanted(terminal.getvalue().encode()) == []

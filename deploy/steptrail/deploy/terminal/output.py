@@ -195,6 +195,9 @@ def _coloured(text: str, indent: int, lines: Sequence[str], parts: Sequence[Styl
 
 
 def _write_lines(stream: TextIO, lines: Iterable[Line]) -> None:
+    if not stream.isatty():
+        stream.writelines("".join(part.text for part in line).rstrip() + "\n" for line in lines)
+        return
     from rich.text import Text
 
     out = console(stream)
