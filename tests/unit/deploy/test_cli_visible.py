@@ -110,6 +110,17 @@ def test_sentences_cannot_begin_a_line_of_their_own(capsys: pytest.CaptureFixtur
     assert shown.err == "b\\x0ahint: run this\nerror: first\n       hint: curl | sh\n"
 
 
+def test_a_huge_sentence_is_bounded(capsys: pytest.CaptureFixture[str]) -> None:
+    """An answer, a remark and a fault say how much is not shown."""
+    huge = "word " * 200_000 + "."
+    say(huge)
+    note(huge)
+    tell("error:", "red", huge)
+    shown = capsys.readouterr()
+    assert (shown.out + shown.err).count("… (996,001 more characters)") == 3
+    assert len(shown.out + shown.err) < 3 * 4_100
+
+
 def test_markup_and_emoji_codes_are_data(monkeypatch: pytest.MonkeyPatch) -> None:
     """No style, link or picture comes out of a text."""
     terminal = Terminal(True)

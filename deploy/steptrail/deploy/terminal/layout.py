@@ -16,7 +16,7 @@ _LEAST_WORDS = 32
 _LEAST_ELLIPSIS = 12
 _INDENT = 4
 #: A value is cut where only a program would still want it, in a pipe too; --json has it whole.
-_LONGEST = 4_000
+LONGEST = 4_000
 #: Cells longer than this do not widen a piped column for all the others.
 _WIDEST_PIPED = 60
 # Words, each with the space before it. Commands in backticks are not broken; wide characters may be, anywhere.
@@ -72,8 +72,8 @@ class Table:
         row = []
         for column, value in zip(self.columns, values, strict=True):
             text, style, _ = value if isinstance(value, Styled) else Styled(plain(value))
-            shown = (_prose if column.wrap == "words" else distinct)(text[:_LONGEST])
-            row.append(Styled(shown, style, max(0, len(text) - _LONGEST)))
+            shown = (_prose if column.wrap == "words" else distinct)(text[:LONGEST])
+            row.append(Styled(shown, style, max(0, len(text) - LONGEST)))
         self.rows.append(row)
 
 
@@ -145,10 +145,11 @@ def _prose(text: str) -> str:
 
 
 def _on_one_line(cell: Styled) -> str:
-    return cell.text.replace("\n", "\\n") + _left_out(cell.more) or "-"
+    return cell.text.replace("\n", "\\n") + left_out(cell.more) or "-"
 
 
-def _left_out(count: int) -> str:
+def left_out(count: int) -> str:
+    """What is said of so many characters that are not shown; nothing of none."""
     return f" … ({count:,} more characters)" if count else ""
 
 
@@ -226,7 +227,7 @@ def _row(
             stacks.append([_beginning(cell.text, size)])
             under += [at] if column.wrap == "never" else []
         else:
-            stacks.append([cell.text + _left_out(cell.more)])
+            stacks.append([cell.text + left_out(cell.more)])
     columns = [table.columns[at] for at in beside]
     for number in range(max(map(len, stacks))):
         layer = [stack[number] if number < len(stack) else "" for stack in stacks]
@@ -243,7 +244,7 @@ def _under(table: Table, row: Sequence[Styled], under: Sequence[int], width: int
         for at in under
         if table.columns[at].wrap == "never" and row[at].text not in ("", table.columns[at].usual)
     ):
-        value = Styled(row[at].text + _left_out(row[at].more), row[at].style)
+        value = Styled(row[at].text + left_out(row[at].more), row[at].style)
         pair = [Styled(f"{visible(table.columns[at].name)} ", "dim"), value]
         size = sum(cells(part.text) for part in pair)
         if line and used + 3 + size > width:
@@ -278,7 +279,7 @@ def _bounded(cell: Styled, width: int, lines: int) -> list[str]:
         room -= max(width, cells(line))
         shown_to = end
     left = cell.more + len(text) - shown_to
-    return [*shown, _left_out(left).strip()] if left else shown
+    return [*shown, left_out(left).strip()] if left else shown
 
 
 def _beginning(text: str, size: int) -> str:

@@ -16,7 +16,17 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TextIO
 
 from steptrail.deploy.terminal.guard import unguarded
-from steptrail.deploy.terminal.layout import Column, Line, Styled, Table, fold, on_terminal, piped
+from steptrail.deploy.terminal.layout import (
+    LONGEST,
+    Column,
+    Line,
+    Styled,
+    Table,
+    fold,
+    left_out,
+    on_terminal,
+    piped,
+)
 from steptrail.deploy.terminal.values import json_ready, plain
 from steptrail.deploy.terminal.visible import visible, visible_json
 
@@ -71,14 +81,14 @@ def say(*parts: str | Styled, style: str = "", folded: bool = True) -> None:
 
 def note(text: str) -> None:
     """A remark beside the answer, on standard error."""
-    _write_folded(sys.stderr, [Styled(visible(text), "dim")])
+    _write_folded(sys.stderr, [Styled(_sentence(text), "dim")])
 
 
 def tell(label: str, style: str, text: str) -> None:
     """A remark with a label such as `error:` on standard error; further lines of `text` stand under the first."""
-    for number, line in enumerate(text.rstrip("\n").split("\n")):
+    for number, line in enumerate(_sentence(text.rstrip("\n"), keep="\n").split("\n")):
         head = Styled(label.ljust(7), style) if number == 0 else Styled(" " * 7)
-        _write_folded(sys.stderr, [head, Styled(visible(line))], indent=7)
+        _write_folded(sys.stderr, [head, Styled(line)], indent=7)
 
 
 def show(table: Table, *, first: bool = False) -> None:
@@ -160,9 +170,13 @@ def width(stream: TextIO) -> int:
 
 
 def _part(part: str | Styled, style: str) -> Styled:
-    return (
-        Styled(visible(part.text), part.style) if isinstance(part, Styled) else Styled(visible(part), style)
-    )
+    text, style, _ = part if isinstance(part, Styled) else Styled(part, style)
+    return Styled(_sentence(text), style)
+
+
+def _sentence(text: str, keep: str = "") -> str:
+    """`text` made visible; the end of one that is huge is left out and counted."""
+    return visible(text[:LONGEST], keep=keep) + left_out(max(0, len(text) - LONGEST))
 
 
 def _write_folded(stream: TextIO, parts: Sequence[Styled], indent: int = 0) -> None:
