@@ -318,7 +318,7 @@ def _show_details(details: GroupDetails, start: datetime) -> None:
     group = details.group
     now = datetime.now(timezone.utc)
     say(group.template, style="bold")
-    facts = Table([Column(""), Column("", wrap="words")], header=False)
+    facts = Table([Column(""), Column("", wrap="words", min_width=12)], header=False)
     for name, value in (
         ("group", group.group_id),
         ("state", _state_text(group.state)),

@@ -115,7 +115,9 @@ def _show(stored: StoredLetter, letter: Letter, explained: Explanation, *, full:
     from steptrail.consumers.dlq.explain import hex_rows, hex_text
 
     facts = Table(
-        [Column(""), Column("", wrap="words")], title=f"Dead letter {stored.shown_place}", header=False
+        [Column(""), Column("", wrap="words", min_width=12)],
+        title=f"Dead letter {stored.shown_place}",
+        header=False,
     )
     for name, value in _facts(stored, letter):
         facts.add(name, value)
