@@ -245,7 +245,7 @@ def _runs(folder: Path) -> dict[str, list[Run]]:
         "run projector": [Run(("run", "projector"), shows=False, stopped_at=b"\n"), Run(("run", NAME))],
         "run health": [
             Run(("run", "health"), shows=False, stopped_at=b"\n"),
-            Run(("run", "health", "--rules", nowhere), stopped_at=b"\n"),
+            Run(("run", "health", "--rules", nowhere), stopped_at=b"c;eA"),
         ],
         "run alerts": [Run(("run", "alerts", "--file", nowhere))],
         "topics": [Run(("topics",), shows=False), Run(("topics", "--dir", NAME))],
