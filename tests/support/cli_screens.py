@@ -25,22 +25,10 @@ from steptrail.consumers.health.rules.verdict import Finding, Verdict
 from steptrail.consumers.ingest.writer_schemas import WriterSchemas
 from steptrail.consumers.kafka.broker import Member
 from steptrail.consumers.loop.lag import LagReport, PartitionLag
-from steptrail.deploy.cli import (
-    alerts,
-    dlq,
-    dlq_show,
-    doc,
-    expect,
-    failures,
-    groups,
-    health,
-    health_replay,
-    incomplete,
-    lag,
-    recent_errors,
-    sql,
-    stack,
-)
+from steptrail.deploy.cli.commands import alerts, doc, errors, expect, groups, incomplete, lag, sql, stack
+from steptrail.deploy.cli.commands.dlq import dlq, show
+from steptrail.deploy.cli.commands.health import health, replay
+from steptrail.deploy.terminal import failures
 from steptrail.deploy.cli.main import run
 from steptrail.deploy.demo.report import print_report
 from steptrail.deploy.stack.status import PartStatus, StackStatus
@@ -218,7 +206,7 @@ def _completeness(
 
 
 def _errors() -> None:
-    recent_errors.show_errors(
+    errors.show_errors(
         [
             _event("invoices", SCAN, "ocr", "ERROR", 190, PDF_ERROR, attempt=2),
             _event("invoices", "invoice-17", "ocr", "FAILED", 301, "page [2] is [/bold] blank"),
@@ -257,7 +245,7 @@ def _stalled() -> None:
         evidence={},
         stands=True,
     )
-    recent_errors.show_stalls([found, found])
+    errors.show_stalls([found, found])
 
 
 def _errors_group() -> None:
@@ -271,7 +259,7 @@ def _errors_group() -> None:
         one("3fa91c0d5e6b7a88", "ocr", "PdfError", "pdfium: cannot open page <num> of <num>", 1284, 611),
         one("90ab12cd34ef5678", "fetch", "HTTPError", "<num> Not Found for url: <url>", 40, 40),
     ]
-    recent_errors._show_groups(RecentErrorGroups(rows, 7, 21), _ago(days=1), json=False)
+    errors._show_groups(RecentErrorGroups(rows, 7, 21), _ago(days=1), json=False)
 
 
 _TEMPLATE = "pdfium: cannot open page <num> of <num>: the cross-reference table is damaged at byte <num>"
@@ -374,7 +362,7 @@ def _health_replay() -> None:
     ]
     from collections import Counter
 
-    health_replay._show(changes, Counter({("errors", "CRITICAL"): 1}))
+    replay._show(changes, Counter({("errors", "CRITICAL"): 1}))
 
 
 def _health_rules() -> None:
@@ -448,7 +436,7 @@ def _dlq_show() -> None:
     letter: Any = SimpleNamespace(
         key=b"invoices/" + SCAN.encode(), value=value, own_headers=[("trace", b"\x00\xff\x1b[2J")]
     )
-    dlq_show._show(_letter(1, "BAD_FRAME"), letter, explain(value, WriterSchemas()), full=False)
+    show._show(_letter(1, "BAD_FRAME"), letter, explain(value, WriterSchemas()), full=False)
 
 
 def _alert(step: str, severity: HealthStatus, sentence: str, **more: Any) -> Alert:
