@@ -88,12 +88,16 @@ def _known_error(error: BaseException) -> CommandError | None:
     from steptrail.projections.clickhouse.errors import QueryError, SchemaMismatch
     from steptrail.projections.clickhouse.pages import BadCursor
     from steptrail.schemas.errors import ConfigurationError, InfrastructureError, SteptrailError
+    from steptrail.schemas.stack_file import NoStackError
 
     if type(error).__name__ == "KafkaException":  # by name: its library need not be loaded to tell
         said = error.args[0].str() if error.args and hasattr(error.args[0], "str") else str(error)
         return CommandError(f"Kafka: {said}", exit_code=UNREACHABLE, kind="kafka", hint=_WHERE)
     if not isinstance(error, SteptrailError):
         return None
+    if isinstance(error, NoStackError):
+        message, _, hint = str(error).partition("\n")
+        return CommandError(message, exit_code=UNREACHABLE, kind="no_stack", hint=hint or None)
     if isinstance(error, ConfigurationError):
         return CommandError(str(error), exit_code=USAGE, kind="configuration")
     if isinstance(error, BadCursor):

@@ -10,7 +10,7 @@ import typer
 
 from steptrail.deploy.cli.commands.run.alerts import AlertsFile
 from steptrail.deploy.terminal.failures import NO, USAGE, CommandError
-from steptrail.deploy.terminal.options import Json, StackDir, settings_for
+from steptrail.deploy.terminal.options import Json, StackDir, settings_for, variable
 from steptrail.deploy.terminal.output import Column, Table, note, say, show, write_json, write_json_lines
 from steptrail.deploy.terminal.times import parse_since, show_duration, show_time
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from steptrail.consumers.alerts.config.config import AlertsConfig
     from steptrail.consumers.alerts.model.silence import Silence
     from steptrail.consumers.alerts.overview import Shown
-    from steptrail.schemas.settings import Settings
 
 _HELP = """
 Alerts: what fires, since when, what holds it back, and who was told.
@@ -56,10 +55,9 @@ def list_alerts(
     from steptrail.consumers.alerts.overview import overview
     from steptrail.consumers.alerts.topics import read_board
 
-    settings = settings_for(directory)
-    named = file is not None or settings.alerts_file is not None
-    policy = _config(settings, file).policy if named else AlertPolicy()
-    shown = overview(read_board(settings, timeout=15), policy, time.time(), resolved=all_)
+    named = file is not None or variable("alerts_file") is not None
+    policy = _config(file).policy if named else AlertPolicy()
+    shown = overview(read_board(settings_for(directory), timeout=15), policy, time.time(), resolved=all_)
     if json:
         write_json_lines(each.as_dict() for each in shown)
     elif shown:
@@ -186,7 +184,6 @@ def try_out(
     target: Annotated[str, typer.Argument(metavar="TARGET", help="A target of the alerts file.")],
     file: AlertsFile = None,
     json: Json = False,
-    directory: StackDir = None,
 ) -> None:
     """Send a test alert to a target, once, and say what came back. Exits 1 unless it was taken.
 
@@ -198,7 +195,7 @@ def try_out(
     """
     from steptrail.consumers.alerts.delivery.send_test import try_target
 
-    config = _config(settings_for(directory), file)
+    config = _config(file)
     if target not in config.targets:
         raise CommandError(
             f"the alerts file has no target {target!r}.",
@@ -228,7 +225,6 @@ def check(
         ),
     ] = None,
     json: Json = False,
-    directory: StackDir = None,
 ) -> None:
     """Read an alerts file as `run alerts` does, secrets included, and say what is wrong with it. Exits 2 if anything.
 
@@ -237,7 +233,7 @@ def check(
     \b
     steptrail alerts check alerts.toml
     """
-    config = _config(settings_for(directory), file)
+    config = _config(file)
     counts = {
         "targets": sorted(config.targets),
         "routes": [route.name for route in config.policy.routes],
@@ -252,10 +248,11 @@ def check(
         )
 
 
-def _config(settings: Settings, file: Path | None) -> AlertsConfig:
+def _config(file: Path | None) -> AlertsConfig:
     from steptrail.consumers.alerts.config.config import AlertsConfig
 
-    path = file or (Path(settings.alerts_file) if settings.alerts_file else None)
+    named = variable("alerts_file")
+    path = file or (Path(named) if named else None)
     if path is None:
         raise _usage("which alerts file? Nothing says so.", "set STEPTRAIL_ALERTS_FILE, or name the file.")
     return AlertsConfig.load(path.expanduser())

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from steptrail.deploy.terminal.failures import USAGE, CommandError
-from steptrail.deploy.terminal.options import Json
+from steptrail.deploy.terminal.options import Json, variable
 from steptrail.deploy.terminal.output import Column, Table, note, say, show, write_json
 
 _HELP = """
@@ -203,11 +203,9 @@ def _path(file: Path | None) -> Path:
 
 
 def _named(file: Path | None) -> Path | None:
-    from steptrail.schemas.settings import Settings
-
     if file is not None:
         return file
-    named = Settings().health_rules
+    named = variable("health_rules")
     return Path(named).expanduser() if named else None
 
 
