@@ -24,14 +24,16 @@ from steptrail.consumers.health.rules.status import HealthStatus
 from steptrail.consumers.health.rules.verdict import Finding, Verdict
 from steptrail.consumers.ingest.writer_schemas import WriterSchemas
 from steptrail.consumers.kafka.broker import Member
+from steptrail.consumers.loop.freshness import Freshness
 from steptrail.consumers.loop.lag import LagReport, PartitionLag
 from steptrail.deploy.cli.commands import alerts, doc, errors, expect, groups, incomplete, lag, sql, stack
 from steptrail.deploy.cli.commands.dlq import dlq, show
 from steptrail.deploy.cli.commands.health import health, replay
-from steptrail.deploy.terminal import failures
 from steptrail.deploy.cli.main import run
 from steptrail.deploy.demo.report import print_report
 from steptrail.deploy.stack.status import PartStatus, StackStatus
+from steptrail.deploy.terminal import failures
+from steptrail.deploy.terminal.freshness import show_freshness
 from steptrail.deploy.terminal.output import note, say
 from steptrail.projections.clickhouse.pages import Cursor
 from steptrail.projections.delivery.topic_gaps import TopicGap
@@ -95,6 +97,7 @@ def at_noon() -> Iterator[None]:
     with (
         patch("steptrail.deploy.terminal.times.datetime", _At),
         patch("steptrail.deploy.cli.commands.groups.datetime", _At),
+        patch("steptrail.deploy.terminal.freshness.datetime", _At),
         patch("steptrail.deploy.cli.commands.alerts.time", SimpleNamespace(time=NOW.timestamp)),
     ):
         yield
@@ -224,6 +227,7 @@ def _errors() -> None:
         ]
     )
     note("6 errors since 2026-05-04 11:00:00 UTC, the newest 3 m 10 s ago.")
+    show_freshness(Freshness(_ago(seconds=2), 2.1, 311, _ago(seconds=1)), stale=False)
 
 
 def _stalled() -> None:
@@ -259,7 +263,8 @@ def _errors_group() -> None:
         one("3fa91c0d5e6b7a88", "ocr", "PdfError", "pdfium: cannot open page <num> of <num>", 1284, 611),
         one("90ab12cd34ef5678", "fetch", "HTTPError", "<num> Not Found for url: <url>", 40, 40),
     ]
-    errors._show_groups(RecentErrorGroups(rows, 7, 21), _ago(days=1), json=False)
+    errors._show_groups(RecentErrorGroups(rows, 7, 21), _ago(days=1), "errors", json=False)
+    show_freshness(Freshness(_ago(seconds=0), 0.0, 0, _ago(seconds=1)), stale=False)
 
 
 _TEMPLATE = "pdfium: cannot open page <num> of <num>: the cross-reference table is damaged at byte <num>"
@@ -293,6 +298,7 @@ def _groups() -> None:
         _group(12, GroupState.MUTED, "classify", "", "no class is likely enough"),
     ]  # fmt: skip
     groups._show_list(GroupList(listed, 7, 21, 0), _ago(days=1))
+    show_freshness(Freshness(_ago(minutes=3), 180.0, 4711, _ago(minutes=3)), stale=True)
 
 
 def _groups_show() -> None:
@@ -316,6 +322,8 @@ def _incomplete() -> None:
         ]
     )
     note("3 documents.")
+    away = "Kafka at kafka.example.com:9092 did not answer within 2 s"
+    show_freshness(Freshness(problem=away), stale=True)
 
 
 def _verdict(step: str, status: str, sentence: str) -> StoredVerdict:
@@ -382,6 +390,7 @@ def _lag() -> None:
         members=(Member("m", "c", "/127.0.0.1", None, (0, 1, 2)),),
         partitions=(*partitions, PartitionLag(3)),
         waiting_for="ClickHouse at http://127.0.0.1:8123/steptrail: Connection refused; next try in 8 s",
+        asked_at=NOW.timestamp(),
         gaps=(TopicGap(2, 100, 4099, "expired before they were read", _ago(days=1)),),
     )
     lag._show(report)

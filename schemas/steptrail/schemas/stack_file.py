@@ -60,7 +60,9 @@ def running_stack(directory: Path | str, *, named_by: str) -> StackAddresses:
     path = _path(directory)
     found = _look(path)
     if isinstance(found, str):
-        raise NoStackError(f"no local stack runs in {path.parent.absolute()}, which {named_by} names: {found}.")
+        raise NoStackError(
+            f"no local stack runs in {path.parent.absolute()}, which {named_by} names: {found}."
+        )
     return found
 
 

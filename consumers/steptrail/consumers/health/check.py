@@ -21,6 +21,7 @@ from confluent_kafka.admin import AdminClient
 from steptrail.consumers.health.rules import Finding, HealthStatus
 from steptrail.consumers.runtime.worker_thread import SideThread
 from steptrail.projections.clickhouse.client import connect
+from steptrail.projections.clickhouse.queries import stored
 from steptrail.projections.stores.health_store import SightRow, StoredVerdict, latest_sight, stored_verdict
 from steptrail.schemas.settings import Settings
 from steptrail.schemas.topics import Topics
@@ -122,7 +123,8 @@ class HealthCheckManager:
         self.close()
 
     def _ask_store(self, pipeline: str, step: str) -> tuple[SightRow | None, StoredVerdict | None]:
-        return latest_sight(self._clickhouse), stored_verdict(self._clickhouse, pipeline, step)
+        names = stored(pipeline, self._clickhouse), stored(step, self._clickhouse)
+        return latest_sight(self._clickhouse), stored_verdict(self._clickhouse, *names)
 
     def _ask_broker(self) -> None:
         if self._admin is None:

@@ -14,9 +14,20 @@ from steptrail.deploy.terminal.failures import UNREACHABLE, CommandError
 if TYPE_CHECKING:
     from steptrail.schemas.settings import Settings, StackAddresses
 
+
+def spelled_out(name: str | None) -> str | None:
+    """A name as it was typed, as emitters spell it: bytes that are no UTF-8 come as lone surrogates."""
+    if name is None or name.isascii():
+        return name
+    from steptrail.schemas.stored_names import stored_name
+
+    return stored_name(name, 1 << 62)
+
+
 Json = Annotated[bool, typer.Option("--json", help="Write JSON for programs; errors too, on standard error.")]
 Pipeline = Annotated[
-    str | None, typer.Option("--pipeline", "-p", help="Only this pipeline; all unless told.")
+    str | None,
+    typer.Option("--pipeline", "-p", help="Only this pipeline; all unless told.", callback=spelled_out),
 ]
 StackDir = Annotated[
     Path | None,

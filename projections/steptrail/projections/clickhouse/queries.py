@@ -10,10 +10,9 @@ from typing import Any, Protocol
 
 from steptrail.projections.clickhouse.errors import QueryError, SchemaMismatch, StoreUnavailable
 from steptrail.schemas.event import us_from_datetime
-from steptrail.schemas.values import identity_text
+from steptrail.schemas.stored_names import MAX_NAME_BYTES, stored_name
 
 _INCLUDE = "-- include: "
-_LONGEST_NAME = 4096  # the most that the setting max_name_bytes allows
 _MISSING_TABLES = frozenset({60, 81})  # UNKNOWN_TABLE, UNKNOWN_DATABASE
 
 
@@ -67,14 +66,14 @@ def ask_sql(store: Store, sql: str, parameters: Mapping[str, Any]) -> list[dict[
         raise
 
 
-def scope(pipeline: str | None) -> dict[str, Any]:
+def scope(pipeline: str | None, store: Store | None = None) -> dict[str, Any]:
     """The parameters of a statement about one pipeline, or about all of them (None)."""
-    return {"any_pipeline": pipeline is None, "pipeline": stored(pipeline or "")}
+    return {"any_pipeline": pipeline is None, "pipeline": stored(pipeline or "", store)}
 
 
-def stored(name: str) -> str:
-    """A name as emitters write it: without what UTF-8 or a text column cannot hold (`steptrail.schemas.values`)."""
-    return identity_text(name, _LONGEST_NAME)[0]
+def stored(name: str, store: Store | None = None) -> str:
+    """A name as emitters write it, by the limit of the settings that the store was connected with, else the default."""
+    return stored_name(name, getattr(store, "max_name_bytes", MAX_NAME_BYTES))
 
 
 def micros(name: str, moment: datetime | None, default: int) -> int:

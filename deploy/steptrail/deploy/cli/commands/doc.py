@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from steptrail.deploy.cli.commands.incomplete import completeness_parts
-from steptrail.deploy.terminal.failures import NO, CommandError
+from steptrail.deploy.terminal.failures import NO, UNREACHABLE, CommandError
+from steptrail.deploy.terminal.freshness import DEFAULT_BEHIND, AsOf, MaxBehind, freshness_sentence
 from steptrail.deploy.terminal.options import Json, Pipeline, StackDir, settings_for
 from steptrail.deploy.terminal.output import (
     Column,
@@ -65,6 +66,7 @@ def doc(
         ),
     ] = None,
     pipeline: Pipeline = None,
+    max_behind: MaxBehind = DEFAULT_BEHIND,
     json: Json = False,
     directory: StackDir = None,
 ) -> None:
@@ -75,26 +77,33 @@ def doc(
     is past its deadline is STALLED. With --json one object: doc_id, completeness (a list, one entry for each
     pipeline that declared its steps), state (a list, one entry for each pipeline and step; status is what a worker
     said, stalled_since a time or null), observations (a list: what consumers found out, STALLED or RETRACTED),
-    timeline (a list of events), next (a cursor for --after, or null). An unknown document exits 1 and names those
-    that may have been meant.
+    timeline (a list of events), next (a cursor for --after, or null), as_of, behind_seconds and behind_events (up to
+    when everything is known). An unknown document or pipeline exits 1 and names those that may have been meant; 3 says
+    that the tables are further behind than --max-behind.
 
     \b
     steptrail doc invoice-4711
     steptrail doc invoice-4711 --pipeline ocr --json | jq '.state[] | select(.status == "FAILED")'
     """
     from steptrail.projections.clickhouse.client import connect
+    from steptrail.projections.clickhouse.queries import stored
     from steptrail.projections.reading.reader import Reader
 
-    with connect(settings_for(directory)) as clickhouse:
+    settings = settings_for(directory)
+    with connect(settings) as clickhouse:
+        document = stored(document, clickhouse)
+        fresh = AsOf(settings, clickhouse, max_behind)
         reader = Reader(clickhouse)
         page = reader.timeline(pipeline, document, after=after, limit=limit)
         if not page.items and after is None:
-            raise _unknown(clickhouse, document, pipeline)
+            fresh.refuse_unknown(pipeline)
+            raise _unknown(clickhouse, document, pipeline, fresh)
         states = reader.document_state(pipeline, document)
         completeness = reader.completeness(pipeline, document)
         observed = reader.observations(pipeline, document)
     if json:
-        write_json(_as_json(document, completeness, states, page, observed))
+        write_json({**_as_json(document, completeness, states, page, observed), **fresh.found.as_dict()})
+        fresh.tell(json=True, in_answer=True)
         return
     show_document(document, states, page.items, completeness)
     for each in observed:
@@ -102,6 +111,7 @@ def doc(
             note(f"{each.step_name} is stalled since {show_time(each.watermark)} UTC: {each.sentence}.")
     if page.next is not None:
         note(f"There are more events: --after {page.next}")
+    fresh.tell(json=False)
 
 
 def show_document(
@@ -199,7 +209,7 @@ def _as_json(
     }
 
 
-def _unknown(clickhouse: ClickHouse, document: str, pipeline: str | None) -> CommandError:
+def _unknown(clickhouse: ClickHouse, document: str, pipeline: str | None, fresh: AsOf) -> CommandError:
     from steptrail.schemas.errors import SteptrailError
 
     try:
@@ -212,11 +222,10 @@ def _unknown(clickhouse: ClickHouse, document: str, pipeline: str | None) -> Com
     where = f" in pipeline {pipeline!r}" if pipeline else ""
     return CommandError(
         f"no events of document {document!r}{where}.",
-        exit_code=NO,
+        exit_code=UNREACHABLE if fresh.stale else NO,
         kind="unknown_document",
         near=[str(name) for (name,) in near],
-        hint="events are readable about a second after they were emitted; `steptrail lag` shows how far behind the "
-        "projection is.",
+        hint=freshness_sentence(fresh.found),
     )
 
 

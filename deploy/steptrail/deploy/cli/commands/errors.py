@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from steptrail.deploy.terminal.failures import USAGE, CommandError
+from steptrail.deploy.terminal.freshness import DEFAULT_BEHIND, AsOf, MaxBehind
+from steptrail.deploy.terminal.numbers import counted
 from steptrail.deploy.terminal.options import Json, Pipeline, StackDir, settings_for
 from steptrail.deploy.terminal.output import (
     Column,
@@ -17,15 +19,16 @@ from steptrail.deploy.terminal.output import (
     say,
     show,
     status_text,
-    write_json,
     write_json_lines,
 )
 from steptrail.deploy.terminal.times import SINCE_HELP, parse_since, show_age, show_time
+from steptrail.deploy.terminal.visible import distinct
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from steptrail.projections.clickhouse.pages import Page
     from steptrail.projections.reading.recent_error_groups import RecentErrorGroups
     from steptrail.projections.reading.records import StepRecord
     from steptrail.projections.reading.stalls import ObservedRecord
@@ -56,6 +59,7 @@ def errors(
         ),
     ] = False,
     pipeline: Pipeline = None,
+    max_behind: MaxBehind = DEFAULT_BEHIND,
     json: Json = False,
     directory: StackDir = None,
 ) -> None:
@@ -65,8 +69,9 @@ def errors(
     error_message, details, metrics, and more; `cursor` is for --after. The lines of --stalled, which come with the
     first page, have `what` (STALLED), sentence, started_us, deadline_s, decided_by and evidence instead.
     With --group: group_id, pipeline, step_name, error_type, template, count, documents, first_seen, last_seen,
-    doc_id, message; the last line, without a group_id, says how many groups and errors are not listed. How it
-    stands with them: steptrail groups.
+    doc_id, message. How it stands with them: steptrail groups. After the lines, on standard error, one object: rows,
+    as_of, behind_seconds and behind_events (up to when everything is known), next or other_groups and other_errors.
+    Exits 1 for a pipeline of which nothing is known, 3 when the tables are further behind than --max-behind.
 
     \b
     steptrail errors                                 the last hour, all pipelines
@@ -81,6 +86,8 @@ def errors(
 
     start = parse_since(since)
     statuses = [ProcessingStatus.ERROR, ProcessingStatus.FAILED] + [ProcessingStatus.WARNING] * warnings
+    what = "errors or warnings" if warnings else "errors"
+    settings = settings_for(directory)
     if group:
         if after is not None or stalled:
             raise CommandError(
@@ -89,29 +96,48 @@ def errors(
                 kind="usage",
                 hint="leave one of them out; more groups are had by --limit.",
             )
-        with connect(settings_for(directory)) as clickhouse:
+        with connect(settings) as clickhouse:
+            fresh = AsOf(settings, clickhouse, max_behind)
             groups = Reader(clickhouse).recent_error_groups(pipeline, start, warnings, limit)
-        _show_groups(groups, start, json=json)
+            if not groups:
+                fresh.refuse_unknown(pipeline)
+        _show_groups(groups, start, what, json=json)
+        fresh.tell(
+            json=json,
+            rows=len(groups),
+            other_groups=groups.other_groups,
+            other_errors=groups.other_errors,
+        )
         return
-    with connect(settings_for(directory)) as clickhouse:
+    with connect(settings) as clickhouse:
+        fresh = AsOf(settings, clickhouse, max_behind)
         reader = Reader(clickhouse)
         page = reader.events(pipeline, after, limit, statuses=statuses, start=start)
         stalls = reader.stalls(pipeline, start, limit) if stalled and after is None else []
+        if not page.items and not stalls:
+            fresh.refuse_unknown(pipeline)
     if json:
         write_json_lines(asdict(stall) for stall in stalls)
         write_json_lines(record_json(record) for record in page.items)
-        return
-    what = "errors or warnings" if warnings else "errors"
-    scope = f" in pipeline {pipeline}" if pipeline else ""
+    else:
+        _show_page(page, stalls, what, f" in pipeline {distinct(pipeline)}" if pipeline else "", start)
+    fresh.tell(json=json, rows=len(stalls) + len(page.items), next=str(page.next) if page.next else None)
+
+
+def _show_page(
+    page: Page[StepRecord], stalls: Sequence[ObservedRecord], what: str, scope: str, start: datetime
+) -> None:
     if stalls:
         show_stalls(stalls)
-        note(f"{len(stalls)} stalled now{scope} and found so since {show_time(start)} UTC.")
+        note(f"{len(stalls):,} stalled now{scope} and found so since {show_time(start)} UTC.")
     if not page.items:
         say(f"No {what}{scope} since {show_time(start)} UTC.")
         return
     show_errors(page.items)
+    one = "error or warning" if "warnings" in what else "error"
     note(
-        f"{len(page.items)} {what}{scope} since {show_time(start)} UTC, the newest {show_age(page.items[0].timestamp)}."
+        f"{counted(len(page.items), one, what)}{scope} since {show_time(start)} UTC, "
+        f"the newest {show_age(page.items[0].timestamp)}."
     )
     if page.next is not None:
         note(f"There are more: --limit, or --after {page.next}")
@@ -165,14 +191,12 @@ def show_stalls(found: Sequence[ObservedRecord]) -> None:
     show(table)
 
 
-def _show_groups(groups: RecentErrorGroups, start: datetime, *, json: bool) -> None:
+def _show_groups(groups: RecentErrorGroups, start: datetime, what: str, *, json: bool) -> None:
     if json:
         write_json_lines(asdict(group) for group in groups)
-        if groups.other_groups:
-            write_json({"group_id": None, "groups": groups.other_groups, "count": groups.other_errors})
         return
     if not groups:
-        say(f"No errors since {show_time(start)} UTC.")
+        say(f"No {what} since {show_time(start)} UTC.")
         return
     columns = [
         Column("group"),
@@ -189,7 +213,7 @@ def _show_groups(groups: RecentErrorGroups, start: datetime, *, json: bool) -> N
         counts = [group.group_id[:8], group.count, group.documents, show_age(group.last_seen)]
         table.add(*counts, group.pipeline, group.step_name, group.error_type, group.template)
     if groups.other_groups:
-        left_out = f"{groups.other_groups} other groups"
+        left_out = counted(groups.other_groups, "other group")
         table.add("other", groups.other_errors, "", "", "", "", "", left_out)
     show(table)
 

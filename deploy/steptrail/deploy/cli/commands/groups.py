@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from steptrail.deploy.terminal.failures import NO, USAGE, CommandError
-from steptrail.deploy.terminal.options import Json, Pipeline, StackDir, settings_for
+from steptrail.deploy.terminal.freshness import DEFAULT_BEHIND, AsOf, MaxBehind
+from steptrail.deploy.terminal.numbers import counted
+from steptrail.deploy.terminal.options import Json, Pipeline, StackDir, settings_for, spelled_out
 from steptrail.deploy.terminal.output import (
     Column,
     Styled,
@@ -54,8 +56,10 @@ Without a command it lists the groups with errors since --since (by whole hours)
 counted by the health consumer (steptrail run health); steptrail errors --group does without it.
 
 With --json one object a line: group_id, pipeline, step_name, error_type, template, state, first_seen, last_seen,
-count, documents, lately (errors since --since), trend (these by hour), and more. The last line, without a group_id,
-says for how many groups and errors that are not listed it stands.
+count, documents, lately (errors since --since), trend (these by hour), and more. After the lines, on standard error,
+one object: rows, other_groups and other_errors (not listed), judged_until (counted up to), as_of, behind_seconds,
+behind_events. Exits 1 for a pipeline or step of which nothing is known, 3 when the tables are further behind than
+--max-behind.
 
 \b
 steptrail groups                                     what failed in the last day
@@ -73,7 +77,10 @@ Reason = Annotated[str, typer.Option("--reason", "-r", help="Why, for whoever lo
 def list_groups(
     context: typer.Context,
     step: Annotated[
-        str | None, typer.Option("--step", help="Only this step; all unless told.", show_default=False)
+        str | None,
+        typer.Option(
+            "--step", help="Only this step; all unless told.", show_default=False, callback=spelled_out
+        ),
     ] = None,
     state: Annotated[
         list[str] | None,
@@ -88,6 +95,7 @@ def list_groups(
     since: Annotated[str, typer.Option("--since", metavar="TIME", help=SINCE_HELP)] = "1d",
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=500, help="At most so many.")] = 50,
     pipeline: Pipeline = None,
+    max_behind: MaxBehind = DEFAULT_BEHIND,
     json: Json = False,
     directory: StackDir = None,
 ) -> None:
@@ -96,20 +104,37 @@ def list_groups(
         return
     from steptrail.projections.clickhouse.client import connect
     from steptrail.projections.stores.error_groups import error_groups
+    from steptrail.projections.stores.health_store import latest_sight
 
     start = parse_since(since)
-    with connect(settings_for(directory)) as clickhouse:
+    settings = settings_for(directory)
+    with connect(settings) as clickhouse:
+        fresh = AsOf(settings, clickhouse, max_behind)
         found = error_groups(clickhouse, pipeline, step, states=_states(state), since=start, limit=limit)
+        if not found and not found.other_groups:
+            fresh.refuse_unknown(pipeline, step)
+        judged = latest_sight(clickhouse)
+    watermark = None if judged is None else judged.watermark
+    judged_until = None if watermark is None else datetime.fromtimestamp(watermark, timezone.utc)
     if json:
         write_json_lines(map(_group_json, found))
-        if found.other_groups:
-            others = {"groups": found.other_groups, "lately": found.other_errors}
-            write_json({"group_id": None, **others, "not_looked_at": found.not_looked_at})
-        return
-    if not found and not found.other_groups:
-        say(f"No such error groups since {show_time(start)} UTC.")
-        return
-    _show_list(found, start)
+    else:
+        if found or found.other_groups:
+            _show_list(found, start)
+        else:
+            say(f"No such error groups since {show_time(start)} UTC.")
+        if judged_until is None:
+            note("Nobody has counted yet: `steptrail run health` does.")
+        else:
+            note(f"Counted by the health consumer, up to {show_time(judged_until)} UTC.")
+    fresh.tell(
+        json=json,
+        rows=len(found),
+        other_groups=found.other_groups,
+        other_errors=found.other_errors,
+        not_looked_at=found.not_looked_at,
+        judged_until=judged_until,
+    )
 
 
 def show_group(
@@ -202,7 +227,9 @@ def rule(
             except ValueError as error:
                 raise CommandError(f"{error}.", exit_code=USAGE, kind="usage") from None
     if json:
-        write_json({"new_for_s": now[0].total_seconds(), "silent_after_s": now[1].total_seconds()})
+        write_json(
+            {"new_for_seconds": now[0].total_seconds(), "silent_after_seconds": now[1].total_seconds()}
+        )
         return
     say(f"A group is new for {now[0]}, and back when it was silent for {now[1]}.")
 
@@ -306,7 +333,7 @@ def _show_list(found: GroupList, start: datetime) -> None:
             group.template if group.templates < 2 else f"{group.template}: {group.templates} templates",
         )
     if found.other_groups:
-        left_out = f"{found.other_groups} other groups"
+        left_out = counted(found.other_groups, "other group")
         table.add("other", "", found.other_errors, *[""] * 8, left_out)
     show(table)
     note(f"Errors since {show_time(start)} UTC, by whole hours.")

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from steptrail.deploy.terminal.failures import NO, CommandError
+from steptrail.deploy.terminal.freshness import DEFAULT_BEHIND, AsOf, MaxBehind
+from steptrail.deploy.terminal.numbers import counted
 from steptrail.deploy.terminal.options import Json, Pipeline, StackDir, settings_for
 from steptrail.deploy.terminal.output import Column, Styled, Table, note, say, show, write_json_lines
 from steptrail.deploy.terminal.times import parse_since, show_age, show_time
+from steptrail.deploy.terminal.visible import distinct
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +46,7 @@ def incomplete(
         ),
     ] = None,
     pipeline: Pipeline = None,
+    max_behind: MaxBehind = DEFAULT_BEHIND,
     json: Json = False,
     directory: StackDir = None,
 ) -> None:
@@ -50,7 +54,9 @@ def incomplete(
 
     Documents that are still worked on are incomplete too: --quiet leaves them out. A document that sent no
     event at all is not known. With --json one object a line: pipeline, doc_id, state, expected, done, failed,
-    unfinished, missing, unexpected, updated_at; `cursor` is for --after. Exits 1 when no steps are declared.
+    unfinished, missing, unexpected, updated_at; `cursor` is for --after; after them, on standard error, one object:
+    rows, next, as_of, behind_seconds, behind_events. Exits 1 when no steps are declared or the pipeline is unknown, 3
+    when the tables are further behind than --max-behind.
 
     \b
     steptrail incomplete --quiet 10m
@@ -62,25 +68,27 @@ def incomplete(
 
     quiet_since = None if quiet is None else parse_since(quiet)
     states = [CompletenessState.INCOMPLETE] + [CompletenessState.UNEXPECTED] * unexpected
-    with connect(settings_for(directory)) as clickhouse:
+    settings = settings_for(directory)
+    with connect(settings) as clickhouse:
+        fresh = AsOf(settings, clickhouse, max_behind)
         reader = Reader(clickhouse)
         page = reader.incomplete(pipeline, after, limit, quiet_since=quiet_since, states=states)
         if not page.items and not reader.expected_steps(pipeline):
+            fresh.refuse_unknown(pipeline)
             raise _nothing_declared(pipeline)
+    scope = f" in pipeline {distinct(pipeline)}" if pipeline else ""
     if json:
         write_json_lines(completeness_json(document) for document in page.items)
-        return
-    scope = f" in pipeline {pipeline}" if pipeline else ""
-    if not page.items:
+    elif not page.items:
         what = "No incomplete document" if after is None else "No further incomplete document"
         silent = f" without events since {show_time(quiet_since)} UTC" if quiet_since else ""
         say(f"{what}{scope}{silent}.")
-        return
-    show_incomplete(page.items)
-    count = len(page.items)
-    note(f"{count} document{'' if count == 1 else 's'}{scope}.")
-    if page.next is not None:
-        note(f"There are more: --limit, or --after {page.next}")
+    else:
+        show_incomplete(page.items)
+        note(f"{counted(len(page.items), 'document')}{scope}.")
+        if page.next is not None:
+            note(f"There are more: --limit, or --after {page.next}")
+    fresh.tell(json=json, rows=len(page.items), next=str(page.next) if page.next else None)
 
 
 def completeness_parts(found: DocumentCompleteness) -> list[str | Styled]:

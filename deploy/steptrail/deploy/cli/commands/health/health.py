@@ -11,8 +11,8 @@ import typer
 from steptrail.deploy.cli.commands.health.replay import replay
 from steptrail.deploy.cli.commands.health.rules import rules_group
 from steptrail.deploy.terminal.failures import USAGE, CommandError
-from steptrail.deploy.terminal.options import Json, Pipeline, StackDir, settings_for
-from steptrail.deploy.terminal.output import Column, Styled, Table, note, say, show, write_json
+from steptrail.deploy.terminal.options import Json, Pipeline, StackDir, settings_for, spelled_out
+from steptrail.deploy.terminal.output import Column, Styled, Table, note, say, show, tell, write_json
 from steptrail.deploy.terminal.times import show_time
 from steptrail.deploy.terminal.visible import distinct
 
@@ -25,7 +25,8 @@ _HELP = """
 How everything is, with the evidence; the exit code says it too.
 
 UNKNOWN, never HEALTHY, when the answer cannot be believed: the health consumer does not run or is behind, the
-store or the broker does not answer. With --json one object: status, sentence, findings (rule, status, sentence,
+store or the broker does not answer. With --json one object: status, pipeline, step_name, near (names that may have
+been meant, where nothing is known of the one that was asked for), sentence, findings (rule, status, sentence,
 data), since, until (up to when the topic was judged), checked_at, troubled (steps and pipelines in scope that are
 not healthy).
 
@@ -50,7 +51,13 @@ _STYLES = {"HEALTHY": "green", "WARNING": "yellow", "CRITICAL": "bold red", "UNK
 
 Step = Annotated[
     str | None,
-    typer.Option("--step", "-s", help="Only this step; names its --pipeline too.", show_default=False),
+    typer.Option(
+        "--step",
+        "-s",
+        help="Only this step; names its --pipeline too.",
+        show_default=False,
+        callback=spelled_out,
+    ),
 ]
 
 
@@ -71,11 +78,15 @@ def health(
     settings = settings_for(directory)
     with HealthCheckManager(settings) as manager:
         check = manager.perform_health_check(pipeline, step)
-    troubled = _troubled(settings, check)
+    troubled, near = _troubled(settings, check), _near(settings, check)
     if json:
-        write_json({**check.as_dict(), **_times(check), "troubled": [_told(each) for each in troubled]})
+        told = {**check.as_dict(), **_times(check), "troubled": [_told(each) for each in troubled]}
+        told["step_name"] = told.pop("step")
+        write_json({**told, "near": near})
     else:
         _show(check, troubled)
+        if near:
+            tell("near:", "bold", "\n".join(map(distinct, near)))
     raise typer.Exit(CODES[check.status.value])
 
 
@@ -98,6 +109,23 @@ def _troubled(settings: Settings, check: HealthCheck) -> list[StoredVerdict]:
         return []
 
 
+def _near(settings: Settings, check: HealthCheck) -> list[str]:
+    """Where nothing was judged of the name that was asked for: known names that look like it."""
+    from steptrail.projections.clickhouse.client import connect
+    from steptrail.projections.clickhouse.errors import QueryError
+    from steptrail.projections.reading.known_names import unknown_name
+    from steptrail.schemas.errors import InfrastructureError
+
+    if check.pipeline is None or check.since is not None or any(f.rule == "store" for f in check.findings):
+        return []
+    try:
+        with connect(settings, timeout=5.0) as clickhouse:
+            unknown = unknown_name(clickhouse, check.pipeline, check.step)
+    except (InfrastructureError, QueryError):
+        return []
+    return [] if unknown is None else list(unknown.near)
+
+
 def _times(check: HealthCheck) -> dict[str, Any]:
     moments = {"since": check.since, "until": check.until, "checked_at": check.checked_at}
     return {name: None if at is None else _moment(at) for name, at in moments.items()}
@@ -106,7 +134,7 @@ def _times(check: HealthCheck) -> dict[str, Any]:
 def _told(verdict: StoredVerdict) -> dict[str, Any]:
     return {
         "pipeline": verdict.pipeline,
-        "step": verdict.step_name or None,
+        "step_name": verdict.step_name or None,
         "status": verdict.status,
         "sentence": verdict.sentence,
         "since": _moment(verdict.since),
