@@ -187,6 +187,7 @@ def _runs(folder: Path) -> dict[str, list[Run]]:
         "up": [Run(("up", "--detach", "--dir", nowhere))],
         "down": [Run(("down", "--dir", nowhere))],
         "status": [Run(("status", "--dir", nowhere))],
+        "env": [Run(("env",), shows=False), Run(("env", "--dir", NAME))],
         "doc": [
             Run(("doc", NAME)),
             Run(("doc", NAME, "--json")),

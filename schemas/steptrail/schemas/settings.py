@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
@@ -386,8 +387,10 @@ class Settings(BaseSettings):
 
     def secrets(self) -> list[str]:
         """Every secret text in these settings, for `redact_values`."""
-        held = [getattr(self, name) for name in type(self).model_fields]
+        held = [getattr(self, name) for name in type(self).model_fields if name != "clickhouse"]
         found = [value.get_secret_value() for value in held if isinstance(value, SecretStr)]
+        # Of the URL only its password, as it is spelled there and as it is: who reads an error needs the address.
+        found.append(urlsplit(self.clickhouse.get_secret_value()).password or "")
         found += [value for name, value in self.kafka_options.items() if is_secret_name(name)]
         found.append(self.clickhouse_target().password)
         return [secret for secret in found if secret]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from steptrail.schemas.errors import SteptrailError
+from steptrail.schemas.figures import counted
 
 
 class _Placed(Protocol):
@@ -41,14 +42,14 @@ class PoisonLimit:
         if not letters:
             return
         if len(messages) >= self._min_events and len(letters) > self._ratio * len(messages):
-            raise self._stop(letters, f"{len(letters)} of {len(messages)} messages")
+            raise self._stop(letters, f"{len(letters)} of {counted(len(messages), 'message')}")
         if 0 < self._in_a_row <= len(letters):
             bad = {letter.offset for letter in letters}
             row = 0
             for message in messages:
                 row = row + 1 if (message.partition(), message.offset()) in bad else 0
                 if row >= self._in_a_row:
-                    raise self._stop(letters, f"{row} messages in a row")
+                    raise self._stop(letters, f"{counted(row, 'message')} in a row")
 
     def _stop(self, letters: Sequence[_Letter], how_many: str) -> TooMuchPoison:
         first = letters[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from typing import Annotated
@@ -71,6 +72,8 @@ def build(argv: list[str]) -> typer.Typer:
 def run(argv: list[str]) -> int:
     """Run the command in `argv` and return the exit code; never raises for what a user can get wrong."""
     as_json = "--json" in argv
+    # What librdkafka says raw is for logs (`run …` configures some); what matters reaches a command as an exception.
+    logging.getLogger("steptrail.kafka").addHandler(logging.NullHandler())
     try:
         # Not alone: click's own complaints repeat what was typed, so they are told as all others are.
         code = get_command(build(argv)).main(argv, prog_name="steptrail", standalone_mode=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from steptrail.deploy.demo.run import DemoResult
+from steptrail.deploy.terminal.numbers import counted
 from steptrail.deploy.terminal.output import STATUS_STYLES, Column, Styled, Table, say, show, status_text
 from steptrail.deploy.terminal.times import show_duration
 
@@ -52,12 +53,13 @@ def _print_figures(result: DemoResult) -> None:
     for reason, count in result.lost.items():
         say(f"  not delivered: {count:,} {reason}", style="red")
     say(
-        f"{result.documents:,} documents by {result.workers} workers in {show_duration(result.working_s * 1000)}; "
+        f"{counted(result.documents, 'document')} by {counted(result.workers, 'worker')} in "
+        f"{show_duration(result.working_s * 1000)}; "
         f"the last event was readable {show_duration(result.projecting_s * 1000)} later: "
         f"{result.events_per_s:,.0f} events/s, paced by the work on the documents."
     )
     if summary.store_events > summary.events:
-        say(f"With earlier runs the store holds {summary.store_events:,} events.")
+        say(f"With earlier runs the store holds {counted(summary.store_events, 'event')}.")
 
 
 def _print_steps(result: DemoResult) -> None:

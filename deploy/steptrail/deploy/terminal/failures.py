@@ -92,7 +92,7 @@ def _known_error(error: BaseException) -> CommandError | None:
 
     if type(error).__name__ == "KafkaException":  # by name: its library need not be loaded to tell
         said = error.args[0].str() if error.args and hasattr(error.args[0], "str") else str(error)
-        return CommandError(f"Kafka: {said}", exit_code=UNREACHABLE, kind="kafka", hint=_WHERE)
+        return CommandError(f"Kafka: {said}", exit_code=UNREACHABLE, kind="kafka", hint=_where())
     if not isinstance(error, SteptrailError):
         return None
     if isinstance(error, NoStackError):
@@ -107,16 +107,30 @@ def _known_error(error: BaseException) -> CommandError | None:
     if isinstance(error, SchemaMismatch):
         return CommandError(message, exit_code=UNREACHABLE, kind="schema_mismatch", hint=hint or None)
     if isinstance(error, InfrastructureError):
-        return CommandError(message, exit_code=UNREACHABLE, kind="unreachable", hint=hint or _WHERE)
+        return CommandError(message, exit_code=UNREACHABLE, kind="unreachable", hint=hint or _where())
     if isinstance(error, QueryError):
         return CommandError(message, exit_code=REFUSED, kind="query_refused", hint=hint or None)
     return CommandError(str(error), exit_code=NO, kind=_snake_case(type(error).__name__))
 
 
-_WHERE = (
-    "`steptrail up --detach` starts a local stack; for one of your own set STEPTRAIL_KAFKA and "
-    "STEPTRAIL_CLICKHOUSE, or name a local stack's folder with --dir."
-)
+def _where() -> str:
+    """What to do about a Kafka or a ClickHouse that does not answer; a stack that runs need not be started."""
+    from steptrail.schemas.errors import ConfigurationError
+    from steptrail.schemas.stack_file import read_stack_file
+
+    try:
+        running = read_stack_file()
+    except ConfigurationError:
+        running = None
+    if running is not None:
+        return (
+            f"a local stack runs in {running.dir}: `steptrail status` shows its parts, `steptrail env` the addresses "
+            "that are asked; STEPTRAIL_KAFKA and STEPTRAIL_CLICKHOUSE go before the stack's own."
+        )
+    return (
+        "`steptrail up --detach` starts a local stack; for one of your own set STEPTRAIL_KAFKA and "
+        "STEPTRAIL_CLICKHOUSE, or name a local stack's folder with --dir."
+    )
 
 
 def _snake_case(name: str) -> str:

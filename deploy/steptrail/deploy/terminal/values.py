@@ -39,5 +39,8 @@ def plain(value: Any) -> str:
     if isinstance(value, (Mapping, list, tuple)):
         return json.dumps(json_ready(value), ensure_ascii=False)
     if isinstance(value, datetime):
-        return value.isoformat(sep=" ", timespec="milliseconds" if value.microsecond else "seconds")
+        if value.tzinfo is not None:
+            value = value.astimezone(timezone.utc)
+        text: str = value.isoformat(sep=" ", timespec="milliseconds" if value.microsecond else "seconds")
+        return text.replace("+00:00", "Z")
     return str(json_ready(value))

@@ -55,8 +55,8 @@ def ask_sql(store: Store, sql: str, parameters: Mapping[str, Any]) -> list[dict[
         return store.rows(sql, parameters)
     except StoreUnavailable as error:
         raise StoreUnavailable(
-            f"{error}\nIs ClickHouse running there? STEPTRAIL_CLICKHOUSE says where it is; "
-            f"`steptrail up` starts a local stack."
+            f"{error}\nIs ClickHouse running there? STEPTRAIL_CLICKHOUSE, or the local stack that runs, says where it "
+            "is; `steptrail status` shows the stack's parts."
         ) from error
     except QueryError as error:
         if error.code in _MISSING_TABLES:

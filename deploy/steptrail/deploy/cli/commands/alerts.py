@@ -10,6 +10,7 @@ import typer
 
 from steptrail.deploy.cli.commands.run.alerts import AlertsFile
 from steptrail.deploy.terminal.failures import NO, USAGE, CommandError
+from steptrail.deploy.terminal.numbers import counted
 from steptrail.deploy.terminal.options import Json, StackDir, settings_for, variable
 from steptrail.deploy.terminal.output import Column, Table, note, say, show, write_json, write_json_lines
 from steptrail.deploy.terminal.times import parse_since, show_duration, show_time
@@ -55,16 +56,16 @@ def list_alerts(
     from steptrail.consumers.alerts.overview import overview
     from steptrail.consumers.alerts.topics import read_board
 
-    named = file is not None or variable("alerts_file") is not None
-    policy = _config(file).policy if named else AlertPolicy()
+    has_file = file is not None or variable("alerts_file") is not None
+    policy = _config(file).policy if has_file else AlertPolicy()
     shown = overview(read_board(settings_for(directory), timeout=15), policy, time.time(), resolved=all_)
     if json:
-        write_json_lines(each.as_dict() for each in shown)
+        write_json_lines(named(each.as_dict()) for each in shown)
     elif shown:
         _show(shown)
     else:
         say("Nothing fires.")
-    if not named and not json:
+    if not has_file and not json:
         note("No alerts file is named (STEPTRAIL_ALERTS_FILE): who waits for a notification is not known.")
 
 
@@ -243,8 +244,8 @@ def check(
         write_json(counts)
     else:
         say(
-            f"{len(config.targets)} targets, {len(config.policy.routes)} routes, "
-            f"{len(config.policy.owners)} owners: nothing is wrong."
+            f"{counted(len(config.targets), 'target')}, {counted(len(config.policy.routes), 'route')}, "
+            f"{counted(len(config.policy.owners), 'owner')}: nothing is wrong."
         )
 
 

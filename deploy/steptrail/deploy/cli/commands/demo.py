@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from steptrail.deploy.terminal.failures import NO, USAGE, CommandError, need_local_stack
+from steptrail.deploy.terminal.numbers import counted
 from steptrail.deploy.terminal.options import Json, use_stack
 from steptrail.deploy.terminal.output import say, write_json
+from steptrail.deploy.terminal.vocabulary import named
 
 if TYPE_CHECKING:
     from steptrail.deploy.demo.progress import Display
@@ -81,7 +83,7 @@ def demo(
                     result = _work(clickhouse, documents, min(count, len(documents)), shown)
                     shown.end()
                     if json:
-                        write_json(as_json(result))
+                        write_json(named(as_json(result)))
                     else:
                         print_report(result)
                         _print_document(clickhouse, result)
@@ -109,7 +111,7 @@ def _with_damaged(found: list[str], folder: Path, docs: int) -> list[str]:
 def _work(clickhouse: ClickHouse, documents: list[str], workers: int, shown: Display) -> DemoResult:
     from steptrail.deploy.demo.run import Progress, run_demo
 
-    shown.stage(f"{workers} workers on {len(documents):,} documents", len(documents))
+    shown.stage(f"{counted(workers, 'worker')} on {counted(len(documents), 'document')}", len(documents))
     worked = False
 
     def projected(done: int, total: int) -> None:

@@ -23,6 +23,7 @@ from steptrail.deploy.terminal.output import (
 )
 from steptrail.deploy.terminal.times import show_age, show_duration, show_time
 from steptrail.deploy.terminal.visible import distinct
+from steptrail.deploy.terminal.vocabulary import named
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -203,7 +204,7 @@ def _as_json(
         "doc_id": document,
         "completeness": [asdict(each) for each in completeness],
         "state": [asdict(state) for state in states],
-        "observations": [asdict(each) for each in observed],
+        "observations": [named(asdict(each)) for each in observed],
         "timeline": [record_json(event) for event in page.items],
         "next": None if page.next is None else str(page.next),
     }

@@ -23,6 +23,7 @@ from steptrail.deploy.terminal.output import (
 )
 from steptrail.deploy.terminal.times import SINCE_HELP, parse_since, show_age, show_time
 from steptrail.deploy.terminal.visible import distinct
+from steptrail.deploy.terminal.vocabulary import named
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +68,7 @@ def errors(
 
     With --json one object a line: pipeline, doc_id, step_name, status, timestamp, attempt, error_type,
     error_message, details, metrics, and more; `cursor` is for --after. The lines of --stalled, which come with the
-    first page, have `what` (STALLED), sentence, started_us, deadline_s, decided_by and evidence instead.
+    first page, have `what` (STALLED), sentence, started_at, deadline_seconds, decided_by and evidence instead.
     With --group: group_id, pipeline, step_name, error_type, template, count, documents, first_seen, last_seen,
     doc_id, message. How it stands with them: steptrail groups. After the lines, on standard error, one object: rows,
     as_of, behind_seconds and behind_events (up to when everything is known), next or other_groups and other_errors.
@@ -117,7 +118,7 @@ def errors(
         if not page.items and not stalls:
             fresh.refuse_unknown(pipeline)
     if json:
-        write_json_lines(asdict(stall) for stall in stalls)
+        write_json_lines(named(asdict(stall)) for stall in stalls)
         write_json_lines(record_json(record) for record in page.items)
     else:
         _show_page(page, stalls, what, f" in pipeline {distinct(pipeline)}" if pipeline else "", start)

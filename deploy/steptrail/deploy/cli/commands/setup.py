@@ -11,6 +11,7 @@ import typer
 from steptrail.deploy.terminal.failures import NO
 from steptrail.deploy.terminal.options import Json, StackDir, local_stack, settings_for
 from steptrail.deploy.terminal.output import Column, Table, show, write_json_lines
+from steptrail.deploy.terminal.times import show_time
 
 
 def migrate(
@@ -39,7 +40,7 @@ def migrate(
     table = Table(columns, title=f"Database {clickhouse.database}")
     for state in states:
         name = f"{state.version:04d}_{state.name}"
-        table.add(name, state.applied_at, "now" if state.version in now else "before")
+        table.add(name, show_time(state.applied_at), "now" if state.version in now else "before")
     show(table, first=True)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from steptrail.deploy.terminal.failures import REFUSED, USAGE, CommandError
+from steptrail.deploy.terminal.numbers import counted
 from steptrail.deploy.terminal.options import Json, StackDir, settings_for
 from steptrail.deploy.terminal.output import Column, Table, note, plain, show, write_csv, write_json_lines
 
@@ -67,7 +68,7 @@ def sql(
     else:
         _show(names, rows)
     if cut:
-        note(f"The first {limit} rows; there are more: --limit 0 shows all of them.")
+        note(f"The first {counted(limit, 'row')}; there are more: --limit 0 shows all of them.")
 
 
 def _ask(text: str, limit: int, directory: Any) -> tuple[Sequence[str], list[tuple[Any, ...]]]:
@@ -134,7 +135,7 @@ def _show(names: Sequence[str], rows: list[tuple[Any, ...]]) -> None:
     for row in rows:
         table.add(*row)
     show(table)
-    note(f"{len(rows)} row{'' if len(rows) == 1 else 's'}")
+    note(counted(len(rows), "row"))
 
 
 def register(app: typer.Typer) -> None:

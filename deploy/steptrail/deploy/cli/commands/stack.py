@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ from steptrail.deploy.terminal.failures import NO, CommandError, need_local_stac
 from steptrail.deploy.terminal.options import Json
 from steptrail.deploy.terminal.output import Column, Styled, Table, note, say, show, write_json
 from steptrail.deploy.terminal.times import show_duration
+from steptrail.deploy.terminal.vocabulary import named
 
 if TYPE_CHECKING:
     from steptrail.deploy.stack import StackStatus
@@ -105,7 +107,8 @@ def status(directory: Folder = None, json: Json = False) -> None:
     """Show the parts of the local stack. Exits 0 when all are ready, 1 otherwise.
 
     With --json one object: dir, running, ready, pid, kafka, clickhouse (without its password), failure, and
-    parts, a list of name, state, pid, restarts, uptime_s, address, last_exit.
+    parts, a list of name, state, pid, restarts, uptime_seconds, address,
+    last_exit; and clickhouse_url, with the password, for the owner of the folder, otherwise null.
 
     \b
     steptrail status
@@ -113,9 +116,10 @@ def status(directory: Folder = None, json: Json = False) -> None:
     """
     from steptrail.deploy.stack import stack_status
 
-    found = stack_status(_folder(directory))
+    folder = _folder(directory)
+    found = stack_status(folder)
     if json:
-        write_json(found.as_dict())
+        write_json(named({**found.as_dict(), "clickhouse_url": _url(folder)}))
     elif not found.running:
         raise CommandError(
             f"no stack runs in {found.dir}."
@@ -153,6 +157,18 @@ def _show(found: StackStatus) -> None:
         )
     show(table)
     say(f"folder {found.dir}, supervisor {found.pid}")
+
+
+def _url(folder: Path) -> str | None:
+    """The store's URL with its password, for the owner of the stack's folder."""
+    from steptrail.schemas.errors import ConfigurationError
+    from steptrail.schemas.settings import read_stack_file
+
+    try:
+        running = read_stack_file(folder) if folder.stat().st_uid == os.geteuid() else None
+    except (OSError, ConfigurationError):
+        return None
+    return None if running is None else running.clickhouse
 
 
 def _folder(directory: Path | None) -> Path:

@@ -22,6 +22,7 @@ from steptrail.deploy.cli.commands.dlq.options import (
     selection_of,
 )
 from steptrail.deploy.terminal.failures import NO
+from steptrail.deploy.terminal.numbers import counted
 from steptrail.deploy.terminal.options import Json, StackDir, settings_for
 from steptrail.deploy.terminal.output import note, say, write_json
 
@@ -117,7 +118,9 @@ def _progress(total: int) -> Callable[[Tally], None]:
         nonlocal told_at
         if time.monotonic() - told_at >= _PROGRESS_EVERY_S:
             told_at = time.monotonic()
-            note(f"{tally.done} of {total} letters: {tally.sent} sent, {tally.skipped.total()} left alone")
+            note(
+                f"{tally.done:,} of {counted(total, 'letter')}: {tally.sent} sent, {tally.skipped.total()} left alone"
+            )
 
     return tell
 
@@ -136,7 +139,7 @@ def _as_json(tally: Tally, outcome: Outcome | None, *, dry_run: bool) -> dict[st
 
 
 def _show(tally: Tally, outcome: Outcome | None, *, dry_run: bool) -> None:
-    say(f"{tally.matched} letters: {tally.sent} {'would be sent' if dry_run else 'sent'} again.")
+    say(f"{counted(tally.matched, 'letter')}: {tally.sent} {'would be sent' if dry_run else 'sent'} again.")
     for why, count in tally.skipped.items():
         say(f"  {count} {_WHY[why]}")
     if outcome is not None:

@@ -9,6 +9,7 @@ import typer
 
 from steptrail.deploy.cli.commands.dlq.options import parse_place
 from steptrail.deploy.terminal.failures import NO, USAGE, CommandError
+from steptrail.deploy.terminal.numbers import counted
 from steptrail.deploy.terminal.options import Json, StackDir, settings_for
 from steptrail.deploy.terminal.output import Column, Table, note, plain, say, show, write_bytes, write_json
 from steptrail.deploy.terminal.times import show_age, show_time
@@ -149,11 +150,11 @@ def _facts(stored: StoredLetter, letter: Letter) -> list[tuple[str, str]]:
         ("set aside", f"{show_time(stored.broker_time, precise=True)}, {show_age(stored.broker_time)}"),
         ("by", stored.consumer),
         ("key", "" if letter.key is None else _text(letter.key)),
-        ("size", f"{stored.value_bytes} bytes"),
+        ("size", counted(stored.value_bytes, "byte")),
         ("state", stored.state.lower()),
     ]
     if stored.times_resent:
-        facts.append(("sent again", f"{stored.times_resent} times before"))
+        facts.append(("sent again", f"{counted(stored.times_resent, 'time')} before"))
     if stored.decided_at is not None:
         facts.append(
             ("decided", f"{show_time(stored.decided_at)} by {stored.decided_by} {stored.note}".rstrip())

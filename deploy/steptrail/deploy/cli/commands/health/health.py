@@ -15,6 +15,7 @@ from steptrail.deploy.terminal.options import Json, Pipeline, StackDir, settings
 from steptrail.deploy.terminal.output import Column, Styled, Table, note, say, show, tell, write_json
 from steptrail.deploy.terminal.times import show_time
 from steptrail.deploy.terminal.visible import distinct
+from steptrail.deploy.terminal.vocabulary import named
 
 if TYPE_CHECKING:
     from steptrail.consumers.health.check import HealthCheck
@@ -81,8 +82,8 @@ def health(
     troubled, near = _troubled(settings, check), _near(settings, check)
     if json:
         told = {**check.as_dict(), **_times(check), "troubled": [_told(each) for each in troubled]}
-        told["step_name"] = told.pop("step")
-        write_json({**told, "near": near})
+        told["findings"] = _findings(told["findings"])
+        write_json({**named(told), "near": near})
     else:
         _show(check, troubled)
         if near:
@@ -131,6 +132,18 @@ def _times(check: HealthCheck) -> dict[str, Any]:
     return {name: None if at is None else _moment(at) for name, at in moments.items()}
 
 
+def _findings(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Findings with the times in their data as times."""
+    return [
+        {**each, "data": {key: _time(key, value) for key, value in each["data"].items()}} for each in found
+    ]
+
+
+def _time(key: str, value: Any) -> Any:
+    moment = key in ("reported_at", "watermark") and isinstance(value, (int, float))
+    return _moment(value) if moment else value
+
+
 def _told(verdict: StoredVerdict) -> dict[str, Any]:
     return {
         "pipeline": verdict.pipeline,
@@ -139,7 +152,7 @@ def _told(verdict: StoredVerdict) -> dict[str, Any]:
         "sentence": verdict.sentence,
         "since": _moment(verdict.since),
         "at": _moment(verdict.at),
-        "findings": json_module.loads(verdict.findings),
+        "findings": _findings(json_module.loads(verdict.findings)),
     }
 
 

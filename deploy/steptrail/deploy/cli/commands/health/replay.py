@@ -13,6 +13,7 @@ from steptrail.deploy.terminal.failures import USAGE, CommandError
 from steptrail.deploy.terminal.options import Json, StackDir, settings_for
 from steptrail.deploy.terminal.output import Column, Table, note, say, show, write_json
 from steptrail.deploy.terminal.times import SINCE_HELP, parse_since, show_time
+from steptrail.deploy.terminal.vocabulary import named
 
 if TYPE_CHECKING:
     from steptrail.consumers.health.replay import Change
@@ -70,7 +71,7 @@ def replay(
                     {"rule": rule, "status": status, "count": n}
                     for (rule, status), n in sorted(counts.items())
                 ],
-                "changes": [_told(change) for change in changes],
+                "changes": [named(_told(change)) for change in changes],
             }
         )
     else:

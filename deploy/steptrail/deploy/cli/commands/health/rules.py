@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from steptrail.deploy.terminal.failures import USAGE, CommandError
+from steptrail.deploy.terminal.numbers import counted, figure
 from steptrail.deploy.terminal.options import Json, variable
 from steptrail.deploy.terminal.output import Column, Table, note, say, show, write_json
 
@@ -58,7 +59,7 @@ def check(
     if json:
         write_json({"file": str(path), "rules": count, "ok": True})
     else:
-        say(f"{path} is right: {count} rule{'' if count == 1 else 's'}.")
+        say(f"{path} is right: {counted(count, 'rule')}.")
 
 
 def show_rules(
@@ -75,7 +76,7 @@ def show_rules(
     policy, default = (Rules() if path is None else Rules.load(path)).policy(pipeline, step), Policy()
     told = {**asdict(policy), "silenced": sorted(policy.silenced)}
     if json:
-        write_json({"pipeline": pipeline, "step": step, **_learned(told)})
+        write_json({"pipeline": pipeline, "step_name": step, **_learned(told)})
         return
     table = Table(
         [Column("rule"), Column("value", right=True), Column("default", right=True)],
@@ -222,7 +223,7 @@ def _same(one: float, other: float) -> bool:
 
 
 def _number(value: Any) -> str:
-    return "learned" if isinstance(value, float) and math.isnan(value) else f"{value:g}"
+    return "learned" if isinstance(value, float) and math.isnan(value) else figure(value, 6)
 
 
 def rules_group() -> typer.Typer:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from steptrail.deploy.terminal.numbers import counted, figure, share
+from steptrail.schemas.figures import counted, figure, share
 
 
 @pytest.mark.parametrize(
