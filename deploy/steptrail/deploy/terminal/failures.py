@@ -20,9 +20,9 @@ EXIT_CODES = """
 \b
 Exit codes:
     0  done, or the answer is yes
-    1  the answer is no: unknown document, no stack running, numbers that disagree
+    1  the answer is no: unknown document or pipeline, no stack running, numbers that disagree
     2  a mistake in the command or the settings, or an extra that is not installed
-    3  Kafka, ClickHouse or the local stack cannot be reached
+    3  Kafka, ClickHouse or the local stack cannot be reached, or the tables are too far behind
     4  ClickHouse refused the query
   130  interrupted
 """

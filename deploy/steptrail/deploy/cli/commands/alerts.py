@@ -14,6 +14,7 @@ from steptrail.deploy.terminal.numbers import counted
 from steptrail.deploy.terminal.options import Json, StackDir, settings_for, variable
 from steptrail.deploy.terminal.output import Column, Table, note, say, show, write_json, write_json_lines
 from steptrail.deploy.terminal.times import parse_since, show_duration, show_time
+from steptrail.deploy.terminal.vocabulary import named
 
 if TYPE_CHECKING:
     from steptrail.consumers.alerts.config.config import AlertsConfig
@@ -88,7 +89,7 @@ def silence(
 ) -> None:
     """Tell nobody of some alerts for a while. They fire all the same; who heard of one hears of its end.
 
-    It needs an end (--for or --until) and a --reason. With --json the silence as one object: id, pipeline, step,
+    It needs an end (--for or --until) and a --reason. With --json the silence as one object: id, pipeline, step_name,
     kind, starts, ends, reason, by.
 
     \b
@@ -114,7 +115,7 @@ def silence(
     )
     put_silence(settings_for(directory), made)
     if json:
-        write_json(made.as_dict())
+        write_json(named(made.as_dict()))
     else:
         say(
             f"Silence {made.id} holds until {_utc(made.ends)} UTC. It ends earlier by:  "
@@ -141,7 +142,7 @@ def silences(
     found = [each for each in board.silences.values() if all_ or each.ends > now]
     found.sort(key=lambda each: each.ends)
     if json:
-        write_json_lines(each.as_dict() for each in found)
+        write_json_lines(named(each.as_dict()) for each in found)
     elif found:
         show_silences(found)
     else:
@@ -176,7 +177,7 @@ def expire(
     ended = found[silence_id].expired(time.time())
     put_silence(settings, ended)
     if json:
-        write_json(ended.as_dict())
+        write_json(named(ended.as_dict()))
     else:
         say(f"Silence {silence_id} has ended.")
 

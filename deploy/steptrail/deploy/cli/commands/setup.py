@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -40,8 +41,12 @@ def migrate(
     table = Table(columns, title=f"Database {clickhouse.database}")
     for state in states:
         name = f"{state.version:04d}_{state.name}"
-        table.add(name, show_time(state.applied_at), "now" if state.version in now else "before")
+        table.add(name, _shown(state.applied_at), "now" if state.version in now else "before")
     show(table, first=True)
+
+
+def _shown(applied_at: str | None) -> str:
+    return "" if applied_at is None else show_time(datetime.fromisoformat(applied_at.replace("Z", "+00:00")))
 
 
 def topics(
