@@ -4,6 +4,11 @@ import hashlib
 
 import pytest
 
+from steptrail.consumers.alerts.model.alert import Alert
+from steptrail.consumers.alerts.model.policy import Owner, Route
+from steptrail.consumers.alerts.model.silence import Silence
+from steptrail.consumers.health.rules.rules import Rule
+from steptrail.consumers.health.rules.status import HealthStatus
 from steptrail.producers.memory import InMemoryStorage
 from steptrail.schemas import ProcessingStatus
 from steptrail.schemas.settings import Settings
@@ -41,7 +46,21 @@ def test_a_rule_finds_the_name_whatever_limit_the_emitter_had(limit: int) -> Non
     assert matches_name("ocr", "o?r")
 
 
-def test_the_default_is_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("step", ["https://bucket/x?y=" + "a" * 1100, "字" * 400, "scan-\udcff", "a\0b"])
+def test_health_rules_silences_and_routes_find_a_step_by_the_name_that_was_emitted(step: str) -> None:
+    """What a rule names as the worker does is the step as it is stored."""
+    stored = stored_name(step)
+    now = 100.0
+    alert = Alert("a", "e", "inv", stored, HealthStatus.CRITICAL, "errors", "", now, now)
+    assert Silence("s", "inv", step, "*", starts=50, ends=500, reason="", by="").matches(alert)
+    assert Route("r", ("t",), steps=(step,)).matches(alert)
+    assert Owner(step=step).matches("inv", stored)
+    rule = Rule(step=step, silenced=frozenset({"errors"}))
+    assert rule.matches("inv", stored)
+    assert not rule.matches("inv", stored + "x")
+
+
+def test_the_default_is_the_settings() -> None:
     """Readers without settings cut where emitters without settings do."""
     assert Settings.model_fields["max_name_bytes"].default == MAX_NAME_BYTES
 

@@ -157,4 +157,4 @@ class AlertPolicy:
 
 
 def _any(text: str, globs: Sequence[str]) -> bool:
-    return any(fnmatch.fnmatchcase(text, glob) for glob in globs)
+    return any(matches_name(text, glob) for glob in globs)

@@ -71,9 +71,11 @@ def show_rules(
     """Show what one step is judged by, defaults and all; what is learned stands as "learned"."""
     from steptrail.consumers.health.rules.policy import Policy
     from steptrail.consumers.health.rules.rules import Rules
+    from steptrail.schemas.stored_names import stored_name
 
     path = _named(file)
-    policy, default = (Rules() if path is None else Rules.load(path)).policy(pipeline, step), Policy()
+    names = stored_name(pipeline), stored_name(step)
+    policy, default = (Rules() if path is None else Rules.load(path)).policy(*names), Policy()
     told = {**asdict(policy), "silenced": sorted(policy.silenced)}
     if json:
         write_json({"pipeline": pipeline, "step_name": step, **_learned(told)})
