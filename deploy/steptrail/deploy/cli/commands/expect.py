@@ -9,12 +9,14 @@ import typer
 
 from steptrail.deploy.terminal.failures import USAGE, CommandError
 from steptrail.deploy.terminal.options import Json, StackDir, settings_for
-from steptrail.deploy.terminal.output import Column, Table, note, show, write_json_lines
+from steptrail.deploy.terminal.output import Column, Table, note, show, tell, write_json_lines
 from steptrail.deploy.terminal.times import show_time
+from steptrail.deploy.terminal.visible import distinct
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from steptrail.projections.clickhouse.client import ClickHouse
     from steptrail.projections.stores.expected_steps import ExpectedSteps
     from steptrail.schemas.settings import Settings
 
@@ -63,6 +65,7 @@ def expect(
         if declarations is not None:
             news = declare_all(clickhouse, declarations, max_name_bytes=settings.max_name_bytes)
         declared = expected_steps(clickhouse, pipeline)
+        near = [] if declared or pipeline is None or not list_ else _near(clickhouse, pipeline)
     if declarations is not None:
         declared = [each for each in declared if each.pipeline in declarations]
     taken_back = [name for name, wanted in (declarations or {}).items() if not wanted]
@@ -90,6 +93,16 @@ def expect(
         note(f"Nothing is expected of pipeline {name}{' any more' if name in news else ', as before'}.")
     if not declared and not taken_back:
         note("No steps are declared" + (f" for pipeline {pipeline}." if pipeline else " for any pipeline."))
+    if near:
+        tell("near:", "bold", "\n".join(map(distinct, near)))
+
+
+def _near(clickhouse: ClickHouse, pipeline: str) -> list[str]:
+    """The pipelines with a declaration whose names look like this one."""
+    from steptrail.projections.stores.expected_steps import expected_steps
+    from steptrail.schemas.near_names import near_names
+
+    return near_names(pipeline, [each.pipeline for each in expected_steps(clickhouse)])
 
 
 def _declarations(
