@@ -9,7 +9,9 @@ from importlib.resources import files
 from typing import Any, Protocol
 
 from steptrail.projections.clickhouse.errors import QueryError, SchemaMismatch, StoreUnavailable
+from steptrail.schemas.errors import ConfigurationError
 from steptrail.schemas.event import us_from_datetime
+from steptrail.schemas.stack_file import read_stack_file
 from steptrail.schemas.stored_names import MAX_NAME_BYTES, stored_name
 
 _INCLUDE = "-- include: "
@@ -55,8 +57,7 @@ def ask_sql(store: Store, sql: str, parameters: Mapping[str, Any]) -> list[dict[
         return store.rows(sql, parameters)
     except StoreUnavailable as error:
         raise StoreUnavailable(
-            f"{error}\nIs ClickHouse running there? STEPTRAIL_CLICKHOUSE, or the local stack that runs, says where it "
-            "is; `steptrail status` shows the stack's parts."
+            f"{error}\nIs ClickHouse running there? STEPTRAIL_CLICKHOUSE says where it is; {_local_stack()}."
         ) from error
     except QueryError as error:
         if error.code in _MISSING_TABLES:
@@ -64,6 +65,16 @@ def ask_sql(store: Store, sql: str, parameters: Mapping[str, Any]) -> list[dict[
                 f"{error}\nThe tables are not there yet: run `steptrail migrate`."
             ) from error
         raise
+
+
+def _local_stack() -> str:
+    try:
+        running = read_stack_file()
+    except ConfigurationError:
+        running = None
+    if running is None:
+        return "`steptrail up` starts a local stack"
+    return f"of the local stack in {running.dir}, `steptrail status` shows the parts"
 
 
 def scope(pipeline: str | None, store: Store | None = None) -> dict[str, Any]:
