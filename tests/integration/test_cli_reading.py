@@ -168,7 +168,7 @@ def test_stalled_steps_are_shown(stack: Stack, settings: Settings, command: Comm
     assert "deadline 600 s" in " ".join(out.split())
     assert "1 stalled now in pipeline hung" in err
     (line,) = lines(command("errors", "-p", "hung", "--stalled", "--json")[1])
-    assert (line["what"], line["doc_id"], line["deadline_s"]) == ("STALLED", "invoice-20", 600.0)
+    assert (line["what"], line["doc_id"], line["deadline_seconds"]) == ("STALLED", "invoice-20", 600.0)
     assert lines(command("errors", "-p", "hung", "--json")[1]) == []
 
 

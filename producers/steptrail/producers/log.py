@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from steptrail.producers.handle import StepHandle
 
 LOGGER_NAME = "steptrail.steps"
+LONGEST = 4096
+"""Characters of an id, a name or a message in a log record; the event keeps what its own limits allow."""
 
 _logger = logging.getLogger(LOGGER_NAME)
 
@@ -37,6 +39,12 @@ LEVELS: dict[ProcessingStatus, LogLevel] = {
 """At which level each status is logged; the others are not."""
 
 
+def _bounded(text: str) -> str:
+    """The text, of a huge one the beginning and how much is left out: log lines are kept, shipped and paid for."""
+    left_out = len(text) - LONGEST
+    return text if left_out <= 0 else f"{text[:LONGEST]} … and {left_out:,} characters more"
+
+
 def log_step(
     pipeline: str,
     doc_id: str,
@@ -49,7 +57,7 @@ def log_step(
     """Log one step through `steptrail.steps` if its status is one to log. Never raises.
 
     The record has the fields pipeline, doc_id, step_name, status, error_message, execution_id, attempt and
-    trace_id.
+    trace_id; texts past LONGEST characters are cut in it.
     """
     level = LEVELS.get(status)
     if level is None or not _logger.isEnabledFor(level):
@@ -59,15 +67,15 @@ def log_step(
             level,
             "%s: step %s of document %s%s",
             status.value,
-            step_name,
-            doc_id,
-            f": {error_message}" if error_message else "",
+            _bounded(step_name),
+            _bounded(doc_id),
+            f": {_bounded(error_message)}" if error_message else "",
             extra={
                 "pipeline": pipeline,
-                "doc_id": doc_id,
-                "step_name": step_name,
+                "doc_id": _bounded(doc_id),
+                "step_name": _bounded(step_name),
                 "status": status.value,
-                "error_message": error_message,
+                "error_message": None if error_message is None else _bounded(error_message),
                 "execution_id": str(uuid.UUID(bytes=handle.execution_id)),
                 "attempt": handle.attempt,
                 "trace_id": trace_id or current_trace_id(),

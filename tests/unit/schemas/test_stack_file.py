@@ -2,14 +2,17 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from steptrail.producers import emit_only
+from steptrail.projections import open_storage
 from steptrail.schemas.errors import ConfigurationError
 from steptrail.schemas.settings import Settings
-from steptrail.schemas.stack_file import default_dir, process_lives, read_stack_file
+from steptrail.schemas.stack_file import NoStackError, default_dir, process_lives, read_stack_file
 
 
 @pytest.fixture(autouse=True)
@@ -56,22 +59,96 @@ def test_the_environment_wins_and_an_argument_over_it(
     assert Settings(kafka="here:9092").kafka == "here:9092"
 
 
-def test_a_stack_that_is_gone_is_not_used(tmp_path: Path) -> None:
-    """A file left by a process that died means nothing."""
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    leave(tmp_path, pid=gone.pid)
+def gone_pid() -> int:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    return ended.pid
+
+
+def refused(*words: str) -> str:
+    """What Settings() says, which refuses."""
+    with pytest.raises(NoStackError) as caught:
+        Settings()
+    for word in ("STEPTRAIL_DIR", "steptrail up", *words):
+        assert word in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_folder_without_a_stack_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """STEPTRAIL_DIR without a stack never means 127.0.0.1:9092: the error says what is missing and what to do."""
+    refused(str(tmp_path), "has no stack.json", "set STEPTRAIL_CLICKHOUSE and STEPTRAIL_KAFKA")
+    monkeypatch.setenv("STEPTRAIL_DIR", str(tmp_path / "nowhere"))
+    refused(str(tmp_path / "nowhere"), "no such folder")
+
+
+def test_a_stack_that_is_gone_is_refused(tmp_path: Path) -> None:
+    """A file left by a process that died is no stack, and nothing else is taken in its place."""
+    leave(tmp_path, pid=gone_pid())
     assert read_stack_file(tmp_path) is None
-    assert Settings().kafka == "127.0.0.1:9092"
+    refused("it has ended")
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"kafka": 1}', "\x00\xff"])
-def test_a_file_in_the_making_is_not_used(tmp_path: Path, content: str) -> None:
+def test_a_file_that_no_stack_wrote_is_refused(tmp_path: Path, content: str) -> None:
     """What does not parse, or lacks an address, is no stack."""
-    (tmp_path / "stack.json").write_text(content, encoding="latin-1")
+    path = tmp_path / "stack.json"
+    path.write_text(content, encoding="latin-1")
+    path.chmod(0o600)
     assert read_stack_file(tmp_path) is None
+    refused("is not what a stack writes")
     leave(tmp_path, clickhouse=None)
     assert read_stack_file(tmp_path) is None
+    refused("is not what a stack writes")
+
+
+def test_each_address_that_is_missing_is_refused_and_both_given_are_enough(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where one address is given and no stack runs, the other is not guessed; with both, no stack is looked for."""
+    monkeypatch.setenv("STEPTRAIL_KAFKA", "elsewhere:9092")
+    assert "set STEPTRAIL_CLICKHOUSE, or" in refused()
+    monkeypatch.setenv("STEPTRAIL_CLICKHOUSE", "http://elsewhere:8123")
+    assert Settings().kafka == "elsewhere:9092"
+    monkeypatch.delenv("STEPTRAIL_KAFKA")
+    assert "set STEPTRAIL_KAFKA, or" in refused()
+    assert Settings(kafka="here:9092").kafka == "here:9092"
+    monkeypatch.setenv("STEPTRAIL_KAFKA", "")  # as good as unset
+    assert "set STEPTRAIL_KAFKA, or" in refused()
+
+
+@pytest.mark.parametrize("storage", [emit_only, open_storage])
+def test_a_worker_is_told_at_its_start(storage: Callable[[], object]) -> None:
+    """Opening a storage raises; no add_step ever does for this."""
+    with pytest.raises(NoStackError, match="no local stack runs"):
+        storage()
+
+
+def test_the_default_folder_counts_where_a_stack_left_something(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing set and never a stack: the documented addresses. A stack that crashed there: refused."""
+    monkeypatch.delenv("STEPTRAIL_DIR")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert Settings().kafka == "127.0.0.1:9092"
+    (tmp_path / "steptrail").mkdir()
+    assert Settings().kafka == "127.0.0.1:9092"
+    leave(tmp_path / "steptrail", pid=gone_pid())
+    with pytest.raises(NoStackError, match=r"was left by a local stack.*\n`steptrail up`"):
+        Settings()
+
+
+def test_a_stack_that_nobody_chose_is_not_mixed_with_an_address_that_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Events for another Kafka are not looked for in the tables of a stack that happens to run."""
+    monkeypatch.delenv("STEPTRAIL_DIR")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    (tmp_path / "steptrail").mkdir()
+    leave(tmp_path / "steptrail")
+    assert Settings(kafka="elsewhere:9092").clickhouse_target().port == 8123
+    assert Settings(kafka="127.0.0.1:1111").clickhouse_target().port == 2222
+    assert Settings(clickhouse="http://elsewhere:8123").kafka == "127.0.0.1:9092"
+    assert Settings(clickhouse="http://127.0.0.1:2222/steptrail").kafka == "127.0.0.1:1111"
 
 
 def test_a_file_that_others_may_write_is_refused(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ from steptrail.projections.stores.dead_letter_store import (
     StoredLetter,
 )
 from steptrail.schemas.errors import InfrastructureError
+from steptrail.schemas.figures import counted
 from steptrail.schemas.headers import RESENT, Headers
 
 ACKNOWLEDGE_TIMEOUT_S = 30.0
@@ -193,7 +194,8 @@ class Redrive:
         if failures or left:
             why = failures[0].str() if failures else "no answer"
             raise RedriveStopped(
-                f"{len(failures) + left} letters were not acknowledged by {self._topic} ({why}); {self.tally.sent} "
+                f"{counted(len(failures) + left, 'letter was', 'letters were')} not acknowledged by "
+                f"{self._topic} ({why}); {self.tally.sent} "
                 "were sent and written down. Run the command again: it goes on where this one stopped."
             )
 

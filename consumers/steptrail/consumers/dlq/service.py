@@ -41,8 +41,8 @@ class DeadLetterDesk:
         self._config = {**settings.kafka_config(), "log_level": 0}
         self._steps = BrokerQuestions(self._config, topics.steps.name, timeout=timeout)
         self._dlq = BrokerQuestions(self._config, topics.dlq.name, timeout=timeout)
-        self._clickhouse = connect(settings)
-        self.store = DeadLetterStore(self._clickhouse, topic=topics.steps.name, dlq_topic=topics.dlq.name)
+        self.clickhouse = connect(settings)
+        self.store = DeadLetterStore(self.clickhouse, topic=topics.steps.name, dlq_topic=topics.dlq.name)
         self.schemas = WriterSchemas.of(settings)
 
     def message(self, letter: StoredLetter) -> Message | None:
@@ -104,7 +104,7 @@ class DeadLetterDesk:
 
     def close(self) -> None:
         """Let go of the connections."""
-        self._clickhouse.close()
+        self.clickhouse.close()
 
     def __enter__(self) -> Self:
         return self
@@ -119,7 +119,7 @@ class DeadLetterDesk:
     ) -> dict[int, int]:
         """The next offset to be projected, by partition."""
         ledger = Ledger(
-            self._clickhouse,
+            self.clickhouse,
             projection=projection,
             topic=questions.topic,
             topic_id=questions.describe().topic_id,

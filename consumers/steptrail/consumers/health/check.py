@@ -22,6 +22,7 @@ from confluent_kafka.admin import AdminClient
 from steptrail.consumers.health.rules import Finding, HealthStatus
 from steptrail.consumers.runtime.worker_thread import SideThread
 from steptrail.projections.clickhouse.client import connect
+from steptrail.projections.clickhouse.queries import stored
 from steptrail.projections.reading.emitters import ClockOff, worst_clock
 from steptrail.projections.stores.health_store import SightRow, StoredVerdict, latest_sight, stored_verdict
 from steptrail.schemas.settings import Settings
@@ -139,7 +140,8 @@ class HealthCheckManager:
         self.close()
 
     def _ask_store(self, pipeline: str, step: str) -> tuple[SightRow | None, StoredVerdict | None]:
-        return latest_sight(self._clickhouse), stored_verdict(self._clickhouse, pipeline, step)
+        names = stored(pipeline, self._clickhouse), stored(step, self._clickhouse)
+        return latest_sight(self._clickhouse), stored_verdict(self._clickhouse, *names)
 
     def _ask_clocks(self, pipeline: str | None) -> ClockOff | None:
         since = datetime.fromtimestamp(self._clock(), timezone.utc) - _CLOCK_FOR

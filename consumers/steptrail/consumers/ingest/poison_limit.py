@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from steptrail.schemas.errors import DecodeReason, SteptrailError
+from steptrail.schemas.figures import counted
 from steptrail.schemas.settings import Settings
 
 Place = tuple[int, int]
@@ -75,7 +76,7 @@ class PoisonLimit:
         """Raise TooMuchPoison when `letters`, all that were found among the `messages` of a batch, are too many."""
         longest, stand = self._after(messages, letters)
         if 0 < self._in_a_row <= longest:
-            raise _stop(letters, f"{longest} messages in a row", "STEPTRAIL_POISON_MAX_IN_A_ROW")
+            raise _stop(letters, f"{counted(longest, 'message')} in a row", "STEPTRAIL_POISON_MAX_IN_A_ROW")
         if stand.messages >= self._min_messages and stand.bad > self._ratio * stand.messages:
             told = f"{stand.bad} of the latest {stand.messages} messages"
             raise _stop(letters, told, "STEPTRAIL_POISON_MAX_RATIO")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import Any
 from urllib.request import urlopen
 
@@ -56,6 +57,17 @@ class LagReport:
     waiting_for: str | None = None
     problems: tuple[str, ...] = ()
     gaps: tuple[TopicGap, ...] = ()
+    asked_at: float | None = None
+
+    @property
+    def as_of(self) -> datetime | None:
+        """Everything that Kafka took before then is in the tables; None when that is not known."""
+        lag = self.lag_seconds
+        return (
+            None
+            if lag is None or self.asked_at is None
+            else datetime.fromtimestamp(self.asked_at - lag, timezone.utc)
+        )
 
     @property
     def lag_events(self) -> int | None:
@@ -70,16 +82,19 @@ class LagReport:
         return None if not lags or None in lags else max(lag for lag in lags if lag is not None)
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """For JSON, times as they are."""
         return {
             "topic": self.topic,
             "group": self.group,
             "group_state": self.group_state,
+            "as_of": self.as_of,
+            "behind_seconds": self.lag_seconds,
+            "behind_events": self.lag_events,
             "lag_events": self.lag_events,
             "lag_seconds": self.lag_seconds,
             "waiting_for": self.waiting_for,
             "problems": list(self.problems),
-            "gaps": [vars(gap) | {"noticed_at": gap.noticed_at.isoformat()} for gap in self.gaps],
+            "gaps": [vars(gap) for gap in self.gaps],
             "members": [vars(member) | {"partitions": list(member.partitions)} for member in self.members],
             "partitions": [vars(partition) for partition in self.partitions],
         }
@@ -109,7 +124,7 @@ def projector_lag(settings: Settings, *, timeout: float = 10.0, status_url: str 
     topics = Topics(settings.topic_prefix)
     topic, group = topics.steps.name, topics.projector_group
     config = {**settings.kafka_config(), "log_level": 0}
-    found = _Found()
+    found, asked = _Found(), time.time()
     try:
         _ask_kafka(found, BrokerQuestions(config, topic, timeout=timeout), group)
     except InfrastructureError as error:
@@ -133,6 +148,7 @@ def projector_lag(settings: Settings, *, timeout: float = 10.0, status_url: str 
         _waiting_for(status_url or _status_url(settings)),
         tuple(found.problems),
         tuple(found.gaps),
+        now if behind else asked,
     )
 
 

@@ -17,7 +17,8 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 class JsonFormatter(logging.Formatter):
     """Formats a record as `{"time", "level", "logger", "message", …everything given as extra=}`.
 
-    Values that JSON cannot hold appear as their `str`.
+    Values that JSON cannot hold appear as their `str`. A line with characters that nobody can see (control, bidi) is
+    all ASCII, so that it can be looked at on a terminal.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -32,9 +33,10 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         try:
-            return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+            told = orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
         except TypeError:  # lone surrogates, integers past 64 bits
             return json.dumps(line, default=str)
+        return told if told.isprintable() else json.dumps(json.loads(told))
 
 
 # It logs the errors that it raises, with tracebacks; we tell them in our own words.

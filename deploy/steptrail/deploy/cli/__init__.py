@@ -30,5 +30,8 @@ def app(argv: Sequence[str] | None = None) -> NoReturn:
         )
         sys.exit(2)
     from steptrail.deploy.cli.main import run
+    from steptrail.deploy.terminal.guard import guard_terminal
+
+    guard_terminal()
 
     sys.exit(run(arguments))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from typing import Annotated
@@ -71,10 +72,11 @@ def build(argv: list[str]) -> typer.Typer:
 def run(argv: list[str]) -> int:
     """Run the command in `argv` and return the exit code; never raises for what a user can get wrong."""
     as_json = "--json" in argv
+    # What librdkafka says raw is for logs (`run …` configures some); what matters reaches a command as an exception.
+    logging.getLogger("steptrail.kafka").addHandler(logging.NullHandler())
     try:
-        # With --json click's own complaints (an unknown option, say) are JSON as well, so they must reach us.
-        alone = not as_json and not _has_verdict_codes(argv)
-        code = get_command(build(argv)).main(argv, prog_name="steptrail", standalone_mode=alone)
+        # Not alone: click's own complaints repeat what was typed, so they are told as all others are.
+        code = get_command(build(argv)).main(argv, prog_name="steptrail", standalone_mode=False)
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else int(done.code is not None)
     except BrokenPipeError:
@@ -103,4 +105,9 @@ def _usage_error(error: BaseException) -> CommandError | None:
     tell, code = getattr(error, "format_message", None), getattr(error, "exit_code", None)
     if tell is None or not isinstance(code, int):
         return None
-    return CommandError(str(tell()), exit_code=code, kind="usage")
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        typer.echo(str(tell()), err=True)
+        raise SystemExit(code)
+    hint = f"`{context.command_path} --help` shows how." if context is not None else None
+    return CommandError(str(tell()), exit_code=code, kind="usage", hint=hint)

@@ -19,6 +19,7 @@ COMMANDS: dict[str, str] = {
     "up": "steptrail.deploy.cli.commands.stack",
     "down": "steptrail.deploy.cli.commands.stack",
     "status": "steptrail.deploy.cli.commands.stack",
+    "env": "steptrail.deploy.cli.commands.env",
     "doc": "steptrail.deploy.cli.commands.doc",
     "errors": "steptrail.deploy.cli.commands.errors",
     "groups": "steptrail.deploy.cli.commands.groups",

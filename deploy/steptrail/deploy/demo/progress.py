@@ -6,7 +6,6 @@ import sys
 import time
 from typing import Protocol
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     Progress,
@@ -15,6 +14,8 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 from rich.progress import TaskID as _TaskID
+
+from steptrail.deploy.terminal.output import console
 
 #: Seconds between two plain lines about the same stage.
 _LINE_EVERY_S = 2.0
@@ -46,7 +47,9 @@ class Bars:
             BarColumn(bar_width=16),
             TextColumn("{task.fields[counted]}"),
             TimeElapsedColumn(),
-            console=Console(stderr=True),
+            console=console(sys.stderr),
+            redirect_stdout=False,  # it would lead others past the guard
+            redirect_stderr=False,
         )
         self._progress.start()
         self._task: _TaskID | None = None

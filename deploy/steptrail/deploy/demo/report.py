@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.text import Text
-
 from steptrail.deploy.demo.run import DemoResult
-from steptrail.deploy.terminal.output import cells, status_text, stdout, table
+from steptrail.deploy.terminal.numbers import counted
+from steptrail.deploy.terminal.output import STATUS_STYLES, Column, Styled, Table, say, show, status_text
 from steptrail.deploy.terminal.times import show_duration
 
 
@@ -43,59 +42,61 @@ def print_report(result: DemoResult) -> None:
 
 def _print_figures(result: DemoResult) -> None:
     summary = result.summary
-    verdict = (
-        Text("they agree", style="bold green") if result.agree else Text("THEY DISAGREE", style="bold red")
-    )
-    shown = table("", "events", "", right=["events"], title="The three numbers")
-    shown.add_row("emitted", f"{result.emitted:,}", "by the workers' own accounting")
-    shown.add_row("delivered", f"{result.delivered:,}", "acknowledged by Kafka")
-    shown.add_row("projected", f"{summary.events:,}", Text("distinct events in ClickHouse: ") + verdict)
-    out = stdout()
-    out.print(shown)
+    agree = "they agree" if result.agree else "THEY DISAGREE"
+    columns = [Column("what"), Column("events", right=True), Column("how it is known", wrap="words")]
+    table = Table(columns, title="The three numbers")
+    table.add("emitted", f"{result.emitted:,}", "by the workers' own accounting")
+    table.add("delivered", f"{result.delivered:,}", "acknowledged by Kafka")
+    table.add("projected", f"{summary.events:,}", "distinct events in ClickHouse")
+    show(table)
+    say(Styled(agree, "bold green" if result.agree else "bold red"))
     for reason, count in result.lost.items():
-        out.print(f"  not delivered: {count:,} {reason}", style="red")
-    out.print(
-        f"{result.documents:,} documents by {result.workers} workers in {show_duration(result.working_s * 1000)}; "
+        say(f"  not delivered: {count:,} {reason}", style="red")
+    say(
+        f"{counted(result.documents, 'document')} by {counted(result.workers, 'worker')} in "
+        f"{show_duration(result.working_s * 1000)}; "
         f"the last event was readable {show_duration(result.projecting_s * 1000)} later: "
         f"{result.events_per_s:,.0f} events/s, paced by the work on the documents."
     )
     if summary.store_events > summary.events:
-        out.print(f"With earlier runs the store holds {summary.store_events:,} events.")
+        say(f"With earlier runs the store holds {counted(summary.store_events, 'event')}.")
 
 
 def _print_steps(result: DemoResult) -> None:
     counts = ["success", "warning", "error", "failed", "skipped"]
-    numbers = [*counts, "p50", "p95"]
-    shown = table("step", *numbers, right=numbers, title="Endings by step")
+    numbers = [Column(name, right=True) for name in (*counts, "p50", "p95")]
+    table = Table([Column("step"), *numbers], title="Endings by step")
     for row in result.summary.by_step:
-        shown.add_row(
+        table.add(
             row["step_name"],
             *[
-                Text(f"{row[status]:,}", style=status_text(status.upper()).style if row[status] else "dim")
+                Styled(f"{row[status]:,}", STATUS_STYLES[status.upper()] if row[status] else "dim")
                 for status in counts
             ],
             show_duration(_number(row["p50_ms"])),
             show_duration(_number(row["p95_ms"])),
         )
-    stdout().print(shown)
+    show(table)
 
 
 def _print_errors(result: DemoResult) -> None:
-    shown = table(
-        "events", "step", "status", "error type", "for example", right=["events"], title="Most common errors"
-    )
+    columns = [
+        Column("events", right=True),
+        Column("step"),
+        Column("status"),
+        Column("error type", 2),
+        Column("for example", 3, wrap="words", lines=2),
+    ]
+    table = Table(columns, title="Most common errors")
     for row in result.summary.errors:
-        example = str(row["example"]).replace("\n", " ")
-        shown.add_row(
-            *cells(
-                f"{row['events']:,}",
-                row["step_name"],
-                status_text(row["status"]),
-                row["error_type"],
-                example if len(example) <= 100 else example[:99] + "…",
-            )
+        table.add(
+            f"{row['events']:,}",
+            row["step_name"],
+            status_text(row["status"]),
+            row["error_type"],
+            row["example"],
         )
-    stdout().print(shown)
+    show(table)
 
 
 def _number(value: Any) -> float | None:

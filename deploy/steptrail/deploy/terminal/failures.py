@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Sequence
+
+from steptrail.deploy.terminal.visible import distinct
 
 OK = 0
 NO = 1
@@ -19,9 +20,9 @@ EXIT_CODES = """
 \b
 Exit codes:
     0  done, or the answer is yes
-    1  the answer is no: unknown document, no stack running, numbers that disagree
+    1  the answer is no: unknown document or pipeline, no stack running, numbers that disagree
     2  a mistake in the command or the settings, or an extra that is not installed
-    3  Kafka, ClickHouse or the local stack cannot be reached
+    3  Kafka, ClickHouse or the local stack cannot be reached, or the tables are too far behind
     4  ClickHouse refused the query
   130  interrupted
 """
@@ -52,6 +53,8 @@ class CommandError(Exception):
 
 def report(error: CommandError, *, as_json: bool) -> int:
     """Write `error` to standard error, as text or as one JSON object, and return its exit code."""
+    from steptrail.deploy.terminal.output import tell, write_json
+
     if as_json:
         told = {
             "error": error.kind,
@@ -60,19 +63,13 @@ def report(error: CommandError, *, as_json: bool) -> int:
             "near": error.near or None,
             "exit_code": error.exit_code,
         }
-        told = {key: value for key, value in told.items() if value is not None}
-        sys.stderr.write(json.dumps(told, ensure_ascii=False) + "\n")
+        write_json({key: value for key, value in told.items() if value is not None}, sys.stderr)
         return error.exit_code
-
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print(Text("error: ", style="bold red") + Text(error.message, style="default"))
+    tell("error:", "bold red", error.message)
     if error.near:
-        console.print(Text("near:  ", style="bold") + Text("\n       ".join(error.near)))
+        tell("near:", "bold", "\n".join(map(distinct, error.near)))
     if error.hint:
-        console.print(Text("hint:  ", style="bold cyan") + Text(error.hint))
+        tell("hint:", "bold cyan", error.hint)
     return error.exit_code
 
 
@@ -91,12 +88,16 @@ def _known_error(error: BaseException) -> CommandError | None:
     from steptrail.projections.clickhouse.errors import QueryError, SchemaMismatch
     from steptrail.projections.clickhouse.pages import BadCursor
     from steptrail.schemas.errors import ConfigurationError, InfrastructureError, SteptrailError
+    from steptrail.schemas.stack_file import NoStackError
 
     if type(error).__name__ == "KafkaException":  # by name: its library need not be loaded to tell
         said = error.args[0].str() if error.args and hasattr(error.args[0], "str") else str(error)
-        return CommandError(f"Kafka: {said}", exit_code=UNREACHABLE, kind="kafka", hint=_WHERE)
+        return CommandError(f"Kafka: {said}", exit_code=UNREACHABLE, kind="kafka", hint=_where())
     if not isinstance(error, SteptrailError):
         return None
+    if isinstance(error, NoStackError):
+        message, _, hint = str(error).partition("\n")
+        return CommandError(message, exit_code=UNREACHABLE, kind="no_stack", hint=hint or None)
     if isinstance(error, ConfigurationError):
         return CommandError(str(error), exit_code=USAGE, kind="configuration")
     if isinstance(error, BadCursor):
@@ -106,16 +107,30 @@ def _known_error(error: BaseException) -> CommandError | None:
     if isinstance(error, SchemaMismatch):
         return CommandError(message, exit_code=UNREACHABLE, kind="schema_mismatch", hint=hint or None)
     if isinstance(error, InfrastructureError):
-        return CommandError(message, exit_code=UNREACHABLE, kind="unreachable", hint=hint or _WHERE)
+        return CommandError(message, exit_code=UNREACHABLE, kind="unreachable", hint=hint or _where())
     if isinstance(error, QueryError):
         return CommandError(message, exit_code=REFUSED, kind="query_refused", hint=hint or None)
     return CommandError(str(error), exit_code=NO, kind=_snake_case(type(error).__name__))
 
 
-_WHERE = (
-    "`steptrail up --detach` starts a local stack; for one of your own set STEPTRAIL_KAFKA and "
-    "STEPTRAIL_CLICKHOUSE, or name a local stack's folder with --dir."
-)
+def _where() -> str:
+    """What to do about a Kafka or a ClickHouse that does not answer; a stack that runs need not be started."""
+    from steptrail.schemas.errors import ConfigurationError
+    from steptrail.schemas.stack_file import read_stack_file
+
+    try:
+        running = read_stack_file()
+    except ConfigurationError:
+        running = None
+    if running is not None:
+        return (
+            f"a local stack runs in {running.dir}: `steptrail status` shows its parts, `steptrail env` the addresses "
+            "that are asked; STEPTRAIL_KAFKA and STEPTRAIL_CLICKHOUSE go before the stack's own."
+        )
+    return (
+        "`steptrail up --detach` starts a local stack; for one of your own set STEPTRAIL_KAFKA and "
+        "STEPTRAIL_CLICKHOUSE, or name a local stack's folder with --dir."
+    )
 
 
 def _snake_case(name: str) -> str:

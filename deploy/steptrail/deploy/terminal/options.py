@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,9 +14,20 @@ from steptrail.deploy.terminal.failures import UNREACHABLE, CommandError
 if TYPE_CHECKING:
     from steptrail.schemas.settings import Settings, StackAddresses
 
+
+def spelled_out(name: str | None) -> str | None:
+    """A name as it was typed, as emitters spell it: bytes that are no UTF-8 come as lone surrogates."""
+    if name is None or name.isascii():
+        return name
+    from steptrail.schemas.stored_names import stored_name
+
+    return stored_name(name, 1 << 62)
+
+
 Json = Annotated[bool, typer.Option("--json", help="Write JSON for programs; errors too, on standard error.")]
 Pipeline = Annotated[
-    str | None, typer.Option("--pipeline", "-p", help="Only this pipeline; all unless told.")
+    str | None,
+    typer.Option("--pipeline", "-p", help="Only this pipeline; all unless told.", callback=spelled_out),
 ]
 StackDir = Annotated[
     Path | None,
@@ -33,18 +45,29 @@ def settings_for(directory: Path | None) -> Settings:
 
     Raises CommandError (exit 3) when no stack runs there.
     """
-    from steptrail.schemas.settings import Settings, read_stack_file
+    from steptrail.schemas.settings import Settings
+    from steptrail.schemas.stack_file import NoStackError, running_stack
 
     if directory is not None:
-        if read_stack_file(directory.expanduser()) is None:
+        try:
+            running_stack(directory.expanduser(), named_by="--dir")
+        except NoStackError as error:
             raise CommandError(
-                f"no local stack runs in {directory}.",
+                str(error),
                 exit_code=UNREACHABLE,
                 kind="no_stack",
-                hint=f"start it with:  steptrail up --detach --dir {directory}",
-            )
+                hint=f"start it with:  steptrail up --detach --dir {quote(str(directory))}",
+            ) from None
         use_stack(directory)
     return Settings()
+
+
+def variable(name: str) -> str | None:
+    """One setting that is a text, such as a file's name, for a command that needs no Kafka and no ClickHouse."""
+    from steptrail.schemas.settings import ENV_PREFIX
+
+    wanted = ENV_PREFIX + name.upper()
+    return next((value for key, value in os.environ.items() if key.upper() == wanted and value), None)
 
 
 def use_stack(directory: Path) -> None:

@@ -22,9 +22,7 @@ def parse_since(text: str, *, now: datetime | None = None) -> datetime:
     stripped = text.strip()
     if stripped.lower() == "now":
         return now
-    ages = list(_AGO.finditer(stripped))
-    if ages and not _AGO.sub("", stripped).strip():
-        seconds = sum(float(age["count"]) * _SECONDS[age["unit"].lower()] for age in ages)
+    if (seconds := parse_duration(stripped)) is not None:
         try:
             return now - timedelta(seconds=seconds)
         except OverflowError:
@@ -40,6 +38,14 @@ def parse_since(text: str, *, now: datetime | None = None) -> datetime:
         return moment.astimezone(timezone.utc)
     except OverflowError:
         raise _bad_time(text, "it lies outside the years 1 to 9999 in UTC") from None
+
+
+def parse_duration(text: str) -> float | None:
+    """Seconds of `90s`, `1h30m`, `2d`; None for a text that is no duration."""
+    ages = list(_AGO.finditer(text))
+    if not ages or _AGO.sub("", text).strip():
+        return None
+    return sum(float(age["count"]) * _SECONDS[age["unit"].lower()] for age in ages)
 
 
 def _bad_time(text: str, why: str) -> CommandError:

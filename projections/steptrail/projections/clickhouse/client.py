@@ -16,6 +16,7 @@ from urllib3.exceptions import HTTPError
 from steptrail.projections.clickhouse.connection_faults import in_few_words
 from steptrail.projections.clickhouse.errors import QueryError, StoreRefused, StoreUnavailable
 from steptrail.schemas.settings import ClickHouseTarget, Settings
+from steptrail.schemas.stored_names import MAX_NAME_BYTES
 
 # It logs what it raises, and Python prints a log record that no one takes.
 logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())
@@ -80,8 +81,11 @@ class ClickHouse:
     wrong) and nothing else.
     """
 
-    def __init__(self, target: ClickHouseTarget, *, timeout: float = 300.0) -> None:
+    def __init__(
+        self, target: ClickHouseTarget, *, timeout: float = 300.0, max_name_bytes: int = MAX_NAME_BYTES
+    ) -> None:
         self.target = target
+        self.max_name_bytes = max_name_bytes  # where emitters cut the names that are looked for
         self._timeout = timeout
         self._lock = threading.Lock()
         self._client: Client | None = None
@@ -237,7 +241,7 @@ class _Body(bytes):
 
 def connect(settings: Settings, *, timeout: float = 300.0) -> ClickHouse:
     """The ClickHouse that `settings.clickhouse` names; nothing is sent before the first statement."""
-    return ClickHouse(settings.clickhouse_target(), timeout=timeout)
+    return ClickHouse(settings.clickhouse_target(), timeout=timeout, max_name_bytes=settings.max_name_bytes)
 
 
 def int_list(values: Sequence[int]) -> str:

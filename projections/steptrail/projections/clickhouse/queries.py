@@ -9,11 +9,12 @@ from importlib.resources import files
 from typing import Any, Protocol
 
 from steptrail.projections.clickhouse.errors import QueryError, SchemaMismatch, StoreUnavailable
+from steptrail.schemas.errors import ConfigurationError
 from steptrail.schemas.event import us_from_datetime
-from steptrail.schemas.values import identity_text
+from steptrail.schemas.stack_file import read_stack_file
+from steptrail.schemas.stored_names import MAX_NAME_BYTES, stored_name
 
 _INCLUDE = "-- include: "
-_LONGEST_NAME = 4096  # the most that the setting max_name_bytes allows
 _MISSING_TABLES = frozenset({60, 81})  # UNKNOWN_TABLE, UNKNOWN_DATABASE
 
 
@@ -56,8 +57,7 @@ def ask_sql(store: Store, sql: str, parameters: Mapping[str, Any]) -> list[dict[
         return store.rows(sql, parameters)
     except StoreUnavailable as error:
         raise StoreUnavailable(
-            f"{error}\nIs ClickHouse running there? STEPTRAIL_CLICKHOUSE says where it is; "
-            f"`steptrail up` starts a local stack."
+            f"{error}\nIs ClickHouse running there? STEPTRAIL_CLICKHOUSE says where it is; {_local_stack()}."
         ) from error
     except QueryError as error:
         if error.code in _MISSING_TABLES:
@@ -67,14 +67,24 @@ def ask_sql(store: Store, sql: str, parameters: Mapping[str, Any]) -> list[dict[
         raise
 
 
-def scope(pipeline: str | None) -> dict[str, Any]:
+def _local_stack() -> str:
+    try:
+        running = read_stack_file()
+    except ConfigurationError:
+        running = None
+    if running is None:
+        return "`steptrail up` starts a local stack"
+    return f"of the local stack in {running.dir}, `steptrail status` shows the parts"
+
+
+def scope(pipeline: str | None, store: Store | None = None) -> dict[str, Any]:
     """The parameters of a statement about one pipeline, or about all of them (None)."""
-    return {"any_pipeline": pipeline is None, "pipeline": stored(pipeline or "")}
+    return {"any_pipeline": pipeline is None, "pipeline": stored(pipeline or "", store)}
 
 
-def stored(name: str) -> str:
-    """A name as emitters write it: without what UTF-8 or a text column cannot hold (`steptrail.schemas.values`)."""
-    return identity_text(name, _LONGEST_NAME)[0]
+def stored(name: str, store: Store | None = None) -> str:
+    """A name as emitters write it, by the limit of the settings that the store was connected with, else the default."""
+    return stored_name(name, getattr(store, "max_name_bytes", MAX_NAME_BYTES))
 
 
 def micros(name: str, moment: datetime | None, default: int) -> int:

@@ -119,7 +119,7 @@ class DocumentPage:
 
 def document_completeness(store: Store, pipeline: str | None, doc_id: str) -> list[DocumentCompleteness]:
     """How far a document is, in each pipeline that declared its steps and has heard of it."""
-    rows = ask(store, "document_completeness", {**scope(pipeline), "doc_id": stored(doc_id)})
+    rows = ask(store, "document_completeness", {**scope(pipeline, store), "doc_id": stored(doc_id, store)})
     return [DocumentCompleteness.from_row(row) for row in rows]
 
 

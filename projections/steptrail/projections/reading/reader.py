@@ -63,16 +63,16 @@ class _Filter:
             and (self.end is None or found.watermark < self.end)
         )
 
-    def parameters(self) -> dict[str, Any]:
+    def parameters(self, store: Store) -> dict[str, Any]:
         chosen = ProcessingStatus if self.statuses is None else self.statuses
         parameters: dict[str, Any] = {
-            **scope(self.pipeline),
+            **scope(self.pipeline, store),
             "statuses": sorted({ProcessingStatus(status).value for status in chosen}),
             "start_us": micros("start_time", self.start, _BEFORE_ALL),
             "end_us": micros("end_time", self.end, _AFTER_ALL),
         }
         if self.doc_id is not None:
-            parameters["doc_id"] = stored(self.doc_id)
+            parameters["doc_id"] = stored(self.doc_id, store)
         return parameters
 
 
@@ -167,7 +167,7 @@ class Reader:
 
     def document_state(self, pipeline: str | None, doc_id: str) -> list[StepState]:
         """The current state of each step of one document, in the order in which they began; [] when unknown."""
-        parameters = {**scope(pipeline), "doc_id": stored(doc_id)}
+        parameters = {**scope(pipeline, self._clickhouse), "doc_id": stored(doc_id, self._clickhouse)}
         return [StepState.from_row(row) for row in ask(self._clickhouse, "document_state", parameters)]
 
     def timeline(
@@ -288,7 +288,7 @@ class Reader:
         after one of them starts after all.
         """
         sql = f"{chosen.scope}_{direction}"
-        parameters = chosen.parameters()
+        parameters = chosen.parameters(self._clickhouse)
         fetch = min(wanted + wanted // 8 + 2, _BLOCK)  # a few more, for copies
         position = cursor or _ENDS[direction]
         while True:

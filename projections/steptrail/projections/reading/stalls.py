@@ -125,7 +125,7 @@ def document_observations(
     store: Store, pipeline: str | None, doc_id: str, limit: int
 ) -> list[ObservedRecord]:
     """Up to `limit` observations of one document's executions, the earliest first."""
-    parameters = {**scope(pipeline), "doc_id": stored(doc_id), "fetch": limit}
+    parameters = {**scope(pipeline, store), "doc_id": stored(doc_id, store), "fetch": limit}
     return [ObservedRecord.from_row(row) for row in ask(store, "document_observations", parameters)]
 
 

@@ -171,9 +171,9 @@ def error_groups(
     if positive("limit", limit) > MOST_LISTED:
         raise ValueError(f"limit must be at most {MOST_LISTED}, not {limit}")
     parameters = {
-        **scope(pipeline),
+        **scope(pipeline, store),
         "any_step": step_name is None,
-        "step_name": stored(step_name or ""),
+        "step_name": stored(step_name or "", store),
         "since_us": micros("since", since, 0),
         "most": positive("looked_at", looked_at),
     }

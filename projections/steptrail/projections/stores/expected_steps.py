@@ -23,15 +23,13 @@ from typing import TYPE_CHECKING, Any
 from steptrail.projections.clickhouse.queries import Store, ask, scope
 from steptrail.schemas.errors import ConfigurationError
 from steptrail.schemas.event import datetime_from_us
-from steptrail.schemas.settings import Settings
 from steptrail.schemas.settings_parsing import check_pipeline
-from steptrail.schemas.values import identity_text
+from steptrail.schemas.stored_names import MAX_NAME_BYTES, stored_name
 
 if TYPE_CHECKING:
     from steptrail.projections.clickhouse.client import ClickHouse
 
 _INSERT = "INSERT INTO expected_steps_declarations (pipeline, version, declaration, steps) FORMAT JSONEachRow"
-MAX_NAME_BYTES: int = Settings.model_fields["max_name_bytes"].default
 """The longest name of a step, unless the setting of that name was changed."""
 
 
@@ -107,7 +105,7 @@ def expected_steps(store: Store, pipeline: str | None = None) -> list[ExpectedSt
 def check_declaration(
     pipeline: str, steps: Collection[str], max_name_bytes: int = MAX_NAME_BYTES
 ) -> tuple[str, ...]:
-    """The steps as they are declared; raises BadDeclaration for what no event could ever be named."""
+    """The steps as their events are stored; raises BadDeclaration for a pipeline or a list that cannot be."""
     try:
         check_pipeline(pipeline)
     except ValueError as error:
@@ -121,14 +119,10 @@ def check_declaration(
             raise TypeError(f"{where} must be a name (str), not {type(step).__name__}")
         if not step.strip():
             raise BadDeclaration(f"{where} has no name")
-        if step in named:
-            raise BadDeclaration(f"{where}: {step!r} is there twice")
-        if identity_text(step, max_name_bytes)[1] is not None:
-            raise BadDeclaration(
-                f"{where}: no event can be named {step[:60]!r}: names have at most {max_name_bytes} bytes, no NUL "
-                "and no lone surrogates"
-            )
-        named.append(step)
+        name = stored_name(step, max_name_bytes)
+        if name in named:
+            raise BadDeclaration(f"{where}: {name!r} is there twice")
+        named.append(name)
     return tuple(named)
 
 

@@ -13,7 +13,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from steptrail.projections.stores.expected_steps import MAX_NAME_BYTES, BadDeclaration, check_declaration
+from steptrail.projections.stores.expected_steps import BadDeclaration, check_declaration
+from steptrail.schemas.stored_names import MAX_NAME_BYTES
 
 _TABLE = "expected_steps"
 

@@ -19,6 +19,7 @@ from steptrail.consumers.health.rules import (
     StepKey,
     Verdict,
 )
+from steptrail.consumers.health.rules.formatting import percent
 from steptrail.consumers.health.rules.losses import Losses
 from steptrail.consumers.health.rules.thresholds import Measured
 from steptrail.consumers.health.rules.verdict import unseen
@@ -73,7 +74,7 @@ def test_an_outage_is_said_with_its_evidence_and_when_it_ends() -> None:
     assert step.status is pipeline.status is overall.status is HealthStatus.WARNING
     assert step.sentence == (
         "33 of the last 156 executions (21 %) failed in 15 s; normal 0 %, threshold 10 %"
-    ).replace("normal 0 %", f"normal {100 * step.findings[0].data['normal']:.1f} %")
+    ).replace("normal 0 %", f"normal {percent(step.findings[0].data['normal'])}")
     assert pipeline.sentence == f"ocr: {step.sentence}"
     assert overall.sentence == f"p: ocr: {step.sentence}"
     assert step.since == step.at == (FIRST + 1003) * 5

@@ -12,7 +12,7 @@ def test_a_threshold_speaks_while_enough_lie_beyond_it() -> None:
     window.fold(101, Measured(31, 0))
     assert window.level() == WARNING
     assert window.sentence() == (
-        "9 of the last 40 executions (22 %) had duration_ms above 5000 in 300 s; allowed 10 %"
+        "9 of the last 40 executions (22 %) had duration_ms above 5,000 in 300 s; allowed 10 %"
     )
     for slot in range(102, 170):
         window.fold(slot, Measured(1, 0))

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from steptrail.consumers.alerts.model.alert import ERROR_GROUP, TARGET, Alert
+from steptrail.schemas.stored_names import matches_name
 
 SEVERITIES = ("WARNING", "CRITICAL", "UNKNOWN")
 
@@ -36,7 +37,7 @@ class Owner:
 
     def matches(self, pipeline: str, step: str) -> bool:
         """Globs as of the shell; upper and lower case differ."""
-        return fnmatch.fnmatchcase(pipeline, self.pipeline) and fnmatch.fnmatchcase(step, self.step)
+        return matches_name(pipeline, self.pipeline) and matches_name(step, self.step)
 
 
 @dataclass(frozen=True)
@@ -156,4 +157,4 @@ class AlertPolicy:
 
 
 def _any(text: str, globs: Sequence[str]) -> bool:
-    return any(fnmatch.fnmatchcase(text, glob) for glob in globs)
+    return any(matches_name(text, glob) for glob in globs)

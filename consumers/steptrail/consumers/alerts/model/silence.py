@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from steptrail.consumers.alerts.model.alert import Alert, BadAlert, loaded, rfc3339, seconds
+from steptrail.schemas.stored_names import matches_name
 
 KEPT_S = 7 * 86_400.0
 """So long a silence that has ended can still be listed."""
@@ -34,8 +35,8 @@ class Silence:
     def matches(self, alert: Alert) -> bool:
         """Globs as of the shell; upper and lower case differ."""
         return (
-            fnmatch.fnmatchcase(alert.pipeline, self.pipeline)
-            and fnmatch.fnmatchcase(alert.step, self.step)
+            matches_name(alert.pipeline, self.pipeline)
+            and matches_name(alert.step, self.step)
             and fnmatch.fnmatchcase(alert.kind, self.kind)
         )
 

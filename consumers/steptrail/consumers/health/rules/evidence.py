@@ -9,6 +9,7 @@ from steptrail.consumers.health.rules.policy import Policy
 from steptrail.consumers.health.rules.state import State
 from steptrail.consumers.health.rules.status import HealthStatus
 from steptrail.consumers.health.rules.verdict import Finding
+from steptrail.schemas.figures import counted
 
 
 def _recent(alarm: Alarm, row: int, slot: int) -> tuple[int, int, int]:
@@ -31,7 +32,7 @@ def errors_finding(state: State, row: int, slot: int, policy: Policy) -> Finding
     return Finding(
         "errors",
         HealthStatus.of_level(int(rule.alarm.level[row])),
-        f"{failed} of the last {ended} executions ({percent(failed / ended)}) failed in {span(seconds)}; "
+        f"{failed} of the last {counted(ended, 'execution')} ({percent(failed / ended)}) failed in {span(seconds)}; "
         f"normal {percent(normal)}, threshold {percent(float(limits.least_share))}",
         _since(rule.alarm, row),
         {
@@ -58,7 +59,7 @@ def durations_finding(state: State, row: int, slot: int, policy: Policy) -> Find
     return Finding(
         "durations",
         HealthStatus.of_level(int(rule.alarm.level[row])),
-        f"{slow} of the last {ended} executions ({percent(slow / ended)}) took longer than "
+        f"{slow} of the last {counted(ended, 'execution')} ({percent(slow / ended)}) took longer than "
         f"{milliseconds(normal_ms)} in {span(seconds)}; normal 5 %, threshold {percent(float(limits.least_share))}",
         _since(rule.alarm, row),
         {

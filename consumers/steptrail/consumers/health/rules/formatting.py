@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from steptrail.schemas.figures import figure
+
 
 def percent(share: float) -> str:
-    """ "21 %", "1.5 %", "0.2 %"."""
+    """ "21 %", "1.5 %", "0.2 %", "less than 0.1 %"."""
     value = 100 * share
+    if 0 < value < 0.05:
+        return "less than 0.1 %"
     return f"{value:.0f} %" if value >= 9.5 or value == round(value) else f"{value:.1f} %"
 
 
@@ -22,6 +26,6 @@ def span(seconds: float) -> str:
 
 def milliseconds(value: float) -> str:
     """ "850 ms", "1.4 s", "3 min"."""
-    if value < 1000:
-        return f"{value:.3g} ms"
-    return f"{value / 1000:.2g} s" if value < 120_000 else span(value / 1000)
+    if value < 999.5:
+        return f"{figure(value)} ms"
+    return f"{figure(value / 1000, 2)} s" if value < 99_500 else span(value / 1000)

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from steptrail.consumers.health.rules.baseline import SLOT_S
+from steptrail.consumers.health.rules.formatting import percent
 from steptrail.consumers.health.rules.policy import LossPolicy
 
 
@@ -64,4 +65,4 @@ class LossWindow:
             "dead letters": self.dead_letters,
         }
         told = [f"{round(count)} {kind}" for kind, count in kinds.items() if count >= 0.5]
-        return f"events are lost: {', '.join(told)} ({100 * self.share:.1g} % of the recent ones)"
+        return f"events are lost: {', '.join(told)} ({percent(self.share)} of the recent ones)"

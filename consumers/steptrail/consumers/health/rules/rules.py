@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from steptrail.consumers.health.rules.policy import Policy, Threshold
 from steptrail.consumers.health.rules.toml_lines import TomlMistake, read_toml
 from steptrail.schemas.errors import ConfigurationError
+from steptrail.schemas.stored_names import matches_name
 
 RULE_NAMES = ("errors", "durations", "silence", "stalled", "thresholds", "losses")
 _GROUPS = tuple(f.name for f in fields(Policy) if f.name not in ("thresholds", "silenced"))
@@ -50,7 +50,7 @@ class Rule:
 
     def matches(self, pipeline: str, step: str) -> bool:
         """Globs as of the shell; upper and lower case differ."""
-        return fnmatch.fnmatchcase(pipeline, self.pipeline) and fnmatch.fnmatchcase(step, self.step)
+        return matches_name(pipeline, self.pipeline) and matches_name(step, self.step)
 
     def applied(self, policy: Policy) -> Policy:
         """`policy` with this rule's changes."""

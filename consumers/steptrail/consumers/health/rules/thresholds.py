@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 
 from steptrail.consumers.health.rules.alarm import CRITICAL, NONE, WARNING
 from steptrail.consumers.health.rules.baseline import SLOT_S
+from steptrail.consumers.health.rules.formatting import percent
 from steptrail.consumers.health.rules.policy import Threshold
+from steptrail.schemas.figures import counted, figure
 
 PARTS = 12
 """A window moves on by twelfths."""
@@ -57,8 +59,9 @@ class ThresholdWindow:
         share = 100 * seen.beyond / seen.count if seen.count else 0.0
         where = "below" if threshold.below else "above"
         return (
-            f"{seen.beyond} of the last {seen.count} executions ({share:.0f} %) had {threshold.measure} {where} "
-            f"{threshold.bound:g} in {threshold.window_s:g} s; allowed {100 * threshold.share:.0f} %"
+            f"{seen.beyond} of the last {counted(seen.count, 'execution')} ({percent(share / 100)}) had "
+            f"{threshold.measure} {where} {figure(threshold.bound)} in "
+            f"{threshold.window_s:g} s; allowed {percent(threshold.share)}"
         )
 
     def _part_slots(self) -> int:

@@ -10,15 +10,16 @@ import typer
 
 from steptrail.deploy.cli.commands.run.alerts import AlertsFile
 from steptrail.deploy.terminal.failures import NO, USAGE, CommandError
-from steptrail.deploy.terminal.options import Json, StackDir, settings_for
-from steptrail.deploy.terminal.output import cells, note, stdout, table, write_json, write_json_lines
+from steptrail.deploy.terminal.numbers import counted
+from steptrail.deploy.terminal.options import Json, StackDir, settings_for, variable
+from steptrail.deploy.terminal.output import Column, Table, note, say, show, write_json, write_json_lines
 from steptrail.deploy.terminal.times import parse_since, show_duration, show_time
+from steptrail.deploy.terminal.vocabulary import named
 
 if TYPE_CHECKING:
     from steptrail.consumers.alerts.config.config import AlertsConfig
     from steptrail.consumers.alerts.model.silence import Silence
     from steptrail.consumers.alerts.overview import Shown
-    from steptrail.schemas.settings import Settings
 
 _HELP = """
 Alerts: what fires, since when, what holds it back, and who was told.
@@ -56,17 +57,16 @@ def list_alerts(
     from steptrail.consumers.alerts.overview import overview
     from steptrail.consumers.alerts.topics import read_board
 
-    settings = settings_for(directory)
-    named = file is not None or settings.alerts_file is not None
-    policy = _config(settings, file).policy if named else AlertPolicy()
-    shown = overview(read_board(settings, timeout=15), policy, time.time(), resolved=all_)
+    has_file = file is not None or variable("alerts_file") is not None
+    policy = _config(file).policy if has_file else AlertPolicy()
+    shown = overview(read_board(settings_for(directory), timeout=15), policy, time.time(), resolved=all_)
     if json:
-        write_json_lines(each.as_dict() for each in shown)
+        write_json_lines(named(each.as_dict()) for each in shown)
     elif shown:
         _show(shown)
     else:
-        stdout().print("Nothing fires.")
-    if not named and not json:
+        say("Nothing fires.")
+    if not has_file and not json:
         note("No alerts file is named (STEPTRAIL_ALERTS_FILE): who waits for a notification is not known.")
 
 
@@ -89,7 +89,7 @@ def silence(
 ) -> None:
     """Tell nobody of some alerts for a while. They fire all the same; who heard of one hears of its end.
 
-    It needs an end (--for or --until) and a --reason. With --json the silence as one object: id, pipeline, step,
+    It needs an end (--for or --until) and a --reason. With --json the silence as one object: id, pipeline, step_name,
     kind, starts, ends, reason, by.
 
     \b
@@ -115,12 +115,11 @@ def silence(
     )
     put_silence(settings_for(directory), made)
     if json:
-        write_json(made.as_dict())
+        write_json(named(made.as_dict()))
     else:
-        stdout().print(
+        say(
             f"Silence {made.id} holds until {_utc(made.ends)} UTC. It ends earlier by:  "
-            f"steptrail alerts expire {made.id}",
-            markup=False,
+            f"`steptrail alerts expire {made.id}`"
         )
 
 
@@ -143,21 +142,11 @@ def silences(
     found = [each for each in board.silences.values() if all_ or each.ends > now]
     found.sort(key=lambda each: each.ends)
     if json:
-        write_json_lines(each.as_dict() for each in found)
+        write_json_lines(named(each.as_dict()) for each in found)
     elif found:
-        shown = table("id", "pipeline", "step", "kind", "until (UTC)", "reason", "by")
-        for each in found:
-            over = "" if each.ends > now else " (over)"
-            shown.add_row(
-                *cells(
-                    *(each.id, each.pipeline, each.step, each.kind),
-                    _utc(each.ends) + over,
-                    *(each.reason, each.by),
-                )
-            )
-        stdout().print(shown)
+        show_silences(found)
     else:
-        stdout().print("No silences.")
+        say("No silences.")
 
 
 def expire(
@@ -188,16 +177,15 @@ def expire(
     ended = found[silence_id].expired(time.time())
     put_silence(settings, ended)
     if json:
-        write_json(ended.as_dict())
+        write_json(named(ended.as_dict()))
     else:
-        stdout().print(f"Silence {silence_id} has ended.", markup=False)
+        say(f"Silence {silence_id} has ended.")
 
 
 def try_out(
     target: Annotated[str, typer.Argument(metavar="TARGET", help="A target of the alerts file.")],
     file: AlertsFile = None,
     json: Json = False,
-    directory: StackDir = None,
 ) -> None:
     """Send a test alert to a target, once, and say what came back. Exits 1 unless it was taken.
 
@@ -209,7 +197,7 @@ def try_out(
     """
     from steptrail.consumers.alerts.delivery.send_test import try_target
 
-    config = _config(settings_for(directory), file)
+    config = _config(file)
     if target not in config.targets:
         raise CommandError(
             f"the alerts file has no target {target!r}.",
@@ -226,7 +214,7 @@ def try_out(
         write_json({**told, "seconds": round(seconds, 3)})
     else:
         taken = "taken" if answer.delivered else "not taken"
-        stdout().print(f"{taken}: {answer.said} ({show_duration(seconds * 1000)})", markup=False)
+        say(f"{taken}: {answer.said} ({show_duration(seconds * 1000)})")
     if not answer.delivered:
         raise typer.Exit(NO)
 
@@ -239,7 +227,6 @@ def check(
         ),
     ] = None,
     json: Json = False,
-    directory: StackDir = None,
 ) -> None:
     """Read an alerts file as `run alerts` does, secrets included, and say what is wrong with it. Exits 2 if anything.
 
@@ -248,7 +235,7 @@ def check(
     \b
     steptrail alerts check alerts.toml
     """
-    config = _config(settings_for(directory), file)
+    config = _config(file)
     counts = {
         "targets": sorted(config.targets),
         "routes": [route.name for route in config.policy.routes],
@@ -257,17 +244,17 @@ def check(
     if json:
         write_json(counts)
     else:
-        stdout().print(
-            f"{len(config.targets)} targets, {len(config.policy.routes)} routes, "
-            f"{len(config.policy.owners)} owners: nothing is wrong.",
-            markup=False,
+        say(
+            f"{counted(len(config.targets), 'target')}, {counted(len(config.policy.routes), 'route')}, "
+            f"{counted(len(config.policy.owners), 'owner')}: nothing is wrong."
         )
 
 
-def _config(settings: Settings, file: Path | None) -> AlertsConfig:
+def _config(file: Path | None) -> AlertsConfig:
     from steptrail.consumers.alerts.config.config import AlertsConfig
 
-    path = file or (Path(settings.alerts_file) if settings.alerts_file else None)
+    named = variable("alerts_file")
+    path = file or (Path(named) if named else None)
     if path is None:
         raise _usage("which alerts file? Nothing says so.", "set STEPTRAIL_ALERTS_FILE, or name the file.")
     return AlertsConfig.load(path.expanduser())
@@ -275,22 +262,48 @@ def _config(settings: Settings, file: Path | None) -> AlertsConfig:
 
 def _show(shown: list[Shown]) -> None:
     now = time.time()
-    listed = table("severity", "what", "kind", "since (UTC)", "sentence", "owner", "told")
+    columns = [
+        Column("severity"),
+        Column("what"),
+        Column("kind", 2),
+        Column("since (UTC)", 3),
+        Column("sentence", 5, wrap="words"),
+        Column("owner", 4),
+        Column("told", 6, wrap="words", label=True),
+    ]
+    table = Table(columns)
     for each in shown:
         alert = each.alert
         ended = "" if alert.firing else "resolved, was "
-        listed.add_row(
-            *cells(
-                ended + alert.severity.value,
-                alert.scope,
-                alert.kind,
-                f"{_utc(alert.since)} ({show_duration((now - alert.since) * 1000)})",
-                alert.sentence,
-                alert.owner,
-                _told(each),
-            )
+        table.add(
+            ended + alert.severity.value,
+            alert.scope,
+            alert.kind,
+            f"{_utc(alert.since)} ({show_duration((now - alert.since) * 1000)})",
+            alert.sentence,
+            alert.owner,
+            _told(each),
         )
-    stdout().print(listed)
+    show(table)
+
+
+def show_silences(found: list[Silence]) -> None:
+    """Silences as a table."""
+    now = time.time()
+    columns = [
+        Column("id"),
+        Column("pipeline", 2),
+        Column("step", 2),
+        Column("kind", 2),
+        Column("until (UTC)"),
+        Column("reason", 4, wrap="words"),
+        Column("by", 3),
+    ]
+    table = Table(columns)
+    for each in found:
+        until = _utc(each.ends) + ("" if each.ends > now else " (over)")
+        table.add(each.id, each.pipeline, each.step, each.kind, until, each.reason, each.by)
+    show(table)
 
 
 def _told(shown: Shown) -> str:

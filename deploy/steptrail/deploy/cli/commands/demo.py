@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from steptrail.deploy.terminal.failures import NO, USAGE, CommandError, need_local_stack
+from steptrail.deploy.terminal.numbers import counted
 from steptrail.deploy.terminal.options import Json, use_stack
-from steptrail.deploy.terminal.output import stdout, write_json
+from steptrail.deploy.terminal.output import say, write_json
+from steptrail.deploy.terminal.vocabulary import named
 
 if TYPE_CHECKING:
     from steptrail.deploy.demo.progress import Display
@@ -81,7 +83,7 @@ def demo(
                     result = _work(clickhouse, documents, min(count, len(documents)), shown)
                     shown.end()
                     if json:
-                        write_json(as_json(result))
+                        write_json(named(as_json(result)))
                     else:
                         print_report(result)
                         _print_document(clickhouse, result)
@@ -109,7 +111,7 @@ def _with_damaged(found: list[str], folder: Path, docs: int) -> list[str]:
 def _work(clickhouse: ClickHouse, documents: list[str], workers: int, shown: Display) -> DemoResult:
     from steptrail.deploy.demo.run import Progress, run_demo
 
-    shown.stage(f"{workers} workers on {len(documents):,} documents", len(documents))
+    shown.stage(f"{counted(workers, 'worker')} on {counted(len(documents), 'document')}", len(documents))
     worked = False
 
     def projected(done: int, total: int) -> None:
@@ -133,7 +135,8 @@ def _print_document(clickhouse: ClickHouse, result: DemoResult) -> None:
         return
     reader = Reader(clickhouse)
     page = reader.timeline(PIPELINE, document, limit=20, newest_first=True)
-    stdout().print("One document", style="bold")
+    say("")
+    say("One document", style="bold")
     show_document(document, reader.document_state(PIPELINE, document), page.items[::-1])
 
 
@@ -152,7 +155,8 @@ def _print_next(folder: Path, result: DemoResult, *, running: bool) -> None:
         if running
         else f"  rm -r {quote(str(folder))}        # the demonstration's data, when you are done",
     ]
-    stdout().print("\n".join(lines), markup=False, soft_wrap=True)
+    for line in lines:
+        say(line, folded=False)
 
 
 def register(app: typer.Typer) -> None:

@@ -6,11 +6,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from steptrail.deploy.cli.commands.incomplete import completeness_text
-from steptrail.deploy.terminal.failures import NO, CommandError
+from steptrail.deploy.cli.commands.incomplete import completeness_parts
+from steptrail.deploy.terminal.failures import NO, UNREACHABLE, CommandError
+from steptrail.deploy.terminal.freshness import DEFAULT_BEHIND, AsOf, MaxBehind, freshness_sentence
 from steptrail.deploy.terminal.options import Json, Pipeline, StackDir, settings_for
-from steptrail.deploy.terminal.output import cells, note, record_json, status_text, stdout, table, write_json
+from steptrail.deploy.terminal.output import (
+    Column,
+    Styled,
+    Table,
+    note,
+    record_json,
+    say,
+    show,
+    status_text,
+    write_json,
+)
 from steptrail.deploy.terminal.times import show_age, show_duration, show_time
+from steptrail.deploy.terminal.visible import distinct
+from steptrail.deploy.terminal.vocabulary import named
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,6 +67,7 @@ def doc(
         ),
     ] = None,
     pipeline: Pipeline = None,
+    max_behind: MaxBehind = DEFAULT_BEHIND,
     json: Json = False,
     directory: StackDir = None,
 ) -> None:
@@ -64,26 +78,33 @@ def doc(
     is past its deadline is STALLED. With --json one object: doc_id, completeness (a list, one entry for each
     pipeline that declared its steps), state (a list, one entry for each pipeline and step; status is what a worker
     said, stalled_since a time or null), observations (a list: what consumers found out, STALLED or RETRACTED),
-    timeline (a list of events), next (a cursor for --after, or null). An unknown document exits 1 and names those
-    that may have been meant.
+    timeline (a list of events), next (a cursor for --after, or null), as_of, behind_seconds and behind_events (up to
+    when everything is known). An unknown document or pipeline exits 1 and names those that may have been meant; 3 says
+    that the tables are further behind than --max-behind.
 
     \b
     steptrail doc invoice-4711
     steptrail doc invoice-4711 --pipeline ocr --json | jq '.state[] | select(.status == "FAILED")'
     """
     from steptrail.projections.clickhouse.client import connect
+    from steptrail.projections.clickhouse.queries import stored
     from steptrail.projections.reading.reader import Reader
 
-    with connect(settings_for(directory)) as clickhouse:
+    settings = settings_for(directory)
+    with connect(settings) as clickhouse:
+        document = stored(document, clickhouse)
+        fresh = AsOf(settings, clickhouse, max_behind)
         reader = Reader(clickhouse)
         page = reader.timeline(pipeline, document, after=after, limit=limit)
         if not page.items and after is None:
-            raise _unknown(clickhouse, document, pipeline)
+            fresh.refuse_unknown(pipeline)
+            raise _unknown(clickhouse, document, pipeline, fresh)
         states = reader.document_state(pipeline, document)
         completeness = reader.completeness(pipeline, document)
         observed = reader.observations(pipeline, document)
     if json:
-        write_json(_as_json(document, completeness, states, page, observed))
+        write_json({**_as_json(document, completeness, states, page, observed), **fresh.found.as_dict()})
+        fresh.tell(json=True, in_answer=True)
         return
     show_document(document, states, page.items, completeness)
     for each in observed:
@@ -91,6 +112,7 @@ def doc(
             note(f"{each.step_name} is stalled since {show_time(each.watermark)} UTC: {each.sentence}.")
     if page.next is not None:
         note(f"There are more events: --after {page.next}")
+    fresh.tell(json=False)
 
 
 def show_document(
@@ -100,59 +122,67 @@ def show_document(
     completeness: Sequence[DocumentCompleteness] = (),
 ) -> None:
     """Print what is known of a document; the pipeline is shown where there are several."""
-
-    from rich.text import Text
-
     several = len({state.pipeline for state in states} | {event.pipeline for event in events}) > 1
-    heading = Text(document, style="bold")
-    if states and not several:
-        heading.append(f"  in pipeline {states[0].pipeline}", style="default")
-    stdout().print(heading)
+    where = f"  in pipeline {distinct(states[0].pipeline)}" if states and not several else ""
+    say(Styled(distinct(document), "bold"), where)
     for each in completeness:
-        line = Text(f"in pipeline {each.pipeline} " if several else "")
-        stdout().print(line.append_text(completeness_text(each)))
-    stdout().print(_state_table(states, several))
-    stdout().print(_timeline_table(events, several))
+        say(f"in pipeline {distinct(each.pipeline)} " if several else "", *completeness_parts(each))
+    show(_state_table(states))
+    show(_timeline_table(events))
 
 
-def _state_table(states: Sequence[StepState], several: bool) -> Any:
-    columns = ["pipeline"] * several + ["step", "status", "attempt", "runs", "took", "updated", "error"]
-    shown = table(*columns, title="State", right=["attempt", "runs", "took"])
+def _state_table(states: Sequence[StepState]) -> Table:
+    columns = [
+        Column("pipeline", 2, unless_same=True),
+        Column("step"),
+        Column("status"),
+        Column("attempt", 5, right=True, usual="1"),
+        Column("runs", 6, right=True, usual="1"),
+        Column("took", 3, right=True),
+        Column("updated", 4, right=True),
+        Column("error", 7, wrap="words"),
+    ]
+    table = Table(columns, title="State")
     for state in states:
-        shown.add_row(
-            *cells(
-                *[state.pipeline] * several,
-                state.step_name,
-                status_text("STALLED" if state.stalled_since is not None else state.status.value),
-                state.attempt,
-                state.executions,
-                show_duration(state.duration_ms),
-                show_age(state.updated_at),
-                state.error_message or "",
-            )
+        table.add(
+            state.pipeline,
+            state.step_name,
+            status_text("STALLED" if state.stalled_since is not None else state.status.value),
+            state.attempt,
+            state.executions,
+            show_duration(state.duration_ms),
+            show_age(state.updated_at),
+            state.error_message,
         )
-    return shown
+    return table
 
 
-def _timeline_table(events: Sequence[StepRecord], several: bool) -> Any:
-    columns = ["when (UTC)", "+"] + ["pipeline"] * several + ["step", "status", "attempt", "took", "what"]
-    shown = table(*columns, title="Timeline", right=["when (UTC)", "+", "attempt", "took"])
+def _timeline_table(events: Sequence[StepRecord]) -> Table:
+    columns = [
+        Column("when (UTC)"),
+        Column("+", 5, right=True),
+        Column("pipeline", 2, unless_same=True),
+        Column("step"),
+        Column("status"),
+        Column("attempt", 4, right=True, usual="1"),
+        Column("took", 3, right=True),
+        Column("what", 6, wrap="words"),
+    ]
+    table = Table(columns, title="Timeline")
     start = events[0].timestamp if events else None
     for event in events:
         since_start = (event.timestamp - start).total_seconds() * 1000 if start else 0.0
-        shown.add_row(
-            *cells(
-                show_time(event.timestamp, precise=True),
-                show_duration(since_start),
-                *[event.pipeline] * several,
-                event.step_name,
-                status_text(event.status.value),
-                event.attempt,
-                show_duration(event.duration_ms),
-                event.error_message or _brief(event.details),
-            )
+        table.add(
+            show_time(event.timestamp, precise=True),
+            show_duration(since_start),
+            event.pipeline,
+            event.step_name,
+            status_text(event.status.value),
+            event.attempt,
+            show_duration(event.duration_ms),
+            event.error_message or _brief(event.details),
         )
-    return shown
+    return table
 
 
 def _brief(details: dict[str, Any]) -> str:
@@ -174,13 +204,13 @@ def _as_json(
         "doc_id": document,
         "completeness": [asdict(each) for each in completeness],
         "state": [asdict(state) for state in states],
-        "observations": [asdict(each) for each in observed],
+        "observations": [named(asdict(each)) for each in observed],
         "timeline": [record_json(event) for event in page.items],
         "next": None if page.next is None else str(page.next),
     }
 
 
-def _unknown(clickhouse: ClickHouse, document: str, pipeline: str | None) -> CommandError:
+def _unknown(clickhouse: ClickHouse, document: str, pipeline: str | None, fresh: AsOf) -> CommandError:
     from steptrail.schemas.errors import SteptrailError
 
     try:
@@ -193,11 +223,10 @@ def _unknown(clickhouse: ClickHouse, document: str, pipeline: str | None) -> Com
     where = f" in pipeline {pipeline!r}" if pipeline else ""
     return CommandError(
         f"no events of document {document!r}{where}.",
-        exit_code=NO,
+        exit_code=UNREACHABLE if fresh.stale else NO,
         kind="unknown_document",
         near=[str(name) for (name,) in near],
-        hint="events are readable about a second after they were emitted; `steptrail lag` shows how far behind the "
-        "projection is.",
+        hint=freshness_sentence(fresh.found),
     )
 
 

@@ -9,7 +9,7 @@ import typer
 
 from steptrail.deploy.terminal.failures import NO, CommandError
 from steptrail.deploy.terminal.options import Json, Pipeline, StackDir, settings_for
-from steptrail.deploy.terminal.output import cells, stdout, table, write_json_lines
+from steptrail.deploy.terminal.output import Column, Table, show, write_json_lines
 from steptrail.deploy.terminal.times import SINCE_HELP, parse_since, show_age, show_duration
 
 if TYPE_CHECKING:
@@ -60,21 +60,26 @@ def emitters(
 
 def _show(found: list[EmitterState]) -> None:
     several = len({each.pipeline for each in found}) > 1
-    numbers = ["accepted", "delivered", "failed", "dropped"]
-    columns = ["worker", *["pipeline"] * several, "state", "heard of", *numbers, "clock"]
-    shown = table(*columns, title="Emitters", right=[*numbers, "heard of"])
+    columns = [
+        Column("worker", wrap="never"),
+        *[Column("pipeline", 3, wrap="never")] * several,
+        Column("state", 4),
+        Column("heard of", 2, right=True),
+        *(Column(name, 3, right=True) for name in ("accepted", "delivered")),
+        *(Column(name, right=True) for name in ("failed", "dropped")),
+        Column("clock", 2),
+    ]
+    table = Table(columns, title="Emitters")
     for each in found:
-        shown.add_row(
-            *cells(
-                each.worker,
-                *[each.pipeline] * several,
-                "closed" if each.state == "closed" else "open",
-                show_age(each.last_heard_at) if each.last_heard_at else "",
-                *(f"{count:,}" for count in (each.accepted, each.delivered, each.failed, each.dropped)),
-                clock_text(each.clock_offset_ms, each.clock_uncertainty_ms),
-            )
+        table.add(
+            each.worker,
+            *[each.pipeline] * several,
+            "closed" if each.state == "closed" else "open",
+            show_age(each.last_heard_at) if each.last_heard_at else "",
+            *(f"{count:,}" for count in (each.accepted, each.delivered, each.failed, each.dropped)),
+            clock_text(each.clock_offset_ms, each.clock_uncertainty_ms),
         )
-    stdout().print(shown)
+    show(table, first=True)
 
 
 def clock_text(offset_ms: float | None, uncertainty_ms: float | None) -> str:

@@ -9,12 +9,14 @@ import typer
 
 from steptrail.deploy.terminal.failures import USAGE, CommandError
 from steptrail.deploy.terminal.options import Json, StackDir, settings_for
-from steptrail.deploy.terminal.output import cells, note, stdout, table, write_json_lines
+from steptrail.deploy.terminal.output import Column, Table, note, show, tell, write_json_lines
 from steptrail.deploy.terminal.times import show_time
+from steptrail.deploy.terminal.visible import distinct
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from steptrail.projections.clickhouse.client import ClickHouse
     from steptrail.projections.stores.expected_steps import ExpectedSteps
     from steptrail.schemas.settings import Settings
 
@@ -31,7 +33,7 @@ def expect(
             "--file", "-f", metavar="FILE", help="Declare what a TOML file says.", show_default=False
         ),
     ] = None,
-    show: Annotated[
+    list_: Annotated[
         bool, typer.Option("--list", "-l", help="Show what is declared; change nothing.")
     ] = False,
     nothing: Annotated[bool, typer.Option("--nothing", help="Take the pipeline's declaration back.")] = False,
@@ -55,14 +57,15 @@ def expect(
     from steptrail.projections.stores.expected_steps import declare_all, expected_steps
 
     settings = settings_for(directory)
-    declarations = None if show else _declarations(settings, pipeline, steps, file, nothing)
-    if show and (steps or file or nothing):
+    declarations = None if list_ else _declarations(settings, pipeline, steps, file, nothing)
+    if list_ and (steps or file or nothing):
         raise _usage("--list only shows: it takes no steps, no file and no --nothing.")
     with connect(settings) as clickhouse:
         news: list[str] = []
         if declarations is not None:
             news = declare_all(clickhouse, declarations, max_name_bytes=settings.max_name_bytes)
         declared = expected_steps(clickhouse, pipeline)
+        near = [] if declared or pipeline is None or not list_ else _near(clickhouse, pipeline)
     if declarations is not None:
         declared = [each for each in declared if each.pipeline in declarations]
     taken_back = [name for name, wanted in (declarations or {}).items() if not wanted]
@@ -90,6 +93,16 @@ def expect(
         note(f"Nothing is expected of pipeline {name}{' any more' if name in news else ', as before'}.")
     if not declared and not taken_back:
         note("No steps are declared" + (f" for pipeline {pipeline}." if pipeline else " for any pipeline."))
+    if near:
+        tell("near:", "bold", "\n".join(map(distinct, near)))
+
+
+def _near(clickhouse: ClickHouse, pipeline: str) -> list[str]:
+    """The pipelines with a declaration whose names look like this one."""
+    from steptrail.projections.stores.expected_steps import expected_steps
+    from steptrail.schemas.near_names import near_names
+
+    return near_names(pipeline, [each.pipeline for each in expected_steps(clickhouse)])
 
 
 def _declarations(
@@ -117,11 +130,17 @@ def _declarations(
 def _show(declared: Sequence[ExpectedSteps], news: Sequence[str], *, changing: bool) -> None:
     if not declared:
         return
-    shown = table("pipeline", "expected steps", "declared (UTC)", *["news"] * changing)
+    columns = [
+        Column("pipeline"),
+        Column("expected steps", 3, wrap="words"),
+        Column("declared (UTC)", 2),
+        Column("news"),
+    ]
+    table = Table(columns)
     for each in declared:
-        news_or_not = ["now" if each.pipeline in news else "as before"] * changing
-        shown.add_row(*cells(each.pipeline, ", ".join(each.steps), show_time(each.declared_at), *news_or_not))
-    stdout().print(shown)
+        news_or_not = ("now" if each.pipeline in news else "as before") if changing else ""
+        table.add(each.pipeline, ", ".join(each.steps), show_time(each.declared_at), news_or_not)
+    show(table)
 
 
 def _usage(message: str, hint: str | None = None) -> CommandError:

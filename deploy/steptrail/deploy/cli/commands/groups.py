@@ -10,15 +10,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from steptrail.deploy.terminal.failures import NO, USAGE, CommandError
-from steptrail.deploy.terminal.options import Json, Pipeline, StackDir, settings_for
-from steptrail.deploy.terminal.output import cells, note, stdout, table, write_json, write_json_lines
+from steptrail.deploy.terminal.freshness import DEFAULT_BEHIND, AsOf, MaxBehind
+from steptrail.deploy.terminal.numbers import counted
+from steptrail.deploy.terminal.options import Json, Pipeline, StackDir, settings_for, spelled_out
+from steptrail.deploy.terminal.output import (
+    Column,
+    Styled,
+    Table,
+    note,
+    say,
+    show,
+    write_json,
+    write_json_lines,
+)
 from steptrail.deploy.terminal.times import SINCE_HELP, parse_since, show_age, show_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
-
-    from rich.text import Text
 
     from steptrail.projections.stores.error_groups import (
         Action,
@@ -47,8 +56,10 @@ Without a command it lists the groups with errors since --since (by whole hours)
 counted by the health consumer (steptrail run health); steptrail errors --group does without it.
 
 With --json one object a line: group_id, pipeline, step_name, error_type, template, state, first_seen, last_seen,
-count, documents, lately (errors since --since), trend (these by hour), and more. The last line, without a group_id,
-says for how many groups and errors that are not listed it stands.
+count, documents, lately (errors since --since), trend (these by hour), and more. After the lines, on standard error,
+one object: rows, other_groups and other_errors (not listed), judged_until (counted up to), as_of, behind_seconds,
+behind_events. Exits 1 for a pipeline or step of which nothing is known, 3 when the tables are further behind than
+--max-behind.
 
 \b
 steptrail groups                                     what failed in the last day
@@ -66,7 +77,10 @@ Reason = Annotated[str, typer.Option("--reason", "-r", help="Why, for whoever lo
 def list_groups(
     context: typer.Context,
     step: Annotated[
-        str | None, typer.Option("--step", help="Only this step; all unless told.", show_default=False)
+        str | None,
+        typer.Option(
+            "--step", help="Only this step; all unless told.", show_default=False, callback=spelled_out
+        ),
     ] = None,
     state: Annotated[
         list[str] | None,
@@ -81,6 +95,7 @@ def list_groups(
     since: Annotated[str, typer.Option("--since", metavar="TIME", help=SINCE_HELP)] = "1d",
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=500, help="At most so many.")] = 50,
     pipeline: Pipeline = None,
+    max_behind: MaxBehind = DEFAULT_BEHIND,
     json: Json = False,
     directory: StackDir = None,
 ) -> None:
@@ -89,23 +104,40 @@ def list_groups(
         return
     from steptrail.projections.clickhouse.client import connect
     from steptrail.projections.stores.error_groups import error_groups
+    from steptrail.projections.stores.health_store import latest_sight
 
     start = parse_since(since)
-    with connect(settings_for(directory)) as clickhouse:
+    settings = settings_for(directory)
+    with connect(settings) as clickhouse:
+        fresh = AsOf(settings, clickhouse, max_behind)
         found = error_groups(clickhouse, pipeline, step, states=_states(state), since=start, limit=limit)
+        if not found and not found.other_groups:
+            fresh.refuse_unknown(pipeline, step)
+        judged = latest_sight(clickhouse)
+    watermark = None if judged is None else judged.watermark
+    judged_until = None if watermark is None else datetime.fromtimestamp(watermark, timezone.utc)
     if json:
         write_json_lines(map(_group_json, found))
-        if found.other_groups:
-            others = {"groups": found.other_groups, "lately": found.other_errors}
-            write_json({"group_id": None, **others, "not_looked_at": found.not_looked_at})
-        return
-    if not found and not found.other_groups:
-        stdout().print(f"No such error groups since {show_time(start)} UTC.", markup=False)
-        return
-    _show_list(found, start)
+    else:
+        if found or found.other_groups:
+            _show_list(found, start)
+        else:
+            say(f"No such error groups since {show_time(start)} UTC.")
+        if judged_until is None:
+            note("Nobody has counted yet: `steptrail run health` does.")
+        else:
+            note(f"Counted by the health consumer, up to {show_time(judged_until)} UTC.")
+    fresh.tell(
+        json=json,
+        rows=len(found),
+        other_groups=found.other_groups,
+        other_errors=found.other_errors,
+        not_looked_at=found.not_looked_at,
+        judged_until=judged_until,
+    )
 
 
-def show(
+def show_group(
     group_id: GroupId,
     since: Annotated[
         str, typer.Option("--since", metavar="TIME", help="How far back the trend goes.")
@@ -195,9 +227,11 @@ def rule(
             except ValueError as error:
                 raise CommandError(f"{error}.", exit_code=USAGE, kind="usage") from None
     if json:
-        write_json({"new_for_s": now[0].total_seconds(), "silent_after_s": now[1].total_seconds()})
+        write_json(
+            {"new_for_seconds": now[0].total_seconds(), "silent_after_seconds": now[1].total_seconds()}
+        )
         return
-    stdout().print(f"A group is new for {now[0]}, and back when it was silent for {now[1]}.", markup=False)
+    say(f"A group is new for {now[0]}, and back when it was silent for {now[1]}.")
 
 
 def _act(group_id: str, action: Action, reason: str, directory: Path | None, *, json: bool) -> None:
@@ -211,7 +245,7 @@ def _act(group_id: str, action: Action, reason: str, directory: Path | None, *, 
         write_json(_group_json(details.group))
         return
     group = details.group
-    stdout().print(f"{group.group_id} is {group.state.value} now: {group.template}", markup=False)
+    say(f"{group.group_id} is {group.state.value} now: {group.template}")
 
 
 @contextmanager
@@ -268,42 +302,40 @@ def sparkline(trend: Sequence[tuple[datetime, int]], start: datetime, end: datet
 
 def _show_list(found: GroupList, start: datetime) -> None:
     now = datetime.now(timezone.utc)
-    several = len({group.pipeline for group in found}) > 1
-    columns = ["pipeline"] * several + ["step", "type", "message"]
-    right = ["errors", "in all", "documents", "last seen"]
-    shown = table(
-        "group",
-        "state",
-        "errors",
-        "in all",
-        "documents",
-        "first seen",
-        "last seen",
-        "trend",
-        *columns,
-        right=right,
-    )
+    columns = [
+        Column("group"),
+        Column("state"),
+        Column("errors", right=True),
+        Column("in all", 6, right=True),
+        Column("documents", 5, right=True),
+        Column("first seen", 8),
+        Column("last seen", 3, right=True),
+        Column("trend", 4),
+        Column("pipeline", 2, unless_same=True),
+        Column("step"),
+        Column("type", 7),
+        Column("message", 9, wrap="words"),
+    ]
+    table = Table(columns)
     for group in found:
-        shown.add_row(
-            *cells(
-                group.group_id[:8],
-                _state_text(group.state),
-                group.lately,
-                group.count,
-                group.documents,
-                show_time(group.first_seen),
-                show_age(group.last_seen, now=now),
-                sparkline(group.trend, start, now),
-                *[group.pipeline] * several,
-                group.step_name,
-                group.error_type,
-                group.template if group.templates < 2 else f"{group.template}: {group.templates} templates",
-            )
+        table.add(
+            group.group_id[:8],
+            _state_text(group.state),
+            group.lately,
+            group.count,
+            group.documents,
+            show_time(group.first_seen),
+            show_age(group.last_seen, now=now),
+            sparkline(group.trend, start, now),
+            group.pipeline,
+            group.step_name,
+            group.error_type,
+            group.template if group.templates < 2 else f"{group.template}: {group.templates} templates",
         )
     if found.other_groups:
-        left_out = f"{found.other_groups} other groups"
-        shown.add_row(*cells("other", "", found.other_errors, *[""] * (4 + len(columns)), left_out))
-    stdout().print(shown)
+        left_out = counted(found.other_groups, "other group")
+        table.add("other", "", found.other_errors, *[""] * 8, left_out)
+    show(table)
     note(f"Errors since {show_time(start)} UTC, by whole hours.")
     if found.not_looked_at:
         note(f"{found.not_looked_at} of the other groups were counted, but their state was not looked at.")
@@ -312,10 +344,8 @@ def _show_list(found: GroupList, start: datetime) -> None:
 def _show_details(details: GroupDetails, start: datetime) -> None:
     group = details.group
     now = datetime.now(timezone.utc)
-    out = stdout()
-    out.print(group.template, style="bold", markup=False)
-    facts = table("", "")
-    facts.show_header = False
+    say(group.template, style="bold")
+    facts = Table([Column(""), Column("", wrap="words", min_width=12)], header=False)
     for name, value in (
         ("group", group.group_id),
         ("state", _state_text(group.state)),
@@ -328,27 +358,29 @@ def _show_details(details: GroupDetails, start: datetime) -> None:
         ("last seen", f"{show_time(group.last_seen)}, {show_age(group.last_seen, now=now)}"),
         ("trend", sparkline(group.trend, start, now)),
     ):
-        facts.add_row(*cells(name, value))
-    out.print(facts)
-    examples = table("when (UTC)", "document", "event", "message", right=["when (UTC)"])
+        facts.add(name, value)
+    show(facts)
+    examples = Table(
+        [Column("when (UTC)"), Column("document"), Column("event", 2), Column("message", 3, wrap="words")],
+        title="Examples",
+    )
     for one in details.examples:
-        examples.add_row(*cells(show_time(one.at), one.doc_id, one.event_id, one.message))
-    out.print(examples)
+        examples.add(show_time(one.at), one.doc_id, one.event_id, one.message)
+    show(examples)
     for done in details.actions:
         why = f": {done.reason}" if done.reason else ""
-        out.print(f"{show_time(done.acted_at)} {done.action.lower()} by {done.acted_by}{why}", markup=False)
+        say(f"{show_time(done.acted_at)} {done.action.lower()} by {done.acted_by}{why}")
 
 
-def _state_text(state: GroupState) -> Text:
-    from rich.text import Text
-
-    return Text(state.value, style=_STYLES[state.value])
+def _state_text(state: GroupState) -> Styled:
+    return Styled(state.value, _STYLES[state.value])
 
 
 def register(app: typer.Typer) -> None:
     """Add `groups` and its commands."""
     group = typer.Typer(help=_HELP, invoke_without_command=True, rich_markup_mode=None)
     group.callback(help=_HELP)(list_groups)
-    for command in (show, resolve, reopen, mute, rule):
+    group.command("show")(show_group)
+    for command in (resolve, reopen, mute, rule):
         group.command()(command)
     app.add_typer(group, name="groups")

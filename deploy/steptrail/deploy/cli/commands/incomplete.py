@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from steptrail.deploy.terminal.failures import NO, CommandError
+from steptrail.deploy.terminal.freshness import DEFAULT_BEHIND, AsOf, MaxBehind
+from steptrail.deploy.terminal.numbers import counted
 from steptrail.deploy.terminal.options import Json, Pipeline, StackDir, settings_for
-from steptrail.deploy.terminal.output import cells, note, stdout, table, write_json_lines
+from steptrail.deploy.terminal.output import Column, Styled, Table, note, say, show, write_json_lines
 from steptrail.deploy.terminal.times import parse_since, show_age, show_time
+from steptrail.deploy.terminal.visible import distinct
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from rich.table import Table
-    from rich.text import Text
 
     from steptrail.projections.reading.completeness import DocumentCompleteness
 
@@ -46,6 +46,7 @@ def incomplete(
         ),
     ] = None,
     pipeline: Pipeline = None,
+    max_behind: MaxBehind = DEFAULT_BEHIND,
     json: Json = False,
     directory: StackDir = None,
 ) -> None:
@@ -53,7 +54,9 @@ def incomplete(
 
     Documents that are still worked on are incomplete too: --quiet leaves them out. A document that sent no
     event at all is not known. With --json one object a line: pipeline, doc_id, state, expected, done, failed,
-    unfinished, missing, unexpected, updated_at; `cursor` is for --after. Exits 1 when no steps are declared.
+    unfinished, missing, unexpected, updated_at; `cursor` is for --after; after them, on standard error, one object:
+    rows, next, as_of, behind_seconds, behind_events. Exits 1 when no steps are declared or the pipeline is unknown, 3
+    when the tables are further behind than --max-behind.
 
     \b
     steptrail incomplete --quiet 10m
@@ -65,37 +68,37 @@ def incomplete(
 
     quiet_since = None if quiet is None else parse_since(quiet)
     states = [CompletenessState.INCOMPLETE] + [CompletenessState.UNEXPECTED] * unexpected
-    with connect(settings_for(directory)) as clickhouse:
+    settings = settings_for(directory)
+    with connect(settings) as clickhouse:
+        fresh = AsOf(settings, clickhouse, max_behind)
         reader = Reader(clickhouse)
         page = reader.incomplete(pipeline, after, limit, quiet_since=quiet_since, states=states)
         if not page.items and not reader.expected_steps(pipeline):
+            fresh.refuse_unknown(pipeline)
             raise _nothing_declared(pipeline)
+    scope = f" in pipeline {distinct(pipeline)}" if pipeline else ""
     if json:
         write_json_lines(completeness_json(document) for document in page.items)
-        return
-    scope = f" in pipeline {pipeline}" if pipeline else ""
-    if not page.items:
+    elif not page.items:
         what = "No incomplete document" if after is None else "No further incomplete document"
         silent = f" without events since {show_time(quiet_since)} UTC" if quiet_since else ""
-        stdout().print(f"{what}{scope}{silent}.", markup=False)
-        return
-    stdout().print(_table(page.items))
-    count = len(page.items)
-    note(f"{count} document{'' if count == 1 else 's'}{scope}.")
-    if page.next is not None:
-        note(f"There are more: --limit, or --after {page.next}")
+        say(f"{what}{scope}{silent}.")
+    else:
+        show_incomplete(page.items)
+        note(f"{counted(len(page.items), 'document')}{scope}.")
+        if page.next is not None:
+            note(f"There are more: --limit, or --after {page.next}")
+    fresh.tell(json=json, rows=len(page.items), next=str(page.next) if page.next else None)
 
 
-def completeness_text(found: DocumentCompleteness) -> Text:
-    """A line such as `incomplete: 1 of 3 expected steps done; failed: ocr; missing: index`."""
-    from rich.text import Text
-
-    line = Text(found.state.value, style=_STATE_STYLES[found.state.value])
-    line.append(f": {len(found.done)} of {len(found.expected)} expected steps done", style="default")
+def completeness_parts(found: DocumentCompleteness) -> list[str | Styled]:
+    """A line such as `incomplete: 1 of 3 expected steps done; failed: ocr; missing: index`, in parts."""
+    state = found.state.value
+    line = f": {len(found.done)} of {len(found.expected)} expected steps done"
     for part in _PARTS:
         if names := getattr(found, part):
-            line.append(f"; {part}: {', '.join(names)}", style="default")
-    return line
+            line += f"; {part}: {', '.join(names)}"
+    return [Styled(state, _STATE_STYLES[state]), line]
 
 
 def completeness_json(found: DocumentCompleteness) -> dict[str, Any]:
@@ -103,21 +106,25 @@ def completeness_json(found: DocumentCompleteness) -> dict[str, Any]:
     return {**asdict(found), "cursor": str(found.cursor)}
 
 
-def _table(found: Sequence[DocumentCompleteness]) -> Table:
-    several = len({document.pipeline for document in found}) > 1
-    columns = ["pipeline"] * several + ["document", "done", *_PARTS, "last heard of"]
-    shown = table(*columns, right=["done"])
+def show_incomplete(found: Sequence[DocumentCompleteness]) -> None:
+    """Incomplete documents as a table."""
+    columns = [
+        Column("pipeline", 2, unless_same=True),
+        Column("document"),
+        Column("done", right=True),
+        *(Column(part, 4, wrap="words", min_width=12, label=True) for part in _PARTS),
+        Column("last heard of", 3, right=True),
+    ]
+    table = Table(columns)
     for document in found:
-        shown.add_row(
-            *cells(
-                *[document.pipeline] * several,
-                document.doc_id,
-                f"{len(document.done)}/{len(document.expected)}",
-                *[", ".join(getattr(document, part)) for part in _PARTS],
-                show_age(document.updated_at),
-            )
+        table.add(
+            document.pipeline,
+            document.doc_id,
+            f"{len(document.done)}/{len(document.expected)}",
+            *[", ".join(getattr(document, part)) for part in _PARTS],
+            show_age(document.updated_at),
         )
-    return shown
+    show(table)
 
 
 def _nothing_declared(pipeline: str | None) -> CommandError:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import typer
 
 from steptrail.deploy.terminal.failures import UNREACHABLE, CommandError
+from steptrail.deploy.terminal.numbers import counted
 from steptrail.deploy.terminal.options import Json, StackDir, local_stack, settings_for
-from steptrail.deploy.terminal.output import cells, stdout, table, write_json
-from steptrail.deploy.terminal.times import show_duration
+from steptrail.deploy.terminal.output import Column, Table, say, show, write_json
+from steptrail.deploy.terminal.times import show_duration, show_time
 
 if TYPE_CHECKING:
     from steptrail.consumers.loop.lag import LagReport
@@ -20,13 +21,14 @@ def lag(json: Json = False, directory: StackDir = None) -> None:
     """Show how far the projection is behind the topic, by partition, in events and in seconds.
 
     The seconds are the age of the oldest event that is not in the tables yet. With --json one object: topic,
-    group, group_state, lag_events, lag_seconds, waiting_for (what the projector waits for), problems, gaps
+    group, group_state, as_of (up to when the tables know everything), behind_seconds and behind_events (also as
+    lag_seconds and lag_events, their names in the metrics), waiting_for (what the projector waits for), problems, gaps
     (offsets that expired before they were read), members, partitions. Exits 3 when Kafka or ClickHouse does not
     answer; what is known is shown all the same.
 
     \b
     steptrail lag
-    steptrail lag --json | jq -e '.lag_seconds < 10'
+    steptrail lag --json | jq -e '.behind_seconds < 10'
     """
     from steptrail.consumers.loop.lag import projector_lag
 
@@ -49,39 +51,44 @@ def _status_url(settings: Settings) -> str | None:
 
 
 def _show(report: LagReport) -> None:
-    numbers = ["partition", "end", "projected", "behind", "oldest"]
-    shown = table(*numbers, "projector", title=f"Topic {report.topic}", right=numbers)
+    columns = [
+        Column("partition", right=True),
+        Column("end", 4, right=True),
+        Column("projected", 3, right=True),
+        Column("behind", right=True),
+        Column("oldest", 2, right=True),
+        Column("projector", 5, wrap="ellipsis"),
+    ]
+    table = Table(columns, title=f"Topic {report.topic}")
     for each in report.partitions:
-        shown.add_row(
-            *cells(
-                each.partition,
-                _number(each.end),
-                _number(each.projected),
-                _number(each.lag_events),
-                _seconds(each.lag_seconds),
-                each.member or "nobody",
-            )
+        table.add(
+            each.partition,
+            _number(each.end),
+            _number(each.projected),
+            _number(each.lag_events),
+            _seconds(each.lag_seconds),
+            each.member or "nobody",
         )
-    out = stdout()
-    out.print(shown)
-    behind, oldest = _number(report.lag_events), _seconds(report.lag_seconds)
-    members = len(report.members)
-    out.print(
-        f"{behind} events behind, the oldest {oldest}; group {report.group} is {report.group_state or 'unknown'} "
-        f"with {members} member{'' if members == 1 else 's'}.",
-        markup=False,
+    show(table, first=True)
+    behind = (
+        "an unknown number of events" if report.lag_events is None else counted(report.lag_events, "event")
     )
-    if not members:
-        out.print("No projector runs: `steptrail run projector` starts one.", style="yellow", markup=False)
+    say(
+        f"{behind} behind, the oldest {_seconds(report.lag_seconds)}; group {report.group} is "
+        f"{report.group_state or 'unknown'} with {counted(len(report.members), 'member')}."
+    )
+    if report.as_of is not None:
+        say(f"Everything up to {show_time(report.as_of)} UTC is in the tables.")
+    if not report.members:
+        say("No projector runs: `steptrail run projector` starts one.", style="yellow")
     for gap in report.gaps:
-        out.print(
-            f"Partition {gap.partition} lacks {gap.offsets:,} offsets, {gap.first_offset} to {gap.last_offset}: "
-            f"{gap.reason} (noticed {gap.noticed_at:%Y-%m-%d %H:%M:%S} UTC).",
+        say(
+            f"Partition {gap.partition} lacks {counted(gap.offsets, 'offset')}, {gap.first_offset} to "
+            f"{gap.last_offset}: {gap.reason} (noticed {show_time(gap.noticed_at)} UTC).",
             style="red",
-            markup=False,
         )
     if report.waiting_for:
-        out.print(f"The projector waits: {report.waiting_for}", style="yellow", markup=False)
+        say(f"The projector waits: {report.waiting_for}", style="yellow")
 
 
 def _number(value: int | None) -> str:

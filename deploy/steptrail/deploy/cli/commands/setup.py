@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict
+from datetime import datetime
 from typing import Annotated
 
 import typer
 
 from steptrail.deploy.terminal.failures import NO
 from steptrail.deploy.terminal.options import Json, StackDir, local_stack, settings_for
-from steptrail.deploy.terminal.output import cells, stdout, table, write_json_lines
+from steptrail.deploy.terminal.output import Column, Table, show, write_json_lines
+from steptrail.deploy.terminal.times import show_time
 
 
 def migrate(
@@ -35,11 +37,16 @@ def migrate(
     if json:
         write_json_lines({**asdict(state), "applied_now": state.version in now} for state in states)
         return
-    shown = table("migration", "applied (UTC)", "", title=f"Database {clickhouse.database}")
+    columns = [Column("migration"), Column("applied (UTC)"), Column("when", 2)]
+    table = Table(columns, title=f"Database {clickhouse.database}")
     for state in states:
         name = f"{state.version:04d}_{state.name}"
-        shown.add_row(*cells(name, state.applied_at, "now" if state.version in now else "before"))
-    stdout().print(shown)
+        table.add(name, _shown(state.applied_at), "now" if state.version in now else "before")
+    show(table, first=True)
+
+
+def _shown(applied_at: str | None) -> str:
+    return "" if applied_at is None else show_time(datetime.fromisoformat(applied_at.replace("Z", "+00:00")))
 
 
 def topics(
@@ -72,14 +79,14 @@ def topics(
     if json:
         write_json_lines(asdict(change) for change in changes)
     else:
-        shown = table("topic", "outcome", "differences")
+        table = Table([Column("topic"), Column("outcome"), Column("differences", 2, wrap="words")])
         for change in changes:
             differences = "; ".join(
                 f"{each.name} is {each.is_now or 'unset'}, wanted {each.wanted}"
                 for each in change.differences
             )
-            shown.add_row(*cells(change.topic, change.outcome, differences))
-        stdout().print(shown)
+            table.add(change.topic, change.outcome, differences)
+        show(table)
     if any(change.outcome == "drifted" for change in changes):
         raise typer.Exit(NO)
 

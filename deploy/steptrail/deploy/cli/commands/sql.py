@@ -9,11 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from steptrail.deploy.terminal.failures import REFUSED, USAGE, CommandError
+from steptrail.deploy.terminal.numbers import counted
 from steptrail.deploy.terminal.options import Json, StackDir, settings_for
-from steptrail.deploy.terminal.output import cells, note, plain, stdout, table, write_json_lines
+from steptrail.deploy.terminal.output import Column, Table, note, plain, show, write_csv, write_json_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+#: Text longer than this is broken between words; of a very long one so many lines are shown.
+_SHORT = 40
+_LINES = 12
 
 
 def sql(
@@ -22,7 +28,13 @@ def sql(
         int, typer.Option("--limit", "-n", min=0, help="Show at most so many rows; 0 for all of them.")
     ] = 1000,
     json: Json = False,
-    csv: Annotated[bool, typer.Option("--csv", help="Write CSV with a header.")] = False,
+    csv: Annotated[
+        bool,
+        typer.Option(
+            "--csv", help="Write CSV with a header, text that reads as a formula with a ' before it."
+        ),
+    ] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="With --csv: leave all text as it is.")] = False,
     directory: StackDir = None,
 ) -> None:
     """Run a query in ClickHouse and show its answer.
@@ -38,6 +50,8 @@ def sql(
     """
     if json and csv:
         raise CommandError("--json and --csv exclude each other.", exit_code=USAGE, kind="usage")
+    if raw and not csv:
+        raise CommandError("--raw goes with --csv only.", exit_code=USAGE, kind="usage")
     text = sys.stdin.read() if query == "-" else query
     if not text.strip(" \n\t;"):
         raise CommandError("the query is empty.", exit_code=USAGE, kind="usage")
@@ -48,13 +62,13 @@ def sql(
     if json:
         write_json_lines(dict(zip(names, row, strict=True)) for row in rows)
     elif csv:
-        _write_csv(names, rows)
+        write_csv(names, rows, raw=raw)
     elif "query_id" in names and "written_rows" in names:
         note("done")  # a statement without an answer: the library gives its statistics in place of one
     else:
         _show(names, rows)
     if cut:
-        note(f"The first {limit} rows; there are more: --limit 0 shows all of them.")
+        note(f"The first {counted(limit, 'row')}; there are more: --limit 0 shows all of them.")
 
 
 def _ask(text: str, limit: int, directory: Any) -> tuple[Sequence[str], list[tuple[Any, ...]]]:
@@ -107,26 +121,21 @@ def refused(error: Any) -> CommandError:
     )
 
 
-def _write_csv(names: Sequence[str], rows: list[tuple[Any, ...]]) -> None:
-    import csv
-
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(names)
-    for row in rows:
-        writer.writerow([plain(value) for value in row])
-
-
 def _show(names: Sequence[str], rows: list[tuple[Any, ...]]) -> None:
-    numeric = [
-        name
-        for index, name in enumerate(names)
-        if rows and all(isinstance(row[index], (int, float, type(None))) for row in rows)
-    ]
-    shown = table(*names, right=numeric)
+    columns = []
+    for index, name in enumerate(names):
+        texts = [plain(row[index]) for row in rows]
+        if rows and all(isinstance(row[index], (int, float, type(None))) for row in rows):
+            columns.append(Column(name, right=True))
+        elif any(len(text) > _SHORT and " " in text for text in texts):
+            columns.append(Column(name, 2, wrap="words", lines=_LINES, label=True))
+        else:
+            columns.append(Column(name))
+    table = Table(columns, verbatim=True)
     for row in rows:
-        shown.add_row(*cells(*row))
-    stdout().print(shown)
-    note(f"{len(rows)} row{'' if len(rows) == 1 else 's'}")
+        table.add(*row)
+    show(table)
+    note(counted(len(rows), "row"))
 
 
 def register(app: typer.Typer) -> None:

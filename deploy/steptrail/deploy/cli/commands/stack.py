@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json as json_module
-import sys
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,8 +10,9 @@ import typer
 
 from steptrail.deploy.terminal.failures import NO, CommandError, need_local_stack
 from steptrail.deploy.terminal.options import Json
-from steptrail.deploy.terminal.output import cells, note, stdout, table, write_json
+from steptrail.deploy.terminal.output import Column, Styled, Table, note, say, show, write_json
 from steptrail.deploy.terminal.times import show_duration
+from steptrail.deploy.terminal.vocabulary import named
 
 if TYPE_CHECKING:
     from steptrail.deploy.stack import StackStatus
@@ -77,12 +77,10 @@ def _tell_running(folder: Path, json: bool) -> bool:
     if running is None:
         return False
     told = {"kafka": running.kafka, "clickhouse": running.clickhouse, "dir": str(running.dir)}
-    text = (
-        json_module.dumps(told)
-        if json
-        else "READY " + " ".join(f"{key}={value}" for key, value in told.items())
-    )
-    sys.stdout.write(text + "\n")
+    if json:
+        write_json(told)
+    else:
+        say("READY " + " ".join(f"{key}={value}" for key, value in told.items()), folded=False)
     note("It was running already.")
     return True
 
@@ -102,16 +100,15 @@ def down(directory: Folder = None, json: Json = False) -> None:
     if json:
         write_json({"dir": str(folder), "stopped": stopped})
     else:
-        stdout().print(
-            f"stopped the stack in {folder}" if stopped else f"no stack runs in {folder}", markup=False
-        )
+        say(f"stopped the stack in {folder}" if stopped else f"no stack runs in {folder}")
 
 
 def status(directory: Folder = None, json: Json = False) -> None:
     """Show the parts of the local stack. Exits 0 when all are ready, 1 otherwise.
 
     With --json one object: dir, running, ready, pid, kafka, clickhouse (without its password), failure, and
-    parts, a list of name, state, pid, restarts, uptime_s, address, last_exit.
+    parts, a list of name, state, pid, restarts, uptime_seconds, address,
+    last_exit; and clickhouse_url, with the password, for the owner of the folder, otherwise null.
 
     \b
     steptrail status
@@ -119,9 +116,10 @@ def status(directory: Folder = None, json: Json = False) -> None:
     """
     from steptrail.deploy.stack import stack_status
 
-    found = stack_status(_folder(directory))
+    folder = _folder(directory)
+    found = stack_status(folder)
     if json:
-        write_json(found.as_dict())
+        write_json(named({**found.as_dict(), "clickhouse_url": _url(folder)}))
     elif not found.running:
         raise CommandError(
             f"no stack runs in {found.dir}."
@@ -137,25 +135,40 @@ def status(directory: Folder = None, json: Json = False) -> None:
 
 
 def _show(found: StackStatus) -> None:
-    from rich.text import Text
-
-    shown = table(
-        "part", "state", "pid", "up", "restarts", "address", "last exit", right=["pid", "up", "restarts"]
-    )
+    columns = [
+        Column("part"),
+        Column("state"),
+        Column("pid", 4, right=True),
+        Column("up", 3, right=True),
+        Column("restarts", 3, right=True),
+        Column("address", 2),
+        Column("last exit", 5),
+    ]
+    table = Table(columns)
     for part in found.parts:
-        shown.add_row(
-            *cells(
-                part.name,
-                Text(part.state, style=_STATE_STYLES.get(part.state, "red")),
-                part.pid,
-                show_duration(None if part.uptime_s is None else part.uptime_s * 1000),
-                part.restarts,
-                part.address,
-                part.last_exit,
-            )
+        table.add(
+            part.name,
+            Styled(part.state, _STATE_STYLES.get(part.state, "red")),
+            part.pid,
+            show_duration(None if part.uptime_s is None else part.uptime_s * 1000),
+            part.restarts,
+            part.address,
+            part.last_exit,
         )
-    stdout().print(shown)
-    stdout().print(f"folder {found.dir}, supervisor {found.pid}", markup=False)
+    show(table)
+    say(f"folder {found.dir}, supervisor {found.pid}")
+
+
+def _url(folder: Path) -> str | None:
+    """The store's URL with its password, for the owner of the stack's folder."""
+    from steptrail.schemas.errors import ConfigurationError
+    from steptrail.schemas.settings import read_stack_file
+
+    try:
+        running = read_stack_file(folder) if folder.stat().st_uid == os.geteuid() else None
+    except (OSError, ConfigurationError):
+        return None
+    return None if running is None else running.clickhouse
 
 
 def _folder(directory: Path | None) -> Path:

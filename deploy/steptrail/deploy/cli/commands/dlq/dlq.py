@@ -21,10 +21,12 @@ from steptrail.deploy.cli.commands.dlq.options import (
     selection_of,
 )
 from steptrail.deploy.cli.commands.dlq.redrive import redrive
-from steptrail.deploy.cli.commands.dlq.show import show
+from steptrail.deploy.cli.commands.dlq.show import show_letter
 from steptrail.deploy.terminal.failures import USAGE, CommandError
+from steptrail.deploy.terminal.freshness import DEFAULT_BEHIND, AsOf, MaxBehind
+from steptrail.deploy.terminal.numbers import counted
 from steptrail.deploy.terminal.options import Json, StackDir, settings_for
-from steptrail.deploy.terminal.output import cells, note, stdout, table, write_json, write_json_lines
+from steptrail.deploy.terminal.output import Column, Table, note, say, show, write_json, write_json_lines
 from steptrail.deploy.terminal.times import show_time
 
 if TYPE_CHECKING:
@@ -55,12 +57,15 @@ def list_letters(
     offset: Offsets = None,
     state: States = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Show at most so many letters.")] = 100,
+    max_behind: MaxBehind = DEFAULT_BEHIND,
     json: Json = False,
     directory: StackDir = None,
 ) -> None:
     """List dead letters, newest first: where each was, why, and of which document it tells.
 
-    With --json one object a line.
+    With --json one object a line; after them, on standard error, one object: rows, letters (how many in all),
+    by_reason, not_in_table_yet, as_of, behind_seconds, behind_events. Exits 3 when the tables are further behind than
+    --max-behind.
 
     \b
     steptrail dlq list
@@ -70,7 +75,9 @@ def list_letters(
     from steptrail.consumers.dlq.service import DeadLetterDesk
 
     selection = selection_of(places, reason, pipeline, since, until, partition, offset, state)
-    with DeadLetterDesk(settings_for(directory)) as desk:
+    settings = settings_for(directory)
+    with DeadLetterDesk(settings) as desk:
+        fresh = AsOf(settings, desk.clickhouse, max_behind)
         counts = desk.store.count(selection)
         letters = desk.store.letters(selection, limit=limit, newest_first=True)
         if json:
@@ -78,9 +85,12 @@ def list_letters(
         elif letters:
             _show(letters)
         else:
-            stdout().print("No such letters." if not selection.is_everything else "No open letters.")
-        _show_counts(counts, len(letters))
-        _show_lag(desk)
+            say("No such letters." if not selection.is_everything else "No open letters.")
+        if not json:
+            _show_counts(counts, len(letters))
+        unstored = _unstored(desk, json=json)
+    total = sum(counts.values())
+    fresh.tell(json=json, rows=len(letters), letters=total, by_reason=counts, not_in_table_yet=unstored)
 
 
 def drop(
@@ -131,30 +141,35 @@ def drop(
         write_json({**told, "run": None if dry_run else who.run})
         return
     done = "would be dropped" if dry_run else "dropped"
-    stdout().print(f"{matched if dry_run else dropped} letters {done}.", markup=False)
+    say(f"{counted(matched if dry_run else dropped, 'letter')} {done}.")
     _show_counts(before, matched)
 
 
 def _show(letters: list[StoredLetter]) -> None:
-    right = ["place", "byte"]
-    shown = table(
-        "place", "set aside", "reason", "field", "byte", "pipeline", "document", "state", right=right
-    )
+    columns = [
+        Column("place", right=True),
+        Column("set aside", 3),
+        Column("reason"),
+        Column("field", 4),
+        Column("byte", 5, right=True),
+        Column("pipeline", 3),
+        Column("document", 2),
+        Column("state", 2),
+    ]
+    table = Table(columns)
     for letter in letters:
         again = f" (sent {letter.times_resent} x)" if letter.times_resent else ""
-        shown.add_row(
-            *cells(
-                letter.shown_place,
-                show_time(letter.broker_time),
-                letter.reason,
-                letter.field or "",
-                "" if letter.position is None else str(letter.position),
-                letter.pipeline,
-                letter.doc_id,
-                letter.state.lower() + again,
-            )
+        table.add(
+            letter.shown_place,
+            show_time(letter.broker_time),
+            letter.reason,
+            letter.field,
+            letter.position,
+            letter.pipeline,
+            letter.doc_id,
+            letter.state.lower() + again,
         )
-    stdout().print(shown)
+    show(table)
 
 
 def _show_counts(counts: dict[str, int], shown: int) -> None:
@@ -162,26 +177,30 @@ def _show_counts(counts: dict[str, int], shown: int) -> None:
     if counts:
         by_reason = ", ".join(f"{reason} {count}" for reason, count in counts.items())
         more = f", the newest {shown} shown" if shown < total else ""
-        note(f"{total} letter{'' if total == 1 else 's'}{more}: {by_reason}")
+        note(f"{counted(total, 'letter')}{more}: {by_reason}")
 
 
-def _show_lag(desk: DeadLetterDesk) -> None:
+def _unstored(desk: DeadLetterDesk, *, json: bool) -> int | None:
+    """How many letters are in Kafka and not in the table yet, said unless `json`; None where nobody knows."""
     from steptrail.schemas.errors import InfrastructureError
 
     try:
         behind = desk.not_stored_yet()
     except InfrastructureError as error:
-        note(f"Whether the table has them all is not known: {error}")
-        return
-    if behind:
-        note(f"{behind} messages of the dead-letter topic are not in the table yet: does a projector run?")
+        if not json:
+            note(f"Whether the table has them all is not known: {error}")
+        return None
+    if behind and not json:
+        said = counted(behind, "message of the dead-letter topic is", "messages of the dead-letter topic are")
+        note(f"{said} not in the table yet: does a projector run?")
+    return behind
 
 
 def register(app: typer.Typer) -> None:
     """Add `dlq` and its commands."""
     group = typer.Typer(help=_HELP, no_args_is_help=True, rich_markup_mode=None)
     group.command("list")(list_letters)
-    group.command("show")(show)
+    group.command("show")(show_letter)
     group.command("redrive")(redrive)
     group.command("drop")(drop)
     app.add_typer(group, name="dlq")

@@ -80,6 +80,7 @@ def selection_of(
     states: Sequence[str] | None,
 ) -> Selection:
     """The letters that the options mean. Raises CommandError (exit 2) for one that cannot be read."""
+    from steptrail.projections.clickhouse.queries import stored
     from steptrail.projections.stores.dead_letter_store import Selection, parse_states
 
     first, last = _offsets(offsets)
@@ -89,7 +90,7 @@ def selection_of(
         raise _usage(str(error)) from None
     return Selection(
         reasons=tuple(reason.upper() for reason in reasons or ()),
-        pipelines=tuple(pipelines or ()),
+        pipelines=tuple(stored(name) for name in pipelines or ()),
         since=None if since is None else parse_since(since),
         until=None if until is None else parse_since(until),
         partition=partition,

@@ -22,8 +22,9 @@ from steptrail.deploy.cli.commands.dlq.options import (
     selection_of,
 )
 from steptrail.deploy.terminal.failures import NO
+from steptrail.deploy.terminal.numbers import counted
 from steptrail.deploy.terminal.options import Json, StackDir, settings_for
-from steptrail.deploy.terminal.output import note, stdout, write_json
+from steptrail.deploy.terminal.output import note, say, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,7 +105,7 @@ def redrive(
         write_json({**told, "open_before": open_before, "open_after": open_after, "run": who.run})
     else:
         _show(tally, outcome, dry_run=dry_run)
-        stdout().print(f"Open letters: {open_before} before, {open_after} now.", markup=False)
+        say(f"Open letters: {open_before} before, {open_after} now.")
     if outcome is not None and outcome.died_again:
         raise typer.Exit(NO)
 
@@ -117,7 +118,9 @@ def _progress(total: int) -> Callable[[Tally], None]:
         nonlocal told_at
         if time.monotonic() - told_at >= _PROGRESS_EVERY_S:
             told_at = time.monotonic()
-            note(f"{tally.done} of {total} letters: {tally.sent} sent, {tally.skipped.total()} left alone")
+            note(
+                f"{tally.done:,} of {counted(total, 'letter')}: {tally.sent} sent, {tally.skipped.total()} left alone"
+            )
 
     return tell
 
@@ -136,17 +139,13 @@ def _as_json(tally: Tally, outcome: Outcome | None, *, dry_run: bool) -> dict[st
 
 
 def _show(tally: Tally, outcome: Outcome | None, *, dry_run: bool) -> None:
-    out = stdout()
-    out.print(
-        f"{tally.matched} letters: {tally.sent} {'would be sent' if dry_run else 'sent'} again.", markup=False
-    )
+    say(f"{counted(tally.matched, 'letter')}: {tally.sent} {'would be sent' if dry_run else 'sent'} again.")
     for why, count in tally.skipped.items():
-        out.print(f"  {count} {_WHY[why]}", markup=False)
+        say(f"  {count} {_WHY[why]}")
     if outcome is not None:
-        out.print(
+        say(
             f"Of those sent, {outcome.arrived} arrived, {outcome.there_already} were there already, "
-            f"{outcome.died_again} are dead letters again.",
-            markup=False,
+            f"{outcome.died_again} are dead letters again."
         )
     elif tally.sent and not dry_run:
-        out.print("The tables have not caught up yet: `steptrail lag` says how far they are.", style="yellow")
+        say("The tables have not caught up yet: `steptrail lag` says how far they are.", style="yellow")

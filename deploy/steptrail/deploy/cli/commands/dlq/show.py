@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from steptrail.deploy.cli.commands.dlq.options import parse_place
-from steptrail.deploy.terminal.failures import NO, CommandError
+from steptrail.deploy.terminal.failures import NO, USAGE, CommandError
+from steptrail.deploy.terminal.numbers import counted
 from steptrail.deploy.terminal.options import Json, StackDir, settings_for
-from steptrail.deploy.terminal.output import cells, note, plain, stdout, table, write_json
+from steptrail.deploy.terminal.output import Column, Table, note, plain, say, show, write_bytes, write_json
 from steptrail.deploy.terminal.times import show_age, show_time
 
 if TYPE_CHECKING:
@@ -18,10 +19,8 @@ if TYPE_CHECKING:
     from steptrail.consumers.dlq.letter import Letter
     from steptrail.projections.stores.dead_letter_store import StoredLetter
 
-_LONGEST_SHOWN = 300
 
-
-def show(
+def show_letter(
     place: Annotated[
         str,
         typer.Argument(metavar="PARTITION:OFFSET", help="The place of the message in the steps topic."),
@@ -49,6 +48,13 @@ def show(
     from steptrail.consumers.dlq.service import DeadLetterDesk
     from steptrail.projections.stores.dead_letter_store import STATES, Selection
 
+    if raw and sys.stdout.isatty():
+        raise CommandError(
+            "--raw writes bytes that a terminal may obey.",
+            exit_code=USAGE,
+            kind="usage",
+            hint="send them to a file or a pipe, or leave --raw out.",
+        )
     wanted = parse_place(place)
     with DeadLetterDesk(settings_for(directory)) as desk:
         found = desk.store.letters(Selection(places=(wanted,), states=STATES), limit=100, newest_first=True)
@@ -71,8 +77,7 @@ def show(
         letter = read_letter(message, desk.schemas)
         explained = explain(letter.value, desk.schemas)
     if raw:
-        sys.stdout.buffer.write(letter.value or b"")
-        sys.stdout.buffer.flush()
+        write_bytes(letter.value or b"")
     elif json:
         write_json(_as_json(stored, letter, explained))
     else:
@@ -110,27 +115,30 @@ def _as_json(stored: StoredLetter, letter: Letter, explained: Explanation) -> di
 def _show(stored: StoredLetter, letter: Letter, explained: Explanation, *, full: bool) -> None:
     from steptrail.consumers.dlq.explain import hex_rows, hex_text
 
-    out = stdout()
-    facts = table("", "", title=f"Dead letter {stored.shown_place}")
+    facts = Table(
+        [Column(""), Column("", wrap="words", min_width=12)],
+        title=f"Dead letter {stored.shown_place}",
+        header=False,
+    )
     for name, value in _facts(stored, letter):
-        facts.add_row(*cells(name, value))
-    facts.show_header = False
-    out.print(facts)
-    fields = table("bytes", "field", "value", title="What can be read", right=["bytes"])
+        facts.add(name, value)
+    show(facts, first=True)
+    columns = [Column("bytes", right=True), Column("field"), Column("value", wrap="words", lines=3)]
+    fields = Table(columns, title="What can be read")
     for row in _field_rows(explained):
-        fields.add_row(*cells(*row))
-    out.print(fields)
+        fields.add(*row)
+    show(fields)
     fault = explained.fault
+    say("")
     if fault is None:
-        out.print(
-            "It is an event by now: `steptrail dlq redrive` sends it again.", style="green", markup=False
-        )
+        say("It is an event by now: `steptrail dlq redrive` sends it again.", style="green")
     elif explained.guessed:
-        out.print(str(fault), style="red", markup=False, soft_wrap=True)
+        say(str(fault), style="red")
     position = stored.position if fault is None else fault.position
     if letter.value:
         rows = list(hex_rows(letter.value, position, around=None if full else 6))
-        out.print(hex_text(rows), markup=False, soft_wrap=True)
+        for line in hex_text(rows).split("\n"):
+            say(line, folded=False)
 
 
 def _facts(stored: StoredLetter, letter: Letter) -> list[tuple[str, str]]:
@@ -142,11 +150,11 @@ def _facts(stored: StoredLetter, letter: Letter) -> list[tuple[str, str]]:
         ("set aside", f"{show_time(stored.broker_time, precise=True)}, {show_age(stored.broker_time)}"),
         ("by", stored.consumer),
         ("key", "" if letter.key is None else _text(letter.key)),
-        ("size", f"{stored.value_bytes} bytes"),
+        ("size", counted(stored.value_bytes, "byte")),
         ("state", stored.state.lower()),
     ]
     if stored.times_resent:
-        facts.append(("sent again", f"{stored.times_resent} times before"))
+        facts.append(("sent again", f"{counted(stored.times_resent, 'time')} before"))
     if stored.decided_at is not None:
         facts.append(
             ("decided", f"{show_time(stored.decided_at)} by {stored.decided_by} {stored.note}".rstrip())
@@ -164,10 +172,9 @@ def _field_rows(explained: Explanation) -> list[tuple[str, str, str]]:
         name = f"schema {frame.schema_id}" if frame.fingerprint is None else frame.fingerprint.hex()
         guessed = ", unknown: what follows is a guess" if explained.guessed else ""
         rows.append((f"0-{frame.length - 1}", "(frame)", f"{frame.kind} {name}{guessed}"))
-    for field in explained.fields:
-        text = plain(shown(field))
-        cut = f"{text[:_LONGEST_SHOWN]} … ({len(text)} characters)" if len(text) > _LONGEST_SHOWN else text
-        rows.append((f"{field.start}-{field.end - 1}", field.name, cut))
+    rows += [
+        (f"{field.start}-{field.end - 1}", field.name, plain(shown(field))) for field in explained.fields
+    ]
     fault = explained.fault
     if fault is not None and not explained.guessed:
         at = "" if fault.position is None else str(fault.position)

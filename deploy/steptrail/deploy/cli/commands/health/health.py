@@ -11,9 +11,11 @@ import typer
 from steptrail.deploy.cli.commands.health.replay import replay
 from steptrail.deploy.cli.commands.health.rules import rules_group
 from steptrail.deploy.terminal.failures import USAGE, CommandError
-from steptrail.deploy.terminal.options import Json, Pipeline, StackDir, settings_for
-from steptrail.deploy.terminal.output import cells, note, stdout, table, write_json
+from steptrail.deploy.terminal.options import Json, Pipeline, StackDir, settings_for, spelled_out
+from steptrail.deploy.terminal.output import Column, Styled, Table, note, say, show, tell, write_json
 from steptrail.deploy.terminal.times import show_time
+from steptrail.deploy.terminal.visible import distinct
+from steptrail.deploy.terminal.vocabulary import named
 
 if TYPE_CHECKING:
     from steptrail.consumers.health.check import HealthCheck
@@ -24,7 +26,8 @@ _HELP = """
 How everything is, with the evidence; the exit code says it too.
 
 UNKNOWN, never HEALTHY, when the answer cannot be believed: the health consumer does not run or is behind, the
-store or the broker does not answer. With --json one object: status, sentence, findings (rule, status, sentence,
+store or the broker does not answer. With --json one object: status, pipeline, step_name, near (names that may have
+been meant, where nothing is known of the one that was asked for), sentence, findings (rule, status, sentence,
 data), since, until (up to when the topic was judged), evidence_at (when the findings were as they are told),
 checked_at, troubled (steps and pipelines in scope that are not healthy, each with the time of its evidence as at).
 
@@ -50,7 +53,13 @@ _STYLES = {"HEALTHY": "green", "WARNING": "yellow", "CRITICAL": "bold red", "UNK
 
 Step = Annotated[
     str | None,
-    typer.Option("--step", "-s", help="Only this step; names its --pipeline too.", show_default=False),
+    typer.Option(
+        "--step",
+        "-s",
+        help="Only this step; names its --pipeline too.",
+        show_default=False,
+        callback=spelled_out,
+    ),
 ]
 
 
@@ -71,11 +80,15 @@ def health(
     settings = settings_for(directory)
     with HealthCheckManager(settings) as manager:
         check = manager.perform_health_check(pipeline, step)
-    troubled = _troubled(settings, check)
+    troubled, near = _troubled(settings, check), _near(settings, check)
     if json:
-        write_json({**check.as_dict(), **_times(check), "troubled": [_told(each) for each in troubled]})
+        told = {**check.as_dict(), **_times(check), "troubled": [_told(each) for each in troubled]}
+        told["findings"] = _findings(told["findings"])
+        write_json({**named(told), "near": near})
     else:
         _show(check, troubled)
+        if near:
+            tell("near:", "bold", "\n".join(map(distinct, near)))
     raise typer.Exit(CODES[check.status.value])
 
 
@@ -98,6 +111,23 @@ def _troubled(settings: Settings, check: HealthCheck) -> list[StoredVerdict]:
         return []
 
 
+def _near(settings: Settings, check: HealthCheck) -> list[str]:
+    """Where nothing was judged of the name that was asked for: known names that look like it."""
+    from steptrail.projections.clickhouse.client import connect
+    from steptrail.projections.clickhouse.errors import QueryError
+    from steptrail.projections.reading.known_names import unknown_name
+    from steptrail.schemas.errors import InfrastructureError
+
+    if check.pipeline is None or check.since is not None or any(f.rule == "store" for f in check.findings):
+        return []
+    try:
+        with connect(settings, timeout=5.0) as clickhouse:
+            unknown = unknown_name(clickhouse, check.pipeline, check.step)
+    except (InfrastructureError, QueryError):
+        return []
+    return [] if unknown is None else list(unknown.near)
+
+
 def _times(check: HealthCheck) -> dict[str, Any]:
     moments = {
         "since": check.since,
@@ -108,41 +138,58 @@ def _times(check: HealthCheck) -> dict[str, Any]:
     return {name: None if at is None else _moment(at) for name, at in moments.items()}
 
 
+def _findings(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Findings with the times in their data as times."""
+    return [
+        {**each, "data": {key: _time(key, value) for key, value in each["data"].items()}} for each in found
+    ]
+
+
+def _time(key: str, value: Any) -> Any:
+    moment = key in ("reported_at", "watermark") and isinstance(value, (int, float))
+    return _moment(value) if moment else value
+
+
 def _told(verdict: StoredVerdict) -> dict[str, Any]:
     return {
         "pipeline": verdict.pipeline,
-        "step": verdict.step_name or None,
+        "step_name": verdict.step_name or None,
         "status": verdict.status,
         "sentence": verdict.sentence,
         "since": _moment(verdict.since),
         "at": _moment(verdict.at),
-        "findings": json_module.loads(verdict.findings),
+        "findings": _findings(json_module.loads(verdict.findings)),
     }
 
 
 def _show(check: HealthCheck, troubled: list[StoredVerdict]) -> None:
-    out = stdout()
-    whom = " / ".join(filter(None, (check.pipeline, check.step))) or "everything"
+    status = check.status.value
+    whom = " / ".join(distinct(name) for name in (check.pipeline, check.step) if name) or "everything"
     since = f" since {show_time(_moment(check.since))} UTC" if check.since else ""
-    out.print(f"{check.status.value}  {whom}{since}", style=_STYLES[check.status.value], markup=False)
+    say(f"{status}  {whom}{since}", style=_STYLES[status])
     for finding in check.findings or ():
         silenced = " (silenced)" if finding.silenced else ""
-        out.print(f"  {finding.rule}: {finding.sentence}{silenced}", markup=False)
+        say(f"  {finding.rule}: {finding.sentence}{silenced}")
     if not check.findings:
-        out.print(f"  {check.sentence}", markup=False)
+        say(f"  {check.sentence}")
     if troubled and check.step is None:
-        shown = table("pipeline", "step", "status", "since", "why", title="Not healthy")
+        columns = [
+            Column("pipeline"),
+            Column("step"),
+            Column("status"),
+            Column("since (UTC)", 3),
+            Column("why", 4, wrap="words"),
+        ]
+        table = Table(columns, title="Not healthy")
         for each in troubled[:50]:
-            shown.add_row(
-                *cells(
-                    each.pipeline,
-                    each.step_name or "(all)",
-                    each.status,
-                    _moment(each.since),
-                    each.sentence,
-                )
+            table.add(
+                each.pipeline,
+                each.step_name or "(all)",
+                Styled(each.status, _STYLES.get(each.status, "")),
+                show_time(_moment(each.since)),
+                each.sentence,
             )
-        out.print(shown)
+        show(table)
         if len(troubled) > 50:
             note(f"and {len(troubled) - 50} more; --pipeline narrows it down, --json has them all")
     if check.until is not None:

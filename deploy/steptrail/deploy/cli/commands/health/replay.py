@@ -11,8 +11,9 @@ import typer
 
 from steptrail.deploy.terminal.failures import USAGE, CommandError
 from steptrail.deploy.terminal.options import Json, StackDir, settings_for
-from steptrail.deploy.terminal.output import cells, note, stdout, table, write_json
-from steptrail.deploy.terminal.times import SINCE_HELP, parse_since
+from steptrail.deploy.terminal.output import Column, Table, note, say, show, write_json
+from steptrail.deploy.terminal.times import SINCE_HELP, parse_since, show_time
+from steptrail.deploy.terminal.vocabulary import named
 
 if TYPE_CHECKING:
     from steptrail.consumers.health.replay import Change
@@ -70,7 +71,7 @@ def replay(
                     {"rule": rule, "status": status, "count": n}
                     for (rule, status), n in sorted(counts.items())
                 ],
-                "changes": [_told(change) for change in changes],
+                "changes": [named(_told(change)) for change in changes],
             }
         )
     else:
@@ -90,23 +91,28 @@ def _told(change: Change) -> dict[str, Any]:
 def _show(changes: list[Change], counts: Counter[tuple[str, str]]) -> None:
     steps = [change for change in changes if change.verdict.step is not None]
     if not steps:
-        stdout().print("Nothing would have been said: every step was healthy all the time.", markup=False)
+        say("Nothing would have been said: every step was healthy all the time.")
         return
-    shown = table("at", "pipeline", "step", "before", "then", "why")
+    columns = [
+        Column("at (UTC)"),
+        Column("pipeline", 2),
+        Column("step"),
+        Column("before", 3),
+        Column("then"),
+        Column("why", 4, wrap="words"),
+    ]
+    table = Table(columns)
     for change in steps:
         verdict = change.verdict
-        before = change.before.value if change.before else ""
-        shown.add_row(
-            *cells(
-                _moment(verdict.at),
-                verdict.pipeline,
-                verdict.step,
-                before,
-                verdict.status.value,
-                verdict.sentence,
-            )
+        table.add(
+            show_time(_moment(verdict.at)),
+            verdict.pipeline,
+            verdict.step,
+            change.before.value if change.before else "",
+            verdict.status.value,
+            verdict.sentence,
         )
-    stdout().print(shown)
+    show(table)
     told = ", ".join(f"{rule} {status} {n} x" for (rule, status), n in sorted(counts.items()))
     note(f"{len(steps)} changes: {told}")
 

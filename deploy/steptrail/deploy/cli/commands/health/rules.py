@@ -11,8 +11,9 @@ from typing import Annotated, Any
 import typer
 
 from steptrail.deploy.terminal.failures import USAGE, CommandError
-from steptrail.deploy.terminal.options import Json
-from steptrail.deploy.terminal.output import cells, note, stdout, table, write_json
+from steptrail.deploy.terminal.numbers import counted, figure
+from steptrail.deploy.terminal.options import Json, variable
+from steptrail.deploy.terminal.output import Column, Table, note, say, show, write_json
 
 _HELP = """
 The rules that health is judged by: a TOML file, named by STEPTRAIL_HEALTH_RULES or --file.
@@ -58,10 +59,10 @@ def check(
     if json:
         write_json({"file": str(path), "rules": count, "ok": True})
     else:
-        stdout().print(f"{path} is right: {count} rule{'' if count == 1 else 's'}.", markup=False)
+        say(f"{path} is right: {counted(count, 'rule')}.")
 
 
-def show(
+def show_rules(
     pipeline: Annotated[str, typer.Option("--pipeline", "-p", help="A pipeline's name.")] = "default",
     step: Annotated[str, typer.Option("--step", "-s", help="A step's name.")] = "",
     file: RulesPath = None,
@@ -70,14 +71,19 @@ def show(
     """Show what one step is judged by, defaults and all; what is learned stands as "learned"."""
     from steptrail.consumers.health.rules.policy import Policy
     from steptrail.consumers.health.rules.rules import Rules
+    from steptrail.schemas.stored_names import stored_name
 
     path = _named(file)
-    policy, default = (Rules() if path is None else Rules.load(path)).policy(pipeline, step), Policy()
+    names = stored_name(pipeline), stored_name(step)
+    policy, default = (Rules() if path is None else Rules.load(path)).policy(*names), Policy()
     told = {**asdict(policy), "silenced": sorted(policy.silenced)}
     if json:
-        write_json({"pipeline": pipeline, "step": step, **_learned(told)})
+        write_json({"pipeline": pipeline, "step_name": step, **_learned(told)})
         return
-    shown = table("rule", "value", "default", title=f"{pipeline} / {step or '(the pipeline itself)'}")
+    table = Table(
+        [Column("rule"), Column("value", right=True), Column("default", right=True)],
+        title=f"{pipeline} / {step or '(the pipeline itself)'}",
+    )
     for group, values in told.items():
         if isinstance(values, dict):
             standard = asdict(getattr(default, group))
@@ -85,11 +91,11 @@ def show(
             for key, value in values.items():
                 changed = _same(value, standard[key])
                 usual = "" if changed else _number(standard[key], absent[key])
-                shown.add_row(*cells(f"{group}.{key}", _number(value, absent[key]), usual))
+                table.add(f"{group}.{key}", _number(value, absent[key]), usual)
         else:
             for value in values:
-                shown.add_row(*cells(group, str(value), ""))
-    stdout().print(shown)
+                table.add(group, str(value), "")
+    show(table, first=True)
 
 
 def set_(
@@ -184,7 +190,8 @@ def _add(
     path = _path(file)
     rule = rule_text(pipeline, step, values, silenced)
     add_rule(path, rule)
-    stdout().print(rule, markup=False, end="")
+    for line in rule.splitlines():
+        say(line, folded=False)
     note(f"added to {path}; a running health consumer takes it at once.")
 
 
@@ -201,11 +208,9 @@ def _path(file: Path | None) -> Path:
 
 
 def _named(file: Path | None) -> Path | None:
-    from steptrail.schemas.settings import Settings
-
     if file is not None:
         return file
-    named = Settings().health_rules
+    named = variable("health_rules")
     return Path(named).expanduser() if named else None
 
 
@@ -222,14 +227,14 @@ def _same(one: float, other: float) -> bool:
 
 
 def _number(value: Any, absent: str = "learned") -> str:
-    return absent if isinstance(value, float) and math.isnan(value) else f"{value:g}"
+    return absent if isinstance(value, float) and math.isnan(value) else figure(value, 6)
 
 
 def rules_group() -> typer.Typer:
     """The commands under `health rules`."""
     group = typer.Typer(help=_HELP, no_args_is_help=True)
     group.command("check")(check)
-    group.command("show")(show)
+    group.command("show")(show_rules)
     group.command("set")(set_)
     group.command("pin")(pin)
     group.command("silence")(silence)

@@ -1,0 +1,114 @@
+"""Up to when the tables know everything: what each answer from them says of itself.
+
+Costs two questions to Kafka (the topic, the ends of its partitions) and one to ClickHouse (the ledger); where the
+tables are behind, also the first unread record of each partition: up to its time everything is known.
+"""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any, Final
+
+from steptrail.consumers.kafka.broker import BrokerQuestions
+from steptrail.consumers.loop.lag import peek_times
+from steptrail.consumers.runtime.worker_thread import SideThread
+from steptrail.projections.clickhouse.errors import QueryError
+from steptrail.projections.clickhouse.queries import Store, ask
+from steptrail.schemas.errors import InfrastructureError
+from steptrail.schemas.settings import Settings
+from steptrail.schemas.topics import Topics
+
+PATIENCE_S: Final = 2.0
+"""How long Kafka may take over all questions together."""
+_STANDS_STILL_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """`as_of`: everything that Kafka took before then is in the tables (UTC); None when that is not known.
+
+    `behind_events` wait unread (None: not known), the oldest for `behind_seconds`; `moved_at` is when the projector
+    last finished a batch, by the store's clock. `problem` says what did not answer.
+    """
+
+    as_of: datetime | None = None
+    behind_seconds: float | None = None
+    behind_events: int | None = None
+    moved_at: datetime | None = None
+    problem: str | None = None
+
+    def exceeds(self, seconds: float) -> bool:
+        """Whether the tables are further behind than that, or nobody can say."""
+        return self.behind_seconds is None or self.behind_seconds > seconds
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: as_of, behind_seconds, behind_events; and freshness_problem where there is one."""
+        told: dict[str, Any] = {
+            "as_of": self.as_of,
+            "behind_seconds": self.behind_seconds,
+            "behind_events": self.behind_events,
+        }
+        return told if self.problem is None else {**told, "freshness_problem": self.problem}
+
+    def stands_still_since(self, now: float) -> datetime | None:
+        """When the projector last moved, where it is behind and has not moved for a while."""
+        if not self.behind_events or self.moved_at is None:
+            return None
+        return self.moved_at if now - self.moved_at.timestamp() > _STANDS_STILL_S else None
+
+
+def read_freshness(settings: Settings, store: Store, *, patience: float = PATIENCE_S) -> Freshness:
+    """How far the tables are now; ask before the question whose answer it is about.
+
+    Never raises for what is away: then `problem` says it, after `patience` seconds at most.
+    """
+    side = SideThread("steptrail-freshness")
+    task = side.submit(lambda: _ask(settings, store, time.monotonic() + patience))
+    try:
+        return task.result(patience)
+    except FutureTimeout:
+        task.cancel()
+        return Freshness(problem=f"Kafka at {settings.kafka} did not answer within {patience:g} s")
+    except (InfrastructureError, QueryError) as error:
+        return Freshness(problem=str(error).partition("\n")[0])
+    finally:
+        side.close(0.0)
+
+
+def _ask(settings: Settings, store: Store, until: float) -> Freshness:
+    topic = Topics(settings.topic_prefix).steps.name
+    config = {**settings.kafka_config(), "log_level": 0}
+    questions = BrokerQuestions(config, topic, timeout=max(0.1, until - time.monotonic()))
+    description = questions.describe()
+    asked = time.time()
+    ends = questions.end_offsets(range(description.partitions))
+    rows = ask(store, "projection_progress", {"topic": topic, "topic_id": description.topic_id})
+    reached = {int(row["partition"]): int(row["reached"]) + 1 for row in rows}
+    moved = max((row["moved_at"] for row in rows), default=None)
+    moved_at = None if moved is None else moved.replace(tzinfo=timezone.utc)
+    # Nothing of a partition was ever projected: all of it is unread, wherever it begins.
+    behind = {p: reached.get(p, 0) for p, end in ends.items() if end > reached.get(p, 0)}
+    if not behind:
+        return Freshness(_utc(asked), 0.0, 0, moved_at)
+    times = peek_times(config, topic, behind, timeout=max(0.2, until - time.monotonic() - 0.3))
+    first = None if len(times) < len(behind) else min(times.values())
+    first_offsets = questions.first_offsets([p for p in behind if p not in reached])
+    events = sum(ends[p] - max(offset, first_offsets.get(p, 0)) for p, offset in behind.items())
+    if not events and len(first_offsets) == len(
+        behind
+    ):  # such records have expired: nothing waits to be read
+        return Freshness(_utc(asked), 0.0, 0, moved_at)
+    if first is None:
+        return Freshness(
+            behind_events=events,
+            moved_at=moved_at,
+            problem="the first unread event could not be read in time",
+        )
+    return Freshness(_utc(min(first, asked)), round(max(0.0, time.time() - first), 3), events, moved_at)
+
+
+def _utc(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, timezone.utc)

@@ -1,0 +1,73 @@
+"""`steptrail env`: what another program must be told to reach the same Kafka and ClickHouse."""
+
+from __future__ import annotations
+
+import sys
+from shlex import quote
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from steptrail.deploy.terminal.options import Json, StackDir, settings_for
+from steptrail.deploy.terminal.output import note, say, write_json
+
+if TYPE_CHECKING:
+    from steptrail.schemas.settings import Settings
+
+
+def env(
+    show_password: Annotated[
+        bool, typer.Option("--show-password", help="Write secrets on a terminal, too.")
+    ] = False,
+    json: Json = False,
+    directory: StackDir = None,
+) -> None:
+    """Print the settings as commands for a shell: the addresses, and what differs from the defaults.
+
+    In a pipe, a file or $(…) secrets are written as they are, so that the result can be used; on a terminal, which
+    others may see and which keeps what it showed, they are *** unless --show-password. With --json one object:
+    variables by name.
+
+    \b
+    steptrail env
+    eval "$(steptrail env)"
+    steptrail env --json | jq -r .STEPTRAIL_CLICKHOUSE
+    """
+    hidden = sys.stdout.isatty() and not show_password
+    variables = _variables(settings_for(directory), hidden=hidden)
+    if json:
+        write_json(variables)
+    else:
+        for name, value in variables.items():
+            say(f"export {name}={quote(value)}", folded=False)
+    if hidden and "***" in "".join(variables.values()):
+        note(
+            'Secrets are hidden on a terminal: eval "$(steptrail env)" sets them, --show-password shows them.'
+        )
+
+
+def _variables(settings: Settings, *, hidden: bool) -> dict[str, str]:
+    from json import dumps
+
+    from pydantic import SecretStr
+
+    from steptrail.schemas.settings import ENV_PREFIX
+
+    shown = settings.redacted() if hidden else {}
+    found = {}
+    for name, field in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        if value is None or (value == field.get_default(call_default_factory=True) and name not in _ALWAYS):
+            continue
+        value = shown.get(name, value)
+        plain = value.get_secret_value() if isinstance(value, SecretStr) else value
+        found[ENV_PREFIX + name.upper()] = dumps(plain) if isinstance(plain, dict) else str(plain)
+    return found
+
+
+_ALWAYS = ("kafka", "clickhouse")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(env)

@@ -1,0 +1,34 @@
+"""One vocabulary for JSON: the same thing has the same name in the answers of all commands (docs/json.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta, timezone
+from typing import Any, Final
+
+_AS_GIVEN: Final = frozenset({"details", "metrics", "evidence", "data", "labels", "headers"})
+"""Objects whose keys are other people's."""
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+def named(value: Any) -> Any:
+    """`value` with keys as docs/json.md has them, at any level: `step` is step_name, `x_s` x_seconds, `x_us` x_at."""
+    if isinstance(value, Mapping):
+        return dict(_named(str(key), item) for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return [named(item) for item in value]
+    return value
+
+
+def _named(key: str, value: Any) -> tuple[str, Any]:
+    if key in _AS_GIVEN:
+        return key, value
+    if key == "step":
+        return "step_name", value
+    if key.endswith("_per_s"):
+        return f"{key}econd", value
+    if key.endswith("_s"):
+        return f"{key}econds", value
+    if key.endswith("_us") and isinstance(value, int):
+        return f"{key[:-3]}_at", _EPOCH + timedelta(microseconds=value)
+    return key, named(value)

@@ -1,0 +1,15 @@
+"""The commands of the application, asked from the application itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+
+def commands(group: Any, path: str = "") -> Iterator[str]:
+    """Every command of the application that does something, by its words."""
+    for name, command in getattr(group, "commands", {}).items():
+        words = f"{path} {name}".strip()
+        if not hasattr(command, "commands") or command.invoke_without_command:
+            yield words
+        yield from commands(command, words)
