@@ -228,6 +228,11 @@ def _runs(folder: Path) -> dict[str, list[Run]]:
         ],
         "health rules pin": [Run(("health", "rules", "pin", "-s", NAME, "--deadline-s", "9", *file))],
         "health rules silence": [Run(("health", "rules", "silence", NAME, *file))],
+        "emitters": [
+            Run(("emitters",), shows=False),
+            Run(("emitters", "-p", NAME)),
+            Run(("emitters", "--since", NAME)),
+        ],
         "lag": [Run(("lag",), shows=False), Run(("lag", "--dir", NAME))],
         "alerts list": [Run(("alerts", "list"))],
         "alerts silences": [Run(("alerts", "silences"))],

@@ -26,7 +26,18 @@ from steptrail.consumers.ingest.writer_schemas import WriterSchemas
 from steptrail.consumers.kafka.broker import Member
 from steptrail.consumers.loop.freshness import Freshness
 from steptrail.consumers.loop.lag import LagReport, PartitionLag
-from steptrail.deploy.cli.commands import alerts, doc, errors, expect, groups, incomplete, lag, sql, stack
+from steptrail.deploy.cli.commands import (
+    alerts,
+    doc,
+    emitters,
+    errors,
+    expect,
+    groups,
+    incomplete,
+    lag,
+    sql,
+    stack,
+)
 from steptrail.deploy.cli.commands.dlq import dlq, show
 from steptrail.deploy.cli.commands.health import health, replay
 from steptrail.deploy.cli.main import run
@@ -38,6 +49,7 @@ from steptrail.deploy.terminal.output import note, say
 from steptrail.projections.clickhouse.pages import Cursor
 from steptrail.projections.delivery.topic_gaps import TopicGap
 from steptrail.projections.reading.completeness import CompletenessState, DocumentCompleteness
+from steptrail.projections.reading.emitters import EmitterState
 from steptrail.projections.reading.recent_error_groups import RecentErrorGroup, RecentErrorGroups
 from steptrail.projections.reading.records import StepRecord
 from steptrail.projections.reading.stalls import ObservedRecord
@@ -377,6 +389,37 @@ def _health_rules() -> None:
     assert run(["health", "rules", "show", "--pipeline", "invoices", "--step", "ocr"]) == 0
 
 
+def _emitters() -> None:
+    def state(worker: str, offset_ms: float | None, dropped: int, kind: str) -> EmitterState:
+        return EmitterState(
+            emitter_id="018f2c3e7d1b7c3a",
+            worker=worker,
+            pipeline="invoices",
+            state=kind,
+            arrived=1_204_000,
+            accepted=1_204_311 + dropped,
+            delivered=1_204_311,
+            failed=0,
+            maybe_delivered=0,
+            dropped=dropped,
+            pending=0,
+            missing=0,
+            reasons={},
+            last_event_at=_ago(minutes=1),
+            last_report_at=_ago(minutes=1),
+            clock_offset_ms=offset_ms,
+            clock_uncertainty_ms=None if offset_ms is None else 12.0,
+        )
+
+    emitters._show(
+        [
+            state("ocr-worker-7d9c5b6f4-x2x9k.prod.example.com:4711", 90_004.0, 0, "running"),
+            state("build-7:31", 3.0, 17, "closed"),
+            state("laptop:1", None, 0, "closed"),
+        ]
+    )
+
+
 def _lag() -> None:
     member = "steptrail-projector-build-7-4711-6b1f3c1e-9c1f-4f7e-8a55-0d6f2f1f9f01"
     partitions = tuple(
@@ -574,6 +617,7 @@ SCREENS: dict[str, Callable[[], None]] = {
     "health": _health,
     "health-replay": _health_replay,
     "health-rules": _health_rules,
+    "emitters": _emitters,
     "lag": _lag,
     "dlq-list": _dlq_list,
     "dlq-show": _dlq_show,
