@@ -172,7 +172,7 @@ def test_ids_that_mean_no_event_are_dead_letters(settings: Settings) -> None:
     ]
     assert sorted(letter.value() or b"" for _, letter in found) == sorted(bad)
     told = [headers_of(letter)["__connect.errors.exception.message"] for _, letter in found]
-    assert any("Other, which this version does not know" in each for each in told)
+    assert any("that of Other, not of StepEvent" in each for each in told)
 
 
 def test_without_a_registry_its_ids_are_dead_letters(workspace: Settings) -> None:
@@ -314,5 +314,5 @@ def test_an_id_that_is_unknown_is_asked_for_again_later(settings: Settings) -> N
     assert following == latest + 1
     assert "not found" in told()
     now = 61.0
-    assert "B, which this version does not know" in told()
+    assert "that of B, not of StepEvent" in told()
     assert schemas.known(frame) is None
