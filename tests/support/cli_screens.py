@@ -166,6 +166,7 @@ def _state(step: str, status: str, ago_s: float, error: str | None = None, **mor
     values: dict[str, Any] = {"attempt": 1, "executions": 1, "duration_ms": 812.0, "stalled_since": None}
     return StepState(
         pipeline="invoices",
+        queued_at=None,
         doc_id=SCAN,
         step_name=step,
         status=ProcessingStatus(status),
