@@ -73,7 +73,9 @@ class Accounting:
     """By reason, see DropReason; reasons that did not occur are left out."""
     pending: int
     spooled: int = 0
-    """Not delivered so far, and kept in this emitter's spool, to be sent again; 0 without a spool."""
+    """Not delivered so far, and kept in this emitter's spool or journal, to be sent again; 0 without either."""
+    unjournalled: int = 0
+    """Events that the journal did not take, whatever became of them; 0 without a journal. No part of the equation."""
 
     @property
     def lost(self) -> int:
@@ -128,6 +130,7 @@ class Counters:
         "accept",
         "lock",
         "offsets",
+        "unjournalled",
     )
 
     def __init__(self) -> None:
@@ -143,6 +146,8 @@ class Counters:
         self._delivered = _Tally()
         self._failed = {reason: _Tally() for reason in FailReason}
         self._dropped = {reason: _Tally() for reason in DropReason}
+        self.unjournalled = _Tally()
+        """Events that the journal did not take."""
         self._settled = False
         self._spooled = 0
         self.offsets: dict[int, int] = {}
@@ -187,7 +192,7 @@ class Counters:
             self._failed[reason].add()
 
     def spool(self) -> None:
-        """A pending event went into the spool."""
+        """A pending event is kept in the spool, or in the journal."""
         with self.lock:
             if self._settled:
                 return  # it was counted as unreported
@@ -195,7 +200,7 @@ class Counters:
             self._spooled += 1
 
     def unspool(self, partition: int, offset: int) -> None:
-        """An event of the spool was sent again, and is stored on the broker."""
+        """A kept event was sent again, and is stored on the broker."""
         with self.lock:
             self._spooled -= 1
             self._delivered.add()
@@ -203,14 +208,18 @@ class Counters:
                 self.offsets[partition] = offset
 
     def unspool_failed(self, reason: FailReason) -> None:
-        """An event of the spool was sent again, and refused for good."""
+        """A kept event was sent again, and refused for good."""
         with self.lock:
             self._spooled -= 1
             self._failed[reason].add()
 
-    def settle(self) -> None:
-        """Nothing more will be reported: what is pending now becomes UNREPORTED, and later reports are ignored."""
+    def settle(self, kept: int = 0) -> None:
+        """Nothing more will be reported, later reports are ignored. Of what is pending now, `kept` are in the journal,
+        the rest becomes UNREPORTED.
+        """
         with self.lock:
+            for _ in range(min(kept, len(self._pending))):
+                self.spool()
             while self._pending:
                 self.fail(FailReason.UNREPORTED)
             self._settled = True
@@ -230,6 +239,7 @@ class Counters:
                 dropped=_occurred(self._dropped),
                 pending=pending,
                 spooled=self._spooled,
+                unjournalled=self.unjournalled.value,
             )
 
 

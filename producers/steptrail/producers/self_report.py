@@ -109,6 +109,8 @@ class SelfReport:
             }
             if accounting.spooled:
                 reasons["spooled"] = accounting.spooled
+            if accounting.unjournalled:
+                reasons["unjournalled"] = accounting.unjournalled
             value = encode_report(
                 EmitterReport(
                     emitter_id=emitter_id,

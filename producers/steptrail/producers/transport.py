@@ -25,10 +25,12 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from steptrail.producers import process_lifecycle as inheritance
 from steptrail.producers.accounting import Counters, DropReason
 from steptrail.producers.extraction import TooLargeError
+from steptrail.producers.journal import NotSentError
+from steptrail.producers.journal_file import Segment
+from steptrail.producers.keeping import Keeping
 from steptrail.producers.refusals import Tries, drop_reason, fail_reason, refused
 from steptrail.producers.reports import LossReporter, PollLog
 from steptrail.producers.self_report import SelfReport
-from steptrail.producers.spool import Spool
 from steptrail.schemas.redact import redact_values
 from steptrail.schemas.settings import Settings
 from steptrail.schemas.topics import PARTITIONER, Topics
@@ -48,7 +50,7 @@ class _Enough(Exception):
     """Stops librdkafka from serving further reports in this call."""
 
 
-class _Refused(Exception):
+class _Refused(NotSentError):
     """The message goes nowhere, for this reason."""
 
     def __init__(self, reason: DropReason) -> None:
@@ -69,16 +71,16 @@ class Transport:
         topics = Topics.from_settings(settings)
         self.topic = topics.steps.name
         self.self_report = SelfReport(self.counters, topics.emitters.name)
-        self.spool = (
-            None
-            if spool is None
-            else Spool(spool, self.topic, self.counters, max_bytes=settings.spool_max_bytes)
-        )
+        keeping = Keeping(settings, spool, self.topic, self.counters)
+        self.spool, self.journal = keeping.spool, keeping.journal
+        self._keeping = keeping if keeping.spool or keeping.journal else None
         self.successor: Transport | None = None
         self.exit_flush_s = settings.exit_flush_s
         self.accept = self.counters.accept
         # At first what creates a producer, then that producer's own, at last what refuses.
-        self.produce: Callable[..., None] = self._start_and_produce
+        self._send: Callable[..., None]
+        self.produce: Callable[..., None]
+        self._route(self._start_and_produce)
         self.on_report = self._report
         self._settings = settings
         self._secrets = settings.secrets()
@@ -106,19 +108,36 @@ class Transport:
         if isinstance(error, _Refused) and error.reason is DropReason.FORK_INHERITED and self.successor:
             self.successor.counters.refuse(error.reason)
             return
-        if isinstance(error, BufferError):
-            reason = DropReason.QUEUE_FULL
-        elif isinstance(error, _Refused):
-            reason = error.reason
-        elif isinstance(error, KafkaException):
-            reason = drop_reason(_code(error))
-        else:
-            reason = DropReason.INFRASTRUCTURE
-            _log.error("an event could not be sent: %s", self._redacted(error))
+        reason = self._reason(error)
         if self.spool is not None and reason in _MAY_BE_SPOOLED and self.spool.add(key, value):
             self.counters.spool()
         else:
             self.counters.drop(reason)
+        self._look_for_fatal(error)
+
+    def _journalled_not_sent(self, error: Exception, segment: Segment, at: int) -> None:
+        """The same for a message that is in the journal."""
+        assert self.journal is not None
+        reason = self._reason(error)
+        if reason in _MAY_BE_SPOOLED:
+            self.journal.keep(segment, at)
+            self.counters.spool()
+        else:
+            self.journal.done(segment, at)
+            (self.successor or self).counters.drop(reason)
+        self._look_for_fatal(error)
+
+    def _reason(self, error: Exception) -> DropReason:
+        if isinstance(error, BufferError):
+            return DropReason.QUEUE_FULL
+        if isinstance(error, _Refused):
+            return error.reason
+        if isinstance(error, KafkaException):
+            return drop_reason(_code(error))
+        _log.error("an event could not be sent: %s", self._redacted(error))
+        return DropReason.INFRASTRUCTURE
+
+    def _look_for_fatal(self, error: Exception) -> None:
         if isinstance(error, KafkaException) and _code(error) == KafkaError._FATAL:
             self._replace_producer()
 
@@ -154,23 +173,23 @@ class Transport:
         Without `destroy` librdkafka's threads stay, for a process that is about to exit.
         """
         with self._starting:
-            self.produce = _refuse_closed
+            self._send = self.produce = _refuse_closed
             poller, self._poller = self._poller, None
         ends = time.monotonic() + timeout
         left = self.flush(timeout) if poller is not None else 0
-        while self.spool is not None and self.spool.busy and time.monotonic() < ends:
+        while self._keeping is not None and self._keeping.busy and time.monotonic() < ends:
             time.sleep(0.02)
         if poller is not None and left:
             poller.purge()
             self._await_purged(left)
-        self.counters.settle()
+        self.counters.settle(0 if self.journal is None else self.journal.unreported())
         if poller is not None:
             poller.tell_last_word(
                 min(max(_LAST_WORD_AT_LEAST_S, ends - time.monotonic()), _LAST_WORD_AT_MOST_S)
             )
             poller.stop(destroy=destroy)
-        if self.spool is not None:
-            self.spool.close()
+        if self._keeping is not None:
+            self._keeping.close()
         self._losses.tell(final=True)
         return left
 
@@ -182,7 +201,7 @@ class Transport:
     def retire(self) -> None:
         """Nobody will send any more: let the poll thread end when all is reported."""
         with self._starting:
-            self.produce = _refuse_closed
+            self._send = self.produce = _refuse_closed
             if self._poller is not None:
                 self._poller.retire(say_so=True)
                 inheritance.adopt(self)
@@ -190,19 +209,25 @@ class Transport:
     def disown(self, successor: Transport) -> None:
         """In a forked child: never touch the parent's producer again; `successor` counts for this process."""
         self.successor = successor
-        if self.spool is not None:
-            self.spool.disown()
-        self.produce = _refuse_inherited
+        if self._keeping is not None:
+            self._keeping.disown()
+        self._send = self.produce = _refuse_inherited
         self._poller = None
 
     # --- the producer ------------------------------------------------------------------------------
 
     def _start_and_produce(self, *message: Any) -> None:
         with self._starting:
-            if self.produce == self._start_and_produce:  # or another thread was first
+            if self._send == self._start_and_produce:  # or another thread was first
                 self._start()
-            produce = self.produce
-        produce(*message)
+            send = self._send
+        send(*message)
+
+    def _route(self, send: Callable[..., None]) -> None:
+        """From now on messages go to `send`, by way of the journal if there is one."""
+        self._send = self.produce = send
+        if self.journal is not None:
+            self.produce = self.journal.producing(send, self._report_journalled, self._journalled_not_sent)
 
     def _start(self) -> None:
         if self._in_start or time.monotonic() < self._retry_at:
@@ -215,9 +240,9 @@ class Transport:
             producer = Producer(config, logger=log)
             if self._tries is None:  # else messages of the one before may still be reported
                 self._tries = Tries(config)
-            self._poller = _Poller(producer, log, self._losses, self.self_report, self.spool, self._tries)
+            self._poller = _Poller(producer, log, self._losses, self.self_report, self._keeping, self._tries)
             self._poller.start()
-            self.produce = producer.produce
+            self._route(producer.produce)
         except Exception as error:
             self._retry_at = time.monotonic() + _RETRY_START_S
             _log.error(
@@ -234,7 +259,7 @@ class Transport:
             poller, self._poller = self._poller, None
             if poller is None:
                 return  # another thread did, or it is closed
-            self.produce = self._start_and_produce
+            self._route(self._start_and_produce)
         _log.error("Kafka's client met a fatal error; a new one takes over")
         poller.purge()
         poller.retire()
@@ -247,20 +272,43 @@ class Transport:
     def _report(self, error: KafkaError | None, message: Message) -> None:
         if error is None:
             self.counters.deliver(message.partition(), message.offset())  # type: ignore[arg-type]  # has both
+        # A refusal will be one the next time too.
+        elif (
+            self.spool is not None
+            and not refused(error.code())
+            and self.spool.add(message.key(), message.value())
+        ):
+            self.counters.spool()
         else:
             self._failed(error.code(), message)
         if self._relief and self._relieving == threading.get_ident():
-            self._relief -= 1
-            if not self._relief:
-                raise _ENOUGH
+            self._count_relief()
+
+    def _report_journalled(
+        self, segment: Segment, at: int, error: KafkaError | None, message: Message
+    ) -> None:
+        """The same for a message that is in the journal, at this place."""
+        assert self.journal is not None
+        if error is None:
+            self.journal.done(segment, at)
+            self.counters.deliver(message.partition(), message.offset())  # type: ignore[arg-type]  # has both
+        elif refused(error.code()):
+            self.journal.done(segment, at)
+            self._failed(error.code(), message)
+        else:
+            self.journal.keep(segment, at)
+            self.counters.spool()
+        if self._relief and self._relieving == threading.get_ident():
+            self._count_relief()
 
     def _failed(self, code: int, message: Message) -> None:
-        # A refusal will be one the next time too.
-        if self.spool is not None and not refused(code) and self.spool.add(message.key(), message.value()):
-            self.counters.spool()
-        else:
-            first_try = self._tries is not None and self._tries.first(message)
-            self.counters.fail(fail_reason(code, first_try=first_try))
+        first_try = self._tries is not None and self._tries.first(message)
+        self.counters.fail(fail_reason(code, first_try=first_try))
+
+    def _count_relief(self) -> None:
+        self._relief -= 1
+        if not self._relief:
+            raise _ENOUGH
 
 
 class _Poller(threading.Thread):
@@ -272,7 +320,7 @@ class _Poller(threading.Thread):
         log: PollLog,
         losses: LossReporter,
         self_report: SelfReport,
-        spool: Spool | None,
+        keeping: Keeping | None,
         tries: Tries,
     ) -> None:
         super().__init__(name="steptrail-poll", daemon=True)
@@ -280,7 +328,7 @@ class _Poller(threading.Thread):
         self._log = log
         self._losses = losses
         self._self_report = self_report
-        self._spool = spool
+        self._keeping = keeping
         self._tries = tries
         self._stopped = False
         self._retired = False
@@ -333,8 +381,8 @@ class _Poller(threading.Thread):
     def _report(self) -> None:
         if (producer := self.producer) is not None and not self._retired:
             self._self_report.tick(producer.produce)
-            if self._spool is not None:
-                self._spool.tick(producer.produce)
+            if self._keeping is not None:
+                self._keeping.tick(producer.produce)
 
     def _done(self) -> bool:
         if self._stopped:
@@ -344,8 +392,8 @@ class _Poller(threading.Thread):
         if self._says_so and self.producer is not None:
             self._says_so = False
             self._self_report.last_word(self.producer.produce)
-            if self._spool is not None:
-                self._spool.close()
+            if self._keeping is not None:
+                self._keeping.close()
         return not self._held()
 
     def stop(self, *, destroy: bool) -> None:
