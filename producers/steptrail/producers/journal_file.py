@@ -64,9 +64,10 @@ class Segment:
         """How many were written since the segment was made, or used anew."""
         self.acknowledged = count()
         """Counts those that are done: a step of an iterator is atomic, for threads and signal handlers."""
-        self.map = mmap.mmap(fd, size)
-        self._fd = fd
+        self._fd = -1
         self._topic = topic
+        self.map = mmap.mmap(fd, size)
+        self._fd = fd  # not closed by what failed so far
 
     @classmethod
     def create(cls, path: Path, topic: str, size: int) -> Segment:
@@ -78,10 +79,15 @@ class Segment:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.posix_fallocate(fd, 0, size)
             made = cls(path, fd, topic, size, b"")
+        except BaseException:  # a signal handler's, too
+            os.close(fd)
+            making.unlink(missing_ok=True)
+            raise
+        try:
             made.use_anew()
             making.rename(path)
-        except (OSError, ValueError):
-            os.close(fd)
+        except BaseException:
+            made.close()
             making.unlink(missing_ok=True)
             raise
         return made
@@ -187,6 +193,11 @@ class Segment:
                 fd, fcntl.LOCK_UN
             )  # for the map's own descriptor, too, which goes with the last reference
         finally:
+            os.close(fd)
+
+    def __del__(self) -> None:
+        # A signal handler raised where it was made. Who still has the map still has the lock.
+        if (fd := getattr(self, "_fd", -1)) >= 0:
             os.close(fd)
 
     def disown(self) -> None:

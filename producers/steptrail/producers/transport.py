@@ -217,11 +217,15 @@ class Transport:
     # --- the producer ------------------------------------------------------------------------------
 
     def _start_and_produce(self, *message: Any) -> None:
-        with self._starting:
-            if self._send == self._start_and_produce:  # or another thread was first
-                self._start()
-            send = self._send
-        send(*message)
+        try:
+            with self._starting:
+                if self._send == self._start_and_produce:  # or another thread was first
+                    self._start()
+                send = self._send
+            send(*message)
+        except BaseException:
+            message = ()  # or the traceback would hold on to the callback, by which the journal knows who has it
+            raise
 
     def _route(self, send: Callable[..., None]) -> None:
         """From now on messages go to `send`, by way of the journal if there is one."""
