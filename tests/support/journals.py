@@ -10,7 +10,7 @@ from typing import Any
 
 from steptrail.producers.accounting import Counters
 from steptrail.producers.journal import Journal
-from steptrail.producers.journal_file import KEY, RECORD, Segment
+from steptrail.producers.journal_file import OVERHEAD, RECORD, Segment
 
 TOPIC = "steptrail.steps.v1"
 
@@ -19,11 +19,12 @@ Message = tuple[bytes, bytes]
 
 def append(segment: Segment, key: bytes, value: bytes) -> int:
     """Write a message, as a Journal does; where it is."""
-    body = KEY.pack(len(key)) + key + value
+    both = key + value
     at = segment.used
-    segment.used = end = at + RECORD.size + len(body)
+    segment.used = end = at + OVERHEAD + len(both)
     segment.records += 1
-    segment.map[at:end] = RECORD.pack(segment.marker, zlib.crc32(body), len(body)) + body
+    crc = zlib.crc32(both, len(key))
+    segment.map[at:end] = RECORD.pack(segment.marker, crc, len(both), len(key)) + both
     return at
 
 

@@ -6,8 +6,8 @@ anew or removed. What a process leaves is sent by another one with the same fold
 
 Facts that this file is shaped by:
 
-- A signal handler may emit while the code that it interrupted appends. It holds the same lock, which is re-entrant; so
-  each depth of such calls has a lane, a current segment of its own.
+- A signal handler may emit while the code that it interrupted appends, so no lock could protect a segment. Instead who
+  appends takes the segment off a stack for as long, in one atomic step; who comes meanwhile takes another one.
 - Writing to a map allocates nothing, so it cannot fail; making a segment can, and then events go on without.
 """
 
@@ -32,7 +32,7 @@ from typing import Any, Final
 from confluent_kafka import KafkaException, Message
 
 from steptrail.producers.accounting import Counters, FailReason
-from steptrail.producers.journal_file import KEY, RECORD, START, SUFFIX, Segment
+from steptrail.producers.journal_file import OVERHEAD, RECORD, START, SUFFIX, Segment
 from steptrail.producers.spool_file import Spooled
 
 _log = logging.getLogger("steptrail.emitter")
@@ -41,8 +41,7 @@ SEGMENT_BYTES: Final = 1024 * 1024
 _SPARE = 2  # segments that are kept to be used anew
 _RETRY_S = 30.0
 _UNSHARED = 2  # references to an object that only one variable holds, as getrefcount counts them
-_RECORD_BYTES: Final = RECORD.size
-_pack_record, _pack_key, _crc32 = RECORD.pack, KEY.pack, zlib.crc32
+_pack, _crc32 = RECORD.pack, zlib.crc32
 
 
 class NotSentError(Exception):
@@ -57,15 +56,15 @@ class Journal:
 
     def __init__(self, folder: Path, topic: str, counters: Counters, *, max_bytes: int) -> None:
         self.folder = folder.absolute()
-        self.lock = threading.RLock()
+        self._lock = threading.RLock()
         self._topic = topic
         self._counters = counters
         self._max_bytes = max_bytes
         self._name = secrets.token_hex(6)
         self._numbers = count()
-        self._depth = 0
-        self._lanes: list[Segment | None] = [None]
-        self._sealed: dict[Segment, int] = {}  # with how many records each has
+        self._open: set[Segment] = set()  # all that are held
+        self._current: deque[Segment] = deque()  # a stack of those that can be appended to
+        self._sealed: set[Segment] = set()
         self._spare: deque[Segment] = deque()
         self._waiting: deque[tuple[Segment, int]] = deque()
         self._places: dict[Spooled, tuple[Segment, int]] = {}
@@ -85,7 +84,11 @@ class Journal:
         When `send` raises an error of its own, `not_sent` is called with it, segment and place. What others raise into
         it goes through, and the message is kept no longer. What cannot be kept is sent as without a journal.
         """
-        lock, lanes, unjournalled = self.lock, self._lanes, self._counters.unjournalled.add
+        take, give_back, unjournalled = (
+            self._current.pop,
+            self._current.append,
+            self._counters.unjournalled.add,
+        )
 
         def produce(
             topic: str, value: bytes, key: bytes, partition: int, on_report: Callable[..., None]
@@ -94,23 +97,29 @@ class Journal:
             segment: Segment | None = None
             at = 0
             try:
-                body = _pack_key(len(key)) + key + value
-                length = len(body)
-                with lock:
-                    depth = self._depth
-                    try:
-                        self._depth = depth + 1
-                        segment = lanes[depth] if depth < len(lanes) else None
-                        if segment is None or segment.used + _RECORD_BYTES + length > segment.size:
-                            segment = self._next_segment(depth, _RECORD_BYTES + length)
+                key_length = len(key)
+                both = key + value
+                length = len(both)
+                try:
+                    segment = take() if self._current else self._another(OVERHEAD + length)
+                    if segment is not None:
+                        begin = segment.used
+                        end = begin + OVERHEAD + length
+                        if end > segment.size:
+                            full, segment = segment, None
+                            segment = self._after(full, OVERHEAD + length)
+                            if segment is not None:
+                                begin, end = START, START + OVERHEAD + length
                         if segment is not None:
-                            begin = segment.used
-                            segment.used = end = begin + _RECORD_BYTES + length
+                            segment.used = end
                             segment.records += 1
                             at = begin
-                            segment.map[at:end] = _pack_record(segment.marker, _crc32(body), length) + body
-                    finally:
-                        self._depth = depth
+                            segment.map[at:end] = (
+                                _pack(segment.marker, _crc32(both, key_length), length, key_length) + both
+                            )
+                finally:
+                    if segment is not None:
+                        give_back(segment)
                 if segment is None:
                     unjournalled()
                 else:
@@ -130,10 +139,19 @@ class Journal:
 
     def done(self, segment: Segment, at: int) -> None:
         """The message at this place needs no sending any more."""
-        if self._closed and segment.map.closed:  # a child that was forked inside of the call
-            return
-        if segment.done(at) == self._sealed.get(segment):
-            self._free(segment)
+        if not segment.map.closed and segment.done(at):  # it is in a child that was forked inside of the call
+            self.free(segment)
+
+    def free(self, segment: Segment) -> None:
+        """A full segment holds nothing any more that needs sending: it is used anew, or removed."""
+        try:
+            self._sealed.remove(segment)
+        except KeyError:
+            return  # another thread did
+        if segment.size == SEGMENT_BYTES and len(self._spare) < _SPARE:
+            self._spare.append(segment)
+        else:
+            self._remove(segment)
 
     def _cancel(self, segment: Segment, at: int) -> None:
         """The message at this place was not accepted, unless its report came already."""
@@ -142,7 +160,7 @@ class Journal:
 
     def keep(self, segment: Segment, at: int) -> None:
         """The message at this place was not sent, and waits to be sent again."""
-        with self.lock:
+        with self._lock:
             self._kept += 1
         self._waiting.append((segment, at))
 
@@ -153,40 +171,40 @@ class Journal:
 
     def unreported(self) -> int:
         """How many messages were kept and sent, and no report of them came so far."""
-        with self.lock:
-            segments = {*self._lanes, *self._sealed} - {None}
-            return sum(s.unacknowledged for s in segments if s is not None) - self._kept
+        with self._lock:
+            return sum(segment.unacknowledged for segment in list(self._open)) - self._kept
 
     def tick(self) -> None:
-        """Called often, by the poll thread: has a segment ready before it is needed, and removes superfluous ones."""
-        with self.lock:
-            current = self._lanes[0]
-            if self._closed or current is None:
+        """Called often, by the poll thread: has a segment ready before it is needed."""
+        with self._lock:
+            if self._closed or self._spare:
                 return
-            if not self._spare and current.used > current.size // 2:
-                if (made := self._make(SEGMENT_BYTES)) is not None:
-                    self._spare.append(made)
-            elif len(self._spare) > _SPARE:
-                self._remove(self._spare.popleft())
+            try:
+                needed = self._current[-1].used > SEGMENT_BYTES // 2
+            except IndexError:  # nothing was emitted so far, or somebody appends right now
+                return
+            if needed and (made := self._make(SEGMENT_BYTES)) is not None:
+                self._spare.append(made)
 
     def close(self) -> None:
         """Leave what is not confirmed to the next process; nothing is taken in any more."""
-        with self.lock:
-            self._closed = True
-            left = [*(s for s in self._lanes if s is not None), *self._sealed, *self._spare]
-            self._forget()
-            for segment in left:
-                if segment.unacknowledged:
-                    self._quietly(segment, lambda s: s.close(cut=True))
-                else:
-                    self._remove(segment)
+        self._closed = True
+        at_rest: set[Segment] = set(self._spare)  # nobody appends to them, or will
+        with contextlib.suppress(IndexError):
+            while True:
+                at_rest.add(self._current.pop())
+        for segment in list(self._open):
+            if segment.unacknowledged:
+                cut = segment in at_rest or segment in self._sealed
+                self._quietly(segment, partial(Segment.close, cut=cut))
+            else:
+                self._remove(segment)
 
     def disown(self) -> None:
         """In a forked child: the files are the parent's, and its locks are not to outlive it here."""
         self._closed = True
-        left = [*(s for s in self._lanes if s is not None), *self._sealed, *self._spare]
-        self._forget()
-        for segment in left:
+        self._current.clear()
+        for segment in list(self._open):
             self._quietly(segment, Segment.disown)
 
     # --- the source of what is sent again ------------------------------------------------------------
@@ -220,42 +238,35 @@ class Journal:
         return not self._waiting
 
     def _settle(self, segment: Segment, at: int) -> None:
-        with self.lock:
+        with self._lock:
             self._kept -= 1
         self.done(segment, at)
 
     # --- segments ------------------------------------------------------------------------------------
 
-    def _next_segment(self, depth: int, wanted: int) -> Segment | None:
-        """The segment that follows in this lane, with room for `wanted` bytes; None when there can be none."""
+    def _another(self, wanted: int) -> Segment | None:
+        """A segment that nobody appends to, with room for `wanted` bytes; None when there can be none."""
         if self._closed:
             return None
-        lanes = self._lanes
         size = max(SEGMENT_BYTES, START + wanted)
-        following: Segment | None = None
         if size == SEGMENT_BYTES:
             with contextlib.suppress(IndexError):
-                following = self._spare.popleft()
-                following.use_anew()
-        following = following or self._make(size)
-        if following is None:
-            return None
-        while len(lanes) <= depth:
-            lanes.append(None)
-        full, lanes[depth] = lanes[depth], following
-        if full is not None:
-            self._sealed[full] = full.records
-            if not full.unacknowledged:  # or the last report came before it was sealed
-                self._free(full)
-        return following
+                spare = self._spare.popleft()
+                spare.use_anew()
+                return spare
+        return self._make(size)
 
-    def _free(self, segment: Segment) -> None:
-        if self._sealed.pop(segment, None) is None:
-            return  # another thread did
-        if segment.size == SEGMENT_BYTES and len(self._spare) <= _SPARE:
-            self._spare.append(segment)
-        else:
-            self._remove(segment)
+    def _after(self, full: Segment, wanted: int) -> Segment | None:
+        """The segment that follows on a full one; None when there can be none, and smaller ones still go into that."""
+        following = self._another(wanted)
+        if following is None:
+            self._current.append(full)
+            return None
+        self._sealed.add(full)
+        full.sealed_at = full.records
+        if not full.unacknowledged:  # or the last report came before it was sealed
+            self.free(full)
+        return following
 
     def _make(self, size: int) -> Segment | None:
         now = time.monotonic()
@@ -268,6 +279,7 @@ class Journal:
                 raise _NoRoomError(f"it holds its {self._max_bytes:,} bytes (STEPTRAIL_JOURNAL_MAX_BYTES)")
             path = self.folder / f"{os.getpid()}-{self._name}-{next(self._numbers)}{SUFFIX}"
             made = Segment.create(path, self._topic, size)
+            self._open.add(made)
         except (OSError, ValueError, _NoRoomError) as error:
             self._retry_at = now + _RETRY_S
             self._tell(getattr(error, "strerror", None) or str(error) or type(error).__name__)
@@ -277,12 +289,8 @@ class Journal:
             _log.warning("the journal in %s takes steps again", self.folder)
         return made
 
-    def _forget(self) -> None:
-        self._lanes[:] = [None]
-        self._sealed.clear()
-        self._spare.clear()
-
     def _remove(self, segment: Segment) -> None:
+        self._open.discard(segment)
         self._quietly(segment, Segment.remove)
 
     def _quietly(self, segment: Segment, act: Callable[[Segment], Any]) -> None:

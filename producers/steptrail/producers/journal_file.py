@@ -3,11 +3,12 @@
     header, twice, at 0 and at 512:
         magic 8 | marker 8 | length of topic u16 | topic | crc32 u32
     from 1024 on, one after the other:
-        marker 8 | state 4 | crc32 u32 | length u32 | length of key u32 | key | value
+        marker 8 | state u32 | crc32 u32 | length of key and value u32 | length of key u32 | key | value
 
 The marker is drawn at random for each use of a segment, and begins each of its records: so records behind a damaged one
 are found again, what an earlier use left is never taken for a record, and nothing in a message can pass for one. The
-checksum is over what follows the length. The state is zero, and DONE once the message needs no sending any more.
+checksum is over key and value, and begins with the length of the key. The state is zero, and DONE once the message
+needs no sending any more.
 
 What was copied into the map is in the operating system's hands: a process that is killed loses nothing of it. It is
 never synced, so a loss of power may lose it. All blocks are allocated beforehand, since writing to a map when the disk
@@ -32,18 +33,19 @@ from steptrail.producers.spool_file import NotASpoolError, Spooled
 
 MAGIC: Final = b"STPJNL1\n"
 SUFFIX: Final = ".journal"
-DONE: Final = b"done"
+DONE: Final = int.from_bytes(b"done", "little")
 START: Final = 1024
 """Where the first record begins."""
 _COPY: Final = START // 2
 _HEAD = Struct("<8s8sH")
 _CRC = Struct("<I")
-RECORD = Struct("<8s4xII")
-KEY = Struct("<I")
+RECORD: Final = Struct("<8s4xIII")
+OVERHEAD: Final = RECORD.size
+"""Bytes of a record beside its key and value."""
 STATE: Final = 8
 """Where in a record the state is."""
-OVERHEAD: Final = RECORD.size + KEY.size
-"""Bytes of a record beside its key and value."""
+_STATE = Struct("<I")
+_put_state = _STATE.pack_into
 
 
 class Segment:
@@ -52,7 +54,19 @@ class Segment:
     Written by whoever holds it in a lane of a Journal; `done` is for any thread.
     """
 
-    __slots__ = ("_fd", "_topic", "acknowledged", "map", "marker", "path", "records", "size", "used")
+    __slots__ = (
+        "_acknowledge",
+        "_acknowledged",
+        "_fd",
+        "_topic",
+        "map",
+        "marker",
+        "path",
+        "records",
+        "sealed_at",
+        "size",
+        "used",
+    )
 
     def __init__(self, path: Path, fd: int, topic: str, size: int, marker: bytes) -> None:
         self.path = path
@@ -62,8 +76,11 @@ class Segment:
         """Where the next record goes."""
         self.records = 0
         """How many were written since the segment was made, or used anew."""
-        self.acknowledged = count()
-        """Counts those that are done: a step of an iterator is atomic, for threads and signal handlers."""
+        self.sealed_at = -1
+        """With how many records it was full; -1 as long as it is not."""
+        # A step of an iterator is atomic, for threads and signal handlers.
+        self._acknowledged = count(1)
+        self._acknowledge = self._acknowledged.__next__
         self._fd = -1
         self._topic = topic
         self.map = mmap.mmap(fd, size)
@@ -126,37 +143,37 @@ class Segment:
             self.map[at : at + len(head)] = head
         self.used = START
         self.records = 0
-        self.acknowledged = count()
+        self.sealed_at = -1
+        self._acknowledged = count(1)
+        self._acknowledge = self._acknowledged.__next__
 
     @property
     def unacknowledged(self) -> int:
         """How many of the records that were written here are not done."""
-        return self.records - position(self.acknowledged)
+        return self.records + 1 - position(self._acknowledged)
 
-    def done(self, at: int) -> int:
-        """The message of the record at `at` needs no sending any more; of how many of this segment that is so now."""
-        self.map[at + STATE : at + STATE + 4] = DONE
-        return self.acknowledged.__next__() + 1
+    def done(self, at: int) -> bool:
+        """The message of the record at `at` needs no sending any more; whether it was the last of a full segment."""
+        _put_state(self.map, at + STATE, DONE)
+        return self._acknowledge() == self.sealed_at
 
     def is_done(self, at: int) -> bool:
         """Whether the message of the record at `at` needs no sending any more."""
-        return self.map[at + STATE : at + STATE + 4] == DONE
+        return bool(_STATE.unpack_from(self.map, at + STATE)[0] == DONE)
 
     def record(self, at: int) -> Spooled | None:
         """The record at `at`, with where it ends; None when none is there that is whole."""
         data = self.map
         if at + OVERHEAD > self.size:
             return None
-        marker, crc, length = RECORD.unpack_from(data, at)
-        begin = at + RECORD.size
-        end = begin + length
-        if marker != self.marker or length < KEY.size or end > self.size:
+        marker, crc, length, key_length = RECORD.unpack_from(data, at)
+        end = at + OVERHEAD + length
+        if marker != self.marker or key_length > length or end > self.size:
             return None
-        body = data[begin:end]
-        if zlib.crc32(body) != crc:
+        both = data[at + OVERHEAD : end]
+        if zlib.crc32(both, key_length) != crc:
             return None
-        split = KEY.size + KEY.unpack_from(body)[0]
-        return Spooled(body[KEY.size : split], body[split:], end)
+        return Spooled(both[:key_length], both[key_length:], end)
 
     def read(self) -> Iterator[Spooled]:
         """The whole records whose messages are still to be sent, in order."""

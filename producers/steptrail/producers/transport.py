@@ -294,7 +294,8 @@ class Transport:
         """The same for a message that is in the journal, at this place."""
         assert self.journal is not None
         if error is None:
-            self.journal.done(segment, at)
+            if segment.done(at):
+                self.journal.free(segment)
             self.counters.deliver(message.partition(), message.offset())  # type: ignore[arg-type]  # has both
         elif refused(error.code()):
             self.journal.done(segment, at)

@@ -332,8 +332,7 @@ def test_a_forked_child_lets_go(tmp_path: Path) -> None:
         os.read(read, 1)  # until the parent is done
         os._exit(0)
     # As the kernel does at a kill: descriptors are closed, nothing is unlocked.
-    segment = line.journal._lanes[0]
-    assert segment is not None
+    [segment] = line.journal._open
     os.close(segment._fd)
     segment._fd = -1
     segment.map.close()
