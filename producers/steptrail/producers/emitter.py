@@ -134,7 +134,8 @@ class StepEmitter(EventSource):
     def close_at_exit(self, timeout: float) -> int:
         """Called when the process exits; how many events were left."""
         if self._closed:
-            return 0
+            # All is reported by now, unless a signal came in between: what was interrupted waits for the same.
+            return self._transport.flush(timeout)
         self._closed = True
         self._stop_asking()
         return self._transport.close(timeout, destroy=False)

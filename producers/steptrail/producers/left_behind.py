@@ -72,8 +72,9 @@ class LeftBehind:
     def __init__(self, folders: list[Path], topic: str) -> None:
         self.refused = 0
         """How many messages the broker refused for good."""
-        self.sent = 0
-        """How many messages of files that are finished the broker confirmed."""
+        self.looked = False
+        """Whether every file was looked at since the last one was finished."""
+        self._finished = 0
         self._folders = list(dict.fromkeys(folders))
         self._topic = topic
         self._held: list[LeftFile] = []
@@ -104,10 +105,11 @@ class LeftBehind:
     def next(self, now: float) -> LeftFile | None:
         """The next file whose messages may be sent by now; looks for more now and then."""
         if self._given is not None:
-            self.sent += self._given.sent
+            self._finished += self._given.sent
             self._given = None
         if not self._held and now >= self._look_at:
             files = self.look(now)
+            self.looked = not self._held
             if self._held:
                 self._look_at = now
             else:  # many emitters are not to ask for many files all the time
@@ -116,6 +118,11 @@ class LeftBehind:
             return None
         self._given = self._held.pop()
         return self._given
+
+    @property
+    def sent(self) -> int:
+        """How many messages the broker confirmed."""
+        return self._finished + (0 if self._given is None else self._given.sent)
 
     @property
     def holding(self) -> int:

@@ -24,6 +24,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from steptrail.producers import process_lifecycle as inheritance
 from steptrail.producers.accounting import Counters, DropReason
+from steptrail.producers.client_config import producer_config
 from steptrail.producers.extraction import TooLargeError
 from steptrail.producers.journal import NotSentError
 from steptrail.producers.journal_file import Segment
@@ -33,7 +34,7 @@ from steptrail.producers.reports import LossReporter, PollLog
 from steptrail.producers.self_report import SelfReport
 from steptrail.schemas.redact import redact_values
 from steptrail.schemas.settings import Settings
-from steptrail.schemas.topics import PARTITIONER, Topics
+from steptrail.schemas.topics import Topics
 
 _log = logging.getLogger("steptrail.emitter")
 
@@ -409,29 +410,6 @@ class _Poller(threading.Thread):
 
     def _held(self) -> int:
         return 0 if self.producer is None else len(self.producer)
-
-
-def producer_config(settings: Settings, on_error: Callable[[KafkaError], None]) -> dict[str, Any]:
-    """librdkafka's properties: ours, then the settings', then the few that the accounting stands on."""
-    return {
-        "acks": "all",
-        "enable.idempotence": True,
-        "linger.ms": settings.linger_ms,
-        "compression.type": "lz4",
-        "queue.buffering.max.messages": settings.queue_max_messages,
-        "queue.buffering.max.kbytes": settings.queue_max_kbytes,
-        "message.timeout.ms": settings.message_timeout_ms,
-        # Long enough to tell a first try from a second one by its time: see Tries.
-        "retry.backoff.ms": 1000,
-        "retry.backoff.max.ms": 1000,
-        "reconnect.backoff.max.ms": 2000,
-        "socket.keepalive.enable": True,
-        "log.connection.close": False,
-        **settings.kafka_config(),
-        "partitioner": PARTITIONER,
-        "delivery.report.only.error": False,
-        "error_cb": on_error,
-    }
 
 
 def _code(error: KafkaException) -> int:
