@@ -2,8 +2,8 @@
 
 Beside the worker's name, in its folder: `NAME.intent`, up to which number it may have emitted (written before);
 `NAME.accepted`, how many `add_step` took, in a mapped counter that is set right after each has returned, and outlives
-the process; `NAME.acks`, what was acknowledged (faults.witness); `NAME.account`, the emitter's own words, one JSON line for each
-process that came to say them.
+the process; `NAME.acks`, what was acknowledged (faults.witness); `NAME.account`, the emitter's own words, one JSON line
+for each process that came to say them.
 """
 
 from __future__ import annotations
