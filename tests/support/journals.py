@@ -23,8 +23,8 @@ def append(segment: Segment, key: bytes, value: bytes) -> int:
     at = segment.used
     segment.used = end = at + OVERHEAD + len(both)
     segment.records += 1
-    crc = zlib.crc32(both, len(key))
-    segment.map[at:end] = RECORD.pack(segment.marker, crc, len(both), len(key)) + both
+    checksum = zlib.adler32(both, len(key))
+    segment.map[at:end] = RECORD.pack(segment.marker, checksum, len(both), len(key)) + both
     return at
 
 

@@ -41,7 +41,7 @@ SEGMENT_BYTES: Final = 1024 * 1024
 _SPARE = 2  # segments that are kept to be used anew
 _RETRY_S = 30.0
 _UNSHARED = 2  # references to an object that only one variable holds, as getrefcount counts them
-_pack, _crc32 = RECORD.pack, zlib.crc32
+_pack, _checksum = RECORD.pack, zlib.adler32  # half a CRC's time
 
 
 class NotSentError(Exception):
@@ -84,11 +84,8 @@ class Journal:
         When `send` raises an error of its own, `not_sent` is called with it, segment and place. What others raise into
         it goes through, and the message is kept no longer. What cannot be kept is sent as without a journal.
         """
-        take, give_back, unjournalled = (
-            self._current.pop,
-            self._current.append,
-            self._counters.unjournalled.add,
-        )
+        current, unjournalled = self._current, self._counters.unjournalled.add
+        take, give_back = current.pop, current.append
 
         def produce(
             topic: str, value: bytes, key: bytes, partition: int, on_report: Callable[..., None]
@@ -101,7 +98,7 @@ class Journal:
                 both = key + value
                 length = len(both)
                 try:
-                    segment = take() if self._current else self._another(OVERHEAD + length)
+                    segment = take() if current else self._another(OVERHEAD + length)
                     if segment is not None:
                         begin = segment.used
                         end = begin + OVERHEAD + length
@@ -115,7 +112,7 @@ class Journal:
                             segment.records += 1
                             at = begin
                             segment.map[at:end] = (
-                                _pack(segment.marker, _crc32(both, key_length), length, key_length) + both
+                                _pack(segment.marker, _checksum(both, key_length), length, key_length) + both
                             )
                 finally:
                     if segment is not None:
