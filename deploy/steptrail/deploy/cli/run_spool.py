@@ -52,7 +52,8 @@ def spool(
     header by which the projector takes only those events that are not there yet.
 
     Without --once it runs until SIGTERM or Ctrl-C and looks for files every ten seconds or so. What is not sent stays
-    in its file. With --json one object at the end: sent, refused (by Kafka, for good), files_left, reached.
+    in its file. With --json one object at the end: sent, refused (by Kafka, for good), files_left (null when Kafka did not answer),
+    reached.
     Exits 1 when events were refused, or left after --timeout; 3 when Kafka did not answer.
 
     \b
@@ -80,7 +81,7 @@ def spool(
             {
                 "sent": told.sent,
                 "refused": told.refused,
-                "files_left": told.files,
+                "files_left": told.files if told.reached else None,
                 "reached": told.reached,
             }
         )
