@@ -133,7 +133,9 @@ def _counter(path: Path) -> mmap.mmap:
 
 def accepted_by(folder: Path) -> dict[str, int]:
     """Worker → how many of its events `add_step` took; one more, perhaps, where it was killed."""
-    return {file.stem: _COUNT.unpack(file.read_bytes())[0] for file in folder.glob("*.accepted")}
+    # A file that was only just made has no bytes yet.
+    counts = {file.stem: file.read_bytes().ljust(_COUNT.size, b"\0") for file in folder.glob("*.accepted")}
+    return {worker: _COUNT.unpack(count)[0] for worker, count in counts.items()}
 
 
 class BalanceWatch(threading.Thread):

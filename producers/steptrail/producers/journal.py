@@ -33,6 +33,7 @@ from confluent_kafka import KafkaException, Message
 
 from steptrail.producers.accounting import Counters, FailReason
 from steptrail.producers.journal_file import OVERHEAD, RECORD, START, SUFFIX, Segment
+from steptrail.producers.refusals import RefusedError
 from steptrail.producers.spool_file import Spooled
 
 _log = logging.getLogger("steptrail.emitter")
@@ -44,11 +45,7 @@ _UNSHARED = 2  # references to an object that only one variable holds, as getref
 _pack, _checksum = RECORD.pack, zlib.adler32  # half a CRC's time
 
 
-class NotSentError(Exception):
-    """A transport's own: the message goes nowhere."""
-
-
-_NOT_SENT = (BufferError, KafkaException, NotSentError)
+_NOT_SENT = (BufferError, KafkaException, RefusedError)
 
 
 class Journal:

@@ -26,10 +26,18 @@ from steptrail.producers import process_lifecycle as inheritance
 from steptrail.producers.accounting import Counters, DropReason
 from steptrail.producers.client_config import producer_config
 from steptrail.producers.extraction import TooLargeError
-from steptrail.producers.journal import NotSentError
 from steptrail.producers.journal_file import Segment
 from steptrail.producers.keeping import Keeping
-from steptrail.producers.refusals import Tries, drop_reason, fail_reason, refused
+from steptrail.producers.refusals import (
+    RefusedError,
+    Tries,
+    code_of,
+    drop_reason,
+    fail_reason,
+    refuse_closed,
+    refuse_inherited,
+    refused,
+)
 from steptrail.producers.reports import LossReporter, PollLog
 from steptrail.producers.self_report import SelfReport
 from steptrail.schemas.redact import redact_values
@@ -49,13 +57,6 @@ _LAST_WORD_AT_MOST_S = 1.0
 
 class _Enough(Exception):
     """Stops librdkafka from serving further reports in this call."""
-
-
-class _Refused(NotSentError):
-    """The message goes nowhere, for this reason."""
-
-    def __init__(self, reason: DropReason) -> None:
-        self.reason = reason
 
 
 _ENOUGH = _Enough()
@@ -106,7 +107,7 @@ class Transport:
 
     def not_sent(self, error: Exception, key: bytes, value: bytes) -> None:
         """`produce` raised this for the message."""
-        if isinstance(error, _Refused) and error.reason is DropReason.FORK_INHERITED and self.successor:
+        if isinstance(error, RefusedError) and error.reason is DropReason.FORK_INHERITED and self.successor:
             self.successor.counters.refuse(error.reason)
             return
         reason = self._reason(error)
@@ -131,15 +132,15 @@ class Transport:
     def _reason(self, error: Exception) -> DropReason:
         if isinstance(error, BufferError):
             return DropReason.QUEUE_FULL
-        if isinstance(error, _Refused):
+        if isinstance(error, RefusedError):
             return error.reason
         if isinstance(error, KafkaException):
-            return drop_reason(_code(error))
+            return drop_reason(code_of(error))
         _log.error("an event could not be sent: %s", self._redacted(error))
         return DropReason.INFRASTRUCTURE
 
     def _look_for_fatal(self, error: Exception) -> None:
-        if isinstance(error, KafkaException) and _code(error) == KafkaError._FATAL:
+        if isinstance(error, KafkaException) and code_of(error) == KafkaError._FATAL:
             self._replace_producer()
 
     def relieve(self) -> None:
@@ -174,7 +175,7 @@ class Transport:
         Without `destroy` librdkafka's threads stay, for a process that is about to exit.
         """
         with self._starting:
-            self._send = self.produce = _refuse_closed
+            self._send = self.produce = refuse_closed
             poller, self._poller = self._poller, None
         ends = time.monotonic() + timeout
         left = self.flush(timeout) if poller is not None else 0
@@ -202,7 +203,7 @@ class Transport:
     def retire(self) -> None:
         """Nobody will send any more: let the poll thread end when all is reported."""
         with self._starting:
-            self._send = self.produce = _refuse_closed
+            self._send = self.produce = refuse_closed
             if self._poller is not None:
                 self._poller.retire(say_so=True)
                 inheritance.adopt(self)
@@ -212,7 +213,7 @@ class Transport:
         self.successor = successor
         if self._keeping is not None:
             self._keeping.disown()
-        self._send = self.produce = _refuse_inherited
+        self._send = self.produce = refuse_inherited
         self._poller = None
 
     # --- the producer ------------------------------------------------------------------------------
@@ -237,7 +238,7 @@ class Transport:
     def _start(self) -> None:
         if self._in_start or time.monotonic() < self._retry_at:
             # The first is a signal handler that emits in the very moment in which a producer is made.
-            raise _Refused(DropReason.INFRASTRUCTURE)
+            raise RefusedError(DropReason.INFRASTRUCTURE)
         self._in_start = True
         try:
             log = PollLog(self._redacted)
@@ -255,7 +256,7 @@ class Transport:
                 _RETRY_START_S,
                 self._redacted(error),
             )
-            raise _Refused(DropReason.INFRASTRUCTURE) from None
+            raise RefusedError(DropReason.INFRASTRUCTURE) from None
         finally:
             self._in_start = False
 
@@ -410,16 +411,3 @@ class _Poller(threading.Thread):
 
     def _held(self) -> int:
         return 0 if self.producer is None else len(self.producer)
-
-
-def _code(error: KafkaException) -> int:
-    first = error.args[0] if error.args else None
-    return first.code() if isinstance(first, KafkaError) else 0
-
-
-def _refuse_closed(*_message: Any) -> None:
-    raise _Refused(DropReason.CLOSED)
-
-
-def _refuse_inherited(*_message: Any) -> None:
-    raise _Refused(DropReason.FORK_INHERITED)

@@ -16,7 +16,9 @@ from typing import Any
 
 import pytest
 
-from steptrail.producers.journal import SEGMENT_BYTES, NotSentError
+from steptrail.producers.accounting import DropReason
+from steptrail.producers.journal import SEGMENT_BYTES
+from steptrail.producers.refusals import RefusedError
 from support.journals import Line, left_in
 
 KEY = b"default/doc"
@@ -194,9 +196,12 @@ def test_threads(tmp_path: Path) -> None:
                     confirmed.append(value)
 
     reporting = threading.Thread(target=confirm)
-    emitting = [
-        threading.Thread(target=lambda mine=mine: [line.emit(KEY, value) for value in mine]) for mine in told
-    ]
+
+    def emit(mine: list[bytes]) -> None:
+        for value in mine:
+            line.emit(KEY, value)
+
+    emitting = [threading.Thread(target=emit, args=(mine,)) for mine in told]
     for thread in (reporting, *emitting):
         thread.start()
     for thread in emitting:
@@ -310,9 +315,9 @@ def test_an_error_of_the_client(tmp_path: Path) -> None:
     line = Line(tmp_path)
     line.raises = BufferError("full")
     line.emit(KEY, b"kept")
-    line.raises = NotSentError()
+    line.raises = RefusedError(DropReason.CLOSED)
     line.emit(KEY, b"kept too")
-    assert [type(error) for error, _, _ in line.not_sent] == [BufferError, NotSentError]
+    assert [type(error) for error, _, _ in line.not_sent] == [BufferError, RefusedError]
     line.raises = KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt):
         line.emit(KEY, b"gone")

@@ -52,9 +52,9 @@ def spool(
     header by which the projector takes only those events that are not there yet.
 
     Without --once it runs until SIGTERM or Ctrl-C and looks for files every ten seconds or so. What is not sent stays
-    in its file. With --json one object at the end: sent, refused (by Kafka, for good), files_left (null when Kafka did not answer),
-    reached.
-    Exits 1 when events were refused, or left after --timeout; 3 when Kafka did not answer.
+    in its file. With --json one object at the end: sent, refused (by Kafka, for good), files_left (null
+    when Kafka did not answer), reached. Exits 1 when events were refused, or left after --timeout; 3 when Kafka did
+    not answer.
 
     \b
     STEPTRAIL_JOURNAL_DIR=/var/lib/worker/journal steptrail run spool
