@@ -50,7 +50,7 @@ class LeftFile:
         first, self._first = self._first, []
         return first + list(islice(self._records, most - len(first)))
 
-    def confirmed(self, record: Spooled, _answer: Message) -> None:
+    def confirmed(self, record: Spooled, answer: Message) -> None:
         """See Source. A journal remembers it, should this process be killed, too."""
         self.sent += 1
         self.file.mark(record)

@@ -122,11 +122,11 @@ class Spool:
             self._read_to = found[-1].end
         return found
 
-    def confirmed(self, _record: Spooled, answer: Message) -> None:
+    def confirmed(self, record: Spooled, answer: Message) -> None:
         """See Source."""
         self._counters.unspool(answer.partition() or 0, answer.offset() or 0)
 
-    def refused(self, _record: Spooled) -> None:
+    def refused(self, record: Spooled) -> None:
         """See Source."""
         # When it was sent before it came here, it may have been stored.
         self._counters.unspool_failed(FailReason.REFUSED_LATE)
