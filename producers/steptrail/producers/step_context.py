@@ -168,8 +168,9 @@ class StepContext:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        now_ns = perf_counter_ns()
+        now_ns: int | None = None
         try:
+            now_ns = perf_counter_ns()
             self._leave()
             if self._goes_on and error is None:
                 self._spent_ns = now_ns - self._began_ns
@@ -178,6 +179,7 @@ class StepContext:
         except BaseException as raised:
             if is_foreign(raised) and not self._has_ended():
                 # A time limit, in the middle of this.
+                self._leave()
                 self._ended = False
                 self._end(raised if self._goes_on else error, now_ns)
             raise

@@ -20,6 +20,10 @@ _RAISES: Final = {dis.opmap[name] for name in ("RAISE_VARARGS", "RERAISE") if na
 _LOOKS: Final = {
     dis.opmap[name] for name in ("RESUME", "JUMP_BACKWARD", "JUMP_ABSOLUTE") if name in dis.opmap
 }
+_ASSERTS: Final = dis.opmap[
+    "LOAD_ASSERTION_ERROR"
+]  # in the code that stands for a function written in C, as Cython's
+_FOREIGN: Final = "_steptrail_foreign"
 _OF_THE_INTERPRETER: Final = (RecursionError, MemoryError, StopIteration, StopAsyncIteration)
 
 
@@ -29,13 +33,18 @@ def let_through(error: BaseException) -> None:
         raise error
 
 
+def mark_foreign(error: BaseException) -> None:
+    """Say so of one whose traceback is lost, where a library puts an error of its own in its place."""
+    error.__dict__[_FOREIGN] = True
+
+
 def is_foreign(error: BaseException) -> bool:
     """Whether an exception that was just caught is nothing that the code in the `try` raised, or what it called.
 
     What is no `Exception` always is: nobody means it for us. Without a frame of a handler (one written in C) and
     without a sign of its being raised from another thread, an exception passes for the code's own.
     """
-    if not isinstance(error, Exception):
+    if not isinstance(error, Exception) or _FOREIGN in error.__dict__:
         return True
     trace = error.__traceback__
     if trace is None or isinstance(error, RecursionError):
@@ -64,7 +73,7 @@ def _interrupts(frame: FrameType, interrupted: FrameType) -> bool:
 
 def _came_from_another_thread(error: Exception, innermost: TracebackType) -> bool:
     code, at = innermost.tb_frame.f_code.co_code, innermost.tb_lasti
-    if not 0 <= at < len(code) or code[at] in _RAISES:
+    if not 0 <= at < len(code) or code[at] in _RAISES or (len(code) <= 6 and _ASSERTS in code[::2]):
         return False
     if code[at] in _LOOKS:
         return not isinstance(error, _OF_THE_INTERPRETER)

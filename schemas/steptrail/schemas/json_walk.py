@@ -15,7 +15,7 @@ from typing import Any, Final
 import orjson
 
 from steptrail.schemas.clean_texts import Marks, count_mark, cut_piece
-from steptrail.schemas.foreign import let_through
+from steptrail.schemas.foreign import is_foreign, let_through, mark_foreign
 from steptrail.schemas.json_forms import NO_FORM, SEQUENCES, form_of, has_field_names
 from steptrail.schemas.plain_json import MAX_DEPTH, plain_text
 from steptrail.schemas.plain_numbers import plain_number
@@ -72,7 +72,24 @@ def walked_object(value: Mapping[Any, Any], limit: int, not_plain: Any = None) -
 
 
 def _dumped(tree: Any, longest: int, marks: Marks) -> bytes:
-    return orjson.dumps(tree, lambda text: cut_piece(text.value, longest, marks))
+    raised: list[BaseException] = []
+
+    def cut(text: Any) -> str:
+        try:
+            return cut_piece(text.value, longest, marks)
+        except BaseException as error:
+            raised.append(error)
+            raise
+
+    try:
+        return orjson.dumps(tree, cut)
+    except orjson.JSONEncodeError as error:
+        # orjson puts its own in the place of what is raised in there, which may be foreign: as all is before the `try`.
+        cause = error.__cause__
+        if cause is not None and (not raised or is_foreign(raised[0])):
+            mark_foreign(cause)
+            raise cause from None
+        raise
 
 
 def _first_entries(tree: dict[str, Any], limit: int, marks: Marks) -> bytes:
