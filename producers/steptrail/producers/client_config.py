@@ -1,11 +1,11 @@
-"""How librdkafka is set up for whoever sends events."""
+"""How librdkafka is set up for whoever sends events, and how it is told to give up."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, Producer
 
 from steptrail.schemas.settings import Settings
 from steptrail.schemas.topics import PARTITIONER
@@ -32,3 +32,11 @@ def producer_config(settings: Settings, on_error: Callable[[KafkaError], None]) 
         "delivery.report.only.error": False,
         "error_cb": on_error,
     }
+
+
+def purge(producer: Producer) -> None:
+    """Make librdkafka report everything that it still holds as undelivered, without waiting for its threads: in a
+    forked child one may wait for ever, for a lock that the fork has left.
+    """
+    # Python's client has it the wrong way round: `blocking` sets librdkafka's NON_BLOCKING.
+    producer.purge(in_queue=True, in_flight=True, blocking=True)

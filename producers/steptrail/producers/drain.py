@@ -10,7 +10,7 @@ from pathlib import Path
 
 from confluent_kafka import KafkaException, Producer
 
-from steptrail.producers.client_config import producer_config
+from steptrail.producers.client_config import producer_config, purge
 from steptrail.producers.left_behind import LeftBehind
 from steptrail.producers.reports import PollLog
 from steptrail.producers.resending import Resender
@@ -76,7 +76,7 @@ def drain(
             if once and now - moved_at >= timeout:
                 return told
     finally:
-        producer.purge(in_queue=True, in_flight=True, blocking=False)
+        purge(producer)
         producer.poll(_POLL_S)
         left.close()
 

@@ -15,6 +15,7 @@ from confluent_kafka import Producer
 from steptrail.producers import process_lifecycle as inheritance
 from steptrail.producers import threads
 from steptrail.producers.broker_clock import BrokerClock
+from steptrail.producers.client_config import purge
 from steptrail.producers.keeping import Keeping
 from steptrail.producers.refusals import Tries
 from steptrail.producers.reports import LossReporter, PollLog
@@ -136,7 +137,7 @@ class Poller:
         """Make librdkafka report everything that it still holds as undelivered."""
         if self.producer is not None:
             self._tries.look(self.producer)
-            self.producer.purge(in_queue=True, in_flight=True, blocking=False)
+            purge(self.producer)
 
     def retire(self, *, say_so: bool = False) -> None:
         """End when all is reported; with `say_so` the emitter ends too, and its last word is sent then."""

@@ -58,7 +58,7 @@ from steptrail.schemas.topics import Topics
 _log = logging.getLogger("steptrail.emitter")
 
 _RETRY_START_S = 5.0
-_QUIET_S = 0.2  # without a report after a purge: there will be none
+_QUIET_S = 1.0  # without a report after a purge: there will be none
 _MAY_BE_SPOOLED = frozenset({DropReason.QUEUE_FULL, DropReason.INFRASTRUCTURE})
 _RELIEF_AT_MOST = 512  # reports, about half a millisecond
 _LAST_WORD_AT_LEAST_S = 0.2  # where the time of close is over
