@@ -26,6 +26,7 @@ FIGURES = (
     "emit_p99_us",
     "redaction_cost",
     "spool_cost",
+    "journal_cost",
     "emit_to_readable_s",
     "projection_vs_handwritten",
     "projection_vs_engine_copy",

@@ -21,6 +21,7 @@ NAMES = {
     "emit_p99_us": "a worker's time for one event, p99, Kafka up or down",
     "redaction_cost": "`add_step` with redaction on / without",
     "spool_cost": "`add_step` with a spool, broker up / without",
+    "journal_cost": "`add_step` with a journal, broker up / without",
     "ledger_cost": "from Kafka to all tables with the ledger / without",
     "poison_cost": "from Kafka to all tables with 1 % poison / without",
     "emit_to_readable_s": "from emit to readable at 5,000 events/s, p50",

@@ -1,14 +1,17 @@
 """How a worker of the matrix emits: planned events at a steady rate, counted and timed, with a durable record.
 
 Under the worker's name, in its folder: `NAME.intent`, up to which number it may have emitted (written before);
-`NAME.acks`, what was acknowledged (faults.witness); `NAME.account`, the emitter's own words, one JSON line for each
-process that came to say them.
+`NAME.accepted`, how many `add_step` took, in a mapped counter that is set right after each has returned, and outlives
+the process; `NAME.acks`, what was acknowledged (faults.witness); `NAME.account`, the emitter's own words, one JSON line
+for each process that came to say them.
 """
 
 from __future__ import annotations
 
 import json
+import mmap
 import os
+import struct
 import threading
 import time
 from pathlib import Path
@@ -20,6 +23,7 @@ from steptrail.producers.accounting import Accounting
 from steptrail.producers.emitter import StepEmitter
 
 BLOCK = 50
+_COUNT = struct.Struct("<Q")
 LONGEST_US = 1_000_000
 
 
@@ -34,7 +38,8 @@ class Emission:
         self._add_step = ProcessingStepManager(self.storage).add_step
         self._folder = folder
         self._filler = filler
-        self._has_spool = overrides.get("spool") is not None
+        self._has_spool = any(overrides.get(name) is not None for name in ("spool", "journal_dir"))
+        self._accepted = _counter(folder / f"{worker}.accepted")
         self._intent = os.open(folder / f"{worker}.intent", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._next = 0
         self._allowed = 0
@@ -44,6 +49,7 @@ class Emission:
         """In a forked child: from here on these are another worker's events."""
         self.__dict__.update(
             worker=worker,
+            _accepted=_counter(self._folder / f"{worker}.accepted"),
             _intent=os.open(self._folder / f"{worker}.intent", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
             _next=0,
             _allowed=0,
@@ -73,6 +79,7 @@ class Emission:
             )
             self._microseconds[min((clock() - began) // 1000, LONGEST_US)] += 1
             self._next = number + 1
+            _COUNT.pack_into(self._accepted, 0, number + 1)
 
     def run(self, stop: threading.Event, *, rate: float, count: int | None = None) -> None:
         """Emit `rate` events a second (0: as fast as it goes) until `stop` or until there are `count`."""
@@ -113,6 +120,22 @@ class Emission:
             if times and seen >= wanted:
                 return microseconds
         return 0
+
+
+def _counter(path: Path) -> mmap.mmap:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        os.posix_fallocate(descriptor, 0, _COUNT.size)
+        return mmap.mmap(descriptor, _COUNT.size)
+    finally:
+        os.close(descriptor)
+
+
+def accepted_by(folder: Path) -> dict[str, int]:
+    """Worker → how many of its events `add_step` took; one more, perhaps, where it was killed."""
+    # A file that was only just made has no bytes yet.
+    counts = {file.stem: file.read_bytes().ljust(_COUNT.size, b"\0") for file in folder.glob("*.accepted")}
+    return {worker: _COUNT.unpack(count)[0] for worker, count in counts.items()}
 
 
 class BalanceWatch(threading.Thread):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from faults import witness
-from faults.emitting import BLOCK
+from faults.emitting import BLOCK, accepted_by
 from faults.workspace import Workspace
 from faults.world import Process, until
 
@@ -31,6 +31,10 @@ class Record:
         for account in self.accounts():
             found[account["worker"]] = account["emitted"]
         return found
+
+    def accepted(self) -> dict[str, int]:
+        """Worker → how many of its events were accepted; one more, perhaps, where it was killed."""
+        return accepted_by(self.folder)
 
     def acknowledged(self) -> Iterator[tuple[int, int, bytes]]:
         """Partition, offset and digest of every record that was acknowledged to a worker."""

@@ -52,4 +52,10 @@ ROWS = {
     18: Row("1 % poison of every kind mixed in at full speed", "poison", "mixed_in"),
     19: Row("topic recreated under the projector", "recreated", "recreated", waits=True),
     20: Row("all of the above but 19 at random, at 5,000 events a second or more", "everything", "at_random"),
+    21: Row("200 workers with a journal killed (kill -9) at random moments", "journals", "killed"),
+    22: Row(
+        "with a journal: Pool, Pool.terminate, max_tasks_per_child, SIGTERM, os._exit, kill -9",
+        "journals",
+        "ended",
+    ),
 }

@@ -233,6 +233,7 @@ def _runs(folder: Path) -> dict[str, list[Run]]:
             Run(("emitters", "-p", NAME)),
             Run(("emitters", "--since", NAME)),
         ],
+        "run spool": [Run(("run", "spool", NAME), shows=True), Run(("run", "spool", "--once", NAME))],
         "lag": [Run(("lag",), shows=False), Run(("lag", "--dir", NAME))],
         "alerts list": [Run(("alerts", "list"))],
         "alerts silences": [Run(("alerts", "silences"))],

@@ -76,7 +76,9 @@ class Accounting:
     """By reason, see DropReason; reasons that did not occur are left out."""
     pending: int
     spooled: int = 0
-    """Not delivered so far, and kept in this emitter's spool, to be sent again; 0 without a spool."""
+    """Not delivered so far, and kept in this emitter's spool or journal, to be sent again; 0 without either."""
+    unjournalled: int = 0
+    """Events that the journal did not take, whatever became of them; 0 without a journal. No part of the equation."""
 
     @property
     def lost(self) -> int:
@@ -130,6 +132,7 @@ class Counters:
         "interrupted",
         "lock",
         "offsets",
+        "unjournalled",
     )
 
     def __init__(self) -> None:
@@ -156,6 +159,8 @@ class Counters:
         self.interrupted: Iterator[object] = self._drops[DropReason.INTERRUPTED]
         """Each step drops a pending event, for who can call nothing written in Python any more; it may raise KeyError,
         when the emitter was closed meanwhile."""
+        self.unjournalled = count()
+        """A step for each event that the journal did not take."""
         self._settled = False
         self.offsets: dict[int, int] = {}
         """Partition -> highest offset that a delivery report named."""
@@ -198,28 +203,32 @@ class Counters:
                 _step(self._failures[reason], mark)
 
     def spool(self, mark: list[Any] | None = None) -> None:
-        """A pending event went into the spool."""
+        """A pending event is kept in the spool, or in the journal."""
         with self.lock:
             if not self._settled:  # else it was counted as unreported
                 _step(self._spoolings, mark)
 
     def unspool(self, partition: int, offset: int) -> None:
-        """An event of the spool was sent again, and is stored on the broker."""
+        """A kept event was sent again, and is stored on the broker."""
         with self.lock:
             if offset > self.offsets.get(partition, -1):
                 self.offsets[partition] = offset
             next(self._unspoolings)
 
     def unspool_failed(self, reason: FailReason) -> None:
-        """An event of the spool was sent again, and refused for good."""
+        """A kept event was sent again, and refused for good."""
         with self.lock:
             next(self._failures_of_spooled[reason])
 
-    def settle(self) -> None:
-        """Nothing more will be reported: what is pending now becomes UNREPORTED, and later reports are ignored."""
+    def settle(self, kept: int = 0) -> None:
+        """Nothing more will be reported, later reports are ignored. Of what is pending now, `kept` are in the journal,
+        the rest becomes UNREPORTED. Can be done again when it was interrupted.
+        """
         with self.lock:
-            while self._pending:
+            while not self._settled and len(self._pending) > kept:
                 self.fail(FailReason.UNREPORTED)
+            while not self._settled and self._pending:
+                self.spool()
             self._settled = True
 
     def snapshot(self) -> Accounting:
@@ -237,6 +246,7 @@ class Counters:
                 dropped=_occurred(self._dropped),
                 pending=pending,
                 spooled=position(self._spooled) - position(self._unspooled),
+                unjournalled=position(self.unjournalled),
             )
 
 

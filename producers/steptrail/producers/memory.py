@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime
 from itertools import count, islice
@@ -59,6 +60,8 @@ class _Kept:
         self.on_report: Callable[..., None] = _never_called
         self.refused = count()
         self.interrupted: Iterator[object] = self.refused
+        self.keep: Callable[..., Callable[..., None]] | None = None
+        self.forgotten: deque[list[Any]] = deque()
 
     def _keep(self, _topic: str, value: bytes, *_rest: object) -> None:
         event = decode_event(value[split_frame(value).length :])
@@ -74,7 +77,7 @@ class _Kept:
             raise error
         mark.extend(islice(self.refused, 1))
 
-    def not_sent(self, error: Exception, key: bytes, value: bytes, mark: list[Any]) -> bool:
+    def not_sent(self, error: Exception, key: bytes, value: bytes, kept: list[Any], mark: list[Any]) -> bool:
         """Closed; anything else, such as what would be a dead letter in production, is a fault of steptrail, too."""
         if not isinstance(error, _ClosedError):
             raise error

@@ -10,17 +10,16 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from confluent_kafka import KafkaError, Producer
+from confluent_kafka import Producer
 
 from steptrail.producers import process_lifecycle as inheritance
 from steptrail.producers import threads
 from steptrail.producers.broker_clock import BrokerClock
+from steptrail.producers.client_config import purge
+from steptrail.producers.keeping import Keeping
 from steptrail.producers.refusals import Tries
 from steptrail.producers.reports import LossReporter, PollLog
 from steptrail.producers.self_report import SelfReport
-from steptrail.producers.spool import Spool
-from steptrail.schemas.settings import Settings
-from steptrail.schemas.topics import PARTITIONER
 
 _log = logging.getLogger("steptrail.emitter")
 
@@ -45,7 +44,7 @@ class Poller:
         log: PollLog,
         losses: LossReporter,
         self_report: SelfReport,
-        spool: Spool | None,
+        keeping: Keeping | None,
         tries: Tries,
         clock: BrokerClock,
         faults: Iterator[object],
@@ -62,7 +61,7 @@ class Poller:
         self._log = log
         self._losses = losses
         self._self_report = self_report
-        self._spool = spool
+        self._keeping = keeping
         self._tries = tries
         self._clock = clock
         self._stopped = False
@@ -138,7 +137,7 @@ class Poller:
         """Make librdkafka report everything that it still holds as undelivered."""
         if self.producer is not None:
             self._tries.look(self.producer)
-            self.producer.purge(in_queue=True, in_flight=True, blocking=False)
+            purge(self.producer)
 
     def retire(self, *, say_so: bool = False) -> None:
         """End when all is reported; with `say_so` the emitter ends too, and its last word is sent then."""
@@ -153,8 +152,8 @@ class Poller:
     def _report(self) -> None:
         if (producer := self.producer) is not None and not self._retired:
             self._self_report.tick(producer.produce)
-            if self._spool is not None:
-                self._spool.tick(producer.produce)
+            if self._keeping is not None:
+                self._keeping.tick(producer.produce)
 
     def _done(self) -> bool:
         if self._stopped:
@@ -164,8 +163,8 @@ class Poller:
         if self._says_so and self.producer is not None:
             self._says_so = False
             self._self_report.last_word(self.producer.produce)
-            if self._spool is not None:
-                self._spool.close()
+            if self._keeping is not None:
+                self._keeping.close()
         return not self._held()
 
     def abandon(self) -> None:
@@ -182,26 +181,3 @@ class Poller:
 
     def _held(self) -> int:
         return 0 if self.producer is None else len(self.producer)
-
-
-def producer_config(settings: Settings, on_error: Callable[[KafkaError], None]) -> dict[str, Any]:
-    """librdkafka's properties: ours, then the settings', then the few that the accounting stands on."""
-    return {
-        "acks": "all",
-        "enable.idempotence": True,
-        "linger.ms": settings.linger_ms,
-        "compression.type": "lz4",
-        "queue.buffering.max.messages": settings.queue_max_messages,
-        "queue.buffering.max.kbytes": settings.queue_max_kbytes,
-        "message.timeout.ms": settings.message_timeout_ms,
-        # Long enough to tell a first try from a second one by its time: see Tries.
-        "retry.backoff.ms": 1000,
-        "retry.backoff.max.ms": 1000,
-        "reconnect.backoff.max.ms": 2000,
-        "socket.keepalive.enable": True,
-        "log.connection.close": False,
-        **settings.kafka_config(),
-        "partitioner": PARTITIONER,
-        "delivery.report.only.error": False,
-        "error_cb": on_error,
-    }

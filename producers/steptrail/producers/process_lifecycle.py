@@ -5,7 +5,8 @@ latest when the interpreter ends. So the child leaks one reference to every prod
 each emitter starts anew: own id, own counts, a producer of its own when it first emits.
 
 At exit every emitter gets a share of its bounded time to deliver what is pending, and says what was left.
-That needs an exit on which Python runs its handlers: not SIGTERM's default, os._exit or kill -9.
+That needs an exit on which Python runs its handlers: not SIGTERM's default, os._exit or kill -9. In children of
+multiprocessing SIGTERM's default is replaced, since `with Pool()` ends workers so that have done all that they had to.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import atexit
 import ctypes
 import logging
 import os
+import signal
 import sys
+import threading
 import time
 import weakref
 from typing import Protocol
@@ -52,6 +55,7 @@ _producers: set[object] = set()
 _emitters: list[weakref.ref[Emitter]] = []
 _orphans: list[Orphan] = []
 _hooked_pid: int | None = None
+_closing = False
 
 
 def keep(producer: object) -> None:
@@ -97,12 +101,17 @@ def _after_fork_in_child() -> None:
 
 def close_all() -> None:
     """Deliver what is pending in every emitter, within the longest of their bounds, and close them."""
-    emitters: list[Closable] = [*_alive(), *_orphans]
-    deadline = time.monotonic() + max((emitter.exit_flush_s for emitter in emitters), default=0.0)
-    for emitter in emitters:
-        left = emitter.close_at_exit(min(emitter.exit_flush_s, max(0.0, deadline - time.monotonic())))
-        if left:
-            _log.warning("the process exits with %d steps that were not delivered", left)
+    global _closing
+    _closing = True
+    try:
+        emitters: list[Closable] = [*_alive(), *_orphans]
+        deadline = time.monotonic() + max((emitter.exit_flush_s for emitter in emitters), default=0.0)
+        for emitter in emitters:
+            left = emitter.close_at_exit(min(emitter.exit_flush_s, max(0.0, deadline - time.monotonic())))
+            if left:
+                _log.warning("the process exits with %d steps that were not delivered", left)
+    finally:
+        _closing = False
 
 
 def _close_with_the_worker() -> None:
@@ -120,8 +129,25 @@ def _close_with_the_worker() -> None:
 
     _hooked_pid = os.getpid()
     Finalize(None, close_all, exitpriority=-1)
+    # Only where nobody has decided otherwise, and where Python lets us: signals are the main thread's.
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _deliver_and_die)
     if signals := sys.modules.get("celery.signals"):
         signals.worker_process_shutdown.connect(_close_all_of_celery, weak=False)
+
+
+def _deliver_and_die(number: int, _: object) -> None:
+    """SIGTERM in a child of multiprocessing: what is pending is delivered, within its bounds, then the process ends
+    as it would have. A second one ends it at once.
+    """
+    signal.signal(number, signal.SIG_DFL)
+    if _closing:
+        return  # the process is about to end by itself, within the same bounds
+    try:
+        close_all()
+    finally:
+        os.kill(os.getpid(), number)
 
 
 def _close_all_of_celery(**_: object) -> None:

@@ -33,6 +33,29 @@ _NO_TOPIC = frozenset(
 _LEAST_JITTER = 0.8  # librdkafka pauses 80 to 120 % of retry.backoff.ms (RD_KAFKA_RETRY_JITTER_PERCENT)
 
 
+class RefusedError(Exception):
+    """The transport's own: the message goes nowhere, for this reason."""
+
+    def __init__(self, reason: DropReason) -> None:
+        self.reason = reason
+
+
+def refuse_closed(*_message: Any) -> None:
+    """In the place of `produce` after close."""
+    raise RefusedError(DropReason.CLOSED)
+
+
+def refuse_inherited(*_message: Any) -> None:
+    """In the place of `produce` in a forked child."""
+    raise RefusedError(DropReason.FORK_INHERITED)
+
+
+def code_of(error: KafkaException) -> int:
+    """librdkafka's code; 0 where there is none."""
+    first = error.args[0] if error.args else None
+    return first.code() if isinstance(first, KafkaError) else 0
+
+
 def drop_reason(code: int) -> DropReason:
     """Why `produce` did not take it."""
     if code == KafkaError._QUEUE_FULL:

@@ -85,5 +85,7 @@ def describe(accounting: Accounting) -> str:
     reasons += [f"{n:,} dropped ({reason})" for reason, n in accounting.dropped.items()]
     if accounting.spooled:
         reasons.append(f"{accounting.spooled:,} spooled")
+    if accounting.unjournalled:
+        reasons.append(f"{accounting.unjournalled:,} without the journal")
     parts = [f"{accounting.delivered:,} delivered", *reasons, f"{accounting.pending:,} pending"]
     return f"of {accounting.accepted:,} accepted: {', '.join(parts)}"

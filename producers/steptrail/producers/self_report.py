@@ -139,6 +139,8 @@ class SelfReport:
             }
             if accounting.spooled:
                 reasons["spooled"] = accounting.spooled
+            if accounting.unjournalled:
+                reasons["unjournalled"] = accounting.unjournalled
             told_us = self._broker_clock.correction_us
             if (kind is not ReportKind.RUNNING or told_us or self._told_us) and (clock := self._clock_told()):
                 reasons["clock"] = clock

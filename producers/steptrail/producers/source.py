@@ -6,6 +6,7 @@ The emitter and the in-memory twin are both such sources, so that a test on the 
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime
 from itertools import count, islice, starmap
@@ -61,6 +62,11 @@ class Line(Protocol):
     on_report: Callable[..., None]
     interrupted: Iterator[object]
     """Each step, written in C, drops an accepted event."""
+    keep: Callable[[bytes, bytes, list[Any]], Callable[..., None]] | None
+    """Keeps key and value in the journal, if there is one, and gives the callback that goes with the message. The list
+    is empty at first, and shows what became of that: see Journal.keeping."""
+    forgotten: deque[list[Any]]
+    """Takes such lists: what was kept so needs no sending."""
 
     def refuse(self, error: Exception) -> None:
         """One event more, of whose values there is no message."""
@@ -70,8 +76,10 @@ class Line(Protocol):
         """There is no message of the accepted event; `mark` grows by one when that is counted."""
         ...
 
-    def not_sent(self, error: Exception, key: bytes, value: bytes, mark: list[Any]) -> bool:
-        """`produce` raised this for the message; True when it is to be tried once more, else `mark` grows by one."""
+    def not_sent(self, error: Exception, key: bytes, value: bytes, kept: list[Any], mark: list[Any]) -> bool:
+        """`produce` raised this for the message, `kept` by the journal or not; True when it is to be tried once more,
+        else `mark` grows by one.
+        """
         ...
 
     def relieve(self) -> None:
@@ -259,6 +267,7 @@ class EventSource:
         # up to then is known by the length of `fate`: 1, it is accepted, 2, Kafka's client took it or it was
         # dropped. Each of these steps is one call of a function written in C, which no exception can cut in two.
         fate: list[Any] = []
+        kept: list[Any] = []
         assign: Callable[..., Assigned] = self._assign
         interrupted: BaseException | None = None
         key = value = None
@@ -296,16 +305,20 @@ class EventSource:
                 if len(value) > self._max_message:
                     raise TooLargeError(len(value), self._max_message)
                 key = self._key_start + doc_bytes
-                fate.extend(starmap(line.produce, ((line.topic, value, key, -1, line.on_report),)))
+                keep = line.keep
+                on_report = line.on_report if keep is None else keep(key, value, kept)
+                fate.extend(starmap(line.produce, ((line.topic, value, key, -1, on_report),)))
                 break
             except BaseException as error:
                 try:
                     settled = len(fate) != 1
-                    again = not settled and self._is_to_try_again(line, error, fate, key, value)
+                    again = not settled and self._is_to_try_again(line, error, fate, kept, key, value)
                     interrupted = error if again and is_foreign(error) else interrupted
                 except BaseException:  # one more, or there is no room left on the stack to call anything
                     if len(fate) == 1:
-                        try:  # noqa: SIM105  suppress() needs more of the stack
+                        try:
+                            if kept:
+                                line.forgotten.append(kept)
                             fate.extend(islice(line.interrupted, 1))
                         except KeyError:
                             pass
@@ -328,14 +341,19 @@ class EventSource:
 
     @staticmethod
     def _is_to_try_again(
-        line: Line, error: BaseException, fate: list[Any], key: bytes | None, value: bytes | None
+        line: Line,
+        error: BaseException,
+        fate: list[Any],
+        kept: list[Any],
+        key: bytes | None,
+        value: bytes | None,
     ) -> bool:
         """Whether to try once more with an accepted event, which this came in between; if not, it is counted now."""
         if is_foreign(error):
             return True
         assert isinstance(error, Exception)
         if key is not None and value is not None:
-            return line.not_sent(error, key, value, fate)
+            return line.not_sent(error, key, value, kept, fate)
         line.not_encoded(error, fate)
         return False
 

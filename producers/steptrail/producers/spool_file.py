@@ -114,9 +114,9 @@ class SpoolFile:
         self.size += written
         self._dirty = True
 
-    def read(self, start: int) -> Iterator[Spooled]:
-        """The messages from `start` on, up to the first that is not whole."""
-        at = start
+    def read(self, start: int | None = None) -> Iterator[Spooled]:
+        """The messages from `start` on, or from the first, up to the first that is not whole."""
+        at = self.start if start is None else start
         while at < self.size:
             head = os.pread(self._fd, _RECORD.size, at)
             if len(head) < _RECORD.size:
@@ -131,6 +131,9 @@ class SpoolFile:
             at += _RECORD.size + length
             split = _KEY.size + key_length
             yield Spooled(body[_KEY.size : split], body[split:], at)
+
+    def mark(self, record: Spooled) -> None:
+        """The message of this record needs no sending any more: nothing here, the file goes when all are sent."""
 
     def sync(self) -> None:
         """Bring what was written to the disk."""

@@ -20,8 +20,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
-from itertools import count
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import count, starmap
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +33,23 @@ from steptrail.producers import process_lifecycle as inheritance
 from steptrail.producers import threads
 from steptrail.producers.accounting import Counters, DropReason, position
 from steptrail.producers.broker_clock import broker_clock
+from steptrail.producers.client_config import producer_config
 from steptrail.producers.extraction import TooLargeError
-from steptrail.producers.poller import SILENT_S, Enough, Poller, producer_config
-from steptrail.producers.refusals import Tries, drop_reason, fail_reason, refused
+from steptrail.producers.journal import PLACED
+from steptrail.producers.keeping import Keeping
+from steptrail.producers.poller import SILENT_S, Enough, Poller
+from steptrail.producers.refusals import (
+    RefusedError,
+    Tries,
+    code_of,
+    drop_reason,
+    fail_reason,
+    refuse_closed,
+    refuse_inherited,
+    refused,
+)
 from steptrail.producers.reports import LossReporter, PollLog
 from steptrail.producers.self_report import SelfReport
-from steptrail.producers.spool import Spool
 from steptrail.schemas.foreign import let_through
 from steptrail.schemas.redact import redact_values
 from steptrail.schemas.settings import Settings
@@ -45,18 +58,11 @@ from steptrail.schemas.topics import Topics
 _log = logging.getLogger("steptrail.emitter")
 
 _RETRY_START_S = 5.0
-_QUIET_S = 0.2  # without a report after a purge: there will be none
+_QUIET_S = 1.0  # without a report after a purge: there will be none
 _MAY_BE_SPOOLED = frozenset({DropReason.QUEUE_FULL, DropReason.INFRASTRUCTURE})
 _RELIEF_AT_MOST = 512  # reports, about half a millisecond
 _LAST_WORD_AT_LEAST_S = 0.2  # where the time of close is over
 _LAST_WORD_AT_MOST_S = 1.0
-
-
-class _Refused(Exception):
-    """The message goes nowhere, for this reason."""
-
-    def __init__(self, reason: DropReason) -> None:
-        self.reason = reason
 
 
 class _Started(Exception):
@@ -79,18 +85,18 @@ class Transport:
         self.topic = topics.steps.name
         self._clock = broker_clock(settings.kafka)
         self.self_report = SelfReport(self.counters, topics.emitters.name, broker_clock=self._clock)
-        self.spool = (
-            None
-            if spool is None
-            else Spool(spool, self.topic, self.counters, max_bytes=settings.spool_max_bytes)
-        )
+        keeping = Keeping(settings, spool, self.topic, self.counters)
+        self.spool, self.journal = keeping.spool, keeping.journal
+        self._keeping = keeping if keeping.spool or keeping.journal else None
+        self.keep = None if self.journal is None else self.journal.keeping(self._report)
+        self.forgotten: deque[list[Any]] = deque() if self.journal is None else self.journal.forgotten
         self.successor: Transport | None = None
         self.exit_flush_s = settings.exit_flush_s
         self.acceptances = self.counters.acceptances
         self.interrupted = self.counters.interrupted
         # At first what creates a producer, then that producer's own, at last what refuses.
         self.produce: Callable[..., None] = self._start_and_produce
-        self.on_report = self._report
+        self.on_report: Callable[..., None] = partial(self._report, ())
         self._settings = settings
         self._secrets = settings.secrets()
         self._relieve_from = max(1, settings.queue_max_messages // 4)
@@ -119,27 +125,38 @@ class Transport:
             self.counters.drop(DropReason.NOT_ENCODED, mark)
             _log.error("a step could not be encoded: %s: %s", type(error).__name__, error)
 
-    def not_sent(self, error: Exception, key: bytes, value: bytes, mark: list[Any]) -> bool:
+    def not_sent(self, error: Exception, key: bytes, value: bytes, kept: list[Any], mark: list[Any]) -> bool:
         """`produce` raised this for the message; True when it is to be tried once more."""
         if isinstance(error, _Started):
             return True
-        if isinstance(error, _Refused) and error.reason is DropReason.FORK_INHERITED and self.successor:
+        if isinstance(error, RefusedError) and error.reason is DropReason.FORK_INHERITED and self.successor:
             self.successor.counters.refuse(error.reason)
             return False
         if isinstance(error, BufferError):
             reason = DropReason.QUEUE_FULL
-        elif isinstance(error, _Refused):
+        elif isinstance(error, RefusedError):
             reason = error.reason
         elif isinstance(error, KafkaException):
-            reason = drop_reason(_code(error))
+            reason = drop_reason(code_of(error))
         else:
             reason = DropReason.INFRASTRUCTURE
             _log.error("an event could not be sent: %s", self._redacted(error))
-        if self.spool is not None and reason in _MAY_BE_SPOOLED and self.spool.add(key, value):
+        journal = self.journal if len(kept) == PLACED else None
+        if reason not in _MAY_BE_SPOOLED:
+            if journal is not None:
+                journal.done(*kept)
+            self.counters.drop(reason, mark)
+        elif journal is not None:
+            try:
+                self.counters.spool(mark)
+            finally:
+                if mark[1:]:
+                    journal.wait(kept)
+        elif self.spool is not None and self.spool.add(key, value):
             self.counters.spool(mark)
         else:
             self.counters.drop(reason, mark)
-        if isinstance(error, KafkaException) and _code(error) == KafkaError._FATAL:
+        if isinstance(error, KafkaException) and code_of(error) == KafkaError._FATAL:
             self._replace_producer()
         return False
 
@@ -215,19 +232,20 @@ class Transport:
         Without `destroy` librdkafka's threads stay, for a process that is about to exit.
         """
         with self._starting:
-            self.produce = _refuse_closed
+            self.produce, self.keep = refuse_closed, None
             poller = self._poller
         # Each step can be done again: whoever is interrupted here, by a time limit or Ctrl-C, may close once more.
         ends = time.monotonic() + timeout
         if poller is not None:
             self._wait_until(
-                lambda: not (self.counters.pending or (self.spool is not None and self.spool.busy)), timeout
+                lambda: not (self.counters.pending or (self._keeping is not None and self._keeping.busy)),
+                timeout,
             )
         left = 0 if poller is None else self.counters.pending
         if poller is not None and left:
             poller.purge()
             self._await_purged(left)
-        self.counters.settle()
+        self.counters.settle(0 if self.journal is None else self.journal.unreported())
         if poller is not None:
             poller.say_last_word()
             least = min(max(_LAST_WORD_AT_LEAST_S, ends - time.monotonic()), _LAST_WORD_AT_MOST_S)
@@ -236,8 +254,8 @@ class Transport:
                 poller.purge()  # or librdkafka warns of it when it is destroyed
             poller.stop(destroy=destroy)
             self._poller = None
-        if self.spool is not None:
-            self.spool.close()
+        if self._keeping is not None:
+            self._keeping.close()
         self._losses.tell(final=True)
         return left
 
@@ -249,7 +267,7 @@ class Transport:
     def retire(self) -> None:
         """Nobody will send any more: let the poll thread end when all is reported."""
         with self._starting:
-            self.produce = _refuse_closed
+            self.produce, self.keep = refuse_closed, None
             if self._poller is not None:
                 self._poller.retire(say_so=True)
                 inheritance.adopt(self)
@@ -257,9 +275,9 @@ class Transport:
     def disown(self, successor: Transport) -> None:
         """In a forked child: never touch the parent's producer again; `successor` counts for this process."""
         self.successor = successor
-        if self.spool is not None:
-            self.spool.disown()
-        self.produce = _refuse_inherited
+        if self._keeping is not None:
+            self._keeping.disown()
+        self.produce, self.keep = refuse_inherited, None
         poller, self._poller = self._poller, None
         if poller is not None:
             poller.abandon()
@@ -275,7 +293,7 @@ class Transport:
     def _start(self) -> None:
         if self._in_start or time.monotonic() < self._retry_at:
             # The first is a signal handler that emits in the very moment in which a producer is made.
-            raise _Refused(DropReason.INFRASTRUCTURE)
+            raise RefusedError(DropReason.INFRASTRUCTURE)
         self._in_start = True
         poller = None
         try:
@@ -289,7 +307,7 @@ class Transport:
                 log,
                 self._losses,
                 self.self_report,
-                self.spool,
+                self._keeping,
                 self._tries,
                 self._clock,
                 self._faults,
@@ -307,7 +325,7 @@ class Transport:
                 _RETRY_START_S,
                 self._redacted(error),
             )
-            raise _Refused(DropReason.INFRASTRUCTURE) from None
+            raise RefusedError(DropReason.INFRASTRUCTURE) from None
         finally:
             self._in_start = False
 
@@ -326,35 +344,44 @@ class Transport:
 
     # --- delivery reports --------------------------------------------------------------------------
 
-    def _report(self, error: KafkaError | None, message: Message) -> None:
+    def _report(self, kept: Sequence[Any], error: KafkaError | None, message: Message) -> None:
+        """`kept` is what the journal made of the message's list."""
         counted: list[Any] = []
         try:
-            self._count(error, message, counted)
+            self._count(kept, error, message, counted)
         except BaseException:
-            if not counted:  # the report does not come again
-                counted.append(None)
-                self._count(error, message)
+            self._count(kept, error, message, counted)  # what was not done: the report does not come again
             raise
         if self._relief and self._relieving == threading.get_ident():
             self._relief -= 1
             if self._relief <= 0:
                 raise _ENOUGH
 
-    def _count(self, error: KafkaError | None, message: Message, mark: list[Any] | None = None) -> None:
-        if error is None:
-            self.counters.deliver(message.partition(), message.offset(), mark)  # type: ignore[arg-type]  # has both
-            if self._clock.due:
-                self._clock.learn(message)
+    def _count(
+        self, kept: Sequence[Any], error: KafkaError | None, message: Message, counted: list[Any]
+    ) -> None:
+        """Do what is still to be done; `counted` grows by one when the report is counted, and shows that later."""
+        journal = self.journal if len(kept) == PLACED else None
         # A refusal will be one the next time too.
-        elif (
-            self.spool is not None
-            and not refused(error.code())
-            and self.spool.add(message.key(), message.value())
+        undelivered = error is not None and not refused(error.code())
+        if counted:
+            pass
+        elif error is None:
+            self.counters.deliver(message.partition(), message.offset(), counted)  # type: ignore[arg-type]  # has both
+        elif undelivered and (
+            journal is not None or (self.spool is not None and self.spool.add(message.key(), message.value()))
         ):
-            self.counters.spool(mark)
+            self.counters.spool(counted)
         else:
             first_try = self._tries is not None and self._tries.first(message)
-            self.counters.fail(fail_reason(error.code(), first_try=first_try), mark)
+            self.counters.fail(fail_reason(error.code(), first_try=first_try), counted)
+        if journal is not None:
+            if not undelivered:
+                journal.done(*kept)
+            elif len(counted) < 2:
+                counted.extend(starmap(journal.wait, ((kept,),)))
+        if error is None and self._clock.due:
+            self._clock.learn(message)
 
     def _count_cut_report(self, cut: BaseException) -> None:
         """Count the report that was about to be counted when this was raised, as far as the traceback still tells."""
@@ -363,20 +390,6 @@ class Transport:
             frame = trace.tb_frame
             if frame.f_code is Transport._report.__code__:
                 found = frame.f_locals
-                if not found.get("counted"):
-                    self._count(found["error"], found["message"])
+                self._count(found["kept"], found["error"], found["message"], found.get("counted", []))
                 return
             trace = trace.tb_next
-
-
-def _code(error: KafkaException) -> int:
-    first = error.args[0] if error.args else None
-    return first.code() if isinstance(first, KafkaError) else 0
-
-
-def _refuse_closed(*_message: Any) -> None:
-    raise _Refused(DropReason.CLOSED)
-
-
-def _refuse_inherited(*_message: Any) -> None:
-    raise _Refused(DropReason.FORK_INHERITED)

@@ -278,6 +278,17 @@ class Settings(BaseSettings):
         ge=1024,
         description="Bytes of the file in which an emitter with a spool keeps what it cannot send, at most.",
     )
+    journal_dir: str | None = Field(
+        None,
+        min_length=1,
+        description="Folder of journals: what an emitter accepts is kept there until it is delivered, so that it"
+        " outlives the process. Unset: none. One folder for one Kafka, on this host, of this user only.",
+    )
+    journal_max_bytes: int = Field(
+        1024 * 1024 * 1024,
+        ge=4 * 1024 * 1024,
+        description="Bytes of all journals in the folder, at most; beyond, events go on without, and are counted.",
+    )
     exit_flush_s: float = Field(
         2.0, ge=0, le=600, description="How long an emitter waits for what is pending at exit, in seconds."
     )

@@ -49,6 +49,8 @@ class SettingsOverrides(TypedDict, total=False):
     linger_ms: float
     message_timeout_ms: int
     spool_max_bytes: int
+    journal_dir: str | None
+    journal_max_bytes: int
     exit_flush_s: float
     batch_max_events: int
     batch_max_bytes: int

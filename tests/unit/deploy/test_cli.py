@@ -15,6 +15,7 @@ from steptrail.deploy.cli.registry import COMMANDS
 from steptrail.deploy.terminal.failures import NO, OK, UNREACHABLE, USAGE
 from steptrail.deploy.terminal.output import json_ready, plain
 from steptrail.schemas import ProcessingStatus
+from support.journals import Line
 
 NOWHERE = "http://default:sesame@127.0.0.1:1/steptrail"
 
@@ -30,7 +31,9 @@ def _nothing_configured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     monkeypatch.setenv("STEPTRAIL_CLICKHOUSE", NOWHERE)
 
 
-@pytest.mark.parametrize("argv", [[], *[[name] for name in COMMANDS], ["run", "projector"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "argv", [[], *[[name] for name in COMMANDS], ["run", "projector"], ["run", "spool"]], ids=" ".join
+)
 def test_every_command_explains_itself(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """--help of every command exits 0, says what the command does, and shows examples."""
     assert run([*argv, "--help"]) == OK
@@ -235,6 +238,27 @@ def test_down_without_a_stack(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     """Stopping what does not run is fine."""
     assert run(["down", "--dir", str(tmp_path), "--json"]) == OK
     assert json.loads(capsys.readouterr().out) == {"dir": str(tmp_path), "stopped": False}
+
+
+@pytest.mark.parametrize("more", [[], ["/no/such/folder"]], ids=["none named", "not there"])
+def test_run_spool_asks_for_a_folder(more: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a folder, or with one that is not there, it is a mistake of usage, with what to do."""
+    assert run(["run", "spool", "--once", *more]) == USAGE
+    assert ("STEPTRAIL_JOURNAL_DIR" if not more else "/no/such/folder") in capsys.readouterr().err
+
+
+def test_run_spool_without_kafka(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where Kafka does not answer it says so, exits 3, and everything stays where it is."""
+    left = tmp_path / "left"
+    line = Line(left)
+    line.emit(b"default/doc", b"value")
+    line.journal.close()
+    before = {path: path.read_bytes() for path in left.iterdir()}
+    assert run(["run", "spool", "--once", "--timeout", "0.5", "--json", str(left)]) == UNREACHABLE
+    shown = capsys.readouterr()
+    assert json.loads(shown.out) == {"sent": 0, "refused": 0, "files_left": None, "reached": False}
+    assert "did not answer" in shown.err
+    assert {path: path.read_bytes() for path in left.iterdir()} == before
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -196,3 +196,72 @@ print(json.dumps([worker.exitcode for worker in workers]))
     assert ended.lines == [[0, 0]]
     for left in (11, 12, 1):
         assert f"exits with {left} steps" in ended.log
+
+
+def test_sigterm_in_children_of_multiprocessing() -> None:
+    """By default it delivers within its bounds, then the child dies of it; a handler of the child's own is left alone,
+    and so is a main process.
+    """
+    ended = run_script(
+        PREAMBLE
+        + """
+import multiprocessing, signal, time
+emitter = StepEmitter(kafka=NOWHERE, exit_flush_s=0.2)
+
+def work(ready, own):
+    if own:
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(5))
+    emit(emitter, 3)
+    ready.set()
+    while True:
+        time.sleep(0.01)
+
+context = multiprocessing.get_context("fork")
+codes = []
+for own in (False, True):
+    ready = context.Event()
+    child = context.Process(target=work, args=(ready, own))
+    child.start()
+    ready.wait()
+    child.terminate()
+    child.join()
+    codes.append(child.exitcode)
+emit(emitter, 1)
+print(json.dumps([codes, signal.getsignal(signal.SIGTERM) is signal.SIG_DFL]))
+"""
+    )
+    assert ended.code == 0, ended.log
+    assert ended.lines == [[[-15, 5], True]]
+    assert ended.log.count("exits with 3 steps") == 1
+
+
+def test_sigterm_while_the_child_ends() -> None:
+    """A child that is already delivering what it had is not cut short by it."""
+    ended = run_script(
+        PREAMBLE
+        + """
+import multiprocessing, signal, time
+import steptrail.producers.transport as transport
+emitter = StepEmitter(kafka=NOWHERE, exit_flush_s=1.0)
+flush = transport.Transport.flush
+
+def told(self, timeout):
+    if timeout > 0.5:
+        os.kill(os.getpid(), signal.SIGTERM)  # in the middle of the finalizer's close
+    left = flush(self, timeout)
+    tell(emitter, after=True)
+    return left
+
+def work():
+    transport.Transport.flush = told
+    emit(emitter, 3)
+
+child = multiprocessing.get_context("fork").Process(target=work)
+child.start()
+child.join()
+print(json.dumps({"code": child.exitcode}))
+"""
+    )
+    assert ended.code == 0, ended.log
+    assert ended.lines[-1] == {"code": 0}
+    assert "exits with 3 steps" in ended.log

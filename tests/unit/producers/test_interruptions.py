@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +23,10 @@ from steptrail.producers import (
 from steptrail.producers.emit_only import EmitOnlyStorage
 from steptrail.producers.storage import Storage
 from steptrail.schemas import ProcessingStatus
+from steptrail.schemas.codec import decode_event
+from steptrail.schemas.framing import split_frame
 from support.interrupting import Interruption, TimeUp, interruptions
+from support.journals import left_in
 
 RUNNING, SUCCESS, ERROR = ProcessingStatus.RUNNING, ProcessingStatus.SUCCESS, ProcessingStatus.ERROR
 PATIENCE_S = 60.0
@@ -60,6 +64,17 @@ def kafka() -> Iterator[EmitOnlyStorage]:
         yield emitter
 
 
+@pytest.fixture
+def journalled(tmp_path: Path) -> Iterator[EmitOnlyStorage]:
+    with EmitOnlyStorage(
+        kafka_options={"test.mock.num.brokers": "1"}, journal_dir=str(tmp_path / "journal")
+    ) as emitter:
+        emitter.emit("first", "s", RUNNING)
+        assert emitter.flush(PATIENCE_S) == 0
+        yield emitter
+    assert list((tmp_path / "journal").iterdir()) == []
+
+
 @pytest.mark.parametrize("kind", [TimeUp, KeyboardInterrupt, TimeoutError])
 @pytest.mark.parametrize("name", EVENTS)
 def test_at_every_point_of_add_step(kafka: EmitOnlyStorage, name: str, kind: type[BaseException]) -> None:
@@ -77,6 +92,51 @@ def test_at_every_point_of_add_step(kafka: EmitOnlyStorage, name: str, kind: typ
     accounting = kafka.accounting()
     assert not accounting.dropped
     assert accounting.delivered == accounting.accepted
+
+
+@pytest.mark.parametrize("kind", [TimeUp, TimeoutError])
+def test_at_every_point_with_a_journal(journalled: EmitOnlyStorage, kind: type[BaseException]) -> None:
+    """With a journal, too, each accepted event is sent once, and its record goes once it is delivered."""
+    journal = journalled._transport.journal
+    assert journal is not None
+    points = 0
+    for interruption in interruptions(kind):
+        # Large enough for segments to come to their end.
+        came_out = interruption.run(
+            lambda: journalled.emit("doc", "ocr", SUCCESS, details={"x": "y" * 60_000})
+        )
+        assert came_out is (interruption.where is not None), interruption.where
+        assert journalled.accounting().balanced, interruption.where
+        points += 1
+    assert points > 20
+    assert journalled.flush(PATIENCE_S) == 0
+    accounting = journalled.accounting()
+    assert accounting.delivered == accounting.accepted
+    assert (accounting.dropped, accounting.unjournalled) == ({}, 0)
+    assert (
+        sum(journalled.delivered_offsets().values()) + len(journalled.delivered_offsets())
+        == accounting.accepted
+    )
+    assert journal.unreported() == 0
+
+
+def test_at_every_point_of_a_journalled_event_without_room(tmp_path: Path) -> None:
+    """What the client has no room for waits in the journal, once, whatever comes in between, for the next process."""
+    emitter = StepEmitter(kafka="127.0.0.1:1", queue_max_messages=1, journal_dir=str(tmp_path))
+    emitter.emit("doc", "ocr", RUNNING)
+    for interruption in interruptions():
+        came_out = interruption.run(lambda: emitter.emit("doc", "ocr", SUCCESS))
+        assert came_out is (interruption.where is not None), interruption.where
+        accounting = emitter.accounting()
+        assert accounting.balanced, interruption.where
+        assert accounting.pending == 1, interruption.where
+    emitter.close(0)
+    accounting = emitter.accounting()
+    assert accounting.balanced
+    assert set(accounting.dropped) <= {"interrupted"}
+    left = [decode_event(value[split_frame(value).length :]).sequence for _, value in left_in(tmp_path)]
+    assert len(left) == len(set(left)) == accounting.spooled
+    assert accounting.spooled == accounting.accepted - sum(accounting.dropped.values())
 
 
 def test_in_the_first_add_step() -> None:
@@ -165,8 +225,10 @@ def test_in_flush_and_close(call: str) -> None:
         assert (accounting.delivered, accounting.pending) == (3, 0), interruption.where
 
 
-def test_at_every_point_while_reports_are_served(kafka: EmitOnlyStorage) -> None:
-    """A report that is being served when an exception is raised is counted, once."""
+@pytest.mark.parametrize("emitter", ["kafka", "journalled"])
+def test_at_every_point_while_reports_are_served(emitter: str, request: pytest.FixtureRequest) -> None:
+    """A report that is being served when an exception is raised is counted, once; a journal lets go of its record."""
+    kafka: EmitOnlyStorage = request.getfixturevalue(emitter)
     transport = kafka._transport
     poller = transport._poller
     assert poller is not None
@@ -187,10 +249,13 @@ def test_at_every_point_while_reports_are_served(kafka: EmitOnlyStorage) -> None
         serve()
         accounting = kafka.accounting()
         assert accounting.delivered == accounting.accepted, interruption.where
+        assert transport.journal is None or transport.journal.unreported() == 0, interruption.where
 
 
-def test_signal_handlers_that_raise(kafka: EmitOnlyStorage) -> None:
+@pytest.mark.parametrize("emitter", ["kafka", "journalled"])
+def test_signal_handlers_that_raise(emitter: str, request: pytest.FixtureRequest) -> None:
     """Real signals at real moments: none of 600 is swallowed or altered, and everything accepted is delivered."""
+    kafka: EmitOnlyStorage = request.getfixturevalue(emitter)
     manager = ProcessingStepManager(kafka)
     raised = TimeUp()
 
