@@ -30,10 +30,13 @@ class Execution:
     dependencies: tuple[bool, tuple[int, int, bytes], str] = (False, (-1, 0, b""), "[]")
     queued: bool = False
     ids: set[bytes] = field(default_factory=set)
+    again: tuple[int, int, bytes] = (-1, 0, b"")
+    """As `winner`, of events that arrived once more. Of several broker times the greatest counts: `step_executions`
+    takes in every arrival, while the view folds the rows, where an event stands once."""
 
 
 class Folding:
-    """Folds events in whatever order they come. An event that stands twice on the topic is to be given once."""
+    """Folds events in whatever order they come."""
 
     def __init__(self) -> None:
         self._runs: dict[Key, dict[bytes, Execution]] = {}
@@ -60,6 +63,13 @@ class Folding:
         run.first_any = min(run.first_any, moment)
         run.last_any = max(run.last_any, moment)
 
+    def add_again(self, event: Mapping[str, Any], broker_us: int) -> None:
+        """An event that was added arrived once more, later: it is no row of its own."""
+        key = event["pipeline"], event["doc_id"], event["step_name"]
+        run = self._runs[key][event["execution_id"]]
+        moment = min(event["timestamp"], broker_us)
+        run.again = max(run.again, (min(CODES[event["status"]], 2), moment, event["event_id"]))
+
     def add_documents(self, other: Folding) -> None:
         """Take in what another has folded of other documents."""
         self._runs.update(other._runs)
@@ -69,9 +79,10 @@ class Folding:
         for key, runs in self._runs.items():
             for execution_id, run in runs.items():
                 status = CODES[run.event["status"]]
+                rank, moment, event_id = max(run.winner, run.again)
                 yield (
-                    *(*key, execution_id.hex(), run.winner[0], run.winner[1], run.winner[2].hex(), status),
-                    *(run.attempt, run.first_run, run.first_any, run.last_any),
+                    *(*key, execution_id.hex(), rank, moment, event_id.hex(), status),
+                    *(run.attempt, run.first_run, run.first_any, max(run.last_any, run.again[1])),
                 )
 
     def states(self) -> Iterator[tuple[Any, ...]]:
