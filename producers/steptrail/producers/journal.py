@@ -269,8 +269,7 @@ class Journal:
             return
         try:
             _prepare(self.folder)
-            used = sum(path.stat().st_size for path in self.folder.glob(f"*{SUFFIX}"))
-            if used + size > self._max_bytes:
+            if _size_of(self.folder) + size > self._max_bytes:
                 raise _NoRoomError(f"it holds its {self._max_bytes:,} bytes (STEPTRAIL_JOURNAL_MAX_BYTES)")
             path = self.folder / f"{os.getpid()}-{self._name}-{next(self._numbers)}{SUFFIX}"
             made = Segment.create(path, self._topic, size)
@@ -304,6 +303,15 @@ class Journal:
 
 class _NoRoomError(Exception):
     pass
+
+
+def _size_of(folder: Path) -> int:
+    """The bytes of all journals in the folder; other processes remove theirs meanwhile."""
+    size = 0
+    for path in folder.glob(f"*{SUFFIX}"):
+        with contextlib.suppress(FileNotFoundError):
+            size += path.stat().st_size
+    return size
 
 
 def _prepare(folder: Path) -> None:

@@ -68,6 +68,14 @@ def test_the_files_do_not_grow_while_reports_come(tmp_path: Path) -> None:
     assert files(tmp_path) == []
 
 
+def test_a_file_that_another_process_removes_meanwhile(tmp_path: Path) -> None:
+    """One that is gone between the listing of the folder and the look at its size is no fault of the folder's."""
+    (tmp_path / "1-gone-0.journal").symlink_to(tmp_path / "gone")
+    line = Line(tmp_path)
+    line.emit(KEY, b"value")
+    assert line.counters.snapshot().unjournalled == 0
+
+
 def test_one_late_report_keeps_one_segment(tmp_path: Path) -> None:
     """Reports in any order: what is left is exactly what was not confirmed, however often segments were changed."""
     line = Line(tmp_path)
