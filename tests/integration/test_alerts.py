@@ -233,7 +233,7 @@ def test_a_silence_holds_back_and_what_was_told_is_ended(workspace: Settings, tm
             ops.wait(lambda: ("ocr", "resolved") in ops.once())
             assert {step for step, _ in ops.once()} == {"ocr", "other"}
             listed = [json.loads(line) for line in _cli(settings, "alerts", "list", "--json").splitlines()]
-            held = {each["step"]: each["held"] for each in listed}
+            held = {each["step_name"]: each["held"] for each in listed}
             assert held["fetch"]["by"] == made["id"]
             assert held["other"] is None
             _cli(settings, "alerts", "expire", made["id"])

@@ -159,7 +159,7 @@ def test_nothing_declared_is_not_everything_complete(command: Command) -> None:
     command("expect", "ocr", "fetch")
     code, _, err = command("incomplete", "--pipeline", "ocrr", "--json")
     assert code == NO
-    assert json.loads(err)["error"] == "nothing_declared"
+    assert json.loads(err)["error"] == "unknown_pipeline"
 
 
 def test_a_database_without_tables_is_told(

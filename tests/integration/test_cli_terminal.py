@@ -230,7 +230,7 @@ def _runs(folder: Path) -> dict[str, list[Run]]:
         "health rules silence": [Run(("health", "rules", "silence", NAME, *file))],
         "emitters": [
             Run(("emitters",), shows=False),
-            Run(("emitters", "-p", NAME)),
+            Run(("emitters", "-p", NAME), shows=False),
             Run(("emitters", "--since", NAME)),
         ],
         "run spool": [Run(("run", "spool", NAME), shows=True), Run(("run", "spool", "--once", NAME))],

@@ -146,7 +146,7 @@ def test_the_command_says_it_by_its_exit_code(
         assert run(["health", "--json"]) == code
         told = json.loads(capsys.readouterr().out)
         assert told["status"] == status
-        assert [(each["step"], each["sentence"]) for each in told["troubled"]] == [("s", "slow")]
+        assert [(each["step_name"], each["sentence"]) for each in told["troubled"]] == [("s", "slow")]
         assert run(["health"]) == code
         assert status in capsys.readouterr().out
     assert run(["health", "--pipeline", "p", "--step", "s"]) == 1

@@ -97,7 +97,7 @@ def test_status_tells_every_part(own_stack: Path) -> None:
     for each in told["parts"]:
         assert psutil.pid_exists(each["pid"])
         assert each["state"] == "ready"
-        assert each["uptime_seconds"] >= 0
+        assert each["uptime_s"] >= 0
         assert "127.0.0.1:" in each["address"]
 
 

@@ -68,6 +68,8 @@ OTHER_VARIABLES: Final[dict[str, str]] = {
     "STEPTRAIL_KAFKA_CLUSTER_ID": "In `deploy/compose.yaml`: the id that Kafka's store is formatted with.",
     "STEPTRAIL_CLICKHOUSE_PORT": "In `deploy/compose.yaml`: the host's port for ClickHouse.",
     "STEPTRAIL_HEALTH_METRICS_PORT": "In `deploy/compose.yaml`: the host's port for the health consumer's metrics.",
+    "STEPTRAIL_ALERTS_METRICS_PORT": "In `deploy/compose.yaml`: the host's port for the alerts consumer's metrics.",
+    "STEPTRAIL_ALERTS_FOLDER": "In `deploy/compose.yaml`: the host's folder with `alerts.toml`.",
 }
 """Variables that are read where there are no settings yet."""
 

@@ -57,7 +57,9 @@ def _variables(settings: Settings, *, hidden: bool) -> dict[str, str]:
     found = {}
     for name, field in type(settings).model_fields.items():
         value = getattr(settings, name)
-        if value is None or (value == field.get_default(call_default_factory=True) and name not in _ALWAYS):
+        if value is None or (
+            value == field.get_default(call_default_factory=True, validated_data={}) and name not in _ALWAYS
+        ):
             continue
         value = shown.get(name, value)
         plain = value.get_secret_value() if isinstance(value, SecretStr) else value
