@@ -14,6 +14,7 @@ import os
 import struct
 import threading
 import time
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,9 @@ LONGEST_US = 1_000_000
 class Emission:
     """Event after event of one worker, through the manager that pipelines use."""
 
-    def __init__(self, folder: Path, worker: str, *, filler: int = 0, **overrides: Any) -> None:
+    def __init__(
+        self, folder: Path, worker: str, *, filler: int = 0, gives_times: bool = False, **overrides: Any
+    ) -> None:
         self.worker = worker
         self.storage = emit_only(**overrides)
         assert isinstance(self.storage, StepEmitter)
@@ -38,6 +41,7 @@ class Emission:
         self._add_step = ProcessingStepManager(self.storage).add_step
         self._folder = folder
         self._filler = filler
+        self._gives_times = gives_times
         self._has_spool = any(overrides.get(name) is not None for name in ("spool", "journal_dir"))
         self._accepted = _counter(folder / f"{worker}.accepted")
         self._intent = os.open(folder / f"{worker}.intent", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -76,10 +80,15 @@ class Emission:
                 event.details,
                 event.metrics,
                 event.error_message,
+                self._time() if self._gives_times else None,
             )
             self._microseconds[min((clock() - began) // 1000, LONGEST_US)] += 1
             self._next = number + 1
             _COUNT.pack_into(self._accepted, 0, number + 1)
+
+    def _time(self) -> datetime:
+        """By this process's clock, a moment ago: a time that the caller gives, and that nobody corrects."""
+        return datetime.fromtimestamp(time.time() - 0.01, timezone.utc)
 
     def run(self, stop: threading.Event, *, rate: float, count: int | None = None) -> None:
         """Emit `rate` events a second (0: as fast as it goes) until `stop` or until there are `count`."""

@@ -48,7 +48,7 @@ ROWS = {
     14: Row("broker refuses: too large, not authorised, topic missing", "emitters", "refused", waits=True),
     15: Row("prefork server: forks with emissions before, during and after", "ends", "prefork"),
     16: Row("exits: return, exception, SIGTERM, os._exit, kill -9", "ends", "exits"),
-    17: Row("clocks of workers a day and a year off, both ways", "clocks", "wrong"),
+    17: Row("clocks of workers a day and a year off, both ways, by which they give times", "clocks", "wrong"),
     18: Row("1 % poison of every kind mixed in at full speed", "poison", "mixed_in"),
     19: Row("topic recreated under the projector", "recreated", "recreated", waits=True),
     20: Row("all of the above but 19 at random, at 5,000 events a second or more", "everything", "at_random"),

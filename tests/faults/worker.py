@@ -6,6 +6,7 @@ settings             settings of the emitter that differ
 flush_at             a number of events after which it waits until they are delivered
 filler               characters that make each event larger
 clock_s              how far its clock is off
+gives_times          true: it gives the time of each event, by that clock
 flush_s, close_s     how long it may deliver before it closes the emitter, and in closing it
 close                false: it ends without closing the emitter, as programs do
 end                  return, exception, sigterm, _exit or hang (until it is killed)
@@ -40,7 +41,13 @@ def main() -> int:
     stop = threading.Event()
     if plan.get("end", "return") != "sigterm":
         signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    emission = Emission(folder, plan["name"], filler=plan.get("filler", 0), **plan.get("settings", {}))
+    emission = Emission(
+        folder,
+        plan["name"],
+        filler=plan.get("filler", 0),
+        gives_times=plan.get("gives_times", False),
+        **plan.get("settings", {}),
+    )
     watch = BalanceWatch(emission.emitter, folder / f"{plan['name']}.failing")
     watch.start()
     if "flush_at" in plan:

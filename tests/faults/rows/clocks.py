@@ -1,4 +1,4 @@
-"""Workers whose clocks are wrong."""
+"""Workers whose clocks are wrong, and who give the times of their events: what emitters measure is corrected."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def wrong(run: Run) -> Outcome:
     with run.workspace() as (workspace, load):
         projector = workspace.projector(batch=2000)
         for name, seconds in _OFF.items():
-            load.start(name, rate=500, count=run.pick(2_000, 10_000), clock_s=seconds)
+            load.start(name, rate=500, count=run.pick(2_000, 10_000), clock_s=seconds, gives_times=True)
         load.join(240)
         outcome = run.judged(workspace, load, Outcome(len(_OFF) - 1))
         sql = (

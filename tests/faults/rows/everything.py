@@ -201,7 +201,7 @@ class Chaos:
 
     def wrong_clock(self) -> None:
         days = self.rng.choice([-365, -1, 1, 365])
-        self.start_worker(rate=300, count=1_500, clock_s=days * 86_400.0)
+        self.start_worker(rate=300, count=1_500, clock_s=days * 86_400.0, gives_times=True)
 
     def forks(self) -> None:
         self._names += 1
