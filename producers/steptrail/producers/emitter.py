@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Iterable
 from types import TracebackType
@@ -192,8 +191,10 @@ class StepEmitter(EventSource):
         self.close()
 
     def __del__(self) -> None:
-        with contextlib.suppress(Exception):
+        try:  # noqa: SIM105  when the interpreter ends, contextlib may be gone
             self._transport.retire()
+        except Exception:  # noqa: S110  nobody could be told
+            pass
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open"
