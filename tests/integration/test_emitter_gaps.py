@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -61,7 +62,10 @@ def test_who_lost_what_is_exact(workspace: Settings) -> None:
 
         until(closed, "closing report")
         until(lambda: arrived(store.clickhouse, name) == 194, "projection")
-        assert closed() == [("CLOSED", 200, 6, 0, '{"failed":{},"dropped":{"too_large":6}}')]
+        ((*counts, reasons),) = closed()
+        assert counts == ["CLOSED", 200, 6, 0]
+        # Beside the losses, the report may carry what was measured of the clock.
+        assert json.loads(reasons).items() >= {"failed": {}, "dropped": {"too_large": 6}}.items()
         assert emitter_of(store.clickhouse, name) == [(194, 200, 194, 0, 6, 6, "closed")]
         assert gaps_of(store.clickhouse, name) == [(3, 4, 2), (7, 7, 1), (64, 64, 1), (198, 199, 2)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import socket
 import time
@@ -73,7 +74,7 @@ def test_losses_are_told_while_they_happen(workspace: Settings) -> None:
 
     [report] = until(told, "report of the loss")
     assert (report.accepted, report.dropped) == (8, 3)
-    assert report.reasons == '{"failed":{},"dropped":{"too_large":3}}'
+    assert json.loads(report.reasons).items() >= {"failed": {}, "dropped": {"too_large": 3}}.items()
     emit(emitter, 1, details={"text": "x" * 3000})
     emitter.close(PATIENCE_S)
     [reports] = reports_of(workspace).values()
