@@ -13,7 +13,7 @@ from typing import Any
 import avro.schema
 from avro.compatibility import ReaderWriterCompatibilityChecker, SchemaCompatibilityType
 
-from steptrail.schemas.bundled import (
+from steptrail.schemas.wire.bundled import (
     EMITTER_REPORT_SCHEMA,
     OBSERVATION_SCHEMA,
     STEP_EVENT_SCHEMA,

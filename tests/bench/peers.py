@@ -50,7 +50,7 @@ def consume(kafka: str, topic: str, clickhouse: str, count: int, batch: int) -> 
     import fastavro
     from confluent_kafka import Consumer
 
-    from steptrail.schemas.bundled import STEP_EVENT_SCHEMA
+    from steptrail.schemas.wire.bundled import STEP_EVENT_SCHEMA
 
     url = urlsplit(clickhouse)
     client = clickhouse_connect.get_client(

@@ -30,8 +30,8 @@ from steptrail.projections.delivery.batch import BatchBuilder
 from steptrail.projections.delivery.projection import Projection
 from steptrail.projections.tables.step_events import STEP_EVENTS, STEP_EXECUTIONS, STEPS
 from steptrail.schemas import Settings, message_key, partition_for
-from steptrail.schemas.codec import encode_event
-from steptrail.schemas.framing import frame_single_object
+from steptrail.schemas.wire.codec import encode_event
+from steptrail.schemas.wire.framing import frame_single_object
 
 if TYPE_CHECKING:
     from bench.session import Session

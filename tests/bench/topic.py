@@ -18,8 +18,8 @@ Message = tuple[bytes, bytes]
 def encoded(count: int) -> Sequence[Message]:
     """The generator's first `count` events as Kafka messages; kept, since several figures project the same ones."""
     from bench.generator import generate
-    from steptrail.schemas.codec import encode_event
-    from steptrail.schemas.framing import frame_single_object
+    from steptrail.schemas.wire.codec import encode_event
+    from steptrail.schemas.wire.framing import frame_single_object
 
     return [
         (message_key(event.pipeline, event.doc_id), frame_single_object(encode_event(event)))

@@ -15,7 +15,7 @@ from typing import Any
 
 import fastavro
 
-from steptrail.schemas.bundled import STEP_EVENT_SCHEMA
+from steptrail.schemas.wire.bundled import STEP_EVENT_SCHEMA
 
 _FRAME = 10
 _NULL = "\\N"

@@ -24,7 +24,7 @@ from faults.folding import Folding
 from faults.verdict import Verdict
 from faults.witness import digest_of
 from steptrail.projections.clickhouse.client import ClickHouse, connect
-from steptrail.schemas.settings import Settings
+from steptrail.schemas.configuration.settings import Settings
 
 RESENT = "steptrail.resent"
 _PROCESSES = 2

@@ -20,9 +20,9 @@ from typing import Any
 import fastavro
 from confluent_kafka import Message, Producer
 
-from steptrail.schemas.bundled import STEP_EVENT_SCHEMA
-from steptrail.schemas.settings import Settings
+from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.topics import Topics
+from steptrail.schemas.wire.bundled import STEP_EVENT_SCHEMA
 
 KEY = b"poison/"
 
@@ -78,7 +78,7 @@ def _value(number: int, **changed: Any) -> bytes:
     }
     body = io.BytesIO()
     fastavro.schemaless_writer(body, _SCHEMA, {**event, **changed})
-    from steptrail.schemas.framing import SINGLE_OBJECT_PREFIX
+    from steptrail.schemas.wire.framing import SINGLE_OBJECT_PREFIX
 
     return SINGLE_OBJECT_PREFIX + body.getvalue()
 

@@ -18,7 +18,7 @@ def main() -> int:
     """Run until SIGTERM."""
     safeguards.remove(os.environ.get(safeguards.VARIABLE))
     from steptrail.consumers.projector import run as projector
-    from steptrail.schemas.settings import Settings
+    from steptrail.schemas.configuration.settings import Settings
 
     plan = hooks.Plan.from_environment()
     self_assigned = os.environ.get("FAULTS_SELF_ASSIGNED") == "1"

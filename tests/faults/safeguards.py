@@ -77,7 +77,7 @@ def _without_fork_handler() -> None:
         left = {
             when: handler
             for when, handler in handlers.items()
-            if getattr(handler, "__module__", "") != "steptrail.producers.process_lifecycle"
+            if getattr(handler, "__module__", "") != "steptrail.producers.delivery.process_lifecycle"
         }
         if left:
             register(**left)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from steptrail.schemas.settings import Settings
+from steptrail.schemas.configuration.settings import Settings
 
 PATIENCE_S = 60.0
 CHUNK = 20_000

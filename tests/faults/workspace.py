@@ -18,8 +18,8 @@ from faults import hooks, safeguards
 from faults.world import Process, World, child_environ, until
 from steptrail.projections.clickhouse.client import ClickHouse, connect
 from steptrail.projections.clickhouse.migrate import migrate
+from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.errors import InfrastructureError
-from steptrail.schemas.settings import Settings
 from steptrail.schemas.topics import Topics, ensure_topics
 
 SESSION_MS = 3000

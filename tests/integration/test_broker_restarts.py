@@ -9,8 +9,8 @@ import pytest
 from faults.world import World, until
 from steptrail.consumers.kafka.broker import BrokerQuestions
 from steptrail.consumers.loop.lag_watch import LagWatch
+from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.errors import InfrastructureError
-from steptrail.schemas.settings import Settings
 from steptrail.schemas.topics import Topics, ensure_topics
 
 

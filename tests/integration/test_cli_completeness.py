@@ -14,7 +14,7 @@ import pytest
 from steptrail.deploy.cli.main import run
 from steptrail.deploy.terminal.failures import NO, OK, UNREACHABLE, USAGE
 from steptrail.projections.clickhouse.client import connect
-from steptrail.schemas.settings import Settings
+from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.status import ProcessingStatus as S
 from support.projected import T0, Tables, event
 from support.stack import Stack, environ_of, new_workspace

@@ -14,7 +14,7 @@ from steptrail.producers import ProcessingStepManager, emit_only
 from steptrail.projections import open_storage
 from steptrail.projections.clickhouse.client import connect
 from steptrail.schemas import ProcessingStatus
-from steptrail.schemas.settings import Settings
+from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.stored_names import stored_name
 from support.projecting import projecting, until
 from support.stack import Stack, environ_of, new_workspace

@@ -16,7 +16,7 @@ from steptrail.deploy.terminal.failures import NO, OK, REFUSED, UNREACHABLE, USA
 from steptrail.producers import ProcessingStepManager
 from steptrail.projections import open_storage
 from steptrail.schemas import ProcessingStatus
-from steptrail.schemas.settings import Settings
+from steptrail.schemas.configuration.settings import Settings
 from support.contract_fixtures import observation
 from support.projecting import projecting, until
 from support.stack import Stack, environ_of, new_workspace

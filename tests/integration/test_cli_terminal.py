@@ -33,7 +33,7 @@ from steptrail.projections import open_storage
 from steptrail.projections.clickhouse.client import ClickHouse, connect
 from steptrail.projections.stores.expected_steps import declare_all
 from steptrail.projections.stores.health_store import VerdictRow, write_verdicts
-from steptrail.schemas.settings import Settings
+from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.topics import Topics
 from support.cli_commands import commands
 from support.contract_fixtures import observation

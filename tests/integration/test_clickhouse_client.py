@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from steptrail.projections.clickhouse.client import connect
-from steptrail.schemas.settings import Settings
+from steptrail.schemas.configuration.settings import Settings
 
 
 def test_an_earlier_query_hides_no_rows(workspace: Settings) -> None:

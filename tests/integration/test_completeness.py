@@ -18,9 +18,9 @@ from steptrail.projections.reading import completeness
 from steptrail.projections.reading.completeness import CompletenessState, DocumentCompleteness, DocumentCursor
 from steptrail.projections.reading.reader import Reader
 from steptrail.projections.stores.expected_steps import declare_all, declare_expected_steps, expected_steps
+from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.event import datetime_from_us
 from steptrail.schemas.fold import Fold
-from steptrail.schemas.settings import Settings
 from steptrail.schemas.status import ProcessingStatus as S
 from steptrail.schemas.stored_names import stored_name
 from support.projected import T0, Tables, event

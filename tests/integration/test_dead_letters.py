@@ -14,9 +14,9 @@ from confluent_kafka.admin import AdminClient
 from steptrail.consumers.dlq.redrive import Terms
 from steptrail.consumers.dlq.service import DeadLetterDesk
 from steptrail.projections.stores.dead_letter_store import Author, Redriven, Selection
-from steptrail.schemas.headers import RESENT
-from steptrail.schemas.settings import Settings
+from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.topics import Topics, ensure_topics
+from steptrail.schemas.wire.headers import RESENT
 from support.consumed import event_value
 from support.letters import FIRST_OFFSET, dlq, dlq_process, dlq_text, set_aside
 from support.projecting import Projected, headers_of, produce, projected, projecting, read_all, until

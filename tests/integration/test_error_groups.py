@@ -25,8 +25,8 @@ from steptrail.projections.stores.error_groups import (
     rule,
     set_rule,
 )
+from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.event import us_from_datetime
-from steptrail.schemas.settings import Settings
 from steptrail.schemas.status import ProcessingStatus as S
 from support.counted import Consumer, empty
 from support.projected import T0, Tables, event

@@ -11,9 +11,9 @@ from datetime import datetime
 import pytest
 
 from steptrail.projections.clickhouse.client import connect
+from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.event import us_from_datetime
 from steptrail.schemas.fold import Fold
-from steptrail.schemas.settings import Settings
 from steptrail.schemas.status import ProcessingStatus as S
 from support.projected import T0, Arrival, Tables, event
 

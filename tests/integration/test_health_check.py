@@ -14,8 +14,8 @@ from steptrail.consumers import HealthCheckManager, HealthStatus
 from steptrail.deploy.cli.main import run
 from steptrail.projections.clickhouse.client import ClickHouse, connect
 from steptrail.projections.stores.health_store import SightRow, VerdictRow, write_sight, write_verdicts
-from steptrail.schemas.settings import Settings
-from steptrail.schemas.settings_values import SettingsValues
+from steptrail.schemas.configuration.settings import Settings
+from steptrail.schemas.configuration.settings_values import SettingsValues
 from support.stack import Stack, environ_of, new_workspace
 
 DEAD = "127.0.0.1:9"

@@ -24,8 +24,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 from steptrail.consumers.health.rules.watermark import SightPolicy
 from steptrail.consumers.health.run import run_health
 from steptrail.projections.clickhouse.client import ClickHouse, connect
+from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.errors import ConfigurationError
-from steptrail.schemas.settings import Settings
 from steptrail.schemas.status import ProcessingStatus as S
 from steptrail.schemas.topics import Topics
 from support.judging import (

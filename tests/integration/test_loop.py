@@ -21,8 +21,8 @@ from steptrail.consumers.runtime.backoff import Backoff, BackoffPolicy
 from steptrail.consumers.runtime.metrics import ProjectorMetrics
 from steptrail.consumers.runtime.status import State, Status
 from steptrail.projections.delivery.batch import BatchBuilder
+from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.errors import InfrastructureError
-from steptrail.schemas.settings import Settings
 from steptrail.schemas.topics import Topics
 from support.consumed import event_value
 from support.projecting import produce, until

@@ -13,9 +13,9 @@ from steptrail.consumers.health.run import run_health
 from steptrail.consumers.ingest.finding import fault_of
 from steptrail.consumers.ingest.writer_schemas import WriterSchemas
 from steptrail.projections.clickhouse.client import ClickHouse, connect
-from steptrail.schemas.schema_topic import publish_schema, published_schemas
-from steptrail.schemas.settings import Settings
+from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.topics import Topics
+from steptrail.schemas.wire.schema_topic import publish_schema, published_schemas
 from support.consumed import event_value, message
 from support.letters import dlq_text
 from support.newer import NEWER, newer_value

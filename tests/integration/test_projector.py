@@ -8,10 +8,10 @@ from urllib.request import urlopen
 import pytest
 
 from steptrail.consumers.loop.lag import projector_lag
-from steptrail.schemas.codec import encode_event
-from steptrail.schemas.framing import frame_single_object
-from steptrail.schemas.settings import Settings
+from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.topics import Topics
+from steptrail.schemas.wire.codec import encode_event
+from steptrail.schemas.wire.framing import frame_single_object
 from support.consumed import event, event_value
 from support.projecting import headers_of, produce, projected, projecting, read_all, until
 

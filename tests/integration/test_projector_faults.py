@@ -20,7 +20,7 @@ from steptrail.consumers.ingest.poison_limit import TooMuchPoison
 from steptrail.consumers.kafka.broker import BrokerQuestions
 from steptrail.consumers.loop.lag import projector_lag
 from steptrail.projections.clickhouse.errors import TopicRecreated
-from steptrail.schemas.settings import Settings
+from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.topics import Topics, ensure_topics
 from support.consumed import event_value
 from support.projecting import Projected, produce, projected, projecting, projectors, until

@@ -16,8 +16,8 @@ from steptrail.projections.clickhouse.queries import query
 from steptrail.projections.reading import reader as reader_module
 from steptrail.projections.reading.reader import Reader, ResultTooLarge
 from steptrail.projections.reading.records import StepRecord
+from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.event import MAX_TIMESTAMP_US, MIN_TIMESTAMP_US, datetime_from_us
-from steptrail.schemas.settings import Settings
 from steptrail.schemas.status import ProcessingStatus as S
 from support.projected import T0, Tables, event
 from support.stack import Stack, new_workspace

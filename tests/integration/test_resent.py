@@ -11,9 +11,9 @@ from steptrail.projections.clickhouse.client import ClickHouse, connect
 from steptrail.projections.delivery.batch import BatchBuilder
 from steptrail.projections.delivery.projection import Projection
 from steptrail.projections.tables.step_events import STEP_EVENTS
-from steptrail.schemas.codec import encode_event
 from steptrail.schemas.event import StepEvent
-from steptrail.schemas.framing import frame_single_object
+from steptrail.schemas.wire.codec import encode_event
+from steptrail.schemas.wire.framing import frame_single_object
 from support.projected import T0, event
 from support.stack import Stack, new_workspace
 

@@ -19,7 +19,7 @@ from steptrail.consumers.dlq.redrive import Terms
 from steptrail.consumers.dlq.service import DeadLetterDesk
 from steptrail.consumers.ingest.writer_schemas import WriterSchemas
 from steptrail.producers import StepEmitter
-from steptrail.producers.registered_frame import RegisteredFrame
+from steptrail.producers.delivery.registered_frame import RegisteredFrame
 from steptrail.projections.stores.dead_letter_store import Author, Selection
 from steptrail.schemas import (
     STEP_EVENT_SCHEMA,
@@ -29,9 +29,9 @@ from steptrail.schemas import (
     Settings,
     Topics,
 )
-from steptrail.schemas.codec import encode_event
-from steptrail.schemas.framing import SINGLE_OBJECT_PREFIX, frame_confluent, split_frame
-from steptrail.schemas.registry import (
+from steptrail.schemas.wire.codec import encode_event
+from steptrail.schemas.wire.framing import SINGLE_OBJECT_PREFIX, frame_confluent, split_frame
+from steptrail.schemas.wire.registry import (
     RegistryUnavailable,
     SchemaRefused,
     SchemaRegistry,
@@ -209,7 +209,7 @@ def test_emitters_do_not_wait_for_a_registry(
     workspace: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Away at the start: events go in the other framing, none is held back or lost; later ones are framed by id."""
-    monkeypatch.setattr("steptrail.producers.registered_frame.LAST_RETRY_S", 1.0)
+    monkeypatch.setattr("steptrail.producers.delivery.registered_frame.LAST_RETRY_S", 1.0)
     with registry_server(tmp_path) as late:
         late.kill()
         settings = workspace.with_values(schema_registry=late.url)

@@ -34,9 +34,9 @@ from steptrail.projections.stores.health_store import (
     write_verdicts,
 )
 from steptrail.projections.tables.health_events import HEALTH_EVENTS
-from steptrail.schemas.codec import encode_event
-from steptrail.schemas.framing import frame_single_object
 from steptrail.schemas.status import ProcessingStatus as S
+from steptrail.schemas.wire.codec import encode_event
+from steptrail.schemas.wire.framing import frame_single_object
 from support.projected import T0, event
 from support.stack import Stack, new_workspace
 

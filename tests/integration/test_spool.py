@@ -14,7 +14,7 @@ import pytest
 
 from steptrail.producers import StepEmitter
 from steptrail.schemas import ConfigurationError, ProcessingStatus, Settings, Topics
-from steptrail.schemas.headers import times_resent
+from steptrail.schemas.wire.headers import times_resent
 from support.projecting import projected, projecting, read_all, until
 from support.stack import environ_of
 from support.topic_events import sequences, stored_events

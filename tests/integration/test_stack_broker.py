@@ -14,7 +14,7 @@ from confluent_kafka.admin import AdminClient
 from steptrail.deploy.stack import broker
 from steptrail.deploy.stack.jars import ensure_jars
 from steptrail.deploy.stack.java import find_java
-from steptrail.schemas.settings import Settings
+from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.topics import Topics
 
 

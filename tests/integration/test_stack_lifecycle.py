@@ -26,7 +26,7 @@ from steptrail.deploy.stack.jars import JarMismatchError, ensure_jars
 from steptrail.deploy.stack.status import PartStatus
 from steptrail.deploy.stack.supervisor import StackStartError
 from steptrail.projections.clickhouse.client import connect
-from steptrail.schemas.settings import Settings, read_stack_file
+from steptrail.schemas.configuration.settings import Settings, read_stack_file
 from steptrail.schemas.topics import Topics
 
 

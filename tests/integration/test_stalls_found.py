@@ -12,8 +12,8 @@ from steptrail.consumers.health.rules import Observation, Observed
 from steptrail.consumers.health.stall_detector import MOST_AT_ONCE, Applied, StallWatch
 from steptrail.projections.clickhouse.client import ClickHouse, connect
 from steptrail.projections.reading.reader import Reader
+from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.event import StepEvent, datetime_from_us
-from steptrail.schemas.settings import Settings
 from steptrail.schemas.status import ProcessingStatus as S
 from support.kept_line import KeptLine, KilledError
 from support.projected import T0, Arrival, Tables, event

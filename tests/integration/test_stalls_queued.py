@@ -13,7 +13,7 @@ from steptrail.consumers.health.stall_detector import MOST_AT_ONCE, Applied, Sta
 from steptrail.projections.clickhouse.client import connect
 from steptrail.projections.reading.alert_examples import alert_examples
 from steptrail.projections.reading.reader import Reader
-from steptrail.schemas.settings import Settings
+from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.status import ProcessingStatus as S
 from support.kept_line import KeptLine
 from support.projected import T0, Arrival, Tables, event

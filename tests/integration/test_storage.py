@@ -12,7 +12,7 @@ import pytest
 
 from steptrail.projections.clickhouse.errors import StoreUnavailable
 from steptrail.projections.storage import ProjectedStorage, open_storage
-from steptrail.schemas.settings import Settings
+from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.status import ProcessingStatus as S
 from steptrail.schemas.topics import Topics
 from support.projecting import projected, projecting, read_all

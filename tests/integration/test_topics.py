@@ -10,9 +10,9 @@ import pytest
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, Message, Producer
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # type: ignore[attr-defined]
 
+from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.errors import ConfigurationError, InfrastructureError
 from steptrail.schemas.event import MAX_EVENT_BYTES
-from steptrail.schemas.settings import Settings
 from steptrail.schemas.topics import (
     PARTITIONER,
     Difference,

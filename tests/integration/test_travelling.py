@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 
 from steptrail.producers import ProcessingStepManager
 from steptrail.projections.storage import open_storage
-from steptrail.schemas.settings import Settings
+from steptrail.schemas.configuration.settings import Settings
 from support.projecting import projecting
 
 LONG = 60.0

@@ -19,7 +19,7 @@ from steptrail.projections.delivery.staging import staged
 from steptrail.projections.tables.health_events import HEALTH_EVENTS
 from steptrail.projections.tables.step_events import STEP_EVENTS
 from steptrail.schemas.event import MAX_TIMESTAMP_US, MIN_TIMESTAMP_US
-from steptrail.schemas.json_text import MAX_JSON_DEPTH, MAX_JSON_DIGITS
+from steptrail.schemas.values.json_text import MAX_JSON_DEPTH, MAX_JSON_DIGITS
 from support.consumed import TIME_MS, event_value, message
 from support.odd_events import EVENTS, ROWS, VALUES, damaged
 from support.stack import Stack, new_workspace

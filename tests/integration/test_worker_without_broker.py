@@ -14,7 +14,7 @@ import pytest
 from faults.world import World, until
 from steptrail.projections.clickhouse.client import connect
 from steptrail.projections.clickhouse.migrate import migrate
-from steptrail.schemas.settings import Settings
+from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.topics import ensure_topics
 from support.projecting import projecting
 from support.stack import environ_of

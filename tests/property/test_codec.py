@@ -8,13 +8,13 @@ import fastavro
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steptrail.schemas.bundled import STEP_EVENT_SCHEMA, plain_schema
-from steptrail.schemas.codec import EventEncoder, encode_event
-from steptrail.schemas.decoder import decode_event
 from steptrail.schemas.errors import EventDecodeError
 from steptrail.schemas.event import MAX_TIMESTAMP_US, MIN_TIMESTAMP_US, StepEvent
 from steptrail.schemas.status import ProcessingStatus
-from steptrail.schemas.values import json_array, json_object
+from steptrail.schemas.values.values import json_array, json_object
+from steptrail.schemas.wire.bundled import STEP_EVENT_SCHEMA, plain_schema
+from steptrail.schemas.wire.codec import EventEncoder, encode_event
+from steptrail.schemas.wire.decoder import decode_event
 
 PLAIN = fastavro.parse_schema(plain_schema(STEP_EVENT_SCHEMA))
 

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steptrail.consumers.ingest.prefilter import suspects
-from steptrail.schemas.decoder import decode_event
 from steptrail.schemas.errors import EventDecodeError
-from steptrail.schemas.framing import SINGLE_OBJECT_PREFIX, split_frame
+from steptrail.schemas.wire.decoder import decode_event
+from steptrail.schemas.wire.framing import SINGLE_OBJECT_PREFIX, split_frame
 from support.consumed import event_value
 from support.odd_events import EVENTS, VALUES, damaged, json_texts
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
-from steptrail.producers.journal_file import OVERHEAD, START, STATE, Segment
-from steptrail.producers.spool_file import NotASpoolError
+from steptrail.producers.persistence.journal_file import OVERHEAD, START, STATE, Segment
+from steptrail.producers.persistence.spool_file import NotASpoolError
 from support.journals import TOPIC, fill, held
 
 messages = st.lists(

@@ -15,7 +15,7 @@ from steptrail.projections.clickhouse.errors import TopicRecreated
 from steptrail.projections.clickhouse.migrate import migrate
 from steptrail.projections.delivery.projection import Projection
 from steptrail.projections.tables.step_events import STEP_EVENTS
-from steptrail.schemas.settings import Settings
+from steptrail.schemas.configuration.settings import Settings
 from support.ledger_machine import LedgerMachine
 from support.stack import Stack
 

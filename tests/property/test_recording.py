@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steptrail.producers import InMemoryStorage, ProcessingStepManager, StepEmitter
-from steptrail.producers.executions import OpenExecutions
+from steptrail.producers.events.executions import OpenExecutions
 from steptrail.schemas import ProcessingStatus, uuid7
 
 

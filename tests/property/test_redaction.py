@@ -9,8 +9,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from steptrail.producers import InMemoryStorage, common_secrets, hashed, secret_keys
-from steptrail.producers.common_secrets import luhn
-from steptrail.producers.source import EventSource
+from steptrail.producers.events.source import EventSource
+from steptrail.producers.secrets.patterns import luhn
 from steptrail.schemas import ProcessingStatus
 
 LETTERS = st.characters(codec="ascii", categories=["L", "N"])

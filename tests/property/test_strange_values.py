@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 
 from steptrail.producers import InMemoryStorage, ProcessingStepManager, StepHandle
 from steptrail.schemas import ProcessingStatus
-from steptrail.schemas.decoder import decode_event
-from steptrail.schemas.framing import split_frame
-from steptrail.schemas.plain_numbers import plain_number
+from steptrail.schemas.values.plain_numbers import plain_number
+from steptrail.schemas.wire.decoder import decode_event
+from steptrail.schemas.wire.framing import split_frame
 
 
 def no(*_: object) -> Any:

@@ -10,7 +10,7 @@ import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steptrail.schemas.values import clean_text, identity_text, json_array, json_object, with_marks
+from steptrail.schemas.values.values import clean_text, identity_text, json_array, json_object, with_marks
 
 
 class Odd:

@@ -8,11 +8,11 @@ from confluent_kafka import Message
 
 from steptrail.consumers.loop.buffer import Buffer, ConsumedBatch
 from steptrail.projections.delivery.batch import BatchBuilder
-from steptrail.schemas.codec import encode_event
 from steptrail.schemas.event import StepEvent
-from steptrail.schemas.framing import frame_single_object
 from steptrail.schemas.ids import uuid7
 from steptrail.schemas.status import ProcessingStatus
+from steptrail.schemas.wire.codec import encode_event
+from steptrail.schemas.wire.framing import frame_single_object
 
 _EVENT = object()
 TIME_MS = 1_760_000_000_000

@@ -10,8 +10,8 @@ from steptrail.projections.clickhouse.client import ClickHouse
 from steptrail.projections.delivery.batch import BatchBuilder
 from steptrail.projections.delivery.projection import Projection
 from steptrail.projections.tables.health_events import HEALTH_EVENTS
-from steptrail.schemas.codec import encode_event
-from steptrail.schemas.framing import frame_single_object
+from steptrail.schemas.wire.codec import encode_event
+from steptrail.schemas.wire.framing import frame_single_object
 from support.projected import Arrival
 
 PARTITIONS = 3

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from steptrail.schemas import Settings, Topics
-from steptrail.schemas.codec import decode_event
-from steptrail.schemas.framing import split_frame
-from steptrail.schemas.headers import times_resent
+from steptrail.schemas.wire.codec import decode_event
+from steptrail.schemas.wire.framing import split_frame
+from steptrail.schemas.wire.headers import times_resent
 from support.projecting import read_all
 from support.stack import environ_of
 

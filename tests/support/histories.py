@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from steptrail.projections.delivery.batch import Batch, BatchBuilder
 from steptrail.projections.delivery.projection import Projection
-from steptrail.schemas.codec import encode_event
 from steptrail.schemas.event import StepEvent
-from steptrail.schemas.framing import frame_single_object
 from steptrail.schemas.status import ProcessingStatus
+from steptrail.schemas.wire.codec import encode_event
+from steptrail.schemas.wire.framing import frame_single_object
 
 MONTH_MS = 31 * 24 * 3600 * 1000
 STATUSES = list(ProcessingStatus)

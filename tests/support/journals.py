@@ -9,8 +9,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from steptrail.producers.accounting import Counters
-from steptrail.producers.journal import PLACED, Journal
-from steptrail.producers.journal_file import OVERHEAD, RECORD, Segment
+from steptrail.producers.persistence.journal import PLACED, Journal
+from steptrail.producers.persistence.journal_file import OVERHEAD, RECORD, Segment
 
 TOPIC = "steptrail.steps.v1"
 

@@ -24,14 +24,14 @@ from steptrail.consumers.health.rules.rules import Rules
 from steptrail.consumers.health.slot_loader import fetch_slots
 from steptrail.consumers.health.verdict_records import gone_row, row_of
 from steptrail.projections.clickhouse.client import ClickHouse
-from steptrail.schemas.codec import encode_event
+from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.event import StepEvent
-from steptrail.schemas.framing import frame_single_object
 from steptrail.schemas.ids import new_execution_id, uuid7
-from steptrail.schemas.partitioning import message_key, partition_for
-from steptrail.schemas.settings import Settings
 from steptrail.schemas.status import ProcessingStatus
 from steptrail.schemas.topics import Topics
+from steptrail.schemas.wire.codec import encode_event
+from steptrail.schemas.wire.framing import frame_single_object
+from steptrail.schemas.wire.partitioning import message_key, partition_for
 from support.projecting import read_all
 from support.proxy import Proxy, proxy_to
 from support.stack import environ_of

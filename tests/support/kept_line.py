@@ -11,8 +11,8 @@ from steptrail.projections.delivery.avro_block import writer_schema
 from steptrail.projections.delivery.batch import BatchBuilder
 from steptrail.projections.delivery.projection import Projection
 from steptrail.projections.tables.observations import OBSERVATIONS
-from steptrail.schemas.bundled import OBSERVATION_SCHEMA
 from steptrail.schemas.observation import OBSERVATION_PREFIX, StepObservation, encode_observation
+from steptrail.schemas.wire.bundled import OBSERVATION_SCHEMA
 
 SCHEMAS = {OBSERVATION_PREFIX: writer_schema(OBSERVATION_PREFIX, OBSERVATION_SCHEMA)}
 TOPIC, TOPIC_ID = "kept", "kept-id"

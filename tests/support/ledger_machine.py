@@ -25,8 +25,8 @@ from steptrail.projections.clickhouse.client import ClickHouse
 from steptrail.projections.clickhouse.errors import StoreUnavailable, TopicRecreated
 from steptrail.projections.delivery.projection import Projection
 from steptrail.projections.tables.step_events import STEP_EVENTS
+from steptrail.schemas.configuration.settings import ClickHouseTarget
 from steptrail.schemas.errors import InfrastructureError
-from steptrail.schemas.settings import ClickHouseTarget
 from support.histories import Commits, Crash, Log, finish, make_batch, make_log
 
 STEPS = (

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import fastavro
 
-from steptrail.schemas.bundled import STEP_EVENT_SCHEMA, fingerprint
 from steptrail.schemas.event import StepEvent
-from steptrail.schemas.framing import single_object_prefix
+from steptrail.schemas.wire.bundled import STEP_EVENT_SCHEMA, fingerprint
+from steptrail.schemas.wire.framing import single_object_prefix
 from support.consumed import event
 
 NEWER: Final[dict[str, Any]] = copy.deepcopy(STEP_EVENT_SCHEMA)

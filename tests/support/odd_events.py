@@ -7,12 +7,12 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from steptrail.schemas.bundled import STEP_EVENT_SCHEMA
-from steptrail.schemas.framing import SINGLE_OBJECT_PREFIX
-from steptrail.schemas.json_text import MAX_JSON_DEPTH, MAX_JSON_DIGITS
 from steptrail.schemas.limits import LIMITS, Between, Finite, Json
 from steptrail.schemas.status import ProcessingStatus
-from steptrail.schemas.varint import encode_long
+from steptrail.schemas.values.json_text import MAX_JSON_DEPTH, MAX_JSON_DIGITS
+from steptrail.schemas.wire.bundled import STEP_EVENT_SCHEMA
+from steptrail.schemas.wire.framing import SINGLE_OBJECT_PREFIX
+from steptrail.schemas.wire.varint import encode_long
 from support.consumed import event_value
 
 _TEXT = st.text(max_size=200)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from steptrail.schemas.settings import Settings
+from steptrail.schemas.configuration.settings import Settings
 from support.stack import environ_of
 
 PATIENCE_S = 90.0

@@ -10,10 +10,10 @@ from steptrail.projections.delivery.batch import BatchBuilder
 from steptrail.projections.delivery.projection import Projection
 from steptrail.projections.reading.reader import Reader
 from steptrail.projections.tables.step_events import STEP_EVENTS
-from steptrail.schemas.codec import encode_event
 from steptrail.schemas.event import StepEvent
-from steptrail.schemas.framing import frame_single_object
 from steptrail.schemas.status import ProcessingStatus
+from steptrail.schemas.wire.codec import encode_event
+from steptrail.schemas.wire.framing import frame_single_object
 
 Arrival = tuple[StepEvent, int]
 """An event and the microsecond at which the broker had it."""

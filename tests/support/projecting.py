@@ -18,7 +18,7 @@ from confluent_kafka.admin import AdminClient
 
 from steptrail.consumers.projector.run import run_projector
 from steptrail.projections.clickhouse.client import ClickHouse, connect
-from steptrail.schemas.settings import Settings
+from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.topics import Topics
 from support.stack import environ_of
 

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from steptrail.schemas.settings import Settings
+from steptrail.schemas.configuration.settings import Settings
 from support.containers import docker_answers, docker_stack
 
 Kind = Literal["environment", "docker", "local"]

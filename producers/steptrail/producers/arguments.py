@@ -13,8 +13,8 @@ from typing import Any
 
 from steptrail.producers.extraction import MAX_NAMES
 from steptrail.schemas.foreign import let_through
-from steptrail.schemas.plain_numbers import plain_number
 from steptrail.schemas.status import ProcessingStatus
+from steptrail.schemas.values.plain_numbers import plain_number
 
 STATUS_BY_NAME: dict[str, ProcessingStatus] = {status.value: status for status in ProcessingStatus}
 

@@ -10,11 +10,11 @@ from typing import NoReturn
 from typing_extensions import Unpack
 
 from steptrail.producers.emitter import StepEmitter
-from steptrail.producers.redaction import Redaction
-from steptrail.producers.redactors import Redactor
+from steptrail.producers.secrets.redaction import Redaction
+from steptrail.producers.secrets.redactors import Redactor
 from steptrail.producers.storage import NotReadableError
-from steptrail.schemas.settings import Settings
-from steptrail.schemas.settings_values import SettingsOverrides
+from steptrail.schemas.configuration.settings import Settings
+from steptrail.schemas.configuration.settings_values import SettingsOverrides
 from steptrail.schemas.status import ProcessingStatus
 
 

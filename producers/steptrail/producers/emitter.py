@@ -9,21 +9,21 @@ from typing import Any
 
 from typing_extensions import Self, Unpack
 
-from steptrail.producers import process_lifecycle as inheritance
 from steptrail.producers.accounting import Accounting
 from steptrail.producers.arguments import check_timeout
 from steptrail.producers.broker_clock import ClockOffset, broker_clock
+from steptrail.producers.delivery import process_lifecycle as inheritance
+from steptrail.producers.delivery.registered_frame import RegisteredFrame
+from steptrail.producers.delivery.transport import Transport
+from steptrail.producers.events.source import EventSource, Line
 from steptrail.producers.extraction import worker_name
-from steptrail.producers.redaction import Redaction, as_redaction
-from steptrail.producers.redactors import Redactor
-from steptrail.producers.registered_frame import RegisteredFrame
+from steptrail.producers.persistence.spool import prepare_folder
 from steptrail.producers.reopening import new_origin, reopened
-from steptrail.producers.source import EventSource, Line
-from steptrail.producers.spool import prepare_folder
-from steptrail.producers.transport import Transport
-from steptrail.schemas.registry import require_client
-from steptrail.schemas.settings import Settings
-from steptrail.schemas.settings_values import SettingsOverrides, SettingsValues
+from steptrail.producers.secrets.redaction import Redaction, as_redaction
+from steptrail.producers.secrets.redactors import Redactor
+from steptrail.schemas.configuration.settings import Settings
+from steptrail.schemas.configuration.settings_values import SettingsOverrides, SettingsValues
+from steptrail.schemas.wire.registry import require_client
 
 
 class StepEmitter(EventSource):
@@ -40,11 +40,12 @@ class StepEmitter(EventSource):
     With a schema registry in the settings (the extra `registry`), events are framed by its id for their schema from
     the moment on that it has answered, which nobody waits for; before, as without one.
 
-    `redact` is a chain of redactors (`steptrail.producers.redaction`) that details, metrics and error messages
+    `redact` is a chain of redactors (`steptrail.producers.secrets.redaction`) that details, metrics and error messages
     pass through before anything leaves the process.
 
     `spool` is a folder where events are kept that would be lost because the broker is away or slow; they are sent
-    again when it is back, by this emitter or a later one with the same folder (`steptrail.producers.spool`).
+    again when it is back, by this emitter or a later one with the same folder
+    (`steptrail.producers.persistence.spool`).
 
     Pickled, it carries its settings, secrets included, and redactors, and opens again where it arrives: an emitter of
     its own, which copies that arrive in the same process share. A copy by `copy` is the emitter itself.

@@ -13,8 +13,8 @@ from typing import Any, Final
 from steptrail.schemas.errors import DataError
 from steptrail.schemas.event import MAX_TIMESTAMP_US, MIN_TIMESTAMP_US, us_from_datetime
 from steptrail.schemas.foreign import let_through
-from steptrail.schemas.plain_numbers import plain_number, whole_number
-from steptrail.schemas.values import Marks, identity_text
+from steptrail.schemas.values.plain_numbers import plain_number, whole_number
+from steptrail.schemas.values.values import Marks, identity_text
 
 MAX_DURATION_MS: Final = 1e15
 """Some 30,000 years: quantiles in the store refuse numbers near the end of what a double holds."""

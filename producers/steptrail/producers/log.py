@@ -7,7 +7,7 @@ import uuid
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from steptrail.producers.tracing import current_trace_id
+from steptrail.producers.events.tracing import current_trace_id
 from steptrail.schemas.foreign import let_through
 from steptrail.schemas.status import ProcessingStatus
 

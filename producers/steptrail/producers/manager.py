@@ -10,10 +10,10 @@ from typing import Any
 from typing_extensions import Self
 
 from steptrail.producers.arguments import as_status, as_statuses, check_doc_id, check_time, check_timeout
-from steptrail.producers.endings import ExceptionTypes, meanings
 from steptrail.producers.handle import StepHandle
 from steptrail.producers.log import LEVELS, log_step
-from steptrail.producers.step_context import StepContext
+from steptrail.producers.steps.endings import ExceptionTypes, meanings
+from steptrail.producers.steps.step_context import StepContext
 from steptrail.producers.storage import Storage
 from steptrail.schemas.status import ProcessingStatus
 from steptrail.schemas.step import ProcessingStep, RecentError

@@ -13,25 +13,25 @@ from typing_extensions import Self
 
 from steptrail.producers.accounting import position
 from steptrail.producers.arguments import check_doc_id, check_time, check_timeout
+from steptrail.producers.events.readback import observed_error_of, observed_step_of, recent_error_of, step_of
+from steptrail.producers.events.source import EventSource
 from steptrail.producers.extraction import TooLargeError
-from steptrail.producers.readback import observed_error_of, observed_step_of, recent_error_of, step_of
-from steptrail.producers.redaction import Redaction, as_redaction
-from steptrail.producers.redactors import Redactor
-from steptrail.producers.source import EventSource
-from steptrail.schemas.codec import decode_event
+from steptrail.producers.secrets.redaction import Redaction, as_redaction
+from steptrail.producers.secrets.redactors import Redactor
+from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.event import StepEvent, us_from_datetime
 from steptrail.schemas.fold import Fold
-from steptrail.schemas.framing import split_frame
 from steptrail.schemas.observation import (
     Observed,
     StepObservation,
     decode_observation,
     encode_observation,
 )
-from steptrail.schemas.settings import Settings
 from steptrail.schemas.status import ProcessingStatus
 from steptrail.schemas.step import ProcessingStep, RecentError
 from steptrail.schemas.stored_names import stored_name
+from steptrail.schemas.wire.codec import decode_event
+from steptrail.schemas.wire.framing import split_frame
 
 _ERRORS = frozenset({ProcessingStatus.ERROR, ProcessingStatus.FAILED})
 

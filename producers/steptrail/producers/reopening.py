@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from steptrail.producers.emitter import StepEmitter
-    from steptrail.producers.redaction import Redaction
-    from steptrail.schemas.settings import Settings
+    from steptrail.producers.secrets.redaction import Redaction
+    from steptrail.schemas.configuration.settings import Settings
 
 KEPT: Final = 8
 """Emitters that stay open in a process though nobody there holds them."""

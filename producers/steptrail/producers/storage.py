@@ -30,14 +30,14 @@ class Storage(Protocol):
         naive time, before anything was recorded.
     2.  A strange *value* never raises: it is stored normalised and marked in `details["_steptrail"]`.
     3.  One event is one step read back: with the values that it was given, its `details` as they were, its
-        `metadata` as `metadata_of` (steptrail.producers.readback) lays it out.
+        `metadata` as `metadata_of` (steptrail.producers.events.readback) lays it out.
     4.  `get_steps` gives events, not states, ordered by timestamp and, where that is equal, in the order in
         which they were emitted. `start_time` is inclusive, `end_time` exclusive. A document without events
         gives an empty list. What was emitted with an older timestamp stands at its place.
     5.  `get_recent_errors` looks over all documents of the pipeline: ERROR and FAILED (and WARNING, when
         asked) at or after `since`, newest first.
     6.  An event without ids gets them by what came before it for the same step of the same document
-        (steptrail.producers.executions). Ids that are given are kept.
+        (steptrail.producers.events.executions). Ids that are given are kept.
     7.  After `flush(…) == 0` and `wait_projected(…) is True`, reads show every event that this storage had
         accepted before and that was not lost. Losses are counted, never silent.
     8.  Safe for threads, under asyncio, and in forked children.

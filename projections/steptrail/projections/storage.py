@@ -14,16 +14,16 @@ from typing_extensions import Self, Unpack
 
 from steptrail.producers.arguments import check_doc_id
 from steptrail.producers.emitter import StepEmitter
-from steptrail.producers.redaction import Redaction
-from steptrail.producers.redactors import Redactor
+from steptrail.producers.secrets.redaction import Redaction
+from steptrail.producers.secrets.redactors import Redactor
 from steptrail.producers.storage import Emitted
 from steptrail.projections.clickhouse.errors import StoreUnavailable
 from steptrail.projections.reading.reader import Reader
 from steptrail.projections.reading.recent_error_groups import RecentErrorGroups
 from steptrail.projections.stores.expected_steps import declare_expected_steps
+from steptrail.schemas.configuration.settings import Settings
+from steptrail.schemas.configuration.settings_values import SettingsOverrides
 from steptrail.schemas.errors import ConfigurationError, InfrastructureError
-from steptrail.schemas.settings import Settings
-from steptrail.schemas.settings_values import SettingsOverrides
 from steptrail.schemas.status import ProcessingStatus
 from steptrail.schemas.step import ProcessingStep, RecentError
 

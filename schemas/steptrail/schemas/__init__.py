@@ -1,14 +1,8 @@
 """The contract: Avro schemas, models, codec and topics that every part shares."""
 
-from steptrail.schemas.bundled import (
-    STEP_EVENT_FINGERPRINT,
-    STEP_EVENT_SCHEMA,
-    plain_schema,
-    schema_by_fingerprint,
-)
-from steptrail.schemas.clickhouse_target import ClickHouseTarget
-from steptrail.schemas.codec import EventEncoder, encode_event
-from steptrail.schemas.decoder import decode_event
+from steptrail.schemas.configuration.clickhouse_target import ClickHouseTarget
+from steptrail.schemas.configuration.settings import Settings, default_dir, read_stack_file
+from steptrail.schemas.configuration.stack_file import StackAddresses
 from steptrail.schemas.errors import (
     ConfigurationError,
     DataError,
@@ -18,19 +12,25 @@ from steptrail.schemas.errors import (
     SteptrailError,
 )
 from steptrail.schemas.event import MAX_EVENT_BYTES, StepEvent
-from steptrail.schemas.framing import (
+from steptrail.schemas.ids import new_execution_id, uuid7
+from steptrail.schemas.status import ProcessingStatus
+from steptrail.schemas.step import ObservedError, ObservedStep, ProcessingStep, RecentError
+from steptrail.schemas.topics import TopicChange, Topics, TopicSpec, ensure_topics, message_key, partition_for
+from steptrail.schemas.wire.bundled import (
+    STEP_EVENT_FINGERPRINT,
+    STEP_EVENT_SCHEMA,
+    plain_schema,
+    schema_by_fingerprint,
+)
+from steptrail.schemas.wire.codec import EventEncoder, encode_event
+from steptrail.schemas.wire.decoder import decode_event
+from steptrail.schemas.wire.framing import (
     SINGLE_OBJECT_PREFIX,
     Frame,
     frame_confluent,
     frame_single_object,
     split_frame,
 )
-from steptrail.schemas.ids import new_execution_id, uuid7
-from steptrail.schemas.settings import Settings, default_dir, read_stack_file
-from steptrail.schemas.stack_file import StackAddresses
-from steptrail.schemas.status import ProcessingStatus
-from steptrail.schemas.step import ObservedError, ObservedStep, ProcessingStep, RecentError
-from steptrail.schemas.topics import TopicChange, Topics, TopicSpec, ensure_topics, message_key, partition_for
 
 __all__ = [
     "MAX_EVENT_BYTES",

@@ -9,11 +9,11 @@ from typing import Any, Final, cast
 
 import fastavro
 
-from steptrail.schemas.bundled import EMITTER_REPORT_FINGERPRINT, EMITTER_REPORT_SCHEMA, plain_schema
 from steptrail.schemas.errors import DecodeReason, EventDecodeError
 from steptrail.schemas.event import MAX_TIMESTAMP_US, MIN_TIMESTAMP_US
-from steptrail.schemas.framing import single_object_prefix
-from steptrail.schemas.json_text import json_fault
+from steptrail.schemas.values.json_text import json_fault
+from steptrail.schemas.wire.bundled import EMITTER_REPORT_FINGERPRINT, EMITTER_REPORT_SCHEMA, plain_schema
+from steptrail.schemas.wire.framing import single_object_prefix
 
 EMITTER_REPORT_PREFIX = single_object_prefix(EMITTER_REPORT_FINGERPRINT)
 """The 10 bytes before each report."""

@@ -4,8 +4,8 @@ An event is valid when its frame names a known schema, its body is at most MAX_E
 of its fields (numbers as short as they can be, nothing behind the last field), every text is UTF-8, and each field
 that LIMITS names keeps to its limit. NUL and control characters in texts are valid, and so are empty texts.
 
-Three judge by this, each made from LIMITS: the strict decoder (`steptrail.schemas.decoder`), the quick look at many
-messages (`steptrail.consumers.ingest.prefilter`) and the checks of the store
+Three judge by this, each made from LIMITS: the strict decoder (`steptrail.schemas.wire.decoder`), the quick look at
+many messages (`steptrail.consumers.ingest.prefilter`) and the checks of the store
 (`steptrail.projections.delivery.event_checks`). A test searches for an event on which they disagree.
 """
 
@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from steptrail.schemas.errors import DecodeReason
-from steptrail.schemas.json_text import Opening
 from steptrail.schemas.status import STATUS_BY_CODE
+from steptrail.schemas.values.json_text import Opening
 
 MAX_EVENT_BYTES: Final = 900 * 1024
 """The longest encoded event, its frame not counted, that is sent and that readers take."""
@@ -54,7 +54,7 @@ class Finite:
 
 @dataclass(frozen=True, slots=True)
 class Json:
-    """The text of a JSON value that opens so; see `steptrail.schemas.json_text`."""
+    """The text of a JSON value that opens so; see `steptrail.schemas.values.json_text`."""
 
     opening: Opening
     reason: DecodeReason = DecodeReason.BAD_JSON

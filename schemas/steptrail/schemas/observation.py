@@ -12,12 +12,12 @@ from typing import Any, Final, cast
 
 import fastavro
 
-from steptrail.schemas.bundled import OBSERVATION_FINGERPRINT, OBSERVATION_SCHEMA, plain_schema
 from steptrail.schemas.errors import DecodeReason, EventDecodeError
 from steptrail.schemas.event import MAX_TIMESTAMP_US, MIN_TIMESTAMP_US
-from steptrail.schemas.framing import single_object_prefix
-from steptrail.schemas.json_text import json_fault
 from steptrail.schemas.status import STATUS_BY_CODE, ProcessingStatus
+from steptrail.schemas.values.json_text import json_fault
+from steptrail.schemas.wire.bundled import OBSERVATION_FINGERPRINT, OBSERVATION_SCHEMA, plain_schema
+from steptrail.schemas.wire.framing import single_object_prefix
 
 OBSERVATION_PREFIX = single_object_prefix(OBSERVATION_FINGERPRINT)
 """The 10 bytes before each observation."""

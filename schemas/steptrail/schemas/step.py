@@ -150,7 +150,7 @@ class ObservedError(ObservedStep, RecentError):
 def json_ready(value: Any) -> Any:
     """A deep copy of a value in which all is of JSON's types; what is not becomes text.
 
-    Unlike what an event takes (`steptrail.schemas.values`), nothing that JSON can hold is altered.
+    Unlike what an event takes (`steptrail.schemas.values.values`), nothing that JSON can hold is altered.
     """
     if isinstance(value, datetime):
         return value.isoformat()

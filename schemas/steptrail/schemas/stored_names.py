@@ -7,7 +7,7 @@ import hashlib
 from functools import lru_cache
 from typing import Final
 
-from steptrail.schemas.values import identity_text
+from steptrail.schemas.values.values import identity_text
 
 MAX_NAME_BYTES: Final = 1024
 """The default of the setting `max_name_bytes`."""

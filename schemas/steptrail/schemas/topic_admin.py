@@ -23,9 +23,9 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its stubs l
     ResourceType,
 )
 
+from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.errors import ConfigurationError, InfrastructureError
 from steptrail.schemas.redact import redact_message
-from steptrail.schemas.settings import Settings
 from steptrail.schemas.topic_specs import Difference, TopicChange, TopicSpec
 
 _T = TypeVar("_T")

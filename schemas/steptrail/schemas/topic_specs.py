@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from steptrail.schemas.settings import Settings
+from steptrail.schemas.configuration.settings import Settings
 
 _MIB: Final = 1024 * 1024
 _BATCH_OVERHEAD: Final = 12  # Kafka counts a record batch's offset and length too, as its own default does

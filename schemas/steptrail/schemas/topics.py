@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from steptrail.schemas.partitioning import PARTITIONER, message_key, murmur2, partition_for
-from steptrail.schemas.settings import Settings
+from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.topic_specs import Difference, TopicChange, Topics, TopicSpec
+from steptrail.schemas.wire.partitioning import PARTITIONER, message_key, murmur2, partition_for
 
 __all__ = [
     "PARTITIONER",

@@ -27,7 +27,7 @@ from faults.rows.brokers import accounted
 from faults.workspace import Workspace
 from faults.world import until
 from steptrail.producers.accounting import FailReason
-from steptrail.schemas.settings import Settings
+from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.topics import ensure_topics
 
 _QUEUE = 2_000

@@ -6,7 +6,7 @@ from steptrail.consumers.dlq.explain import HexRow, explain, hex_rows, hex_text,
 from steptrail.consumers.dlq.letter import UNTOLD, read_letter
 from steptrail.consumers.ingest.writer_schemas import WriterSchemas
 from steptrail.projections.tables.dead_letters import DEAD_LETTER_SCHEMA, dead_letter_schemas
-from steptrail.schemas.framing import frame_confluent
+from steptrail.schemas.wire.framing import frame_confluent
 from support.consumed import TIME_MS, event_value, message
 
 NAMES = [

@@ -10,10 +10,10 @@ import pytest
 from steptrail.consumers.ingest.finding import fault_of
 from steptrail.consumers.ingest.prefilter import suspects
 from steptrail.consumers.ingest.writer_schemas import WriterSchemas
-from steptrail.schemas.bundled import STEP_EVENT_SCHEMA, fingerprint
-from steptrail.schemas.decoder import decode_event
 from steptrail.schemas.errors import DecodeReason, EventDecodeError, InfrastructureError
-from steptrail.schemas.framing import single_object_prefix, split_frame
+from steptrail.schemas.wire.bundled import STEP_EVENT_SCHEMA, fingerprint
+from steptrail.schemas.wire.decoder import decode_event
+from steptrail.schemas.wire.framing import single_object_prefix, split_frame
 from support.consumed import event, message
 from support.newer import NEWER, newer_value
 

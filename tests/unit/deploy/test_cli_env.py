@@ -13,7 +13,7 @@ from steptrail.deploy.cli.main import run
 from steptrail.deploy.stack.folder import write_json
 from steptrail.deploy.terminal.failures import OK, UNREACHABLE
 from steptrail.deploy.terminal.vocabulary import named
-from steptrail.schemas.settings import Settings
+from steptrail.schemas.configuration.settings import Settings
 
 URL = "http://default:ses%20ame@127.0.0.1:1/steptrail"
 

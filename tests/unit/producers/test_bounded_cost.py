@@ -11,7 +11,7 @@ import pytest
 
 from steptrail.producers import InMemoryStorage, ProcessingStepManager
 from steptrail.schemas import ProcessingStatus, StepEvent
-from steptrail.schemas.clean_texts import clean_text, identity_text
+from steptrail.schemas.values.clean_texts import clean_text, identity_text
 
 SUCCESS = ProcessingStatus.SUCCESS
 MOST = 70_000

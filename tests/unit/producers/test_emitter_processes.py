@@ -241,7 +241,7 @@ def test_sigterm_while_the_child_ends() -> None:
         PREAMBLE
         + """
 import multiprocessing, signal, time
-import steptrail.producers.transport as transport
+import steptrail.producers.delivery.transport as transport
 emitter = StepEmitter(kafka=NOWHERE, exit_flush_s=1.0)
 flush = transport.Transport.flush
 

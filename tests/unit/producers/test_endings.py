@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from steptrail.producers import InMemoryStorage, ProcessingStepManager, common_secrets
-from steptrail.producers.exception_facts import LONGEST_TEXT, LONGEST_TRACEBACK, facts_of, message_of
+from steptrail.producers.steps.exception_facts import LONGEST_TEXT, LONGEST_TRACEBACK, facts_of, message_of
 from steptrail.schemas import ProcessingStep
 
 PAGES: dict[str, int] = {}

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from steptrail.producers.executions import OpenExecutions
+from steptrail.producers.events.executions import OpenExecutions
 from steptrail.schemas import ProcessingStatus, uuid7
 
 PENDING, RUNNING, SUCCESS = ProcessingStatus.PENDING, ProcessingStatus.RUNNING, ProcessingStatus.SUCCESS

@@ -209,7 +209,7 @@ def test_time_is_that_of_the_work(manager: ProcessingStepManager, monkeypatch: p
         now_ns += int(seconds * 1e9)
         return now_ns
 
-    monkeypatch.setattr("steptrail.producers.step_context.perf_counter_ns", lambda: now_ns)
+    monkeypatch.setattr("steptrail.producers.steps.step_context.perf_counter_ns", lambda: now_ns)
 
     async def work() -> None:
         pass_s(2)

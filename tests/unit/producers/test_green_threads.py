@@ -14,7 +14,7 @@ PATCH = {
 }
 IMPORT = """
 from steptrail.producers import ProcessingStepManager, emit_only
-from steptrail.producers import threads
+from steptrail.producers.delivery import threads
 def manager():
     return ProcessingStepManager(emit_only(kafka_options={"test.mock.num.brokers": "1"}))
 """
@@ -136,7 +136,7 @@ def test_the_exit_of_the_process(library: str) -> None:
         import atexit
         m = manager()
         storage = m.storage
-        from steptrail.producers import process_lifecycle as inheritance
+        from steptrail.producers.delivery import process_lifecycle as inheritance
         atexit.unregister(inheritance.close_all)
         atexit.register(lambda: print(storage.accounting().delivered))
         atexit.register(inheritance.close_all)

@@ -23,8 +23,8 @@ from steptrail.producers import (
 from steptrail.producers.emit_only import EmitOnlyStorage
 from steptrail.producers.storage import Storage
 from steptrail.schemas import ProcessingStatus
-from steptrail.schemas.codec import decode_event
-from steptrail.schemas.framing import split_frame
+from steptrail.schemas.wire.codec import decode_event
+from steptrail.schemas.wire.framing import split_frame
 from support.interrupting import Interruption, TimeUp, interruptions
 from support.journals import left_in
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from steptrail.producers.journal import PLACED, SEGMENT_BYTES
+from steptrail.producers.persistence.journal import PLACED, SEGMENT_BYTES
 from support.interrupting import interruptions
 from support.journals import Line, left_in
 
@@ -154,7 +154,7 @@ def _read_only(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Path:
     def refused(*_: Any, **__: Any) -> int:
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr("steptrail.producers.journal_file.os.open", refused)
+    monkeypatch.setattr("steptrail.producers.persistence.journal_file.os.open", refused)
     return folder
 
 
@@ -236,7 +236,9 @@ def interrupted(line: Line, told: list[bytes], on_signal: Any) -> Iterator[bytes
 
         def trace(frame: FrameType, event: str, _: object) -> Any:
             nonlocal countdown
-            if not frame.f_code.co_filename.endswith(("/producers/journal.py", "/producers/journal_file.py")):
+            if not frame.f_code.co_filename.endswith(
+                ("/persistence/journal.py", "/persistence/journal_file.py")
+            ):
                 return None
             if event == "line":
                 countdown -= 1

@@ -9,8 +9,8 @@ from struct import Struct
 
 import pytest
 
-from steptrail.producers.journal_file import START, Segment
-from steptrail.producers.spool_file import NotASpoolError
+from steptrail.producers.persistence.journal_file import START, Segment
+from steptrail.producers.persistence.spool_file import NotASpoolError
 from support.journals import TOPIC, append, fill, held
 
 MESSAGES = [(b"default/doc %d" % n, os.urandom(n * 7)) for n in range(50)]

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from steptrail.producers import StepEmitter
-from steptrail.producers.poller import Poller
+from steptrail.producers.delivery.emitter_reports import SelfReport
+from steptrail.producers.delivery.loss_logging import LossReporter, PollLog
+from steptrail.producers.delivery.poller import Poller
 from steptrail.producers.refusals import Tries
-from steptrail.producers.reports import LossReporter, PollLog
-from steptrail.producers.self_report import SelfReport
 from steptrail.schemas import ProcessingStatus
 
 PATIENCE_S = 60.0
@@ -132,7 +132,7 @@ def test_it_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_there_can_be_no_more_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Events are dropped as for any other fault at the start of librdkafka, and the accounts balance."""
-    from steptrail.producers import threads
+    from steptrail.producers.delivery import threads
 
     def none_left(*_: object) -> threading.Thread:
         raise RuntimeError("can't start new thread")

@@ -23,9 +23,9 @@ from steptrail.producers import (
 from steptrail.schemas import ProcessingStatus, StepEvent
 
 common_secrets_module = import_module(
-    "steptrail.producers.common_secrets"
+    "steptrail.producers.secrets.patterns"
 )  # the package has a function of that name
-redaction_budget = import_module("steptrail.producers.redaction_budget")
+redaction_budget = import_module("steptrail.producers.secrets.budget")
 ERROR = ProcessingStatus.ERROR
 
 

@@ -13,7 +13,7 @@ from steptrail.producers.emit_only import EmitOnlyStorage
 from steptrail.projections import open_storage
 from steptrail.projections.storage import ProjectedStorage
 from steptrail.schemas import ConfigurationError, Settings
-from steptrail.schemas.settings_values import SettingsOverrides, SettingsValues
+from steptrail.schemas.configuration.settings_values import SettingsOverrides, SettingsValues
 
 if TYPE_CHECKING:
     # Never run: each ignore is an error that a checker must find, since an unused one is an error, too.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from steptrail.producers.spool_file import NotASpoolError, SpoolFile
+from steptrail.producers.persistence.spool_file import NotASpoolError, SpoolFile
 
 TOPIC = "steptrail.steps.v1"
 MESSAGES = [(b"default/doc %d" % n, os.urandom(n * 7)) for n in range(50)]

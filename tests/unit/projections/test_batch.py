@@ -12,13 +12,13 @@ import pytest
 
 from steptrail.projections.delivery.avro_block import writer_schema, zigzag
 from steptrail.projections.delivery.batch import BatchBuilder, Run
-from steptrail.schemas.bundled import STEP_EVENT_SCHEMA
-from steptrail.schemas.codec import encode_event
 from steptrail.schemas.errors import DecodeReason, EventDecodeError
 from steptrail.schemas.event import MAX_EVENT_BYTES, StepEvent
-from steptrail.schemas.framing import SINGLE_OBJECT_PREFIX, confluent_prefix, frame_single_object
 from steptrail.schemas.limits import MAX_BROKER_TIME_MS
 from steptrail.schemas.status import ProcessingStatus
+from steptrail.schemas.wire.bundled import STEP_EVENT_SCHEMA
+from steptrail.schemas.wire.codec import encode_event
+from steptrail.schemas.wire.framing import SINGLE_OBJECT_PREFIX, confluent_prefix, frame_single_object
 
 
 def _event(number: int) -> StepEvent:

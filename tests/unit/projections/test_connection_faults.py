@@ -12,7 +12,7 @@ import pytest
 
 from steptrail.projections.clickhouse.client import ClickHouse
 from steptrail.projections.clickhouse.errors import StoreUnavailable
-from steptrail.schemas.settings import Settings
+from steptrail.schemas.configuration.settings import Settings
 
 
 @contextmanager

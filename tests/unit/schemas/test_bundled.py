@@ -7,7 +7,8 @@ from typing import Any
 import fastavro
 import pytest
 
-from steptrail.schemas.bundled import (
+from steptrail.schemas.status import ProcessingStatus
+from steptrail.schemas.wire.bundled import (
     STEP_EVENT_FINGERPRINT,
     STEP_EVENT_SCHEMA,
     crc64_avro,
@@ -16,10 +17,9 @@ from steptrail.schemas.bundled import (
     released_schemas,
     schema_by_fingerprint,
 )
-from steptrail.schemas.codec import encode_event
-from steptrail.schemas.decoder import decode_event
-from steptrail.schemas.framing import split_frame
-from steptrail.schemas.status import ProcessingStatus
+from steptrail.schemas.wire.codec import encode_event
+from steptrail.schemas.wire.decoder import decode_event
+from steptrail.schemas.wire.framing import split_frame
 
 EXAMPLES = sorted(
     (

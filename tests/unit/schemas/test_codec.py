@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from steptrail.schemas.codec import EventEncoder, encode_event
-from steptrail.schemas.decoder import decode_event
 from steptrail.schemas.errors import DecodeReason, EventDecodeError
 from steptrail.schemas.event import MAX_EVENT_BYTES, MAX_TIMESTAMP_US, MIN_TIMESTAMP_US, StepEvent
 from steptrail.schemas.status import ProcessingStatus
-from steptrail.schemas.varint import encode_long
+from steptrail.schemas.wire.codec import EventEncoder, encode_event
+from steptrail.schemas.wire.decoder import decode_event
+from steptrail.schemas.wire.varint import encode_long
 
 EVENT = StepEvent(
     event_id=bytes(range(16)),

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from check_schemas import faults
-from steptrail.schemas.bundled import STEP_EVENT_SCHEMA, released_schemas
+from steptrail.schemas.wire.bundled import STEP_EVENT_SCHEMA, released_schemas
 
 RELEASED = released_schemas()
 

@@ -1,9 +1,9 @@
 import pytest
 
-from steptrail.schemas.bundled import STEP_EVENT_FINGERPRINT
 from steptrail.schemas.errors import DecodeReason, EventDecodeError
 from steptrail.schemas.event import MAX_EVENT_BYTES
-from steptrail.schemas.framing import (
+from steptrail.schemas.wire.bundled import STEP_EVENT_FINGERPRINT
+from steptrail.schemas.wire.framing import (
     SINGLE_OBJECT_PREFIX,
     Frame,
     confluent_prefix,

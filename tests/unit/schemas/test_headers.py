@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from steptrail.schemas.headers import RESENT, header_list, is_of_dead_letters, times_resent
+from steptrail.schemas.wire.headers import RESENT, header_list, is_of_dead_letters, times_resent
 
 
 @pytest.mark.parametrize(

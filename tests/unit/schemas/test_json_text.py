@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from steptrail.schemas.json_text import MAX_JSON_DEPTH, MAX_JSON_DIGITS, json_fault
+from steptrail.schemas.values.json_text import MAX_JSON_DEPTH, MAX_JSON_DIGITS, json_fault
 
 
 def nested(depth: int) -> bytes:

@@ -12,7 +12,6 @@ import pytest
 
 from check_schemas import faults
 from steptrail.schemas import EventDecodeError, ProcessingStatus
-from steptrail.schemas.bundled import OBSERVATION_SCHEMA, fingerprint, released_schemas
 from steptrail.schemas.observation import (
     Observed,
     StepObservation,
@@ -21,6 +20,7 @@ from steptrail.schemas.observation import (
     observation_id,
     what_is,
 )
+from steptrail.schemas.wire.bundled import OBSERVATION_SCHEMA, fingerprint, released_schemas
 
 EXECUTION = bytes(range(16))
 STALLED = StepObservation(

@@ -1,6 +1,6 @@
 import pytest
 
-from steptrail.schemas.partitioning import message_key, murmur2, partition_for
+from steptrail.schemas.wire.partitioning import message_key, murmur2, partition_for
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from steptrail.schemas import ConfigurationError, Settings
-from steptrail.schemas.registry import SchemaRegistry, client_config, subject_of
+from steptrail.schemas.wire.registry import SchemaRegistry, client_config, subject_of
 
 
 def test_the_client_is_told_where_and_as_whom() -> None:

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from steptrail.schemas.bundled import STEP_EVENT_SCHEMA, released_schemas
-from steptrail.schemas.resolution import unreadable
+from steptrail.schemas.wire.bundled import STEP_EVENT_SCHEMA, released_schemas
+from steptrail.schemas.wire.resolution import unreadable
 
 
 def newer(*fields: dict[str, Any]) -> dict[str, Any]:

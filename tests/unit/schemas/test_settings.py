@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from steptrail.schemas.configuration.settings import Settings, unknown_variables
+from steptrail.schemas.configuration.settings_page import settings_page
 from steptrail.schemas.errors import ConfigurationError
-from steptrail.schemas.settings import Settings, unknown_variables
-from steptrail.schemas.settings_page import settings_page
 
 ROOT = Path(__file__).parents[3]
 
@@ -237,7 +237,7 @@ def test_every_setting_is_described() -> None:
 
 
 def test_the_page_is_current() -> None:
-    """docs/settings.md is what the model says; `python -m steptrail.schemas.settings_page` writes it."""
+    """docs/settings.md is what the model says; `python -m steptrail.schemas.configuration.settings_page` writes it."""
     assert (ROOT / "docs" / "settings.md").read_text() == settings_page()
     listed = set(re.findall(r"^\| `STEPTRAIL_(\w+)`", settings_page(), re.MULTILINE))
     assert {name.upper() for name in Settings.model_fields} <= listed

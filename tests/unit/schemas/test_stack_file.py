@@ -10,9 +10,14 @@ import pytest
 
 from steptrail.producers import emit_only
 from steptrail.projections import open_storage
+from steptrail.schemas.configuration.settings import Settings
+from steptrail.schemas.configuration.stack_file import (
+    NoStackError,
+    default_dir,
+    process_lives,
+    read_stack_file,
+)
 from steptrail.schemas.errors import ConfigurationError
-from steptrail.schemas.settings import Settings
-from steptrail.schemas.stack_file import NoStackError, default_dir, process_lives, read_stack_file
 
 
 @pytest.fixture(autouse=True)

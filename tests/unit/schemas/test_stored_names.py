@@ -11,7 +11,7 @@ from steptrail.consumers.health.rules.rules import Rule
 from steptrail.consumers.health.rules.status import HealthStatus
 from steptrail.producers.memory import InMemoryStorage
 from steptrail.schemas import ProcessingStatus
-from steptrail.schemas.settings import Settings
+from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.stored_names import MAX_NAME_BYTES, matches_name, stored_name
 
 LENGTHS = (1, 1006, 1007, 1023, 1024, 1025, 1026, 1027, 1028, 2048, 4095, 4096, 4097, 5000)

@@ -17,7 +17,7 @@ import pydantic
 import pytest
 
 from steptrail.schemas.status import ProcessingStatus
-from steptrail.schemas.values import clean_text, identity_text, json_array, json_object, with_marks
+from steptrail.schemas.values.values import clean_text, identity_text, json_array, json_object, with_marks
 
 
 class NoRepr:

@@ -12,8 +12,8 @@ from steptrail.consumers.alerts.model.levels import Level, group_level
 from steptrail.consumers.health.rules.status import HealthStatus
 from steptrail.projections.clickhouse.client import ClickHouse, connect
 from steptrail.projections.reading.alert_sources import alerting_groups, latest_sight
+from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.errors import SteptrailError
-from steptrail.schemas.settings import Settings
 
 _log = logging.getLogger("steptrail.consumers.alerts")
 

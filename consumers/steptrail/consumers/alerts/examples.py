@@ -12,8 +12,8 @@ from steptrail.consumers.alerts.delivery.chat_text import cut
 from steptrail.consumers.alerts.model.levels import Level
 from steptrail.projections.clickhouse.client import ClickHouse, connect
 from steptrail.projections.reading.alert_examples import alert_examples
+from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.errors import SteptrailError
-from steptrail.schemas.settings import Settings
 
 _log = logging.getLogger("steptrail.consumers.alerts")
 

@@ -11,7 +11,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from steptrail.consumers.alerts.model.alert import Alert, BadAlert
 from steptrail.consumers.alerts.topics import at_end, fault_of, reading_config, text_key
 from steptrail.consumers.health.rules.status import HealthStatus
-from steptrail.schemas.settings import Settings
+from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.topics import Topics
 
 _log = logging.getLogger("steptrail.consumers.alerts")

@@ -17,8 +17,8 @@ from steptrail.consumers.alerts.model.policy import AlertPolicy
 from steptrail.consumers.alerts.model.silence import Silence
 from steptrail.consumers.alerts.topics import Board, fault_of
 from steptrail.consumers.kafka.broker import BrokerUnavailable
+from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.redact import redact_message
-from steptrail.schemas.settings import Settings
 from steptrail.schemas.topics import Topics
 
 WRITE_TIMEOUT_S = 15.0

@@ -27,8 +27,8 @@ from steptrail.consumers.runtime.deadline import Deadline
 from steptrail.consumers.runtime.json_logging import configure_logging
 from steptrail.consumers.runtime.status import PartitionStatus, State, Status
 from steptrail.consumers.runtime.status_server import StatusServer
+from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.errors import ConfigurationError, InfrastructureError
-from steptrail.schemas.settings import Settings
 from steptrail.schemas.topics import Topics
 
 _log = logging.getLogger("steptrail.consumers.alerts")

@@ -14,7 +14,7 @@ from steptrail.consumers.alerts.model.alert import Alert, BadAlert
 from steptrail.consumers.alerts.model.notification import Notification, Told, record_of
 from steptrail.consumers.alerts.model.silence import Silence
 from steptrail.consumers.kafka.broker import BrokerUnavailable, TopicMissing
-from steptrail.schemas.settings import Settings
+from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.topics import Topics
 
 _log = logging.getLogger("steptrail.consumers.alerts")

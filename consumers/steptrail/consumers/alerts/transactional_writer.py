@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
+from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.errors import InfrastructureError
 from steptrail.schemas.redact import redact_message
-from steptrail.schemas.settings import Settings
 from steptrail.schemas.topics import Topics
 
 _kafka_log = logging.getLogger("steptrail.kafka")

@@ -9,7 +9,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from steptrail.consumers.alerts.model.alert import BadAlert
 from steptrail.consumers.alerts.model.levels import Level, levels_of
 from steptrail.consumers.alerts.topics import at_end, reading_config, text_key
-from steptrail.schemas.settings import Settings
+from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.topics import Topics
 
 _log = logging.getLogger("steptrail.consumers.alerts")

@@ -9,11 +9,11 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from steptrail.consumers.ingest.writer_schemas import WriterSchemas
-from steptrail.schemas.bundled import STEP_EVENT_SCHEMA
-from steptrail.schemas.decoder import DecodedField, decode_fields
 from steptrail.schemas.errors import EventDecodeError
-from steptrail.schemas.framing import Frame, split_frame
 from steptrail.schemas.status import STATUS_BY_CODE
+from steptrail.schemas.wire.bundled import STEP_EVENT_SCHEMA
+from steptrail.schemas.wire.decoder import DecodedField, decode_fields
+from steptrail.schemas.wire.framing import Frame, split_frame
 
 ROW = 16
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)

@@ -10,11 +10,11 @@ from confluent_kafka import Message
 
 from steptrail.consumers.ingest.writer_schemas import WriterSchemas
 from steptrail.projections.tables.dead_letters import DeadLetterRow
-from steptrail.schemas import headers as names
-from steptrail.schemas.decoder import decode_fields
 from steptrail.schemas.errors import EventDecodeError
-from steptrail.schemas.framing import split_frame
 from steptrail.schemas.limits import MAX_BROKER_TIME_MS
+from steptrail.schemas.wire import headers as names
+from steptrail.schemas.wire.decoder import decode_fields
+from steptrail.schemas.wire.framing import split_frame
 
 UNTOLD = "UNTOLD"
 """The reason of a letter that says none: somebody else put it on the topic."""

@@ -35,7 +35,7 @@ from steptrail.projections.stores.dead_letter_store import (
 )
 from steptrail.schemas.errors import InfrastructureError
 from steptrail.schemas.figures import counted
-from steptrail.schemas.headers import RESENT, Headers
+from steptrail.schemas.wire.headers import RESENT, Headers
 
 ACKNOWLEDGE_TIMEOUT_S = 30.0
 # Written down at the latest after so many letters or seconds: what a kill may have sent twice.

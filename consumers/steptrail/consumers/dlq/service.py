@@ -24,7 +24,7 @@ from steptrail.projections.stores.dead_letter_store import (
 )
 from steptrail.projections.tables.dead_letters import DEAD_LETTERS
 from steptrail.projections.tables.step_events import STEP_EVENTS
-from steptrail.schemas.settings import Settings
+from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.topics import Topics
 
 _POLL_S = 0.25

@@ -25,7 +25,7 @@ from steptrail.projections.clickhouse.client import connect
 from steptrail.projections.clickhouse.queries import stored
 from steptrail.projections.reading.emitters import ClockOff, worst_clock
 from steptrail.projections.stores.health_store import SightRow, StoredVerdict, latest_sight, stored_verdict
-from steptrail.schemas.settings import Settings
+from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.topics import Topics
 
 PATIENCE_S: Final = 1.5

@@ -11,8 +11,8 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from steptrail.consumers.kafka.broker import BrokerQuestions
+from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.observation import StepObservation, encode_observation
-from steptrail.schemas.settings import Settings
 from steptrail.schemas.topics import Topics, message_key
 
 _log = logging.getLogger("steptrail.consumers.stalls")

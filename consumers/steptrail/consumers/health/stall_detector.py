@@ -23,9 +23,9 @@ from steptrail.consumers.health.rules.stalled import Observation, OpenExecution,
 from steptrail.projections.clickhouse.client import ClickHouse
 from steptrail.projections.clickhouse.queries import Store
 from steptrail.projections.reading.stalls import ObservedRecord, Overdue, StallStore
+from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.errors import InfrastructureError
 from steptrail.schemas.observation import Observed, StepObservation, observation_id, what_is
-from steptrail.schemas.settings import Settings
 from steptrail.schemas.status import ProcessingStatus
 from steptrail.schemas.topics import Topics
 

@@ -30,8 +30,8 @@ from steptrail.consumers.loop.buffer import ConsumedBatch, Refused
 from steptrail.projections.clickhouse.errors import BatchRejected
 from steptrail.projections.delivery.batch import Batch
 from steptrail.schemas.errors import DecodeReason, EventDecodeError
-from steptrail.schemas.framing import split_frame
-from steptrail.schemas.headers import times_resent
+from steptrail.schemas.wire.framing import split_frame
+from steptrail.schemas.wire.headers import times_resent
 
 _log = logging.getLogger("steptrail.consumers.isolate")
 

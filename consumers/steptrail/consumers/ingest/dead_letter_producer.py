@@ -9,8 +9,8 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from steptrail.schemas import headers as names
 from steptrail.schemas.errors import InfrastructureError
+from steptrail.schemas.wire import headers as names
 
 ACKNOWLEDGE_TIMEOUT_S = 30.0
 _MAX_MESSAGE_BYTES = 2 * 1024 * 1024

@@ -10,9 +10,9 @@ from steptrail.consumers.ingest.dead_letter_producer import DeadLetter
 from steptrail.consumers.ingest.writer_schemas import WriterSchemas
 from steptrail.consumers.loop.buffer import ConsumedBatch
 from steptrail.projections.clickhouse.errors import BatchRejected
-from steptrail.schemas.decoder import decode_event
 from steptrail.schemas.errors import EventDecodeError
-from steptrail.schemas.framing import split_frame
+from steptrail.schemas.wire.decoder import decode_event
+from steptrail.schemas.wire.framing import split_frame
 
 REFUSED_BY_STORE = "REFUSED_BY_STORE"
 

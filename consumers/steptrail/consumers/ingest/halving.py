@@ -12,7 +12,7 @@ from steptrail.consumers.ingest.finding import place_of, refused_by_store
 from steptrail.consumers.ingest.poison_limit import Place, TooMuchPoison
 from steptrail.projections.clickhouse.errors import BatchRejected
 from steptrail.projections.delivery.batch import Batch, BatchBuilder
-from steptrail.schemas.headers import times_resent
+from steptrail.schemas.wire.headers import times_resent
 
 
 class Halving:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.errors import DecodeReason, SteptrailError
 from steptrail.schemas.figures import counted
-from steptrail.schemas.settings import Settings
 
 Place = tuple[int, int]
 """Partition and offset."""

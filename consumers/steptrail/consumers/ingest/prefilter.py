@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from steptrail.schemas.bundled import STEP_EVENT_SCHEMA
-from steptrail.schemas.framing import SINGLE_OBJECT_PREFIX
-from steptrail.schemas.json_text import MAX_JSON_DIGITS, beyond_limits, json_fault
 from steptrail.schemas.limits import LIMITS, MAX_EVENT_BYTES, Between, Finite, Json, Limit
+from steptrail.schemas.values.json_text import MAX_JSON_DIGITS, beyond_limits, json_fault
+from steptrail.schemas.wire.bundled import STEP_EVENT_SCHEMA
+from steptrail.schemas.wire.framing import SINGLE_OBJECT_PREFIX
 
 _Numbers: TypeAlias = "npt.NDArray[Any]"
 _Rows: TypeAlias = "npt.NDArray[np.intp] | slice"

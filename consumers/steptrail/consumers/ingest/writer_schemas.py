@@ -10,18 +10,18 @@ from typing import Any
 
 from steptrail.projections.delivery.avro_block import WriterSchema, bundled_writer_schemas, writer_schema
 from steptrail.projections.delivery.batch import BatchBuilder
-from steptrail.schemas.bundled import (
+from steptrail.schemas.configuration.settings import Settings
+from steptrail.schemas.errors import DecodeReason, EventDecodeError, InfrastructureError
+from steptrail.schemas.wire.bundled import (
     STEP_EVENT_FIELDS,
     fingerprint,
     released_schemas,
     schema_by_fingerprint,
 )
-from steptrail.schemas.errors import DecodeReason, EventDecodeError, InfrastructureError
-from steptrail.schemas.framing import Frame, confluent_prefix, single_object_prefix
-from steptrail.schemas.registry import SchemaRegistry, UnknownSchemaId
-from steptrail.schemas.resolution import unreadable
-from steptrail.schemas.schema_topic import published_schemas
-from steptrail.schemas.settings import Settings
+from steptrail.schemas.wire.framing import Frame, confluent_prefix, single_object_prefix
+from steptrail.schemas.wire.registry import SchemaRegistry, UnknownSchemaId
+from steptrail.schemas.wire.resolution import unreadable
+from steptrail.schemas.wire.schema_topic import published_schemas
 
 _log = logging.getLogger("steptrail.consumers.schemas")
 
@@ -40,9 +40,9 @@ class WriterSchemas:
 
     Those that come with the package are known. Others are looked for when they are met: ids of a registry there, one
     by one; fingerprints among what was published, all at once and not often. A schema that is found is taken when it
-    is that of a newer version by the rules that both keep (`steptrail.schemas.resolution`); events of any other are
-    dead letters, to be redriven after an upgrade, never a guess. `learn` is for one thread; builders in others see
-    what it found.
+    is that of a newer version by the rules that both keep (`steptrail.schemas.wire.resolution`); events of any other
+    are dead letters, to be redriven after an upgrade, never a guess. `learn` is for one thread; builders in others
+    see what it found.
     """
 
     def __init__(

@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, Message
 
 from steptrail.projections.delivery.batch import Batch, BatchBuilder
 from steptrail.schemas.errors import EventDecodeError
-from steptrail.schemas.headers import times_resent
+from steptrail.schemas.wire.headers import times_resent
 
 Heard: TypeAlias = "tuple[int | None, int | None, KafkaError]"
 """What the consumer said instead of a record: partition and offset, where it is about one, and what."""

@@ -8,7 +8,7 @@ from typing import Any
 from confluent_kafka import KafkaError, TopicPartition
 
 from steptrail.consumers.loop.monitor import Monitor
-from steptrail.schemas.settings import Settings
+from steptrail.schemas.configuration.settings import Settings
 
 _kafka_log = logging.getLogger("steptrail.kafka")
 

@@ -17,8 +17,8 @@ from steptrail.consumers.loop.lag import peek_times
 from steptrail.consumers.runtime.worker_thread import SideThread
 from steptrail.projections.clickhouse.errors import QueryError
 from steptrail.projections.clickhouse.queries import Store, ask
+from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.errors import InfrastructureError
-from steptrail.schemas.settings import Settings
 from steptrail.schemas.topics import Topics
 
 PATIENCE_S: Final = 2.0

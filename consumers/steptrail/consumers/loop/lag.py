@@ -17,8 +17,8 @@ from steptrail.projections.clickhouse.client import connect
 from steptrail.projections.clickhouse.errors import QueryError
 from steptrail.projections.delivery.ledger import Ledger
 from steptrail.projections.delivery.topic_gaps import TopicGap, TopicGaps
+from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.errors import InfrastructureError
-from steptrail.schemas.settings import Settings
 from steptrail.schemas.topics import Topics
 
 PEEK_TIMEOUT_S = 5.0

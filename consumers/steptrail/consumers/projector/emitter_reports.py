@@ -8,9 +8,9 @@ from steptrail.consumers.projector.own_records import as_it_is
 from steptrail.consumers.projector.side_projection import SideSource
 from steptrail.projections.delivery.avro_block import writer_schema
 from steptrail.projections.tables.emitter_reports import EMITTER_REPORTS
-from steptrail.schemas.bundled import EMITTER_REPORT_SCHEMA
 from steptrail.schemas.emitter_report import EMITTER_REPORT_PREFIX, decode_report
 from steptrail.schemas.topics import Topics
+from steptrail.schemas.wire.bundled import EMITTER_REPORT_SCHEMA
 
 _log = logging.getLogger("steptrail.consumers.emitter_reports")
 

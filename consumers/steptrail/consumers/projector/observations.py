@@ -8,9 +8,9 @@ from steptrail.consumers.projector.own_records import as_it_is
 from steptrail.consumers.projector.side_projection import SideSource
 from steptrail.projections.delivery.avro_block import writer_schema
 from steptrail.projections.tables.observations import OBSERVATIONS
-from steptrail.schemas.bundled import OBSERVATION_SCHEMA
 from steptrail.schemas.observation import OBSERVATION_PREFIX, decode_observation
 from steptrail.schemas.topics import Topics
+from steptrail.schemas.wire.bundled import OBSERVATION_SCHEMA
 
 _log = logging.getLogger("steptrail.consumers.observations")
 

@@ -32,7 +32,7 @@ from steptrail.consumers.runtime.metrics import ProjectorMetrics
 from steptrail.consumers.runtime.status import Status
 from steptrail.consumers.runtime.status_server import StatusServer
 from steptrail.projections.clickhouse.client import connect
-from steptrail.schemas.settings import Settings
+from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.topics import Topics
 
 _log = logging.getLogger("steptrail.consumers.projector")

@@ -28,7 +28,7 @@ from steptrail.projections.clickhouse.client import ClickHouse
 from steptrail.projections.delivery.avro_block import WriterSchema
 from steptrail.projections.delivery.batch import BatchBuilder
 from steptrail.projections.delivery.spec import ProjectionSpec
-from steptrail.schemas.settings import Settings
+from steptrail.schemas.configuration.settings import Settings
 
 _MAX_EVENTS = 5_000
 _MAX_BYTES = 8 * 1024 * 1024

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from steptrail.deploy import stack
 from steptrail.deploy.stack.supervisor import StackStartError
-from steptrail.schemas.settings import read_stack_file
+from steptrail.schemas.configuration.settings import read_stack_file
 
 
 @contextmanager

@@ -13,10 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from steptrail.deploy.stack.folder import StackFolder, read_json
 from steptrail.projections.clickhouse.client import connect
 from steptrail.projections.clickhouse.migrate import migrate
+from steptrail.schemas.configuration.settings import Settings, default_dir
 from steptrail.schemas.errors import InfrastructureError, SteptrailError
-from steptrail.schemas.schema_topic import publish_schema
-from steptrail.schemas.settings import Settings, default_dir
 from steptrail.schemas.topics import ensure_topics
+from steptrail.schemas.wire.schema_topic import publish_schema
 
 PATIENCE_S = 60.0
 """How long a server that was said to be ready may still refuse."""

@@ -87,8 +87,8 @@ def as_command_error(error: BaseException) -> CommandError | None:
 def _known_error(error: BaseException) -> CommandError | None:
     from steptrail.projections.clickhouse.errors import QueryError, SchemaMismatch
     from steptrail.projections.clickhouse.pages import BadCursor
+    from steptrail.schemas.configuration.stack_file import NoStackError
     from steptrail.schemas.errors import ConfigurationError, InfrastructureError, SteptrailError
-    from steptrail.schemas.stack_file import NoStackError
 
     if type(error).__name__ == "KafkaException":  # by name: its library need not be loaded to tell
         said = error.args[0].str() if error.args and hasattr(error.args[0], "str") else str(error)
@@ -115,8 +115,8 @@ def _known_error(error: BaseException) -> CommandError | None:
 
 def _where() -> str:
     """What to do about a Kafka or a ClickHouse that does not answer; a stack that runs need not be started."""
+    from steptrail.schemas.configuration.stack_file import read_stack_file
     from steptrail.schemas.errors import ConfigurationError
-    from steptrail.schemas.stack_file import read_stack_file
 
     try:
         running = read_stack_file()

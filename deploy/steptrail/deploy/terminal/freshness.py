@@ -16,7 +16,7 @@ from steptrail.deploy.terminal.times import parse_duration, show_duration, show_
 if TYPE_CHECKING:
     from steptrail.consumers.loop.freshness import Freshness
     from steptrail.projections.clickhouse.queries import Store
-    from steptrail.schemas.settings import Settings
+    from steptrail.schemas.configuration.settings import Settings
 
 MaxBehind = Annotated[
     str,

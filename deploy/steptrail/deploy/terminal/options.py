@@ -12,7 +12,7 @@ import typer
 from steptrail.deploy.terminal.failures import UNREACHABLE, CommandError
 
 if TYPE_CHECKING:
-    from steptrail.schemas.settings import Settings, StackAddresses
+    from steptrail.schemas.configuration.settings import Settings, StackAddresses
 
 
 def spelled_out(name: str | None) -> str | None:
@@ -45,8 +45,8 @@ def settings_for(directory: Path | None) -> Settings:
 
     Raises CommandError (exit 3) when no stack runs there.
     """
-    from steptrail.schemas.settings import Settings
-    from steptrail.schemas.stack_file import NoStackError, running_stack
+    from steptrail.schemas.configuration.settings import Settings
+    from steptrail.schemas.configuration.stack_file import NoStackError, running_stack
 
     if directory is not None:
         try:
@@ -64,7 +64,7 @@ def settings_for(directory: Path | None) -> Settings:
 
 def variable(name: str) -> str | None:
     """One setting that is a text, such as a file's name, for a command that needs no Kafka and no ClickHouse."""
-    from steptrail.schemas.settings import ENV_PREFIX
+    from steptrail.schemas.configuration.settings import ENV_PREFIX
 
     wanted = ENV_PREFIX + name.upper()
     return next((value for key, value in os.environ.items() if key.upper() == wanted and value), None)
@@ -83,7 +83,7 @@ def use_stack(directory: Path) -> None:
 
 def local_stack(settings: Settings) -> StackAddresses | None:
     """The local stack, when it is what `settings` lead to; None when they lead elsewhere."""
-    from steptrail.schemas.settings import read_stack_file
+    from steptrail.schemas.configuration.settings import read_stack_file
 
     stack = read_stack_file()
     return stack if stack is not None and stack.kafka == settings.kafka else None

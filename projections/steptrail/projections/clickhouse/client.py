@@ -15,7 +15,7 @@ from urllib3.exceptions import HTTPError
 
 from steptrail.projections.clickhouse.connection_faults import in_few_words
 from steptrail.projections.clickhouse.errors import QueryError, StoreRefused, StoreUnavailable
-from steptrail.schemas.settings import ClickHouseTarget, Settings
+from steptrail.schemas.configuration.settings import ClickHouseTarget, Settings
 from steptrail.schemas.stored_names import MAX_NAME_BYTES
 
 # It logs what it raises, and Python prints a log record that no one takes.

@@ -9,9 +9,9 @@ from importlib.resources import files
 from typing import Any, Protocol
 
 from steptrail.projections.clickhouse.errors import QueryError, SchemaMismatch, StoreUnavailable
+from steptrail.schemas.configuration.stack_file import read_stack_file
 from steptrail.schemas.errors import ConfigurationError
 from steptrail.schemas.event import us_from_datetime
-from steptrail.schemas.stack_file import read_stack_file
 from steptrail.schemas.stored_names import MAX_NAME_BYTES, stored_name
 
 _INCLUDE = "-- include: "

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from steptrail.schemas.bundled import fingerprint, plain_schema, released_schemas
-from steptrail.schemas.framing import single_object_prefix
+from steptrail.schemas.wire.bundled import fingerprint, plain_schema, released_schemas
+from steptrail.schemas.wire.framing import single_object_prefix
 
 # What follows each value in a batch; see steptrail.projections.delivery.batch.
 _TRAILER_FIELDS = (

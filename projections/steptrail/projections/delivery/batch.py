@@ -20,8 +20,8 @@ from dataclasses import dataclass, field, replace
 
 from steptrail.projections.delivery.avro_block import WriterSchema, bundled_writer_schemas, container
 from steptrail.schemas.errors import DecodeReason, EventDecodeError
-from steptrail.schemas.framing import split_frame
 from steptrail.schemas.limits import MAX_BROKER_TIME_MS, MAX_EVENT_BYTES
+from steptrail.schemas.wire.framing import split_frame
 
 _TRAILER = struct.Struct("<8siqqB")
 _PLACE = struct.Struct("<8xiq9x")  # of a trailer

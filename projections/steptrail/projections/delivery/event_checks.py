@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from steptrail.schemas.json_text import MAX_JSON_DEPTH, MAX_JSON_DIGITS
 from steptrail.schemas.limits import LIMITS, MAX_EVENT_BYTES, Between, Finite, Limit
+from steptrail.schemas.values.json_text import MAX_JSON_DEPTH, MAX_JSON_DIGITS
 
 
 def checks_of(schema: Mapping[str, Any], limits: Mapping[str, Limit] = LIMITS) -> dict[str, str]:
@@ -32,7 +32,7 @@ def sizes_of(schema: Mapping[str, Any]) -> dict[str, str]:
 
 
 def json_check(column: str, opening: str) -> str:
-    """The check that a column holds the text of a JSON object or array, as `steptrail.schemas.json_text` has it.
+    """The check that a column holds the text of a JSON object or array, as `steptrail.schemas.values.json_text` has it.
 
     The engine's own parser judges all but two limits of ours; what could exceed those is looked at by regular
     expressions, which take no memory.

@@ -21,9 +21,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from steptrail.projections.clickhouse.queries import Store, ask, scope
+from steptrail.schemas.configuration.settings_parsing import check_pipeline
 from steptrail.schemas.errors import ConfigurationError
 from steptrail.schemas.event import datetime_from_us
-from steptrail.schemas.settings_parsing import check_pipeline
 from steptrail.schemas.stored_names import MAX_NAME_BYTES, stored_name
 
 if TYPE_CHECKING:

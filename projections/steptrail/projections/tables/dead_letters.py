@@ -16,8 +16,8 @@ import fastavro
 
 from steptrail.projections.delivery.avro_block import WriterSchema, writer_schema
 from steptrail.projections.delivery.spec import ProjectionSpec, Target
-from steptrail.schemas.bundled import fingerprint
-from steptrail.schemas.framing import single_object_prefix
+from steptrail.schemas.wire.bundled import fingerprint
+from steptrail.schemas.wire.framing import single_object_prefix
 
 _NULLABLE_STRING: Final = ["null", "string"]
 

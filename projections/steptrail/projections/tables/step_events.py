@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from steptrail.projections.delivery.event_checks import checks_of, sizes_of
 from steptrail.projections.delivery.spec import ProjectionSpec, ResentOnce, Target
-from steptrail.schemas.bundled import STEP_EVENT_SCHEMA
+from steptrail.schemas.wire.bundled import STEP_EVENT_SCHEMA
 
 # Raw columns are what the bytes say, and are checked; a UUID is computed from them once, for every table. Its
 # halves are stored least significant byte first, hence the reversals.

@@ -66,7 +66,7 @@ def demo(
     from steptrail.deploy.demo.report import as_json, print_report
     from steptrail.deploy.demo.stack import stack_in
     from steptrail.projections.clickhouse.client import connect
-    from steptrail.schemas.settings import Settings, default_dir
+    from steptrail.schemas.configuration.settings import Settings, default_dir
 
     folder = (directory or default_dir() / "demo").expanduser().absolute()
     count = workers or max(2, min(4, os.cpu_count() or 2))

@@ -12,7 +12,7 @@ from steptrail.deploy.terminal.options import Json, StackDir, settings_for
 from steptrail.deploy.terminal.output import note, say, write_json
 
 if TYPE_CHECKING:
-    from steptrail.schemas.settings import Settings
+    from steptrail.schemas.configuration.settings import Settings
 
 
 def env(
@@ -51,7 +51,7 @@ def _variables(settings: Settings, *, hidden: bool) -> dict[str, str]:
 
     from pydantic import SecretStr
 
-    from steptrail.schemas.settings import ENV_PREFIX
+    from steptrail.schemas.configuration.settings import ENV_PREFIX
 
     shown = settings.redacted() if hidden else {}
     found = {}

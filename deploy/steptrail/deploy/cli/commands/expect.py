@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from steptrail.projections.clickhouse.client import ClickHouse
     from steptrail.projections.stores.expected_steps import ExpectedSteps
-    from steptrail.schemas.settings import Settings
+    from steptrail.schemas.configuration.settings import Settings
 
 
 def expect(

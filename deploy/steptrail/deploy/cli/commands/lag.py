@@ -14,7 +14,7 @@ from steptrail.deploy.terminal.times import show_duration, show_time
 
 if TYPE_CHECKING:
     from steptrail.consumers.loop.lag import LagReport
-    from steptrail.schemas.settings import Settings
+    from steptrail.schemas.configuration.settings import Settings
 
 
 def lag(json: Json = False, directory: StackDir = None) -> None:

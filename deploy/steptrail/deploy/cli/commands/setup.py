@@ -67,8 +67,8 @@ def topics(
     steptrail topics
     steptrail topics --alter
     """
-    from steptrail.schemas.schema_topic import publish_schema
     from steptrail.schemas.topics import ensure_topics
+    from steptrail.schemas.wire.schema_topic import publish_schema
 
     settings = settings_for(directory)
     if local_stack(settings) is not None and "STEPTRAIL_RETENTION_MS" not in os.environ:

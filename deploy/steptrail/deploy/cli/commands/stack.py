@@ -71,7 +71,7 @@ def up(
 
 def _tell_running(folder: Path, json: bool) -> bool:
     """Write the READY line of the stack that runs in `folder`; False when it is not ready yet."""
-    from steptrail.schemas.settings import read_stack_file
+    from steptrail.schemas.configuration.settings import read_stack_file
 
     running = read_stack_file(folder)
     if running is None:
@@ -161,8 +161,8 @@ def _show(found: StackStatus) -> None:
 
 def _url(folder: Path) -> str | None:
     """The store's URL with its password, for the owner of the stack's folder."""
+    from steptrail.schemas.configuration.settings import read_stack_file
     from steptrail.schemas.errors import ConfigurationError
-    from steptrail.schemas.settings import read_stack_file
 
     try:
         running = read_stack_file(folder) if folder.stat().st_uid == os.geteuid() else None
@@ -172,7 +172,7 @@ def _url(folder: Path) -> str | None:
 
 
 def _folder(directory: Path | None) -> Path:
-    from steptrail.schemas.settings import default_dir
+    from steptrail.schemas.configuration.settings import default_dir
 
     return (directory or default_dir()).expanduser().absolute()
 

@@ -20,7 +20,7 @@ from steptrail.deploy.terminal.vocabulary import named
 if TYPE_CHECKING:
     from steptrail.consumers.health.check import HealthCheck
     from steptrail.projections.stores.health_store import StoredVerdict
-    from steptrail.schemas.settings import Settings
+    from steptrail.schemas.configuration.settings import Settings
 
 _HELP = """
 How everything is, with the evidence; the exit code says it too.

@@ -17,7 +17,7 @@ from steptrail.deploy.terminal.until_stopped import stop_at_signals
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from steptrail.producers.drain import Drained
+    from steptrail.producers.delivery.drain import Drained
 
 _PROGRESS_EVERY_S = 2.0
 
@@ -61,7 +61,7 @@ def spool(
     STEPTRAIL_JOURNAL_DIR=/var/lib/worker/journal steptrail run spool
     steptrail run spool --once /var/lib/worker/journal /var/lib/worker/spool
     """
-    from steptrail.producers.drain import drain
+    from steptrail.producers.delivery.drain import drain
 
     settings = settings_for(directory)
     if not folders:

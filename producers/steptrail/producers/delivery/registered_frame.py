@@ -1,0 +1,87 @@
+"""The frame that a schema registry gives to events, found out beside the emitter.
+
+`emit` never waits for the registry: until the id of the schema is known, which is once for each process and its
+forks, events carry the framing that needs no registry. Readers take both, so none is lost and none is late.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Final
+
+from steptrail.producers.delivery import threads
+from steptrail.schemas.configuration.settings import Settings
+from steptrail.schemas.errors import SteptrailError
+from steptrail.schemas.wire.bundled import STEP_EVENT_SCHEMA
+from steptrail.schemas.wire.framing import confluent_prefix
+from steptrail.schemas.wire.registry import SchemaRegistry, subject_of
+
+_log = logging.getLogger("steptrail.emitter")
+
+FIRST_RETRY_S: Final = 1.0
+LAST_RETRY_S: Final = 60.0
+
+# Registry and subject -> frame. A schema's id never changes, and a forked child need not ask again.
+_known: dict[tuple[str, str], bytes] = {}
+
+
+class RegisteredFrame:
+    """Has an emitter frame its events by the registry's id for their schema, as soon as that is known.
+
+    `frame_events` is the emitter's method that is told the frame; the emitter is not kept alive by it. What the
+    registry answers, and whether it does, never reaches who emits: only the log.
+    """
+
+    def __init__(self, settings: Settings, topic: str, frame_events: Callable[[bytes], None]) -> None:
+        assert settings.schema_registry is not None
+        self._settings = settings
+        self._subject = subject_of(topic)
+        self._key = (settings.schema_registry, self._subject)
+        self._frame_events = weakref.WeakMethod(frame_events)
+        self._starts = [self._search]  # popped by whoever starts it: no lock, a signal handler may emit too
+        self._stopped = threading.Event()
+
+    @property
+    def known(self) -> bytes | None:
+        """The frame, if this process or one that it was forked from has found it."""
+        return _known.get(self._key)
+
+    def start(self) -> None:
+        """Begin to ask, in a thread that ends with the answer; does nothing the second time."""
+        try:
+            threads.start("steptrail-registry", self._starts.pop())
+        except IndexError:
+            pass
+        except RuntimeError as error:  # no more threads, or the interpreter ends: frame without the registry
+            _log.warning("the schema registry is not asked: %s", error)
+
+    def stop(self) -> None:
+        """Ask no more; an answer that is waited for is not waited for any longer than its time-out."""
+        self._stopped.set()
+
+    def _search(self) -> None:
+        delay = FIRST_RETRY_S
+        told = None
+        registry = None
+        while not self._stopped.is_set() and self._frame_events() is not None:
+            try:
+                registry = registry or SchemaRegistry(self._settings)
+                ask = registry.register if self._settings.schema_registry_register else registry.look_up
+                _known[self._key] = frame = confluent_prefix(ask(self._subject, STEP_EVENT_SCHEMA))
+            except Exception as error:
+                reason = str(error) if isinstance(error, SteptrailError) else type(error).__name__
+                if reason != told:
+                    told = reason
+                    _log.warning("events are framed without the schema registry for now: %s", reason)
+                # Workers that lost it together are not to come back together.
+                self._stopped.wait(delay * random.uniform(0.5, 1.0))  # noqa: S311  no secret
+                delay = min(delay * 2, LAST_RETRY_S)
+                continue
+            if (frame_events := self._frame_events()) is not None:
+                frame_events(frame)
+            _log.info("events are framed by the schema registry's id %d", int.from_bytes(frame[1:], "big"))
+            return

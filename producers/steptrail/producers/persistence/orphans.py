@@ -1,0 +1,174 @@
+"""Spools and journals that processes left behind, taken over one folder at a time and sent by whoever lives.
+
+A file whose lock can be had has no process any more. It is held for a moment before its messages are sent: what its
+process had sent last may still be on its way into the broker, and a message that is sent again must come after it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from confluent_kafka import Message
+
+from steptrail.producers.persistence import journal_file
+from steptrail.producers.persistence.journal_file import Segment
+from steptrail.producers.persistence.spool_file import NotASpoolError, Spooled, SpoolFile
+
+_log = logging.getLogger("steptrail.emitter")
+
+HELD_FIRST_S: Final = 2.0
+"""How long a file is held before its messages are sent."""
+_LOOK_EVERY_S = 10.0
+_AT_ONCE = 64
+_ABANDONED_S = 60.0
+
+
+class LeftFile:
+    """A file that was taken over, as a source of messages to send again."""
+
+    def __init__(self, file: SpoolFile | Segment, refused: Callable[[], None]) -> None:
+        self.file = file
+        self.sent = 0
+        """How many messages of it the broker confirmed."""
+        self._records: Iterator[Spooled] = file.read()
+        self._refused = refused
+        self._first: list[Spooled] = list(islice(self._records, 1))
+
+    @property
+    def empty(self) -> bool:
+        """Whether it never held a message that is still to be sent."""
+        return not self._first
+
+    def next(self, most: int) -> list[Spooled]:
+        """See Source."""
+        first, self._first = self._first, []
+        return first + list(islice(self._records, most - len(first)))
+
+    def confirmed(self, record: Spooled, answer: Message) -> None:
+        """See Source. A journal remembers it, should this process be killed, too."""
+        self.sent += 1
+        self.file.mark(record)
+
+    def refused(self, record: Spooled) -> None:
+        """See Source."""
+        self.file.mark(record)
+        self._refused()
+
+    def finish(self) -> bool:
+        """See Source."""
+        self.file.remove()
+        return True
+
+
+class LeftBehind:
+    """Finds what was left in `folders` for `topic`. For one thread at a time."""
+
+    def __init__(self, folders: list[Path], topic: str) -> None:
+        self.refused = 0
+        """How many messages the broker refused for good."""
+        self.looked = False
+        """Whether every file was looked at since the last one was finished."""
+        self._finished = 0
+        self._folders = list(dict.fromkeys(folders))
+        self._topic = topic
+        self._held: list[LeftFile] = []
+        self._given: LeftFile | None = None
+        self._look_at = 0.0
+        self._send_at = 0.0
+
+    def look(self, now: float) -> int:
+        """Take over what nobody holds, some files at a time; how many there are."""
+        files = 0
+        for folder in self._folders:
+            for path in sorted(folder.glob("*.*")):
+                files += 1
+                if len(self._held) >= _AT_ONCE:
+                    break
+                if (file := self._taken_over(path)) is None:
+                    continue
+                left = LeftFile(file, self._count_refused)
+                if left.empty:
+                    file.remove()
+                    continue
+                self._held.append(left)
+        if self._held:
+            self._send_at = now + HELD_FIRST_S
+            _log.info("%d files that other processes left are sent again", len(self._held))
+        return files
+
+    def next(self, now: float) -> LeftFile | None:
+        """The next file whose messages may be sent by now; looks for more now and then."""
+        if self._given is not None:
+            self._finished += self._given.sent
+            self._given = None
+        if not self._held and now >= self._look_at:
+            files = self.look(now)
+            self.looked = not self._held
+            if self._held:
+                self._look_at = now
+            else:  # many emitters are not to ask for many files all the time
+                self._look_at = now + _LOOK_EVERY_S * (1 + files / 20)
+        if not self._held or now < self._send_at:
+            return None
+        self._given = self._held.pop()
+        return self._given
+
+    @property
+    def sent(self) -> int:
+        """How many messages the broker confirmed."""
+        return self._finished + (0 if self._given is None else self._given.sent)
+
+    @property
+    def holding(self) -> int:
+        """How many files are held that are not finished."""
+        return len(self._held) + (self._given is not None)
+
+    def close(self) -> None:
+        """Leave what is not sent to the next process."""
+        for left in self._take_all():
+            left.file.close()
+
+    def disown(self) -> None:
+        """In a forked child: the files are the parent's."""
+        for left in self._take_all():
+            if isinstance(left.file, Segment):
+                left.file.disown()
+            else:
+                left.file.close()
+
+    def _take_all(self) -> list[LeftFile]:
+        held, self._held = self._held, []
+        given, self._given = self._given, None
+        return held if given is None else [*held, given]
+
+    def _count_refused(self) -> None:
+        self.refused += 1
+        _log.error("a step that another process had left was refused by the broker")
+
+    def _taken_over(self, path: Path) -> SpoolFile | Segment | None:
+        try:
+            if path.suffix == journal_file.SUFFIX:
+                return Segment.take_over(path, self._topic)
+            if path.suffix == ".spool":
+                spool = SpoolFile.take_over(path, self._topic)
+                if spool.torn_bytes:
+                    _log.warning("%d bytes at the end of the spool %s were torn", spool.torn_bytes, path)
+                return spool
+            if path.suffix == ".new":
+                _remove_abandoned(path)
+        except NotASpoolError as error:
+            _log.debug("a file was left alone: %s", error)
+        return None
+
+
+def _remove_abandoned(path: Path) -> None:
+    """A process was killed in the moment in which it made the file: there is nothing in it."""
+    with contextlib.suppress(OSError):
+        if time.time() - path.stat(follow_symlinks=False).st_mtime > _ABANDONED_S:
+            path.unlink()

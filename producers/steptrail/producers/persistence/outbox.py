@@ -1,0 +1,84 @@
+"""What an emitter keeps in files, so that it is sent again: its spool, its journal, and what other processes left."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from pathlib import Path
+
+from steptrail.producers.accounting import Counters
+from steptrail.producers.persistence.journal import Journal
+from steptrail.producers.persistence.orphans import LeftBehind
+from steptrail.producers.persistence.resending import Produce, Resender, Source
+from steptrail.producers.persistence.spool import Spool
+from steptrail.schemas.configuration.settings import Settings
+
+_log = logging.getLogger("steptrail.emitter")
+
+
+class Keeping:
+    """The files of one emitter in one process. `tick` is for the poll thread; nothing here raises."""
+
+    def __init__(self, settings: Settings, spool: Path | None, topic: str, counters: Counters) -> None:
+        self.spool: Spool | None = None
+        self.journal: Journal | None = None
+        folders: list[Path] = []
+        if spool is not None:
+            folders.append(spool)
+            self.spool = Spool(spool, topic, counters, max_bytes=settings.spool_max_bytes)
+        if settings.journal_dir is not None:
+            folder = Path(settings.journal_dir)
+            self.journal = Journal(folder, topic, counters, max_bytes=settings.journal_max_bytes)
+            folders.append(self.journal.folder)
+        self._counters = counters
+        self._left = LeftBehind(folders, topic)
+        self._resender = Resender(
+            topic, self.spool.lock if self.spool else threading.RLock(), self._next_source
+        )
+        # Files stay open while it is held. Re-entrant: a signal handler may close what is being closed.
+        self._ticking = threading.RLock()
+        self._closed = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether messages are being sent again, and that did not fail so far."""
+        return self._resender.busy
+
+    def tick(self, produce: Produce) -> None:
+        """Called often: brings spooled messages to the disk every second, and sends again what there is."""
+        now = time.monotonic()
+        with self._ticking:
+            if self._closed:
+                return
+            try:
+                if self.spool is not None:
+                    self.spool.sync(now)
+                if self.journal is not None:
+                    self.journal.tick()
+                self._resender.tick(produce, now)
+            except OSError as error:
+                self._resender.pause(now)
+                _log.error("what was kept was not sent again: %s", error)
+
+    def close(self) -> None:
+        """Leave what is in the files to the next process; nothing is taken in any more."""
+        with self._ticking:
+            self._closed = True
+            for kept in (self.spool, self.journal, self._left):
+                if kept is not None:
+                    kept.close()
+
+    def disown(self) -> None:
+        """In a forked child: the files are the parent's."""
+        self._closed = True
+        for kept in (self.spool, self.journal, self._left):
+            if kept is not None:
+                kept.disown()
+
+    def _next_source(self, now: float) -> Source | None:
+        for own in (self.spool, self.journal):
+            if own is not None and own.holds_any:
+                return own
+        # Only once the broker has answered: what it says then, it says after what it had before.
+        return self._left.next(now) if self._counters.offsets else None

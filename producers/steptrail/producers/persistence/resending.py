@@ -1,0 +1,134 @@
+"""Sends messages again that were kept in a file, a chunk at a time: the next follows when each has its answer.
+
+Each says in its header that it is sent again, by which readers pass over events that they have. Where one did not get
+through, the next is tried alone, after a pause that grows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from confluent_kafka import KafkaError, Message
+
+from steptrail.producers.persistence.spool_file import Spooled
+from steptrail.producers.refusals import refused
+from steptrail.schemas.foreign import let_through
+from steptrail.schemas.wire.headers import RESENT
+
+_CHUNK = 1000
+_FIRST_PAUSE_S = 0.5
+_LAST_PAUSE_S = 15.0
+
+Produce = Callable[..., None]
+"""A librdkafka producer's own `produce`, which waits for nothing."""
+
+
+class Source(Protocol):
+    """What holds messages. Called by one thread at a time; `confirmed` and `refused` under the resender's lock."""
+
+    def next(self, most: int) -> list[Spooled]:
+        """The messages that come next, at most so many; none at the end."""
+        ...
+
+    def confirmed(self, record: Spooled, answer: Message) -> None:
+        """The broker has it."""
+        ...
+
+    def refused(self, record: Spooled) -> None:
+        """The broker will never take it."""
+        ...
+
+    def finish(self) -> bool:
+        """All that `next` gave is confirmed or refused; False when more came meanwhile."""
+        ...
+
+
+class Resender:
+    """Sends what one source after the other holds. `tick` is for one thread at a time."""
+
+    def __init__(
+        self,
+        topic: str,
+        lock: AbstractContextManager[Any],
+        next_source: Callable[[float], Source | None],
+    ) -> None:
+        self.source: Source | None = None
+        self._topic = topic
+        self._lock = lock
+        self._next_source = next_source
+        self._outstanding = 0
+        self._failed = False
+        self._unsent: list[Spooled] = []
+        self._pause = 0.0
+        self._resume_at = 0.0
+
+    @property
+    def busy(self) -> bool:
+        """Whether messages are being sent again, and that did not fail so far."""
+        return self.source is not None and not self._pause
+
+    def tick(self, produce: Produce, now: float) -> None:
+        """Called often: sends the next chunk when it is time. Raises OSError where reading does."""
+        source = self.source
+        if source is None:
+            source = self.source = self._next_source(now)
+            if source is None:
+                return
+        if now < self._resume_at or self._outstanding:
+            return
+        if self._failed:
+            self._failed = False
+            self._pause = min(max(self._pause * 2, _FIRST_PAUSE_S), _LAST_PAUSE_S)
+            self._resume_at = now + self._pause
+            return
+        if not self._unsent:
+            self._unsent = source.next(_CHUNK)
+            if not self._unsent:
+                if source.finish():
+                    self.source = None
+                return
+        if not self._send(source, produce) and not self._outstanding:
+            self._resume_at = now + _FIRST_PAUSE_S  # the queue is full
+
+    def pause(self, now: float) -> None:
+        """Try again much later: reading failed."""
+        self._resume_at = now + _LAST_PAUSE_S
+
+    def _send(self, source: Source, produce: Produce) -> bool:
+        """Send what is unsent of the chunk, or after a failure one message; False when there was no room."""
+        most = 1 if self._pause else len(self._unsent)
+        chunk, self._unsent = self._unsent[:most], self._unsent[most:]
+        for number, message in enumerate(chunk):
+            self._outstanding += 1
+            try:
+                produce(
+                    self._topic,
+                    message.value,
+                    message.key,
+                    -1,
+                    self._on_report(source, message),
+                    headers=[(RESENT, b"1")],
+                )
+            except Exception as error:  # no room, or no producer any more
+                let_through(error)
+                self._outstanding -= 1
+                self._unsent += chunk[number:]
+                return False
+        return True
+
+    def _on_report(self, source: Source, record: Spooled) -> Callable[[KafkaError | None, Message], None]:
+        def report(error: KafkaError | None, answer: Message) -> None:
+            with self._lock:
+                self._outstanding -= 1
+                if error is None:
+                    self._pause = 0.0
+                    source.confirmed(record, answer)
+                elif refused(error.code()):
+                    source.refused(record)
+                else:
+                    self._failed = True
+                    self._unsent.append(record)
+
+        return report

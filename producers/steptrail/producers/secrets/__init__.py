@@ -1,0 +1,1 @@
+"""Secrets taken out of events before they leave the process."""

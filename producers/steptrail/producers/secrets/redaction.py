@@ -1,0 +1,296 @@
+"""Secrets taken out of what is recorded, before it leaves the process; where that fails, the field stays behind.
+
+Details, metrics and error messages pass through a chain of redactors as they are about to be encoded. A field whose
+redaction raised, took too long or gave something else than JSON's types is not sent: the event goes without it, says
+so in its `details._steptrail`, and it is counted. Names and ids are not looked at.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, Final
+
+import orjson
+
+from steptrail.producers.accounting import position
+from steptrail.producers.extraction import dependencies_of
+from steptrail.producers.secrets.budget import Budget
+from steptrail.producers.secrets.redactors import Recognizable, Redactor, Tree, marks_search
+from steptrail.schemas.foreign import let_through
+from steptrail.schemas.values.values import Marks, clean_text, json_object
+
+_log = logging.getLogger("steptrail.emitter")
+
+_REPEAT_S = 30.0
+_REST_SHARE = 20  # who took too long rests so many times as long
+_CUT_LENGTHS: Final = tuple(range(253, 257)) + tuple(range(1021, 1025)) + tuple(range(4093, 4097))
+_SURE_CUT = 8189
+_LONG: Final = 8192
+_MANY_STOPS: Final = 100_000
+_NO_STOPS: Final = (
+    bytes(range(32)) + b' "_ron-iat:,e0123456789' + bytes(range(128, 256))
+)  # hardly a search stops at these
+
+Fields = tuple[bytes, bytes, "str | None", "dict[str, Marks | None] | None", "list[str] | None"]
+"""details, metrics, error_message, marks by field, the steps that the details say it depends on."""
+
+
+@dataclass(frozen=True, slots=True)
+class RedactionCounts:
+    """Numbers of fields since the process began."""
+
+    redacted: int
+    """Sent without their secrets."""
+    failed: int
+    """Not sent, since a redactor raised, took too long or gave what cannot be sent."""
+    unchecked: int = 0
+    """Sent without some values, for which the budget of the event did not last."""
+
+
+class _TooSlowError(Exception):
+    pass
+
+
+class Redaction:
+    """A chain of redactors, in their order, for emitters: `StepEmitter(redact=Redaction([…]))`.
+
+    A redactor that takes longer than `timeout_s` for a field has failed; nothing can stop it earlier. When it is a
+    callable of the user's, it is then left out for twenty times as long as it took, and so are the fields that it
+    was to see: so it costs the pipeline a twentieth of its time at most. Raises TypeError for what cannot be called.
+    """
+
+    def __init__(self, redactors: Iterable[Redactor], *, timeout_s: float = 0.05) -> None:
+        self._chain = tuple(redactors)
+        for redactor in self._chain:
+            if not callable(redactor):
+                raise TypeError(f"a redactor is called with a field's name and value, {redactor!r} cannot be")
+        self._timeout_s = timeout_s
+        self._concerns = tuple(_prefilter((redactor,)) for redactor in self._chain)
+        self._seems_to_concern = _prefilter(self._chain)
+        self._seem_to_concern = _prefilters(self._chain)
+        self._rests_until: dict[int, float] = {}
+        self._redacted = count()
+        self._failed = count()
+        self._unchecked = count()
+        self._told_at = -_REPEAT_S
+
+    @property
+    def counts(self) -> RedactionCounts:
+        """What was done so far."""
+        return RedactionCounts(position(self._redacted), position(self._failed), position(self._unchecked))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        for number, redactor in enumerate(self._chain):
+            try:
+                pickle.dumps(redactor)
+            except Exception as error:
+                if any(name.endswith("cloudpickle") for name in sys.modules):
+                    break  # it may be what pickles, and can do more
+                raise pickle.PicklingError(
+                    f"redactor {number} cannot be pickled, so neither can what it redacts for: {error};"
+                    " make it a function of a module, or open the storage in the process that uses it"
+                ) from error
+        return _redaction, (self._chain, self._timeout_s)
+
+    def __call__(
+        self, details: bytes, metrics: bytes, error: str | None, marks: dict[str, Marks | None] | None
+    ) -> Fields | None:
+        """The fields as they may be sent, None where they may go as they are. Raises nothing.
+
+        `details` and `metrics` are JSON's text; `marks` says by field what was altered before, and comes back with
+        what was altered here.
+        """
+        if self._seems_to_concern is not None:
+            text = details + metrics if error is None else b"".join((details, metrics, error.encode()))
+            text = text.lower()
+            if len(text) <= _LONG:
+                if self._seems_to_concern(text) is None:
+                    return None
+            # The search for words takes longer at some letters; a long text that has very many of them is not asked.
+            elif len(text.translate(None, _NO_STOPS)) < _MANY_STOPS and not any(
+                search(text) for search in self._seem_to_concern
+            ):
+                return None
+        marks = dict(marks) if marks else {}
+        budget = Budget(user_s=self._timeout_s)
+        details, depends_on = self._json("details", details, marks, budget)
+        metrics, _ = self._json("metrics", metrics, marks, budget)
+        error = None if error is None else self._message(error, marks, budget)
+        return details, metrics, error, marks, depends_on
+
+    def _json(
+        self, field: str, text: bytes, marks: dict[str, Marks | None], budget: Budget
+    ) -> tuple[bytes, list[str] | None]:
+        if text == b"{}":
+            return text, None
+        before = marks.get(field) or {}
+        try:
+            chain = self._chain_for(text)
+            if not chain and "cut" not in before:
+                return text, dependencies_of(orjson.loads(text)) if b'"depends_on"' in text else None
+            tree = orjson.loads(text)
+            if "cut" in before:
+                tree, chain = _without_stumps(tree), range(len(self._chain))
+            tree = self._through_chain(field, tree, chain, len(text), budget)
+            if tree is None:
+                tree = {}
+            if type(tree) is not dict:
+                raise TypeError(f"a redactor made {type(tree).__name__} of an object")
+            new, altered = json_object(tree, max(2 * len(text), 4096))
+            if altered:
+                # A value that is no JSON would be sent as its repr, which nobody has redacted.
+                raise TypeError(f"a redactor gave values that JSON does not hold: {', '.join(altered)}")
+            depends_on = dependencies_of(tree)
+        except Exception as error:
+            let_through(error)
+            self._fail(field, error, marks)
+            return b"{}", None
+        if new != text:
+            self._mark(field, marks, budget)
+        return new, depends_on
+
+    def _message(self, text: str, marks: dict[str, Marks | None], budget: Budget) -> str | None:
+        try:
+            cut = "cut" in (marks.get("error_message") or {})
+            chain = self._chain_for(text.encode())
+            given = _stump_cut(text) if cut else text
+            new = self._through_chain("error_message", given, chain, len(text), budget)
+            if new is None:
+                self._mark("error_message", marks, budget)
+                return None
+            if not isinstance(new, str):
+                raise TypeError(f"a redactor made {type(new).__name__} of a message")
+            new, _ = clean_text(str(new), max(2 * len(text), 4096))
+        except Exception as error:
+            let_through(error)
+            self._fail("error_message", error, marks)
+            return None
+        if new != text:
+            self._mark("error_message", marks, budget)
+        return new
+
+    def _chain_for(self, text: bytes) -> range:
+        """The numbers of the redactors from the first on that the text may concern."""
+        if len(text) > _LONG:  # to look is worth more than to look whether to look
+            return range(len(self._chain))
+        low = text.lower()
+        for number, concerns in enumerate(self._concerns):
+            if concerns is None or concerns(low) is not None:
+                return range(number, len(self._chain))
+        return range(0)
+
+    def _through_chain(self, field: str, value: Any, chain: range, size: int, budget: Budget) -> Any:
+        budget.begin(field)
+        for number in chain:
+            redactor = self._chain[number]
+            if isinstance(redactor, Tree) and redactor.ours:
+                value = redactor.within(budget, value)
+            else:
+                value = self._by_user(number, field, value, size, budget)
+            if value is None:
+                return None
+        return value
+
+    def _by_user(self, number: int, field: str, value: Any, size: int, budget: Budget) -> Any:
+        """A redactor of the user's: nothing can stop it, so those that took too long are left out for a while."""
+        redactor = self._chain[number]
+        started = time.monotonic()
+        if started < self._rests_until.get(number, started):
+            raise _TooSlowError(f"redactor {number} rests, having taken too long")
+        if budget.user_s < 0 or not budget.spend(size):
+            raise _TooSlowError(
+                f"redactor {number} was not called, the others took all that an event may cost"
+            )
+        budget.begin_users()
+        try:
+            value = redactor.within(budget, value) if isinstance(redactor, Tree) else redactor(field, value)
+        finally:
+            within = budget.end_users()
+            took = time.monotonic() - started
+            if took > self._timeout_s:
+                self._rests_until[number] = started + took * (1 + _REST_SHARE)
+        if took > self._timeout_s or not within:
+            raise _TooSlowError(f"redactor {number} took {took:.3f} s, {self._timeout_s:g} s are allowed")
+        return value
+
+    def _mark(self, field: str, marks: dict[str, Marks | None], budget: Budget) -> None:
+        next(self._redacted)
+        found = {**(marks.get(field) or {}), "redacted": 1}
+        if budget.unchecked:
+            next(self._unchecked)
+            found["unchecked"] = budget.unchecked
+        marks[field] = found
+
+    def _fail(self, field: str, error: Exception, marks: dict[str, Marks | None]) -> None:
+        next(self._failed)
+        marks[field] = {**(marks.get(field) or {}), "redaction_failed": 1}
+        now = time.monotonic()
+        if now - self._told_at >= _REPEAT_S:
+            self._told_at = now
+            # Never the error's text, unless it is ours: it may quote the value.
+            why = f": {error}" if isinstance(error, _TooSlowError) else ""
+            kind = type(error).__name__
+            _log.error("%s of a step was not sent, its redaction failed (%s%s)", field, kind, why)
+
+
+def _redaction(chain: tuple[Redactor, ...], timeout_s: float) -> Redaction:
+    return Redaction(chain, timeout_s=timeout_s)
+
+
+def as_redaction(redact: Redaction | Iterable[Redactor] | None) -> Redaction | None:
+    """What an emitter's argument `redact` means; None and an empty chain are no redaction."""
+    if redact is None or isinstance(redact, Redaction):
+        return redact
+    if isinstance(redact, str | bytes | Mapping) or not isinstance(redact, Iterable):
+        raise TypeError("redact must be a list of redactors, such as [secret_keys(), common_secrets()]")
+    chain = list(redact)
+    return Redaction(chain) if chain else None
+
+
+def _prefilter(chain: tuple[Redactor, ...]) -> Callable[[bytes], object] | None:
+    """Searches lower-case JSON text for what a value must have to concern any redactor; None when all may."""
+    words: set[str] = set()
+    shapes: list[bytes] = []
+    for redactor in chain:
+        if not isinstance(redactor, Recognizable) or redactor.words is None:
+            return None
+        words |= redactor.words
+        shapes.extend(redactor.shapes)
+    return marks_search(words, shapes)
+
+
+def _prefilters(chain: tuple[Redactor, ...]) -> list[Callable[[bytes], object]]:
+    """As one search for words and one for numbers: where there are many numbers, they are no stops for the words."""
+    known = [redactor for redactor in chain if isinstance(redactor, Recognizable)]
+    shapes = [shape for redactor in known for shape in redactor.shapes]
+    words = [word for redactor in known for word in redactor.words or ()]
+    numbers = [shape for shape in shapes if shape[:1].isdigit()]
+    return [
+        marks_search(words, [shape for shape in shapes if shape not in numbers]),
+        marks_search((), numbers),
+    ]
+
+
+def _without_stumps(value: Any) -> Any:
+    """The value, its texts that were cut to a length without their last word: half a secret is not recognized."""
+    if type(value) is str:
+        size = len(value.encode())
+        return _stump_cut(value) if size >= _SURE_CUT or size in _CUT_LENGTHS else value
+    if type(value) is list:
+        return [_without_stumps(item) for item in value]
+    if type(value) is dict:
+        return {_without_stumps(key): _without_stumps(item) for key, item in value.items()}
+    return value
+
+
+def _stump_cut(text: str) -> str:
+    end = len(text)
+    while end and not text[end - 1].isspace():
+        end -= 1
+    return text[:end].rstrip("0123456789- \t\r\n")

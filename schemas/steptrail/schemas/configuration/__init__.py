@@ -1,0 +1,1 @@
+"""Settings: their model, their names, and the running local stack's addresses."""

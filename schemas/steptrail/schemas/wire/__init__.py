@@ -1,0 +1,1 @@
+"""Events as bytes: schemas, frames, codec, decoder, keys and headers."""
