@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from steptrail.consumers.health.rules.baseline import SLOT_S
+from steptrail.consumers.health.rules.slots import SLOT_S
 from steptrail.consumers.health.rules.columns import LONG_AGO, Columns, Flags, Floats, Ints, Number, column
 from steptrail.consumers.health.rules.cusum import Cusum
-from steptrail.consumers.health.rules.policy import RatioPolicy
+from steptrail.consumers.health.rules.parameters import RatioPolicy
 
 RECENT_S = 60
 RECENT_EXECUTIONS = 50
@@ -54,7 +54,7 @@ class Alarm(Columns):
 
         The end of an alarm, and a good run that breaks, restart the score of `cusum`.
         """
-        self._look(slot, bad, ended)
+        self._count_recent(slot, bad, ended)
         raised = (self.level == NONE) & cusum.convincing(slot, policy)
         alarmed = self.level > NONE
         if not (alarmed | raised).any():
@@ -69,7 +69,16 @@ class Alarm(Columns):
         self._move(slot, raised, worse, over, milder, policy)
         cusum.restart(over)
 
-    def _look(self, slot: int, bad: Floats, ended: Floats) -> None:
+    def recent(self, row: int, slot: int) -> tuple[int, int, int]:
+        """Bad and ended executions of one step, and the seconds they span, as shown at the end of `slot`."""
+        bad, ended = self.recent_bad[row].sum(), self.recent_ended[row].sum()
+        return round(bad), round(ended), int(slot + 1 - self.recent_since[row, 0]) * SLOT_S
+
+    def since_s(self, row: int) -> float | None:
+        """When one step's level was reached, in seconds since the epoch; None while there is no alarm."""
+        return float(self.since[row]) * SLOT_S if self.level[row] != NONE else None
+
+    def _count_recent(self, slot: int, bad: Floats, ended: Floats) -> None:
         full = (self.recent_ended[:, 1] >= RECENT_EXECUTIONS) & (
             (slot - self.recent_since[:, 1]) * SLOT_S >= RECENT_S
         )

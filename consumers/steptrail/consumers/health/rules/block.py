@@ -9,32 +9,41 @@ import numpy as np
 
 from steptrail.consumers.health.rules.columns import Floats
 from steptrail.consumers.health.rules.sketch import BinnedDurations
-from steptrail.consumers.health.rules.slots import Slot, StepKey
+from steptrail.consumers.health.rules.slots import Bound, Measured, Slot, StepKey
 
 
 @dataclass(frozen=True)
 class Block:
-    """Counts of one slot, one row for each step: see `slots.StepCounts`; `succeeded` has the warned ones in it."""
+    """Counts of slot `number`, one row for each step: see `slots.StepCounts`; `succeeded` includes `warned`.
+
+    `measured`: by row, for the steps that have any.
+    """
 
     number: int
     started: Floats
     succeeded: Floats
+    warned: Floats
     failed: Floats
     skipped: Floats
     durations: BinnedDurations
+    measured: Mapping[int, Mapping[Bound, Measured]]
 
     @classmethod
     def of(cls, slot: Slot, index: Mapping[StepKey, int]) -> Block:
         """The counts of `slot`; steps that have no row in `index` are left out."""
-        counts = np.zeros((4, len(index)))
+        counts = np.zeros((5, len(index)))
         rows: list[int] = []
         bins: list[int] = []
         binned: list[float] = []
+        measured: dict[int, Mapping[Bound, Measured]] = {}
         for key, step in slot.steps.items():
             row = index.get(key)
             if row is None:
                 continue
-            counts[:, row] = step.started, step.succeeded + step.warned, step.failed, step.skipped
+            succeeded = step.succeeded + step.warned
+            counts[:, row] = step.started, succeeded, step.warned, step.failed, step.skipped
+            if step.measured:
+                measured[row] = step.measured
             for number, count in step.durations.items():
                 rows.append(row)
                 bins.append(number)
@@ -42,7 +51,22 @@ class Block:
         durations = BinnedDurations(
             np.array(rows, np.int64), np.array(bins, np.int64), np.array(binned, float)
         )
-        return cls(slot.number, counts[0], counts[1], counts[2], counts[3], durations)
+        return cls(slot.number, *counts, durations, measured)
+
+    @classmethod
+    def counted(
+        cls,
+        number: int,
+        started: Floats,
+        succeeded: Floats | None = None,
+        failed: Floats | None = None,
+        durations: BinnedDurations | None = None,
+    ) -> Block:
+        """From columns as they are, for simulations; what is not given did not happen."""
+        none = np.zeros(len(started))
+        good = none if succeeded is None else succeeded
+        bad = none if failed is None else failed
+        return cls(number, started, good, none, bad, none, durations or BinnedDurations.none(), {})
 
     @property
     def events(self) -> Floats:

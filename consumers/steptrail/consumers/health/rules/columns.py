@@ -1,10 +1,10 @@
-"""State of many steps, held by columns: one numpy array for each figure, one row for each step."""
+"""State of many steps in columns: one numpy array for each value, with one row for each step."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
@@ -20,14 +20,19 @@ LONG_AGO = -(2**40)
 """A slot number before every other."""
 
 
-def column(kind: Any = np.float64, initial: float = 0, width: tuple[int, ...] = ()) -> Any:
-    """Declare a field of `Columns`: its type in memory, the value of a new row, its shape beside the rows'."""
-    return field(metadata={"kind": kind, "initial": initial, "width": width})
+def column(
+    kind: Any = np.float64, initial: float = 0, width: tuple[int, ...] = (), *, added: bool = False
+) -> Any:
+    """Declare a field of `Columns`: its type in memory, the value of a new row, the shape of one row.
+
+    `added`: the rule was released without it, so a snapshot may lack it; it then starts with `initial`.
+    """
+    return field(metadata={"kind": kind, "initial": initial, "width": width, "added": added})
 
 
 @dataclass
 class Columns:
-    """Base of all state: every field an array with one row for each step.
+    """Base of the state of steps: every field is an array with one row for each step.
 
     Copies of rows and snapshots are exact: what is read back is equal to the bit.
     """
@@ -57,17 +62,20 @@ class Columns:
         for f in fields(self):
             yield f.name, getattr(self, f.name)
 
-    def load(self, name: str, raw: bytes) -> None:
-        """Put back a column from `array.tobytes()` of another with as many rows.
-
-        Raises ValueError when the size does not fit.
-        """
-        mine: npt.NDArray[Any] = getattr(self, name)
-        setattr(self, name, np.frombuffer(raw, mine.dtype).reshape(mine.shape).copy())
+    def added(self) -> Iterator[str]:
+        """The columns that an older snapshot may lack."""
+        yield from (f.name for f in fields(self) if f.metadata["added"])
 
 
 class Grouped:
-    """Base of a rule's state: a dataclass whose fields are `Columns` with the same rows."""
+    """Base of a rule's state: a dataclass, of whose fields those that are `Columns` have the same rows."""
+
+    @classmethod
+    def of(cls, rows: int) -> Self:
+        """State for `rows` steps of which nothing is known yet."""
+        hints = get_type_hints(cls)
+        parts = {name: hint for name, hint in hints.items() if _is_columns(hint)}
+        return cls(**{name: hint.of(rows) for name, hint in parts.items()})
 
     def columns(self) -> Iterator[tuple[str, Columns]]:
         """Every group of columns by its name."""
@@ -82,6 +90,10 @@ class Grouped:
         """Keep these rows, in this order, and forget the others."""
         for _, columns in self.columns():
             columns.keep(rows)
+
+
+def _is_columns(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, Columns)
 
 
 def _blank(metadata: Any, rows: int) -> npt.NDArray[Any]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from steptrail.consumers.health.rules.baseline import SLOT_S
+from steptrail.consumers.health.rules.slots import SLOT_S
 from steptrail.consumers.health.rules.columns import Columns, Floats, Ints, column
 
 HOUR_SLOTS = 3600 // SLOT_S

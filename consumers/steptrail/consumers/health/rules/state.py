@@ -1,33 +1,31 @@
-"""All that the rules remember: columns for each step, bounded, in and out of a snapshot to the bit."""
+"""The state of every rule for every step: bounded, and exact to the bit after a snapshot."""
 
 # ruff: noqa: RUF009  column() declares a field, as dataclasses.field() does
 
 from __future__ import annotations
 
 import zlib
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import orjson
 
-from steptrail.consumers.health.rules.baseline import SLOT_S
 from steptrail.consumers.health.rules.columns import Columns, Grouped, Ints, column
-from steptrail.consumers.health.rules.durations import DurationRule
-from steptrail.consumers.health.rules.errors import ErrorRule
-from steptrail.consumers.health.rules.losses import LossWindow
-from steptrail.consumers.health.rules.policy import Threshold
-from steptrail.consumers.health.rules.silence import SilenceRule
-from steptrail.consumers.health.rules.slots import StepKey
-from steptrail.consumers.health.rules.thresholds import ThresholdWindow
+from steptrail.consumers.health.rules.registry import pipeline_rules, step_rules
+from steptrail.consumers.health.rules.rule import HealthRule, PipelineRule, StepRule
+from steptrail.consumers.health.rules.slots import SLOT_S, StepKey
 from steptrail.schemas.errors import DataError
 
 FORMAT = 1
-_ADDED = frozenset(("standing.stalls.queued",))
-"""Columns that snapshots of earlier versions do not have: they begin as they do for new steps."""
 _LEVEL = 1  # zlib: most columns are zeros, more effort gains little
+_STORED_AS = {"stalled": "standing"}
+"""Where a snapshot's columns of a rule do not stand under the rule's name: they did not always."""
+_LEVELS_BEFORE = ("errors", "durations", "silence", "stalled", "thresholds")
+"""The rules in `Published.levels` of a snapshot that does not say."""
+
+R = TypeVar("R", bound="HealthRule[Any]")
 
 
 class SnapshotError(DataError):
@@ -35,8 +33,8 @@ class SnapshotError(DataError):
 
 
 @dataclass
-class Said(Columns):
-    """What was said of each step: every rule's level in two bits, and the slot at whose begin the status became so."""
+class Published(Columns):
+    """Each step's latest verdict: every rule's level in two bits, and the slot at whose begin the status became so."""
 
     levels: Ints = column(np.int64)
     status: Ints = column(np.int64)
@@ -44,52 +42,49 @@ class Said(Columns):
 
 
 @dataclass
-class Stalls(Columns):
-    """Executions that are stalled now, those of them that are `queued`, and the slot in which the latest was found."""
-
-    count: Ints = column(np.int64)
-    latest: Ints = column(np.int64)
-    queued: Ints = column(np.int64)
-
-
-@dataclass
 class Standing(Grouped):
-    """What is kept beside the rules."""
+    """What is kept of steps beside the rules."""
 
-    said: Said
-    stalls: Stalls
+    said: Published
 
 
 @dataclass
 class State:
     """State of every step (row i belongs to `keys[i]`), and of the pipelines.
 
-    `said_of` holds for each pipeline, and for everything as None, what was said last: (status, rules and statuses
-    that spoke, since slot).
+    `published_of` holds the latest verdict of each pipeline, and of everything as None: (status, rules and statuses
+    of its findings, since slot).
     """
 
     keys: list[StepKey] = field(default_factory=list)
-    errors: ErrorRule = field(default_factory=lambda: ErrorRule.of(0))
-    durations: DurationRule = field(default_factory=lambda: DurationRule.of(0))
-    silence: SilenceRule = field(default_factory=lambda: SilenceRule.of(0))
-    standing: Standing = field(default_factory=lambda: Standing(Said.of(0), Stalls.of(0)))
-    thresholds: dict[StepKey, list[ThresholdWindow]] = field(default_factory=dict)
-    losses: dict[str, LossWindow] = field(default_factory=dict)
-    said_of: dict[str | None, tuple[str, str, int]] = field(default_factory=dict)
+    steps: dict[str, StepRule[Any]] = field(
+        default_factory=lambda: {name: rule.of(0) for name, rule in step_rules().items()}
+    )
+    pipelines: dict[str, PipelineRule[Any]] = field(
+        default_factory=lambda: {name: rule() for name, rule in pipeline_rules().items()}
+    )
+    standing: Standing = field(default_factory=lambda: Standing.of(0))
+    published_of: dict[str | None, tuple[str, str, int]] = field(default_factory=dict)
     refused: int = 0
     next_slot: int | None = None
 
     def __post_init__(self) -> None:
         self.index = {key: row for row, key in enumerate(self.keys)}
 
+    def rule(self, kind: type[R]) -> R:
+        """The state of one rule, by its class."""
+        name = kind.policy.rule
+        return cast("R", self.steps[name] if name in self.steps else self.pipelines[name])
+
+    @property
+    def published(self) -> Published:
+        """Each step's latest verdict."""
+        return self.standing.said
+
     def groups(self) -> Iterator[tuple[str, Grouped]]:
-        """Every rule's state by its name."""
-        yield from (
-            ("errors", self.errors),
-            ("durations", self.durations),
-            ("silence", self.silence),
-            ("standing", self.standing),
-        )
+        """All that has a row for each step, by name."""
+        yield from self.steps.items()
+        yield "standing", self.standing
 
     def add(self, keys: list[StepKey]) -> None:
         """Begin to remember these steps, which must be new."""
@@ -109,8 +104,6 @@ class State:
         self.index = {key: row for row, key in enumerate(self.keys)}
         for _, group in self.groups():
             group.keep(kept)
-        for key in gone:
-            self.thresholds.pop(key, None)
         return gone
 
     def nbytes(self) -> int:
@@ -119,18 +112,17 @@ class State:
 
     def to_bytes(self) -> bytes:
         """A snapshot: a JSON header and the columns, compressed together."""
+        rules: dict[str, HealthRule[Any]] = {**self.steps, **self.pipelines}
+        stored = {name: rule.stored(self.keys) for name, rule in rules.items()}
         header = {
             "format": FORMAT,
             "slot_s": SLOT_S,
             "next_slot": self.next_slot,
             "refused": self.refused,
             "keys": self.keys,
-            "said_of": [[pipeline, *said] for pipeline, said in self.said_of.items()],
-            "losses": {pipeline: vars(window) for pipeline, window in self.losses.items()},
-            "thresholds": [
-                [*key, [[vars(window.threshold), list(window.parts)] for window in windows]]
-                for key, windows in self.thresholds.items()
-            ],
+            "said_of": [[pipeline, *published] for pipeline, published in self.published_of.items()],
+            **{name: each for name, each in stored.items() if each is not None},
+            "levels": list(self.steps),
             "columns": [[name, str(array.dtype), array.nbytes] for name, array in self._arrays()],
         }
         head = orjson.dumps(header)
@@ -161,33 +153,51 @@ class State:
         state = cls(next_slot=header["next_slot"], refused=header["refused"])
         state.add([(pipeline, step) for pipeline, step in header["keys"]])
         arrays = dict(state._arrays())
+        groups = {name.partition(".")[0] for name in arrays}
         at = 0
         for name, kind, size in header["columns"]:
-            if str(arrays[name].dtype) != kind or arrays[name].nbytes != size:
-                raise ValueError(f"column {name} is {size} bytes of {kind}, expected {arrays[name].nbytes}")
-            _fill(arrays[name], columns[at : at + size])
-            at += size
-        missing = arrays.keys() - {name for name, *_ in header["columns"]} - _ADDED
+            if name in arrays:
+                _fill(arrays.pop(name), name, kind, columns[at : at + size])
+            elif name.partition(".")[0] in groups:
+                raise ValueError(f"there is no column {name}")
+            at += size  # of a rule that this program does not have nothing is kept
+        stored = {name.partition(".")[0] for name, *_ in header["columns"]}
+        missing = [name for name in arrays if name.partition(".")[0] in stored and name not in state._added()]
         if at != len(columns) or missing:
-            raise ValueError(f"{len(columns)} bytes of columns, expected {at}")
-        state.said_of = {
-            pipeline: (status, spoke, slot) for pipeline, status, spoke, slot in header["said_of"]
+            raise ValueError(f"{len(columns)} bytes of columns, expected {at}; missing: {', '.join(missing)}")
+        state.published_of = {
+            pipeline: (status, findings, slot) for pipeline, status, findings, slot in header["said_of"]
         }
-        state.losses = {pipeline: LossWindow(**window) for pipeline, window in header["losses"].items()}
-        state.thresholds = {
-            (pipeline, step): [
-                ThresholdWindow(Threshold(**threshold), deque(tuple(part) for part in parts))
-                for threshold, parts in windows
-            ]
-            for pipeline, step, windows in header["thresholds"]
-        }
+        for name, rule in (*state.steps.items(), *state.pipelines.items()):
+            if header.get(name) is not None:
+                rule.restore(header[name], state.index)
+        state.published.levels = _reordered(
+            state.published.levels, header.get("levels", _LEVELS_BEFORE), list(state.steps)
+        )
         return state
 
     def _arrays(self) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
+        for prefix, columns in self._columns():
+            for name, array in columns.arrays():
+                yield f"{prefix}.{name}", array
+
+    def _added(self) -> set[str]:
+        """The columns that a snapshot with their rule may lack."""
+        return {f"{prefix}.{name}" for prefix, columns in self._columns() for name in columns.added()}
+
+    def _columns(self) -> Iterator[tuple[str, Columns]]:
         for group_name, group in self.groups():
-            for columns_name, columns in group.columns():
-                for name, array in columns.arrays():
-                    yield f"{group_name}.{columns_name}.{name}", array
+            for name, columns in group.columns():
+                yield f"{_STORED_AS.get(group_name, group_name)}.{name}", columns
+
+
+def _reordered(levels: Ints, stored: Sequence[str], now: Sequence[str]) -> Ints:
+    """`Published.levels` with the bits of each rule where they belong now; a rule that is new to it has level 0."""
+    moved = np.zeros_like(levels)
+    for place, name in enumerate(now):
+        if name in stored:
+            moved |= (levels >> (2 * stored.index(name)) & 3) << (2 * place)
+    return moved
 
 
 def _planes(array: np.ndarray[Any, Any]) -> bytes:
@@ -196,8 +206,10 @@ def _planes(array: np.ndarray[Any, Any]) -> bytes:
     return flat.view(np.uint8).reshape(-1, flat.itemsize).T.tobytes() if flat.size else b""
 
 
-def _fill(array: np.ndarray[Any, Any], planes: memoryview) -> None:
+def _fill(array: np.ndarray[Any, Any], name: str, kind: str, planes: memoryview) -> None:
     """The reverse of `_planes`, into `array`."""
+    if str(array.dtype) != kind or array.nbytes != len(planes):
+        raise ValueError(f"column {name} is {len(planes)} bytes of {kind}, expected {array.nbytes} of {array.dtype}")
     if array.size:
         turned = np.frombuffer(planes, np.uint8).reshape(array.itemsize, -1).T
         array.reshape(-1)[:] = np.ascontiguousarray(turned).view(array.dtype).reshape(-1)

@@ -1,24 +1,49 @@
-"""Are a step's executions slower than they were? A CUSUM on "longer than the learned 95th percentile"."""
+"""Rule `durations`: are a step's executions slower than they were?"""
 
-# ruff: noqa: RUF009  column() declares a field, as dataclasses.field() does
+# ruff: noqa: RUF009  column() and number() declare fields, as dataclasses.field() does
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from steptrail.consumers.health.rules.alarm import NONE, Alarm
-from steptrail.consumers.health.rules.baseline import SLOT_S
-from steptrail.consumers.health.rules.columns import Columns, Flags, Floats, Grouped, Ints, column
+from steptrail.consumers.health.rules.block import Block
+from steptrail.consumers.health.rules.columns import Columns, Flags, Floats, Ints, Number, column
 from steptrail.consumers.health.rules.cusum import Cusum
-from steptrail.consumers.health.rules.policy import DurationPolicy
-from steptrail.consumers.health.rules.sketch import BinnedDurations, Sketch, bin_of, upper_edge_ms
+from steptrail.consumers.health.rules.formatting import milliseconds, percent, span
+from steptrail.consumers.health.rules.parameters import DAY_S, RatioPolicy, number, pin
+from steptrail.consumers.health.rules.rule import StepRule
+from steptrail.consumers.health.rules.sketch import Sketch, bin_of, upper_edge_ms
+from steptrail.consumers.health.rules.slots import SLOT_S
+from steptrail.consumers.health.rules.status import HealthStatus
+from steptrail.consumers.health.rules.verdict import Finding
+from steptrail.schemas.figures import counted
 
 LEARNED_SHARE = 0.95
 DEADLINE_SHARE = 0.99
 REFRESH_SLOTS = 60
 """The percentiles are taken anew every five minutes, at slots that are multiples of this."""
+
+
+@dataclass(frozen=True)
+class DurationPolicy(RatioPolicy):
+    """Slow among ended executions: longer than the learned 95th percentile. Slow alone is never CRITICAL."""
+
+    rule: ClassVar[str] = "durations"
+
+    critical_share: Number = number(2, 0.05, 2, "share of recent executions that is CRITICAL; above 1: never")
+    started_share: Number = number(0, 0, 1, "share of all started since the evidence began that must be bad")
+    recovery_share: Number = number(0.09, 0, 1, "share that is good enough to recover")
+    normal_ms: Number = pin(0.1, 1e9, "the duration that 95 % keep within; learned unless pinned")
+    least_learned: Number = number(500, 50, 1e9, "durations that must have been learned before any is judged")
+    learn_s: Number = number(
+        3600, 0, 28 * DAY_S, "and for how long, so that a warm-up is not taken for normal"
+    )
+    normal: Number = number(0.0625, 0.01, 0.5, "share of slow ones that is normal")
+    bad: Number = number(0.20, 0.02, 1, "the share that an alarm is tuned for")
 
 
 @dataclass
@@ -49,29 +74,27 @@ class Learned(Columns):
 
 
 @dataclass
-class DurationRule(Grouped):
-    """State of the duration rule for every step.
+class DurationRule(StepRule[DurationPolicy]):
+    """A CUSUM on "longer than the learned 95th percentile".
 
     Only executions that succeeded (SUCCESS, WARNING) are measured: what failed is often quick, or a time-out.
     """
+
+    policy = DurationPolicy
 
     sketch: Sketch
     learned: Learned
     cusum: Cusum
     alarm: Alarm
 
-    @classmethod
-    def of(cls, rows: int) -> DurationRule:
-        """For `rows` steps of which nothing is known yet."""
-        return cls(Sketch.of(rows), Learned.of(rows), Cusum.of(rows), Alarm.of(rows))
-
     def normal_ms_of(self, row: int, slot: int, policy: DurationPolicy) -> float | None:
         """What 95 % of one step's durations do not exceed, None before it is known; `policy` is that step's."""
         one = Learned(**{name: column[row : row + 1] for name, column in self.learned.arrays()})
         return float(upper_edge_ms(one.normal_bin(policy))[0]) if one.judged(slot, policy)[0] else None
 
-    def fold(self, slot: int, durations: BinnedDurations, policy: DurationPolicy) -> None:
+    def fold(self, block: Block, policy: DurationPolicy) -> None:
         """Add one closed slot."""
+        slot, durations = block.number, block.durations
         learned, rows = self.learned, self.learned.rows
         if slot % REFRESH_SLOTS == 0:
             self._refresh(policy)
@@ -86,6 +109,38 @@ class DurationRule(Grouped):
         self.sketch.learn(durations, self._learning(policy))
         learned.first[durations.rows[learned.first[durations.rows] == 0]] = slot
 
+    def levels(self, slot: int, policy: DurationPolicy) -> Ints:
+        """The level of each step's alarm."""
+        return self.alarm.level.astype(np.int64)
+
+    def findings(self, row: int, slot: int, policy: DurationPolicy) -> list[Finding]:
+        """One, unless there is no normal duration to compare with yet."""
+        slow, ended, seconds = self.alarm.recent(row, slot)
+        normal_ms = self.normal_ms_of(row, slot, policy)
+        if not ended or normal_ms is None:
+            return []
+        share, threshold = slow / ended, float(policy.least_share)
+        return [
+            Finding(
+                policy.rule,
+                HealthStatus.of_level(int(self.alarm.level[row])),
+                f"{slow} of the last {counted(ended, 'execution')} ({percent(share)}) took longer than "
+                f"{milliseconds(normal_ms)} in {span(seconds)}; normal 5 %, threshold {percent(threshold)}",
+                self.alarm.since_s(row),
+                {
+                    "slow": slow,
+                    "ended": ended,
+                    "share": share,
+                    "seconds": seconds,
+                    "normal_p95_ms": normal_ms,
+                    "threshold": threshold,
+                    "pinned": policy.normal_ms == policy.normal_ms,
+                    "score": float(self.cusum.score[row]),
+                    "limit": float(policy.limit),
+                },
+            )
+        ]
+
     def _learning(self, policy: DurationPolicy) -> Flags:
         learning: Flags = (self.alarm.level == NONE) & self.cusum.calm(policy)
         return learning
@@ -96,3 +151,6 @@ class DurationRule(Grouped):
         self.learned.p99_bin = self.sketch.percentile_bin(DEADLINE_SHARE)
         self.learned.part = self.sketch.part_above(self.learned.p95_bin, 1 - LEARNED_SHARE)
         self.learned.total = self.sketch.total()
+
+
+RULE = DurationRule

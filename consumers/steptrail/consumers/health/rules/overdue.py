@@ -1,16 +1,10 @@
-"""Which started executions are past their deadline: decided by the watermark, never by the wall clock."""
+"""Which executions are past their deadline: decided by the watermark, never by the wall clock."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
-from steptrail.consumers.health.rules.columns import Floats
-from steptrail.consumers.health.rules.durations import Learned
-from steptrail.consumers.health.rules.policy import StalledPolicy
-from steptrail.consumers.health.rules.sketch import upper_edge_ms
 from steptrail.schemas.observation import Observed as Observed
 
 
@@ -54,13 +48,6 @@ class Observation:
         return f"started {waited:.0f} s ago and has not ended; deadline {self.deadline_s:.0f} s"
 
 
-def deadlines(learned: Learned, policy: StalledPolicy) -> Floats:
-    """Each step's deadline in seconds: declared, or learned from enough endings; NaN where there is none yet."""
-    learned_s = np.maximum(policy.least_s, policy.factor * upper_edge_ms(learned.p99_bin) / 1000)
-    learned_s = np.where(learned.total >= policy.least_ended, learned_s, np.nan)
-    return np.where(np.isnan(policy.deadline_s), learned_s, policy.deadline_s)
-
-
 def is_stalled(started_at: float, deadline_s: float | None, watermark: float, grace_s: float = 60.0) -> bool:
     """Whether an execution without an ending is past its deadline, given all that happened until `watermark`."""
     return deadline_s is not None and watermark >= started_at + deadline_s + grace_s
@@ -74,15 +61,15 @@ def observations(
     grace_s: Mapping[tuple[str, str], float] | None = None,
     queue_deadlines_s: Mapping[tuple[str, str], float] | None = None,
 ) -> list[Observation]:
-    """What is to be said now: the difference between the world at `watermark` and what was said before.
+    """The new observations at `watermark`: what differs from those that were published before.
 
     `opened` are all open executions with everything applied that was appended until `watermark`; `stalled` those
-    said to be stalled and not retracted, by execution id; `deadlines_s` by (pipeline, step), steps without one
-    left out; `grace_s` likewise where it is not 60 s, and `queue_deadlines_s` for what is queued. Said in the order
-    of execution ids, so that a replay says the same. An execution stays stalled if its step's deadline grows later.
+    whose latest observation is STALLED, by execution id; `deadlines_s` by (pipeline, step), steps without one
+    left out; `grace_s` likewise where it is not 60 s, and `queue_deadlines_s` for what is queued. In the order of
+    execution ids, so that a replay gives the same. An execution stays stalled if its step's deadline grows later.
     """
     still: set[bytes] = set()
-    said = []
+    found = []
     for execution in opened:
         step = execution.pipeline, execution.step
         if execution.execution_id in stalled:
@@ -90,8 +77,8 @@ def observations(
             continue
         deadline = ((queue_deadlines_s or {}) if execution.queued else deadlines_s).get(step)
         if is_stalled(execution.started_at, deadline, watermark, (grace_s or {}).get(step, 60.0)):
-            said.append(Observation(Observed.STALLED, execution, deadline, watermark))
+            found.append(Observation(Observed.STALLED, execution, deadline, watermark))
     for execution_id, execution in stalled.items():
         if execution_id not in still:
-            said.append(Observation(Observed.RETRACTED, execution, None, watermark))
-    return sorted(said, key=lambda observation: observation.execution.execution_id)
+            found.append(Observation(Observed.RETRACTED, execution, None, watermark))
+    return sorted(found, key=lambda observation: observation.execution.execution_id)

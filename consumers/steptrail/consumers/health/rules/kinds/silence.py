@@ -1,31 +1,57 @@
-"""Is a step quiet for longer than it ever is at this hour of the week?"""
+"""Rule `silence`: is a step quiet for longer than it ever is at this hour of the week?"""
 
-# ruff: noqa: RUF009  column() declares a field, as dataclasses.field() does
+# ruff: noqa: RUF009  column() and number() declare fields, as dataclasses.field() does
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from steptrail.consumers.health.rules.baseline import SLOT_S
-from steptrail.consumers.health.rules.columns import Columns, Flags, Floats, Grouped, Ints, column
+from steptrail.consumers.health.rules.block import Block
+from steptrail.consumers.health.rules.columns import Columns, Flags, Floats, Ints, Number, column
+from steptrail.consumers.health.rules.formatting import span
 from steptrail.consumers.health.rules.hours import HOUR_SLOTS, WEEK_HOURS, WEEKS, Hours
-from steptrail.consumers.health.rules.policy import SilencePolicy
+from steptrail.consumers.health.rules.parameters import DAY_S, RulePolicy, number, pin
+from steptrail.consumers.health.rules.rule import StepRule
+from steptrail.consumers.health.rules.slots import SLOT_S
+from steptrail.consumers.health.rules.status import HealthStatus
+from steptrail.consumers.health.rules.verdict import Finding
 
 NEVER = 2**40
 """A number of slots that no quiet reaches."""
+
+
+@dataclass(frozen=True)
+class SilencePolicy(RulePolicy):
+    """A step that was busy at this hour of the week, and is not."""
+
+    rule: ClassVar[str] = "silence"
+
+    after_s: Number = pin(10, 60 * DAY_S, "quiet that is too long, whatever was learned")
+    history_s: Number = number(
+        14 * DAY_S, 3600, 28 * DAY_S, "from the first to the latest sign of life, before judging"
+    )
+    least_s: Number = number(120, 10, DAY_S, "quiet that is never too long")
+    pause_factor: Number = number(
+        4, 1, 100, "times the usual pause at this hour of the week, and the longest of the last hour"
+    )
+    expected: Number = number(30, 1, 1e6, "executions that should have been seen meanwhile")
+    longest_factor: Number = number(1.25, 1, 100, "times the longest pause of four weeks, plus")
+    longest_plus_s: Number = number(3600, 0, 28 * DAY_S, "this: too long at any hour")
+    critical: Number = number(0, 0, 1, "1: silence is CRITICAL, else WARNING")
 
 
 @dataclass
 class Pauses(Columns):
     """Signs of life: the first and the latest slot with one (0: none yet), this hour's counts, the longest pauses.
 
-    `recent` holds the longest pause that ended in this hour and in the one before, without those that were said to
-    be silence; `rate` the events a slot of the hour before; `longest` the longest pause that ended in each of the
+    `recent` holds the longest pause that ended in this hour and in the one before, without those that were
+    found to be silence; `rate` the events a slot of the hour before; `longest` the longest pause that ended in each of the
     last four weeks in which one did. `limit` is the quiet that is too long within the current hour, as learned;
-    `silent` the slot from which on the step is said to be silent (0: it is not), and `passed` the limit that was
-    passed then. Said once, it holds until the next sign of life, whatever the hour.
+    `silent` the slot since which the step counts as silent (0: it does not), and `passed` the limit that was passed
+    then. Once found, silence holds until the next sign of life, whatever the hour.
     """
 
     first: Ints = column(np.int64)
@@ -42,19 +68,17 @@ class Pauses(Columns):
 
 
 @dataclass
-class SilenceRule(Grouped):
-    """State of the silence rule for every step. Judges nothing before it has seen two weeks of a step."""
+class SilenceRule(StepRule[SilencePolicy]):
+    """Compares each step's quiet with what it was at this hour of the week. Needs two weeks of a step's history."""
+
+    policy = SilencePolicy
 
     pauses: Pauses
     hours: Hours
 
-    @classmethod
-    def of(cls, rows: int) -> SilenceRule:
-        """For `rows` steps of which nothing is known yet."""
-        return cls(Pauses.of(rows), Hours.of(rows))
-
-    def fold(self, slot: int, events: Floats, policy: SilencePolicy) -> None:
-        """Add one closed slot; `events` are signs of life: executions that started or ended in any way."""
+    def fold(self, block: Block, policy: SilencePolicy) -> None:
+        """Add one closed slot. Signs of life are executions that started or ended in any way."""
+        slot, events = block.number, block.events
         pauses = self.pauses
         if slot % HOUR_SLOTS == 0:
             self._turn_hour(slot, policy)
@@ -80,9 +104,29 @@ class SilenceRule(Grouped):
             pauses.silent[too_long] = slot + 1
             pauses.passed[too_long] = np.where(np.isnan(given), pauses.limit, given)[too_long]
 
-    def quiet(self, slot: int) -> Ints:
-        """How long each step has been quiet at the end of `slot`, in slots; 0 for those never seen."""
-        return np.where(self.pauses.latest > 0, slot - self.pauses.latest, 0)
+    def levels(self, slot: int, policy: SilencePolicy) -> Ints:
+        """WARNING, or CRITICAL where that is set, for each step that is silent."""
+        return self.silent() * (1 + (np.asarray(policy.critical) > 0))
+
+    def findings(self, row: int, slot: int, policy: SilencePolicy) -> list[Finding]:
+        """One while the step is silent."""
+        pauses = self.pauses
+        if not pauses.silent[row]:
+            return []
+        quiet_s, limit_s = int(slot - pauses.latest[row]) * SLOT_S, int(pauses.passed[row]) * SLOT_S
+        return [
+            Finding(
+                policy.rule,
+                HealthStatus.CRITICAL if policy.critical else HealthStatus.WARNING,
+                f"nothing began or ended for {span(quiet_s)}; {span(limit_s)} is too long at that hour of the week",
+                float(pauses.silent[row]) * SLOT_S,
+                {"quiet_s": quiet_s, "limit_s": limit_s, "latest": int(pauses.latest[row] + 1) * SLOT_S},
+            )
+        ]
+
+    def last_seen(self) -> Ints:
+        """The last slot with a sign of life."""
+        return self.pauses.latest
 
     def silent(self) -> Flags:
         """Which steps have been quiet for too long, and have not been heard of since."""
@@ -125,3 +169,6 @@ class SilenceRule(Grouped):
             pauses.longest[ended, 0] = pauses.week_longest[ended]
             pauses.week_longest[:] = 0
         pauses.limit = self.limit_at(hour, policy)
+
+
+RULE = SilenceRule

@@ -1,0 +1,97 @@
+"""Parameters of rules: frozen data, each with its default, the range that makes sense and its meaning.
+
+The defaults were found by simulation (`tests/health_sim`). A parameter of a policy holds one number, or a column
+with one for each step (`stacked`): the rules compute the same either way.
+"""
+
+# ruff: noqa: RUF009  number() declares a field, as dataclasses.field() does
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+
+from steptrail.consumers.health.rules.columns import Number
+
+DAY_S = 86_400.0
+
+
+def number(default: float, low: float, high: float, doc: str) -> Any:
+    """Declare a parameter: its default, the range it must lie in, and what it means (for docs and messages)."""
+    return field(default=default, metadata={"low": low, "high": high, "doc": doc})
+
+
+def pin(low: float, high: float, doc: str) -> Any:
+    """Declare a parameter that is learned unless it is given."""
+    return field(default=math.nan, metadata={"low": low, "high": high, "doc": doc})
+
+
+def declared(low: float, high: float, doc: str) -> Any:
+    """Declare a parameter that there is only where it is given."""
+    return field(default=math.nan, metadata={"low": low, "high": high, "doc": doc, "without": "none"})
+
+
+@dataclass(frozen=True)
+class RulePolicy:
+    """Base of the parameters of one rule: a frozen dataclass.
+
+    Its table in the rules file is called `rule`, as the rule, and has a key for each field.
+    """
+
+    rule: ClassVar[str]
+
+
+@dataclass(frozen=True)
+class RatioPolicy(RulePolicy):
+    """Parameters of a rule that watches the share of bad executions with a CUSUM (`cusum`, `alarm`)."""
+
+    limit: Number = number(18, 4, 200, "the score that is an alarm (h of the CUSUM)")
+    slot_share: Number = number(0.4, 0.05, 1, "share of the limit that a single slot can add to the score")
+    least_slots: Number = number(3, 1, 1000, "slots with endings that the evidence must span")
+    least_bad: Number = number(10, 1, 1e6, "bad executions that are needed")
+    few_bad: Number = number(5, 1, 1e6, "bad executions that do when the evidence is `few_after_s` long")
+    few_after_s: Number = number(600, 0, 7 * DAY_S, "see `few_bad`")
+    least_share: Number = number(0.10, 0, 1, "share of the evidence that must be bad")
+    started_share: Number = number(
+        0.05, 0, 1, "share of all started since the evidence began that must be bad"
+    )
+    critical_share: Number = number(
+        0.5, 0.05, 2, "share of recent executions that is CRITICAL; above 1: never"
+    )
+    recovery_share: Number = number(0.05, 0, 1, "share that is good enough to recover, if normal is less")
+    recovery_margin: Number = number(1.25, 1, 10, "or this many times the normal share")
+    recovery_s: Number = number(120, 5, DAY_S, "how long it must be so good")
+    recovery_executions: Number = number(30, 1, 1e6, "and over how many executions")
+    realarm_s: Number = number(3600, 0, 7 * DAY_S, "an alarm so soon after a recovery doubles `recovery_s`")
+    recovery_most_s: Number = number(3600, 5, 7 * DAY_S, "up to this")
+    half_life_s: Number = number(DAY_S, 600, 60 * DAY_S, "in which what was learned loses half its weight")
+
+
+P = TypeVar("P", bound=RulePolicy)
+
+
+def stacked(policies: Sequence[P]) -> P:
+    """One policy for many steps: a parameter in which they differ becomes a column, one row for each.
+
+    Raises ValueError when there is none.
+    """
+    if not policies:
+        raise ValueError("no policy to stack: give at least one")
+    numbers: dict[int, int] = {}
+    distinct: list[P] = []
+    for policy in policies:
+        if id(policy) not in numbers:
+            numbers[id(policy)] = len(distinct)
+            distinct.append(policy)
+    changes: dict[str, Any] = {}
+    if len(distinct) > 1:
+        which = np.array([numbers[id(policy)] for policy in policies])
+        for f in fields(distinct[0]):
+            values = np.array([getattr(policy, f.name) for policy in distinct], np.float64)
+            if not np.array_equal(values, np.full(len(values), values[0]), equal_nan=True):
+                changes[f.name] = values[which]
+    return replace(distinct[0], **changes)
