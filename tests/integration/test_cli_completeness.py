@@ -103,7 +103,7 @@ def test_expect_from_a_file(command: Command, tmp_path: Path) -> None:
     file.write_text('[expected_steps]\nocr = ["new"]\netl = ["load", ""]\n')
     code, out, err = command("expect", "--file", str(file))
     assert (code, out) == (USAGE, "")
-    assert "steps.toml, line 3, key expected_steps.etl: pipeline 'etl', step 2 has no name" in err
+    assert "steps.toml, line 3, expected_steps.etl: pipeline 'etl', step 2 has no name" in err
     told = {each["pipeline"]: each["steps"] for each in lines(command("expect", "--list", "--json")[1])}
     assert told == {"ocr": ["fetch", "[bold]ocr"], "etl": ["load"], "other": ["x"]}
 

@@ -21,6 +21,8 @@ ENVIRON = {
     "PW": "pw",
 }
 
+HOOK = "[[target]]\nname = 'a'\ntype = 'webhook'\nurl = 'http://a'\n"
+
 WHOLE = """
 [defaults]
 group_by = ["pipeline", "step"]
@@ -185,6 +187,42 @@ def test_a_mistake_is_told_with_its_line_and_key(text: str, line: int, key: str,
     assert "'pw'" not in str(told.value)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "secret_env = 'whsec_hushHush'",
+        "secret_file = 'whsec_hushHush'",
+        "bearer_env = ['hushHush']",
+        "password_file = 'hushHush'",
+        "bearer = 'hushHush'",
+        "bearer_token = 'hushHush'",
+        "url_file = 'https://hooks.example.com/hushHush'",
+        "body = 'hushHush",
+        "password_file = 'hush\\u0000Hush'".replace("'", '"'),
+    ],
+)
+def test_a_secret_in_the_place_of_its_name_is_not_shown(line: str) -> None:
+    """Whoever writes the secret itself where the name of its variable or file belongs finds it in no log."""
+    with pytest.raises(AlertsFileError) as told:
+        parse(HOOK + line)
+    assert "hush" not in str(told.value)
+    assert "line 5" in str(told.value)
+
+
+def test_mistakes_between_keys_are_told_with_the_others() -> None:
+    """That a target has two addresses hides neither a bad value beside it nor a bad route."""
+    text = HOOK + "url_env = 'SLACK_URL'\nattempts = 0\n[[route]]\ntargets = ['b']\n"
+    with pytest.raises(AlertsFileError) as told:
+        parse(text + "repeat_interval = '1s'\n[[target]]\nname = 'a'\ntype = 'webhook'\nurl = 'http://b'\n")
+    assert [(mistake.line, mistake.key) for mistake in told.value.mistakes] == [
+        (5, "target[1].url_env"),
+        (6, "target[1].attempts"),
+        (8, "route[1].targets"),
+        (9, "route[1].repeat_interval"),
+        (11, "target[2].name"),
+    ]
+
+
 def test_every_mistake_is_told_at_once() -> None:
     """In the order of the file."""
     with pytest.raises(AlertsFileError) as told:
@@ -209,9 +247,6 @@ def test_a_changed_secret_is_another_configuration(tmp_path: Path) -> None:
     assert "line 5, target[1].secret_file" in reloading.mistake
     assert reloading.config.targets["a"].keys == (bytes(24),)
     assert first.digest != reloading.config.digest
-
-
-HOOK = "[[target]]\nname = 'a'\ntype = 'webhook'\nurl = 'http://a'\n"
 
 
 def test_a_target_says_what_its_receiver_takes() -> None:

@@ -76,25 +76,36 @@ def test_a_file_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (FILE + 'ok = ["a"]\nbad = "fetch"\n', r"f\.toml, line 10, key expected_steps\.bad: expected a list.*not str"),
-        (FILE + 'bad = [\n  "a",\n  5,\n]\nok = ["a"]\n', r"line 9, key expected_steps\.bad: .*step 2 must be a name"),
-        (FILE + '\n\nbad = ["a", "b", "a"]', r"line 11, key expected_steps\.bad: .*step 3: 'a' is there twice"),
-        (FILE + '"" = ["a"]', r"line 9, key expected_steps\.: pipeline ''"),
-        (FILE + 'a.b = ["x"]', r"line 9, key expected_steps\.a: .*a dot is written in quotes"),
-        (FILE + "[more]\nx = 1\n", r"line 9, key 'more': there is one table here, \[expected_steps\]"),
-        ('invoices = ["a"]\n', r"line 1, key 'invoices': there is one table"),
-        ('expected_steps = ["a"]\n', r"line 1, key 'expected_steps': there is one table"),
+        (FILE + 'ok = ["a"]\nbad = "fetch"\n', r"f\.toml, line 10, expected_steps\.bad: expected a list.*not str"),
+        (FILE + 'bad = [\n  "a",\n  5,\n]\nok = ["a"]\n', r"line 9, expected_steps\.bad: .*step 2 must be a name"),
+        (FILE + '\n\nbad = ["a", "b", "a"]', r"line 11, expected_steps\.bad: .*step 3: 'a' is there twice"),
+        (FILE + '"" = ["a"]', r"line 9, expected_steps\.: pipeline ''"),
+        (FILE + 'a.b = ["x"]', r"line 9, expected_steps\.a: .*a dot is written in quotes"),
+        (FILE + "[more]\nx = 1\n", r"line 9, more: .*there is one table, \[expected_steps\]"),
+        ('invoices = ["a"]\n', r"line 1, invoices: .*there is one table"),
+        ('expected_steps = ["a"]\n', r"line 1, expected_steps: .* is not a table; write for instance"),
         ("[expected_steps]\n", r"f\.toml declares nothing"),
         ("", r"f\.toml declares nothing"),
-        (FILE + 'x = ["a",\n', r"f\.toml, line 9, 'x = \[\"a\",': not TOML: Invalid value"),
-        (FILE + "invoices = []", r"f\.toml, line 9, 'invoices = \[\]': not TOML: Cannot overwrite"),
-        ('[expected_steps]\na = ["b"\nc = 1\n', r"f\.toml, line 3, 'c = 1': not TOML: Unclosed array"),
+        (FILE + 'x = ["a",\n', r"f\.toml, line 9: is not TOML: Invalid value.*'x = \[\"a\",'"),
+        (FILE + "invoices = []", r"f\.toml, line 9: is not TOML: Cannot overwrite.*'invoices = \[\]'"),
+        ('[expected_steps]\na = ["b"\nc = 1\n', r"f\.toml, line 3: is not TOML: Unclosed array.*'c = 1'"),
     ],
 )  # fmt: skip
 def test_a_bad_file_is_told_by_line_and_key(text: str, message: str) -> None:
     """Whatever is wrong with a file, the error names the file, and the line and the key where there is one."""
     with pytest.raises(BadDeclaration, match=message):
         parse_expected_steps(text, "f.toml")
+
+
+def test_all_mistakes_of_a_file_are_told_at_once() -> None:
+    """Each with its line and key."""
+    with pytest.raises(BadDeclaration) as caught:
+        parse_expected_steps('a = 1\n[expected_steps]\nb = 2\nc = [3]\nd = ["x"]\n', "f.toml")
+    assert [line.partition(":")[0] for line in str(caught.value).splitlines()] == [
+        "f.toml, line 1, a",
+        "f.toml, line 3, expected_steps.b",
+        "f.toml, line 4, expected_steps.c",
+    ]
 
 
 def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:

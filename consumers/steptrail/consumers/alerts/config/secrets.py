@@ -5,11 +5,14 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 _PREFIX = "whsec_"
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
+"""What is certain to be a name, and not the secret that somebody wrote in its place."""
 
 
 class BadSecret(ValueError):
@@ -26,18 +29,25 @@ class SecretPlaces:
     def of_variable(self, name: str) -> str:
         """The value of a variable. Raises BadSecret."""
         value = self.environ.get(name, "").strip()
-        if not value:
+        if not value and _VARIABLE.fullmatch(name):
             raise BadSecret(f"the variable {name} is not set")
+        if not value:
+            raise BadSecret(
+                "is not the name of a variable that is set; it is not shown, for it may be the secret itself"
+            )
         return value
 
     def of_file(self, name: str) -> str:
         """What a file holds, without white space around it. Raises BadSecret."""
         try:
             value = (self.folder / name).read_text("utf-8").strip()
-        except OSError as error:
-            raise BadSecret(f"the file {name} cannot be read: {error.strerror or error}") from None
         except UnicodeDecodeError:
             raise BadSecret(f"the file {name} is not UTF-8") from None
+        except FileNotFoundError:  # not shown: it may be the secret itself
+            raise BadSecret(f"the file of this name cannot be read: there is none in {self.folder}") from None
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or "it has no name of a file"
+            raise BadSecret(f"the file of this name cannot be read: {why}") from None
         if not value:
             raise BadSecret(f"the file {name} is empty")
         return value

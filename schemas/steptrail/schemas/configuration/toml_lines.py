@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib
 import re
 import sys
-from typing import Any, TypeAlias
+from typing import Any
 
-Path: TypeAlias = "tuple[str | int, ...]"
+Keys = tuple[str | int, ...]
 """Keys from the outside in; an entry of an array of tables by its number, from 0."""
 
+# The standard library's reader is its namesake on PyPI, which Python 3.10 has to be given.
 _toml: Any = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
 
 _PART = r"""(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')"""
@@ -19,33 +20,33 @@ _KEY = re.compile(rf"^\s*({_DOTTED})\s*=\s*(.*)$")
 _INLINE = re.compile(rf"[{{,]\s*({_DOTTED})\s*=")
 
 
-class TomlMistake(ValueError):
-    """The text is not TOML; `line` counts from 1, None if the parser did not say."""
+class NotToml(ValueError):
+    """The text is not TOML; `line` counts from 1, None if the parser does not say."""
 
     def __init__(self, message: str, line: int | None) -> None:
         super().__init__(message)
         self.line = line
 
 
-def read_toml(text: str) -> tuple[dict[str, Any], dict[Path, int]]:
-    """The document, and the line of each of its keys, as far as a scan by lines can tell. Raises TomlMistake."""
+def read_toml(text: str) -> tuple[dict[str, Any], dict[Keys, int]]:
+    """The document, and the line of each of its keys, as far as a scan by lines can tell. Raises NotToml."""
     try:
         document = _toml.loads(text)
-    except _toml.TOMLDecodeError as error:
+    except ValueError as error:  # TOMLDecodeError, or a number that Python refuses to read
         found = re.search(r"line (\d+)", str(error))
-        at_end = text.count("\n") + 1 if "end of document" in str(error) else None
-        raise TomlMistake(f"is not TOML: {error}", int(found[1]) if found else at_end) from error
+        last = text.rstrip().count("\n") + 1 if "end of document" in str(error) else None
+        raise NotToml(f"is not TOML: {error}", int(found[1]) if found else last) from error
     except RecursionError as error:
-        raise TomlMistake("is nested too deeply", None) from error
+        raise NotToml("is nested too deeply", None) from error
     return document, _lines(text)
 
 
-def _lines(text: str) -> dict[Path, int]:
-    lines: dict[Path, int] = {}
-    counts: dict[Path, int] = {}
-    table: Path = ()
+def _lines(text: str) -> dict[Keys, int]:
+    lines: dict[Keys, int] = {}
+    counts: dict[Keys, int] = {}
+    table: Keys = ()
     quotes = ""
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if quotes:
             quotes = "" if quotes in line else quotes
             continue
@@ -66,18 +67,18 @@ def _lines(text: str) -> dict[Path, int]:
     return lines
 
 
-def _mark(lines: dict[Path, int], path: Path, number: int) -> None:
+def _mark(lines: dict[Keys, int], path: Keys, number: int) -> None:
     for length in range(1, len(path) + 1):
         lines.setdefault(path[:length], number)
 
 
-def _split(dotted: str) -> Path:
+def _split(dotted: str) -> Keys:
     return tuple(part.strip("\"'") for part in re.findall(_PART, dotted))
 
 
-def _resolved(path: Path, counts: dict[Path, int]) -> Path:
+def _resolved(path: Keys, counts: dict[Keys, int]) -> Keys:
     """`path` with the number of the current entry after each array of tables on the way."""
-    whole: Path = ()
+    whole: Keys = ()
     for place, part in enumerate(path):
         whole = (*whole, part)
         if whole in counts and place < len(path) - 1:
