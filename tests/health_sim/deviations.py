@@ -1,4 +1,4 @@
-"""Where the rule's parameters are not those of its first design: both measured, for docs/decisions/0009.
+"""Where the rule's parameters are not those of its first design: both measured, for docs/decisions/0010.
 
     .venv/bin/python tests/health_sim/deviations.py [NAME …]
 
@@ -24,9 +24,10 @@ from health_sim.figures.durations import SIGMAS, DurationWorld
 from health_sim.figures.silence import KINDS, day_of_slots, rates_of_day
 from health_sim.simulation import HOUR_SLOTS, ErrorWorld, Simulation, spread
 from steptrail.consumers.health.rules import cusum
+from steptrail.consumers.health.rules.block import Block
 from steptrail.consumers.health.rules.columns import Floats, Ints
-from steptrail.consumers.health.rules.policy import ErrorPolicy, SilencePolicy
-from steptrail.consumers.health.rules.silence import SilenceRule
+from steptrail.consumers.health.rules.kinds.errors import ErrorPolicy
+from steptrail.consumers.health.rules.kinds.silence import SilencePolicy, SilenceRule
 from steptrail.consumers.health.rules.sketch import Sketch
 
 SIMULATION = Simulation(quick=False, seed=1)
@@ -123,9 +124,9 @@ class _HourOfWeekOnly(SilenceRule):
         self.pauses.rate[:] = 0
         return super().limit_at(hour, policy)
 
-    def fold(self, slot: int, events: Floats, policy: SilencePolicy) -> None:
+    def fold(self, block: Block, policy: SilencePolicy) -> None:
         self.pauses.recent[:] = 0
-        super().fold(slot, events, policy)
+        super().fold(block, policy)
 
 
 def silence() -> Iterator[tuple[str, Any]]:
@@ -150,7 +151,7 @@ def silence() -> Iterator[tuple[str, Any]]:
         rates = np.stack([rates_of_day(rng, KINDS[which], day) for which in kinds])
         for slot, events in day_of_slots(rng, rates, day):
             for way, (rule, policy) in rules.items():
-                rule.fold(slot, events, policy)
+                rule.fold(Block.counted(slot, events), policy)
                 now = rule.silent()
                 alarms[way] += now & ~before[way]
                 before[way] = now

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from steptrail.consumers.health.rules.baseline import SLOT_S
+from steptrail.consumers.health.rules.block import Block
 from steptrail.consumers.health.rules.columns import Floats, Ints
-from steptrail.consumers.health.rules.errors import ErrorRule
-from steptrail.consumers.health.rules.policy import ErrorPolicy
+from steptrail.consumers.health.rules.kinds.errors import ErrorPolicy, ErrorRule
+from steptrail.consumers.health.rules.slots import SLOT_S
 
 DAY_SLOTS = 86_400 // SLOT_S
 HOUR_SLOTS = 3600 // SLOT_S
@@ -53,7 +53,7 @@ class ErrorWorld:
         failed = self.rng.poisson(self.per_slot * share) + np.asarray(extra_failed)
         succeeded = self.rng.poisson(self.per_slot * (1 - np.asarray(share))).astype(float)
         self.failed, self.ended = failed.astype(float), failed + succeeded
-        self.rule.fold(self.slot, self.ended, succeeded, self.failed, self.policy)
+        self.rule.fold(Block.counted(self.slot, self.ended, succeeded, self.failed), self.policy)
         self.slot += 1
         return self.rule.alarm.level.astype(np.int64)
 

@@ -1,20 +1,17 @@
-"""Health is a function of the slots: not of the pace, of the cut into parts, of neighbours, or of restarts."""
+"""Health is a function of the slots: not of the pace, of neighbours, or of restarts."""
 
 from __future__ import annotations
-
-import itertools
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from steptrail.consumers.health.rules import Judge, Rules, Slot, SlotBuffer, State, StepCounts, StepKey
-from steptrail.consumers.health.rules.errors import ErrorRule
-from steptrail.consumers.health.rules.losses import Losses
-from steptrail.consumers.health.rules.policy import ErrorPolicy, stacked
-from steptrail.consumers.health.rules.thresholds import Measured
+from steptrail.consumers.health.rules import Judge, Rules, Slot, State, StepCounts, StepKey
+from steptrail.consumers.health.rules.block import Block
+from steptrail.consumers.health.rules.kinds.errors import ErrorPolicy, ErrorRule
+from steptrail.consumers.health.rules.parameters import stacked
+from steptrail.consumers.health.rules.slots import Losses, Measured
 from support.watermark_world import WatermarkWorld
 
 FIRST = 340_000_000
@@ -82,39 +79,6 @@ def test_a_restored_state_says_the_same(
     assert whole.state.to_bytes() == broken.state.to_bytes()
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
-@given(stretches, st.randoms(use_true_random=False))
-def test_slots_do_not_depend_on_how_they_were_cut(
-    drawn: list[tuple[int, dict[StepKey, StepCounts], int]], rng: st.DataObject
-) -> None:
-    """Parts of slots in any order, and a watermark at any pace, close the same slots."""
-    slots = history(drawn)
-    parts = [(slot.number, key, one) for slot in slots for key, c in slot.steps.items() for one in halves(c)]
-    rng.shuffle(parts)  # type: ignore[attr-defined]
-    buffer = SlotBuffer(FIRST)
-    for number, key, one in parts:
-        buffer.add(number, {key: one})
-    paces = itertools.count(FIRST * 5 + 3.7, 7.3)
-    closed: list[Slot] = []
-    while len(closed) < len(slots):
-        closed += buffer.closed(next(paces))
-    assert [replace(slot, losses={}) for slot in slots] == closed[: len(slots)]
-    assert all(not slot.steps for slot in closed[len(slots) :])
-
-
-def halves(counts: StepCounts) -> list[StepCounts]:
-    """Two parts that add up to `counts`."""
-    part = StepCounts(started=counts.started // 2, failed=counts.failed // 3)
-    rest = replace(
-        counts,
-        started=counts.started - part.started,
-        failed=counts.failed - part.failed,
-        durations=dict(counts.durations),
-        measured=dict(counts.measured),
-    )
-    return [part, rest]
-
-
 def test_a_step_is_judged_alone() -> None:
     """A step among a hundred, with a policy of its own, goes through the same states as if there were no others."""
     rng = np.random.default_rng(1)
@@ -127,10 +91,11 @@ def test_a_step_is_judged_alone() -> None:
             rng.poisson(20 * (1 - share), 100).astype(float),
             rng.poisson(20 * share, 100).astype(float),
         )
-        together.fold(slot, ok + failed, ok, failed, policy)
+        together.fold(Block.counted(slot, ok + failed, ok, failed), policy)
         for row, rule in alone.items():
             mine = slice(row, row + 1)
-            rule.fold(slot, (ok + failed)[mine], ok[mine], failed[mine], policies[row])
+            block = Block.counted(slot, (ok + failed)[mine], ok[mine], failed[mine])
+            rule.fold(block, policies[row])
     assert together.alarm.since.any()
     for row, rule in alone.items():
         for (name, many), (_, one) in zip(together.columns(), rule.columns(), strict=True):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
-from steptrail.consumers.health.rules.baseline import SLOT_S
+from steptrail.consumers.health.rules.slots import SLOT_S
 from steptrail.consumers.health.rules.watermark import Blindness, Sight, Watermark
 
 TICK_S = 0.25
@@ -88,7 +88,7 @@ class WatermarkWorld:
                 self._consume(number, partition)
                 self._probe(number, partition)
         self._fold()
-        if (ended := self.sight.look(self.now, self.watermark.value)) is not None:
+        if (ended := self.sight.judge(self.now, self.watermark.value)) is not None:
             self.blind.append(ended)
         behind = self.watermark.value is None or self.now - self.watermark.value > 60
         self.healthy_while_behind += self.sight.blindness is None and behind
@@ -136,7 +136,7 @@ class WatermarkWorld:
         for stamp in partition.log[partition.consumed : end]:
             if stamp is None:
                 continue
-            self.watermark.record(number, stamp)
+            self.watermark.applied(number, stamp)
             self._greedy = max(self._greedy, stamp - 2.0)
             slot = int(stamp // SLOT_S)
             self.incomplete += slot < self.next_slot

@@ -8,9 +8,9 @@ import numpy as np
 
 from bench.figure import Figure
 from health_sim.simulation import FIRST_SLOT, Simulation
-from steptrail.consumers.health.rules.baseline import SLOT_S
-from steptrail.consumers.health.rules.errors import ErrorRule
-from steptrail.consumers.health.rules.policy import ErrorPolicy
+from steptrail.consumers.health.rules.block import Block
+from steptrail.consumers.health.rules.kinds.errors import ErrorPolicy, ErrorRule
+from steptrail.consumers.health.rules.slots import SLOT_S
 
 STARTS = 100
 CASES = ((10.0, 120.0), (10.0, 900.0), (1.0, 300.0), (100.0, 60.0))
@@ -31,7 +31,7 @@ def measure(simulation: Simulation) -> list[Figure]:
         started = rng.poisson(rates * SLOT_S).astype(float)
         failed = rng.poisson(rates * SLOT_S * 0.01).astype(float)
         succeeded = rng.poisson(rates * SLOT_S * 0.99 * ended_share).astype(float)
-        rule.fold(FIRST_SLOT + number, started, succeeded, failed, policy)
+        rule.fold(Block.counted(FIRST_SLOT + number, started, succeeded, failed), policy)
         alarmed |= rule.alarm.level > 0
     alarms = int(alarmed.sum())
     return [Figure("cold_start_false_alarms", alarms, "of 100", "== 0", alarms == 0, {"cases": CASES})]

@@ -9,11 +9,11 @@ import numpy.typing as npt
 
 from bench.figure import Figure
 from health_sim.simulation import DAY_SLOTS, FIRST_SLOT, HOUR_SLOTS, WATERMARK_LAG_S, Simulation, spread
-from steptrail.consumers.health.rules.baseline import SLOT_S
+from steptrail.consumers.health.rules.block import Block
 from steptrail.consumers.health.rules.columns import Floats
-from steptrail.consumers.health.rules.durations import DurationRule
-from steptrail.consumers.health.rules.policy import DurationPolicy
+from steptrail.consumers.health.rules.kinds.durations import DurationPolicy, DurationRule
 from steptrail.consumers.health.rules.sketch import BINS, BinnedDurations, bin_of
+from steptrail.consumers.health.rules.slots import SLOT_S
 
 SIGMAS = (0.5, 0.75, 1.0)
 BOUND_S = 120
@@ -27,6 +27,7 @@ class DurationWorld:
     def __init__(self, rng: np.random.Generator, rates: Floats, sigmas: Floats, medians_ms: Floats) -> None:
         self.rng, self.per_slot = rng, rates * SLOT_S
         self.rule, self.policy, self.slot = DurationRule.of(len(rates)), DurationPolicy(), FIRST_SLOT
+        self._none = np.zeros(len(rates))
         self._shapes = list(zip(medians_ms, sigmas, strict=True))
         self._quantiles = _normal_quantiles()
         self._tables: dict[float, npt.NDArray[np.uint8]] = {}
@@ -42,7 +43,7 @@ class DurationWorld:
         times = np.bincount(rows * BINS + bins, minlength=len(counts) * BINS)
         codes = np.flatnonzero(times)
         binned = BinnedDurations(codes // BINS, codes % BINS, times[codes].astype(float))
-        self.rule.fold(self.slot, binned, self.policy)
+        self.rule.fold(Block.counted(self.slot, self._none, durations=binned), self.policy)
         self.slot += 1
         alarmed: npt.NDArray[np.bool_] = self.rule.alarm.level > 0
         return alarmed

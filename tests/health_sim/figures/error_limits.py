@@ -7,7 +7,7 @@ import numpy as np
 from bench.figure import Figure
 from health_sim.simulation import DAY_SLOTS, HOUR_SLOTS, ErrorWorld, Simulation, spread
 from steptrail.consumers.health.rules.columns import Floats
-from steptrail.consumers.health.rules.policy import ErrorPolicy
+from steptrail.consumers.health.rules.kinds.errors import ErrorPolicy
 
 FROM_FIVE_BOUND_S = 60
 CLUSTERS = ((10, 20), (15, 20), (20, 20), (30, 60))

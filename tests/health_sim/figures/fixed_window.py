@@ -8,8 +8,8 @@ import numpy.typing as npt
 from bench.figure import Figure
 from health_sim.figures.error_false_alarms import RATES, SHARES
 from health_sim.simulation import DAY_SLOTS, Simulation
-from steptrail.consumers.health.rules.baseline import SLOT_S
 from steptrail.consumers.health.rules.columns import Floats
+from steptrail.consumers.health.rules.slots import SLOT_S
 
 WINDOW_SLOTS = 300 // SLOT_S
 THRESHOLD = 0.10

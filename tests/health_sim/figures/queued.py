@@ -17,7 +17,7 @@ from steptrail.consumers.health.rules import (
     StepCounts,
     observations,
 )
-from steptrail.consumers.health.rules.baseline import SLOT_S
+from steptrail.consumers.health.rules.slots import SLOT_S
 
 DAY = 86_400
 MONDAY = FIRST_SLOT * SLOT_S // (7 * DAY) * 7 * DAY + 4 * DAY  # the epoch was a Thursday

@@ -10,10 +10,10 @@ import numpy as np
 
 from bench.figure import Figure
 from health_sim.simulation import DAY_SLOTS, FIRST_SLOT, HOUR_SLOTS, WATERMARK_LAG_S, Simulation, spread
-from steptrail.consumers.health.rules.baseline import SLOT_S
+from steptrail.consumers.health.rules.block import Block
 from steptrail.consumers.health.rules.columns import Floats, Ints
-from steptrail.consumers.health.rules.policy import SilencePolicy
-from steptrail.consumers.health.rules.silence import SilenceRule
+from steptrail.consumers.health.rules.kinds.silence import SilencePolicy, SilenceRule
+from steptrail.consumers.health.rules.slots import SLOT_S
 
 BOUND_S = 180
 HISTORY_DAYS = 14
@@ -38,7 +38,7 @@ def measure(simulation: Simulation) -> list[Figure]:
     for day in range(days):
         rates = np.stack([rates_of_day(rng, KINDS[kind], day) for kind in kinds])
         for slot, events in day_of_slots(rng, rates, day):
-            rule.fold(slot, events, policy)
+            rule.fold(Block.counted(slot, events), policy)
             now = rule.silent()
             alarms += now & ~before
             before = now
@@ -98,7 +98,7 @@ def _morning(rng: np.random.Generator, rule: SilenceRule, kinds: Ints, day: int)
     for slot, events in day_of_slots(rng, rates, day):
         if slot == MONDAY + day * DAY_SLOTS + WORKING_SLOT:
             break
-        rule.fold(slot, events, SilencePolicy())
+        rule.fold(Block.counted(slot, events), SilencePolicy())
     return rule
 
 
@@ -108,9 +108,9 @@ def _stop(rng: np.random.Generator, rule: SilenceRule, kinds: Ints, day: int, sl
     lag = rng.uniform(*WATERMARK_LAG_S, len(kinds))
     found = np.full(len(kinds), np.nan)
     first = MONDAY + day * DAY_SLOTS + slot
-    rule.fold(first, np.ones(len(kinds)), SilencePolicy())
+    rule.fold(Block.counted(first, np.ones(len(kinds))), SilencePolicy())
     for number in range(1, 3 * DAY_SLOTS):
-        rule.fold(first + number, np.zeros(len(kinds)), SilencePolicy())
+        rule.fold(Block.counted(first + number, np.zeros(len(kinds))), SilencePolicy())
         new = rule.silent() & np.isnan(found)
         found[new] = (number + 1) * SLOT_S - onset[new] + lag[new]
         if not np.isnan(found).any():

@@ -11,6 +11,7 @@ from bench.figure import Figure
 from health_sim.simulation import FIRST_SLOT, Simulation
 from steptrail.consumers.health.rules import Judge, Slot, State, StepCounts
 from steptrail.consumers.health.rules.hours import HOUR_SLOTS, WEEK_HOURS, WEEKS
+from steptrail.consumers.health.rules.kinds.silence import SilenceRule
 from steptrail.consumers.health.rules.sketch import bin_of
 
 STEPS = 10_000
@@ -76,4 +77,4 @@ def _note_weeks(state: State, rng: np.random.Generator) -> None:
         busy = 8 <= hour % 24 < 18
         quiet = rng.geometric(0.3 if busy else 0.002, STEPS)
         events = rng.poisson(HOUR_SLOTS if busy else 1, STEPS).astype(float)
-        state.silence.hours.note(hour, quiet, events, known)
+        state.rule(SilenceRule).hours.note(hour, quiet, events, known)

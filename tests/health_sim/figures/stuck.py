@@ -17,9 +17,8 @@ from steptrail.consumers.health.rules import (
     observations,
     slot_of,
 )
-from steptrail.consumers.health.rules.baseline import SLOT_S
 from steptrail.consumers.health.rules.sketch import bin_of
-from steptrail.consumers.health.rules.slots import SlotBuffer
+from steptrail.consumers.health.rules.slots import SLOT_S, SlotBuffer
 
 PARTITIONS = 4
 STEPS = {"ocr": (20_000.0, 0.6, 0.5), "embed": (400.0, 1.0, 1.0), "review": (240_000.0, 0.4, 0.05)}

@@ -7,7 +7,7 @@ import numpy as np
 from health_sim.figures.fixed_window import AT_LEAST, FixedWindow
 from health_sim.plotting import OTHER, OURS, WARNING, Canvas
 from health_sim.simulation import HOUR_SLOTS, ErrorWorld, Simulation
-from steptrail.consumers.health.rules.baseline import SLOT_S
+from steptrail.consumers.health.rules.slots import SLOT_S
 
 RATE, GOOD, BAD = 10.0, 0.01, 0.30
 BAD_SLOTS, GOOD_SLOTS, TIMES = 60, 60, 16

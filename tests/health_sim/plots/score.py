@@ -6,8 +6,8 @@ import numpy as np
 
 from health_sim.plotting import CRITICAL, OTHER, OURS, WARNING, Canvas
 from health_sim.simulation import HOUR_SLOTS, ErrorWorld, Simulation
-from steptrail.consumers.health.rules.baseline import SLOT_S
-from steptrail.consumers.health.rules.policy import ErrorPolicy
+from steptrail.consumers.health.rules.kinds.errors import ErrorPolicy
+from steptrail.consumers.health.rules.slots import SLOT_S
 
 RATES = (10.0, 1.0)
 BEFORE, TROUBLE, AFTER = 24, 60, 84

@@ -7,9 +7,9 @@ import numpy as np
 from health_sim.figures.silence import HISTORY_DAYS, MONDAY, day_of_slots, rates_of_day
 from health_sim.plotting import OTHER, OURS, WARNING, Canvas
 from health_sim.simulation import DAY_SLOTS, HOUR_SLOTS, Simulation
-from steptrail.consumers.health.rules.baseline import SLOT_S
-from steptrail.consumers.health.rules.policy import SilencePolicy
-from steptrail.consumers.health.rules.silence import NEVER, SilenceRule
+from steptrail.consumers.health.rules.block import Block
+from steptrail.consumers.health.rules.kinds.silence import NEVER, SilencePolicy, SilenceRule
+from steptrail.consumers.health.rules.slots import SLOT_S
 
 
 def draw(simulation: Simulation, canvas: Canvas) -> None:
@@ -19,7 +19,7 @@ def draw(simulation: Simulation, canvas: Canvas) -> None:
     events, limits, quiet = list[float](), list[float](), list[float]()
     for day in range(HISTORY_DAYS + 14):
         for slot, counts in day_of_slots(rng, np.stack([rates_of_day(rng, "office hours", day)]), day):
-            rule.fold(slot, counts, policy)
+            rule.fold(Block.counted(slot, counts), policy)
             if slot < MONDAY + (HISTORY_DAYS + 7) * DAY_SLOTS:
                 continue
             if slot % HOUR_SLOTS == 0:
@@ -28,7 +28,7 @@ def draw(simulation: Simulation, canvas: Canvas) -> None:
                 limit = int(rule.pauses.limit[0])
                 limits.append(limit * SLOT_S / 60 if limit < NEVER else np.nan)
             events[-1] += float(counts[0])
-            quiet[-1] = max(quiet[-1], float(rule.quiet(slot)[0]) * SLOT_S / 60)
+            quiet[-1] = max(quiet[-1], int(slot - rule.pauses.latest[0]) * SLOT_S / 60)
     hours = np.arange(len(limits) + 1) / 24
     with canvas.axes(2, 1, height=3.4, sharex=True, height_ratios=(1, 2)) as axes:
         axes[0].stairs(events, hours, fill=True, color=WARNING)

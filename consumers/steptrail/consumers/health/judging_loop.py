@@ -24,10 +24,9 @@ from typing import Any, Final, Protocol
 
 from steptrail.consumers.health.partition_ends import TopicWatch
 from steptrail.consumers.health.progress import Progress
-from steptrail.consumers.health.rules.baseline import SLOT_S
 from steptrail.consumers.health.rules.judge import Judge, Judgement
-from steptrail.consumers.health.rules.slots import StepKey
-from steptrail.consumers.health.rules.stalled import Observation
+from steptrail.consumers.health.rules.overdue import Observation
+from steptrail.consumers.health.rules.slots import SLOT_S, StepKey
 from steptrail.consumers.health.rules.state import SnapshotError, State
 from steptrail.consumers.health.rules.watermark import SightPolicy
 from steptrail.consumers.health.rules_file import RulesFile
@@ -330,8 +329,7 @@ class Judging:
             found = looking.result()
             if found is not None and not self._stalls_begun:
                 # What the snapshot says of stalls is as old as it is.
-                judge.state.standing.stalls.count[:] = 0
-                judge.state.standing.stalls.queued[:] = 0
+                judge.forget_stalled()
                 self._stalls_begun = True
             judge.observe(found or ())
         if self._seeing.blind or now - self._stalls_at < STALLS_EVERY_S:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from steptrail.consumers.health.rules.baseline import SLOT_S
 from steptrail.consumers.health.rules.judge import Judge
 from steptrail.consumers.health.rules.rules import Rules
+from steptrail.consumers.health.rules.slots import SLOT_S
 from steptrail.consumers.health.rules.status import HealthStatus
 from steptrail.consumers.health.rules.verdict import Verdict
 from steptrail.consumers.health.slot_loader import chunk_end, fetch_slots

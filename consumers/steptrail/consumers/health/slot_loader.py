@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from steptrail.consumers.health.rules.losses import Losses
-from steptrail.consumers.health.rules.policy import Threshold
+from steptrail.consumers.health.rules.kinds.thresholds import Threshold, ThresholdPolicy
 from steptrail.consumers.health.rules.rules import Rules
-from steptrail.consumers.health.rules.slots import Slot, StepCounts
-from steptrail.consumers.health.rules.thresholds import Measured
+from steptrail.consumers.health.rules.slots import Losses, Measured, Slot, StepCounts
 from steptrail.projections.aggregates.slot_counts import Bound, events_in, slot_counts
 from steptrail.projections.clickhouse.client import ClickHouse
 from steptrail.projections.reading.health_losses import losses_by_slot
@@ -38,7 +36,7 @@ def fetch_slots(clickhouse: ClickHouse, rules: Rules, first: int, end: int) -> l
     arrived: dict[tuple[int, str], int] = {}
     for row in rows:
         measured = {
-            (bound.measure, bound.bound, bound.below): Measured(count, beyond)
+            bound.key: Measured(count, beyond)
             for bound, (count, beyond) in zip(bounds, row.measured, strict=True)
             if count
         }
@@ -59,7 +57,7 @@ def fetch_slots(clickhouse: ClickHouse, rules: Rules, first: int, end: int) -> l
 def thresholds_of(rules: Rules) -> list[Threshold]:
     """The thresholds that the rules name, each bound once."""
     found: dict[tuple[str, float, bool], Threshold] = {}
-    for rule in rules.rules:
-        for threshold in rule.thresholds:
-            found.setdefault((threshold.measure, threshold.bound, threshold.below), threshold)
+    for policy in rules.each(ThresholdPolicy):
+        for threshold in policy.thresholds:
+            found.setdefault(threshold.key, threshold)
     return list(found.values())

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from steptrail.consumers.health.progress import Progress
+from steptrail.consumers.health.rules.kinds.stalled import StalledPolicy
+from steptrail.consumers.health.rules.overdue import Observation
 from steptrail.consumers.health.rules.slots import StepKey
-from steptrail.consumers.health.rules.stalled import Observation
 from steptrail.consumers.health.rules_file import RulesFile
 from steptrail.consumers.health.stall_detector import GRACE_S, Applied, StallWatch
 from steptrail.schemas.errors import InfrastructureError
@@ -41,7 +42,7 @@ class JudgedStalls:
         if topic_id is None:
             return []
         graces = {
-            key: float(self._rules.rules.policy(*key).stalled.grace_s)
+            key: float(self._rules.rules.policy(*key).of(StalledPolicy).grace_s)
             for key in deadlines.keys() | queue_deadlines.keys()
         }
         # What is written is at least what was applied at the watermark: asking for more is only slower.

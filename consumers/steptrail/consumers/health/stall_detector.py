@@ -18,8 +18,8 @@ from typing import Final, Protocol
 import orjson
 
 from steptrail.consumers.health.observation_producer import ObservationTopic, TopicEnd
+from steptrail.consumers.health.rules.overdue import Observation, OpenExecution, observations
 from steptrail.consumers.health.rules.slots import StepKey
-from steptrail.consumers.health.rules.stalled import Observation, OpenExecution, observations
 from steptrail.projections.clickhouse.client import ClickHouse
 from steptrail.projections.clickhouse.queries import Store
 from steptrail.projections.reading.stalls import ObservedRecord, Overdue, StallStore

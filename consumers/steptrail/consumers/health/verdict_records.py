@@ -6,8 +6,7 @@ from typing import Any, Final
 
 import orjson
 
-from steptrail.consumers.health.rules.baseline import SLOT_S
-from steptrail.consumers.health.rules.slots import StepKey
+from steptrail.consumers.health.rules.slots import SLOT_S, StepKey
 from steptrail.consumers.health.rules.status import HealthStatus
 from steptrail.consumers.health.rules.verdict import Finding, Verdict
 from steptrail.consumers.health.verdict_topic import Key

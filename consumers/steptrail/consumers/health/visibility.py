@@ -8,8 +8,8 @@ from typing import Final
 
 from steptrail.consumers.health.partition_ends import TopicWatch
 from steptrail.consumers.health.progress import Progress
-from steptrail.consumers.health.rules.baseline import SLOT_S
 from steptrail.consumers.health.rules.judge import Judge
+from steptrail.consumers.health.rules.slots import SLOT_S
 from steptrail.consumers.health.rules.verdict import Verdict, unseen
 from steptrail.consumers.health.rules.watermark import Sight, SightPolicy, Watermark
 from steptrail.consumers.health.verdict_records import OVERALL, is_blind, message_of, slot_of, verdict_in
@@ -114,7 +114,7 @@ class Seeing:
         """
         was_blind = self.blind
         looked = self._beat_at > float("-inf")
-        self._sight.look(now, self._seen_until(judge))
+        self._sight.judge(now, self._seen_until(judge))
         changed = was_blind != self.blind or not looked
         self._publish_overall(now, judge, settled)
         if changed or now - self._beat_at >= HEARTBEAT_S:

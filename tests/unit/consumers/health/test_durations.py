@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from steptrail.consumers.health.rules.alarm import NONE, WARNING
+from steptrail.consumers.health.rules.block import Block
 from steptrail.consumers.health.rules.columns import Floats
-from steptrail.consumers.health.rules.durations import DurationRule
-from steptrail.consumers.health.rules.policy import DurationPolicy
+from steptrail.consumers.health.rules.kinds.durations import DurationPolicy, DurationRule
 from steptrail.consumers.health.rules.sketch import BINS, BinnedDurations, Sketch, bin_of, upper_edge_ms
 
 
@@ -49,7 +49,7 @@ def run(
             np.concatenate([p.bins for p in parts]),
             np.concatenate([p.counts for p in parts]),
         )
-        rule.fold(first + number, both, policy)
+        rule.fold(Block.counted(first + number, np.zeros(len(medians)), durations=both), policy)
         levels.append(int(rule.alarm.level.max()))
     return levels
 

@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 
 from steptrail.consumers.health.rules.alarm import CRITICAL, NONE, WARNING
-from steptrail.consumers.health.rules.baseline import Baseline
-from steptrail.consumers.health.rules.errors import ErrorRule
-from steptrail.consumers.health.rules.policy import ErrorPolicy
+from steptrail.consumers.health.rules.block import Block
+from steptrail.consumers.health.rules.kinds.errors import Baseline, ErrorPolicy, ErrorRule
 
 POLICY = ErrorPolicy()
 
@@ -19,7 +18,7 @@ class OneStep:
         for _ in range(slots):
             begun = failed + succeeded if started is None else started
             all_begun, good, bad = (np.array([float(value)]) for value in (begun, succeeded, failed))
-            self.rule.fold(self.slot, all_begun, good, bad, self.policy)
+            self.rule.fold(Block.counted(self.slot, all_begun, good, bad), self.policy)
             self.slot += 1
         return self.level
 

@@ -20,8 +20,8 @@ from steptrail.consumers.health.rules import (
     Verdict,
 )
 from steptrail.consumers.health.rules.formatting import percent
-from steptrail.consumers.health.rules.losses import Losses
-from steptrail.consumers.health.rules.thresholds import Measured
+from steptrail.consumers.health.rules.kinds.silence import SilenceRule
+from steptrail.consumers.health.rules.slots import Losses, Measured
 from steptrail.consumers.health.rules.verdict import unseen
 
 FIRST = 340_000_000
@@ -186,7 +186,7 @@ def test_steps_not_seen_for_four_weeks_are_forgotten() -> None:
     """Their rows are free again; who keeps verdicts is told."""
     feed = Feed()
     feed(1, ocr=counts(0, 1), parse=counts(0, 1))
-    silence = feed.judge.state.silence.pauses
+    silence = feed.judge.state.rule(SilenceRule).pauses
     silence.latest[feed.judge.state.index[OCR]] -= 28 * 17_280 + 720
     forgotten = [gone for _ in range(721) for gone in feed.judge.fold(_next(feed)).forgotten]
     assert forgotten == [OCR]

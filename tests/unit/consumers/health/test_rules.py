@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 
 from steptrail.consumers.health.rules import Policy, Rules, RulesError
-from steptrail.consumers.health.rules.policy import ErrorPolicy, stacked
+from steptrail.consumers.health.rules.kinds.durations import DurationPolicy
+from steptrail.consumers.health.rules.kinds.errors import ErrorPolicy
+from steptrail.consumers.health.rules.kinds.stalled import StalledPolicy
+from steptrail.consumers.health.rules.kinds.thresholds import ThresholdPolicy
+from steptrail.consumers.health.rules.parameters import stacked
 
 GOOD = """
 [defaults]
@@ -39,12 +43,14 @@ def test_rules_apply_in_their_order_by_glob() -> None:
     rules = Rules.parse(GOOD)
     other, ocr = rules.policy("invoices", "parse"), rules.policy("invoices", "ocr-slow")
     fast = rules.policy("invoices", "ocr-fast")
-    assert (other.errors.limit, ocr.errors.limit) == (20, 20)
-    assert np.isnan(other.errors.normal)
-    assert (ocr.errors.normal, ocr.errors.least_bad, ocr.stalled.deadline_s) == (0.03, 20, 900)
-    assert ocr.durations.normal_ms == 850.5
-    assert [(t.measure, t.bound, t.critical) for t in ocr.thresholds] == [("pages", 200, True)]
-    assert [(t.measure, t.bound, t.below) for t in fast.thresholds[1:]] == [("duration_ms", 1, True)]
+    errors = ocr.of(ErrorPolicy)
+    assert (other.of(ErrorPolicy).limit, errors.limit) == (20, 20)
+    assert np.isnan(other.of(ErrorPolicy).normal)
+    assert (errors.normal, errors.least_bad, ocr.of(StalledPolicy).deadline_s) == (0.03, 20, 900)
+    assert ocr.of(DurationPolicy).normal_ms == 850.5
+    slow, quick = ocr.of(ThresholdPolicy).thresholds, fast.of(ThresholdPolicy).thresholds
+    assert [(t.measure, t.bound, t.critical) for t in slow] == [("pages", 200, True)]
+    assert [(t.measure, t.bound, t.below) for t in quick[1:]] == [("duration_ms", 1, True)]
     assert ocr.silenced == {"silence"}
     assert len(fast.silenced) == 6
     assert rules.policy("invoices", "ocr-slow") is rules.policy("invoices", "ocr-2")

@@ -3,9 +3,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from steptrail.consumers.health.rules.block import Block
 from steptrail.consumers.health.rules.hours import WEEK_HOURS, Hours, quiet_code, quiet_slots
-from steptrail.consumers.health.rules.policy import SilencePolicy
-from steptrail.consumers.health.rules.silence import SilenceRule
+from steptrail.consumers.health.rules.kinds.silence import SilencePolicy, SilenceRule
 
 MINUTE = 12
 HOUR = 720
@@ -29,7 +29,8 @@ class OneStep:
         some, none = np.array([60.0]), np.zeros(1)
         until, begin, found = self.slot + slots, self.slot, None
         while self.slot < until:
-            self.rule.fold(self.slot, some if alive and self.busy(self.slot) else none, self.policy)
+            events = some if alive and self.busy(self.slot) else none
+            self.rule.fold(Block.counted(self.slot, events), self.policy)
             if found is None and self.rule.silent()[0]:
                 found = self.slot - begin
             self.slot += MINUTE if alive else 1  # nothing happens in between, save that it may become silent

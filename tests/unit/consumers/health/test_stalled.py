@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from steptrail.consumers.health.rules import Observed, OpenExecution, observations
-from steptrail.consumers.health.rules.durations import Learned
-from steptrail.consumers.health.rules.policy import StalledPolicy
+from steptrail.consumers.health.rules.kinds.durations import Learned
+from steptrail.consumers.health.rules.kinds.stalled import StalledPolicy, deadlines
+from steptrail.consumers.health.rules.overdue import is_stalled
 from steptrail.consumers.health.rules.sketch import bin_of
-from steptrail.consumers.health.rules.stalled import deadlines, is_stalled
 
 STEP = ("p", "ocr")
 

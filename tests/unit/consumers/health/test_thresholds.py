@@ -1,7 +1,8 @@
 from steptrail.consumers.health.rules.alarm import CRITICAL, NONE, WARNING
-from steptrail.consumers.health.rules.losses import Losses, LossWindow
-from steptrail.consumers.health.rules.policy import LossPolicy, Threshold
-from steptrail.consumers.health.rules.thresholds import Measured, ThresholdWindow
+from steptrail.consumers.health.rules.kinds.losses import LossPolicy, LossWindow
+from steptrail.consumers.health.rules.kinds.thresholds import Threshold, ThresholdWindow
+from steptrail.consumers.health.rules.slots import Losses, Measured
+from steptrail.consumers.health.rules.status import HealthStatus
 
 
 def test_a_threshold_speaks_while_enough_lie_beyond_it() -> None:
@@ -37,12 +38,12 @@ def test_losses_warn_then_make_unknown_and_are_forgotten() -> None:
     window.fold(100, Losses(arrived=1000), policy)
     assert window.status(policy) is None
     window.fold(101, Losses(dropped=1, dead_letters=1), policy)
-    assert window.status(policy) == "WARNING"
+    assert window.status(policy) is HealthStatus.WARNING
     assert (
         window.sentence()
         == "events are lost: 1 dropped by emitters, 1 dead letters (0.2 % of the recent ones)"
     )
     window.fold(102, Losses(gaps=100), policy)
-    assert window.status(policy) == "UNKNOWN"
+    assert window.status(policy) is HealthStatus.UNKNOWN
     window.fold(102 + 1000, Losses(), policy)
     assert window.status(policy) is None

@@ -16,7 +16,7 @@ def idle(mark: Watermark, partition: int, sent_at: float, end: int = 10) -> bool
 def test_a_busy_and_an_idle_partition() -> None:
     """The one that is behind its end counts by what was applied, the idle one by when it was asked."""
     mark = watermark(0, 1)
-    mark.record(0, 99.5)
+    mark.applied(0, 99.5)
     assert mark.value is None
     assert idle(mark, 1, 100.0)
     assert mark.value == 97.5
@@ -25,10 +25,10 @@ def test_a_busy_and_an_idle_partition() -> None:
 def test_a_backlog_makes_everything_unknown() -> None:
     """One partition far behind holds the whole topic's watermark, whatever the others show."""
     mark, sight = watermark(0, 1), Sight()
-    mark.record(0, 40.0)
-    mark.record(1, 100.0)
+    mark.applied(0, 40.0)
+    mark.applied(1, 100.0)
     assert mark.value == 38.0
-    sight.look(101.0, mark.value)
+    sight.judge(101.0, mark.value)
     assert sight.blindness is not None
 
 
@@ -41,7 +41,7 @@ def test_a_partition_without_a_leader_stands_still() -> None:
         idle(mark, 0, float(now))
         assert not mark.probed(1, float(now), committed_end=None, end=None, consumed=10)
         assert mark.value == 98.0
-        sight.look(float(now), mark.value)
+        sight.judge(float(now), mark.value)
         assert (sight.blindness is not None) == (now > 158)
 
 
@@ -59,8 +59,8 @@ def test_a_late_record_is_counted() -> None:
     """It does not move the watermark back."""
     mark = watermark(0)
     idle(mark, 0, 100.0)
-    mark.record(0, 97.0)
-    mark.record(0, 98.0)
+    mark.applied(0, 97.0, late=1)
+    mark.applied(0, 98.0)
     assert (mark.value, mark.late) == (98.0, 1)
 
 
@@ -97,16 +97,16 @@ def test_a_listing_or_a_partition_is_never_forgotten() -> None:
 def test_blindness_has_hysteresis_and_is_handed_over_when_it_ends() -> None:
     """Blind after 60 s, seeing at 30 s again; blind from the start."""
     sight = Sight()
-    assert sight.look(100.0, None) is None
+    assert sight.judge(100.0, None) is None
     assert sight.blindness == Blindness(100.0, None, None)
-    assert sight.look(130.0, 99.9) is None
-    assert sight.look(130.0, 100.0) == Blindness(100.0, 130.0, None)
+    assert sight.judge(130.0, 99.9) is None
+    assert sight.judge(130.0, 100.0) == Blindness(100.0, 130.0, None)
     assert sight.blindness is None
-    sight.look(160.0, 100.0)
+    sight.judge(160.0, 100.0)
     assert sight.blindness is None
-    sight.look(160.1, 100.0)
-    sight.look(170.0, 130.0)
-    ended = sight.look(171.0, 141.0)
+    sight.judge(160.1, 100.0)
+    sight.judge(170.0, 130.0)
+    ended = sight.judge(171.0, 141.0)
     assert ended == Blindness(160.1, 171.0, 100.0)
     assert ended.covers(165.0)
     assert not ended.covers(171.0)
@@ -116,5 +116,5 @@ def test_blindness_has_hysteresis_and_is_handed_over_when_it_ends() -> None:
 def test_a_watermark_that_is_near_at_once_leaves_no_blindness(age: float) -> None:
     """A restart within a minute is not a stretch of blindness."""
     sight = Sight()
-    assert sight.look(100.0, 100.0 - age) is None
+    assert sight.judge(100.0, 100.0 - age) is None
     assert sight.blindness is None

@@ -1,7 +1,7 @@
 """Health, the pure part: aggregates of closed slots in, verdicts with their evidence out. No clock, no I/O.
 
-Who only reads verdicts needs nothing but `HealthStatus`, `Finding` and `Verdict`; the rule itself needs numpy, which
-is loaded with the first name of it.
+Reading verdicts takes no more than `HealthStatus`, `Finding` and `Verdict`; judging takes numpy, which is imported with
+the first name that needs it. What a rule is stands in `rule`; the rules that there are, in `kinds`.
 """
 
 from importlib import import_module
@@ -13,18 +13,18 @@ from steptrail.consumers.health.rules.watermark import Blindness, Sight, SightPo
 
 if TYPE_CHECKING:
     from steptrail.consumers.health.rules.judge import Judge, Judgement
-    from steptrail.consumers.health.rules.policy import Policy, Threshold
+    from steptrail.consumers.health.rules.overdue import Observation, Observed, OpenExecution, observations
+    from steptrail.consumers.health.rules.policy import Policy
     from steptrail.consumers.health.rules.rules import Rules, RulesError
-    from steptrail.consumers.health.rules.slots import Slot, SlotBuffer, StepCounts, StepKey, slot_of
-    from steptrail.consumers.health.rules.stalled import Observation, Observed, OpenExecution, observations
+    from steptrail.consumers.health.rules.slots import Losses, Measured, Slot, StepCounts, StepKey, slot_of
     from steptrail.consumers.health.rules.state import SnapshotError, State
 
 _LAZY = {
     "judge": ("Judge", "Judgement"),
-    "policy": ("Policy", "Threshold"),
+    "overdue": ("Observation", "Observed", "OpenExecution", "observations"),
+    "policy": ("Policy",),
     "rules": ("Rules", "RulesError"),
-    "slots": ("Slot", "SlotBuffer", "StepCounts", "StepKey", "slot_of"),
-    "stalled": ("Observation", "Observed", "OpenExecution", "observations"),
+    "slots": ("Losses", "Measured", "Slot", "StepCounts", "StepKey", "slot_of"),
     "state": ("SnapshotError", "State"),
 }
 _MODULES = {name: module for module, names in _LAZY.items() for name in names}
@@ -35,6 +35,8 @@ __all__ = [
     "HealthStatus",
     "Judge",
     "Judgement",
+    "Losses",
+    "Measured",
     "Observation",
     "Observed",
     "OpenExecution",
@@ -44,12 +46,10 @@ __all__ = [
     "Sight",
     "SightPolicy",
     "Slot",
-    "SlotBuffer",
     "SnapshotError",
     "State",
     "StepCounts",
     "StepKey",
-    "Threshold",
     "Verdict",
     "Watermark",
     "observations",

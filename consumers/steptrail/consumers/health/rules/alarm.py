@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from steptrail.consumers.health.rules.slots import SLOT_S
 from steptrail.consumers.health.rules.columns import LONG_AGO, Columns, Flags, Floats, Ints, Number, column
 from steptrail.consumers.health.rules.cusum import Cusum
 from steptrail.consumers.health.rules.parameters import RatioPolicy
+from steptrail.consumers.health.rules.slots import SLOT_S
 
 RECENT_S = 60
 RECENT_EXECUTIONS = 50

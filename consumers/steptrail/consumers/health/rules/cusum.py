@@ -17,9 +17,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from steptrail.consumers.health.rules.slots import SLOT_S
 from steptrail.consumers.health.rules.columns import Columns, Flags, Floats, Ints, column
 from steptrail.consumers.health.rules.parameters import RatioPolicy
+from steptrail.consumers.health.rules.slots import SLOT_S
 
 CEILING = 2.0
 """The score stops at so many limits: what went before is forgotten in bounded time."""

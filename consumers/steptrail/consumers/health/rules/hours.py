@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from steptrail.consumers.health.rules.slots import SLOT_S
 from steptrail.consumers.health.rules.columns import Columns, Floats, Ints, column
+from steptrail.consumers.health.rules.slots import SLOT_S
 
 HOUR_SLOTS = 3600 // SLOT_S
 WEEK_HOURS = 168

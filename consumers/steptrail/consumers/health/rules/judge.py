@@ -201,9 +201,7 @@ class Judge:
         state, published = self.state, self.state.published
         if not state.keys:
             return np.zeros(0, np.int64)
-        levels = np.stack(
-            [rule.levels(slot, self._stacked[name]) for name, rule in state.steps.items()]
-        )
+        levels = np.stack([rule.levels(slot, self._stacked[name]) for name, rule in state.steps.items()])
         packed = (levels << (2 * np.arange(len(levels)))[:, None]).sum(axis=0)
         status = (levels * self._counting).max(axis=0)
         new = published.since == 0

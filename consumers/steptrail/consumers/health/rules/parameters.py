@@ -11,11 +11,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 import numpy as np
+from pydantic import create_model
+from typing_extensions import Self
 
 from steptrail.consumers.health.rules.columns import Number
+from steptrail.schemas.configuration import toml_values
+from steptrail.schemas.configuration.toml_file import Clashes, Found, Table
 
 DAY_S = 86_400.0
 
@@ -37,12 +41,42 @@ def declared(low: float, high: float, doc: str) -> Any:
 
 @dataclass(frozen=True)
 class RulePolicy:
-    """Base of the parameters of one rule: a frozen dataclass.
+    """Base of the parameters of one rule: a frozen dataclass whose fields are `number`, `pin` or `declared`.
 
-    Its table in the rules file is called `rule`, as the rule, and has a key for each field.
+    `rule` is the rule's name. The rules file has a table of that name with a key for each field; a rule that is
+    written in another way overrides `key`, `table` and `changed`.
     """
 
     rule: ClassVar[str]
+
+    @classmethod
+    def key(cls) -> str:
+        """Its key in the rules file."""
+        return cls.rule
+
+    @classmethod
+    def table(cls) -> Any:
+        """The type of that key's value, for pydantic."""
+        keys: dict[str, Any] = {
+            f.name: (Annotated[float, toml_values.number(f.metadata["low"], f.metadata["high"])], 0.0)
+            for f in fields(cls)
+        }
+
+        class Checked(Table):
+            @classmethod
+            def _clashes(_, found: Found, context: Any) -> Clashes:
+                return cls.clashes(found)
+
+        return create_model(cls.rule, __base__=Checked, **keys)
+
+    @classmethod
+    def clashes(cls, found: Found) -> Clashes:
+        """What is wrong between keys of the table, each of which may be anything: the key, and what."""
+        return iter(())
+
+    def changed(self, table: Any) -> Self:
+        """These parameters with those that a table of the rules file gives."""
+        return replace(self, **table.model_dump(exclude_unset=True))
 
 
 @dataclass(frozen=True)

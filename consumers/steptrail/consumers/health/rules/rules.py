@@ -3,40 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from steptrail.consumers.health.rules.policy import Policy, Threshold
-from steptrail.consumers.health.rules.rules_toml import (
-    RULE_NAMES,
-    Defaults,
-    RulesDocument,
-    RulesError,
-    RuleTable,
-)
+from steptrail.consumers.health.rules.parameters import RulePolicy
+from steptrail.consumers.health.rules.policy import Policy
+from steptrail.consumers.health.rules.rules_toml import Defaults, RulesDocument, RulesError, RuleTable
 from steptrail.schemas.configuration.toml_file import parse, read_text
 from steptrail.schemas.stored_names import matches_name
 
-__all__ = ["RULE_NAMES", "Rule", "Rules", "RulesError"]
+__all__ = ["Rule", "Rules", "RulesError"]
+
+P = TypeVar("P", bound=RulePolicy)
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What one `[[rule]]` changes for the steps that its globs match; parameters that it does not name stay."""
+    """What one `[[rule]]` changes for the steps that its globs match; parameters that it does not name stay.
+
+    `changes`: by health rule, what `RulePolicy.changed` takes.
+    """
 
     pipeline: str = "*"
     step: str = "*"
-    changes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    thresholds: tuple[Threshold, ...] = ()
+    changes: Mapping[str, Any] = field(default_factory=dict)
     silenced: frozenset[str] | None = None
 
     @classmethod
     def of(cls, table: Defaults) -> Rule:
         """What a table of a rules file says."""
         globs = (table.pipeline, table.step) if isinstance(table, RuleTable) else ("*", "*")
-        thresholds = tuple(threshold.threshold() for threshold in table.threshold)
-        return cls(*globs, table.changes(), thresholds, table.silenced)
+        return cls(*globs, table.changes(), table.silenced)
 
     def matches(self, pipeline: str, step: str) -> bool:
         """Globs as of the shell; upper and lower case differ."""
@@ -44,12 +42,9 @@ class Rule:
 
     def applied(self, policy: Policy) -> Policy:
         """`policy` with this rule's changes."""
-        parts: dict[str, Any] = {
-            name: replace(getattr(policy, name), **changes) for name, changes in self.changes.items()
-        }
-        if self.silenced is not None:
-            parts["silenced"] = self.silenced
-        return replace(policy, thresholds=policy.thresholds + self.thresholds, **parts)
+        changed = {name: policy.rules[name].changed(change) for name, change in self.changes.items()}
+        silenced = policy.silenced if self.silenced is None else self.silenced
+        return Policy({**policy.rules, **changed}, silenced)
 
 
 class Rules:
@@ -68,6 +63,10 @@ class Rules:
                 policy = self.rules[number].applied(policy)
             self._policies[matching] = policy
         return self._policies[matching]
+
+    def each(self, kind: type[P]) -> list[P]:
+        """The parameters of one health rule as each `[[rule]]` gives them, on top of the defaults of the code."""
+        return [kind().changed(rule.changes[kind.rule]) for rule in self.rules if kind.rule in rule.changes]
 
     @classmethod
     def load(cls, path: Path) -> Rules:

@@ -209,7 +209,9 @@ def _planes(array: np.ndarray[Any, Any]) -> bytes:
 def _fill(array: np.ndarray[Any, Any], name: str, kind: str, planes: memoryview) -> None:
     """The reverse of `_planes`, into `array`."""
     if str(array.dtype) != kind or array.nbytes != len(planes):
-        raise ValueError(f"column {name} is {len(planes)} bytes of {kind}, expected {array.nbytes} of {array.dtype}")
+        raise ValueError(
+            f"column {name} is {len(planes)} bytes of {kind}, expected {array.nbytes} of {array.dtype}"
+        )
     if array.size:
         turned = np.frombuffer(planes, np.uint8).reshape(array.itemsize, -1).T
         array.reshape(-1)[:] = np.ascontiguousarray(turned).view(array.dtype).reshape(-1)

@@ -74,10 +74,6 @@ class Watermark:
         self._complete[partition] = max(latest, self._complete.get(partition, latest))
         self._advance()
 
-    def record(self, partition: int, append_time: float) -> None:
-        """One record was applied: `applied` for those who count one by one."""
-        self.applied(partition, append_time, late=int(self.value is not None and append_time < self.value))
-
     def probed(
         self,
         partition: int,
@@ -127,7 +123,7 @@ class Sight:
         """For one who goes on where another could see."""
         return cls(policy or SightPolicy(), _looked=True)
 
-    def look(self, now: float, watermark: float | None) -> Blindness | None:
+    def judge(self, now: float, watermark: float | None) -> Blindness | None:
         """Judge at `now`; return a stretch of blindness that has just ended, for the caller to store.
 
         `blindness` is the one that lasts, None while all is seen.

@@ -19,6 +19,8 @@ from steptrail.consumers.health.rules.rule import StepRule
 from steptrail.consumers.health.rules.slots import SLOT_S
 from steptrail.consumers.health.rules.status import HealthStatus
 from steptrail.consumers.health.rules.verdict import Finding
+from steptrail.schemas.configuration.toml_file import Clashes, Found
+from steptrail.schemas.configuration.toml_values import shown
 from steptrail.schemas.figures import counted
 
 
@@ -36,6 +38,13 @@ class ErrorPolicy(RatioPolicy):
     prior_ended: Number = number(200, 1, 1e6, "and executions")
     bad: Number = number(0.20, 0.001, 1, "the share that an alarm is tuned for, at least")
     bad_factor: Number = number(3, 1.1, 100, "and at least this many times the normal share")
+
+    @classmethod
+    def clashes(cls, found: Found) -> Clashes:
+        """The least share must not exceed the greatest."""
+        least, most = found.get("normal_least", 0.0), found.get("normal_most", 1.0)
+        if isinstance(least, (int, float)) and isinstance(most, (int, float)) and least > most:
+            yield "normal_least", f"{shown(least)} is more than normal_most, {shown(most)}"
 
 
 @dataclass

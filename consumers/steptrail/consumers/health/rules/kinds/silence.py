@@ -47,9 +47,9 @@ class SilencePolicy(RulePolicy):
 class Pauses(Columns):
     """Signs of life: the first and the latest slot with one (0: none yet), this hour's counts, the longest pauses.
 
-    `recent` holds the longest pause that ended in this hour and in the one before, without those that were
-    found to be silence; `rate` the events a slot of the hour before; `longest` the longest pause that ended in each of the
-    last four weeks in which one did. `limit` is the quiet that is too long within the current hour, as learned;
+    `recent` holds the longest pause that ended in this hour and in the one before, without those that counted as
+    silence; `rate` the events a slot of the hour before; `longest` the longest pause that ended in each of the last
+    four weeks in which one did. `limit` is the quiet that is too long within the current hour, as learned;
     `silent` the slot since which the step counts as silent (0: it does not), and `passed` the limit that was passed
     then. Once found, silence holds until the next sign of life, whatever the hour.
     """

@@ -102,7 +102,9 @@ class StalledRule(StepRule[StalledPolicy]):
         latest = float(self.stalls.latest[row] + 1) * SLOT_S
         sentences = []
         if count > queued:
-            sentences.append(f"{_executions(count - queued, 'started ')} passed the deadline without an ending")
+            sentences.append(
+                f"{_executions(count - queued, 'started ')} passed the deadline without an ending"
+            )
         if queued:
             them = "it" if queued == 1 else "them"
             sentences.append(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from steptrail.consumers.health.rules.rule import StepRule
 from steptrail.consumers.health.rules.slots import SLOT_S, Bound, Measured, StepKey
 from steptrail.consumers.health.rules.status import HealthStatus
 from steptrail.consumers.health.rules.verdict import Finding
+from steptrail.schemas.configuration.toml_file import Clashes, Found, Table
+from steptrail.schemas.configuration.toml_values import number, one_of
 from steptrail.schemas.figures import counted, figure
 
 PARTS = 12
@@ -50,6 +52,38 @@ class Threshold:
         return value < self.bound if self.below else value > self.bound
 
 
+class ThresholdTable(Table):
+    """`[[rule.threshold]]`: a bound on durations, or on a metric."""
+
+    measure: str = "duration_ms"
+    above: Annotated[float, number(-1e300, 1e300)] | None = None
+    below: Annotated[float, number(-1e300, 1e300)] | None = None
+    share: Annotated[float, number(0, 1)] = 0.1
+    window_s: Annotated[float, number(5, 86_400)] = 300.0
+    at_least: Annotated[float, number(1, 1e9)] = 10.0
+    status: Annotated[str, one_of("WARNING", "CRITICAL")] = "WARNING"
+
+    @classmethod
+    def _clashes(cls, found: Found, context: Any) -> Clashes:
+        if ("above" in found) == ("below" in found):
+            yield (), "needs one of above and below"
+        if found.get("measure") == "":
+            yield "measure", 'is empty: give the name of a metric, or "duration_ms"'
+
+    def threshold(self) -> Threshold:
+        """As the rule takes it."""
+        bound = self.above if self.below is None else self.below
+        return Threshold(
+            self.measure,
+            bound or 0.0,
+            self.below is not None,
+            self.share,
+            self.window_s,
+            int(self.at_least),
+            self.status == "CRITICAL",
+        )
+
+
 @dataclass(frozen=True)
 class ThresholdPolicy(RulePolicy):
     """The thresholds of one step. In the rules file each is a `[[rule.threshold]]`, and those that match add up."""
@@ -57,6 +91,20 @@ class ThresholdPolicy(RulePolicy):
     rule: ClassVar[str] = "thresholds"
 
     thresholds: tuple[Threshold, ...] = ()
+
+    @classmethod
+    def key(cls) -> str:
+        """Each entry is one."""
+        return "threshold"
+
+    @classmethod
+    def table(cls) -> Any:
+        """A list of them."""
+        return list[ThresholdTable]
+
+    def changed(self, table: list[ThresholdTable]) -> ThresholdPolicy:
+        """These, and those of the list."""
+        return replace(self, thresholds=self.thresholds + tuple(each.threshold() for each in table))
 
 
 @dataclass

@@ -6,14 +6,18 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from steptrail.consumers.health.rules.rule_names import rule_names
 from steptrail.deploy.terminal.failures import USAGE, CommandError
 from steptrail.deploy.terminal.numbers import counted, figure
 from steptrail.deploy.terminal.options import Json, variable
 from steptrail.deploy.terminal.output import Column, Table, note, say, show, write_json
+
+if TYPE_CHECKING:
+    from steptrail.consumers.health.rules.policy import Policy
 
 _HELP = """
 The rules that health is judged by: a TOML file, named by STEPTRAIL_HEALTH_RULES or --file.
@@ -76,7 +80,7 @@ def show_rules(
     path = _named(file)
     names = stored_name(pipeline), stored_name(step)
     policy, default = (Rules() if path is None else Rules.load(path)).policy(*names), Policy()
-    told = {**asdict(policy), "silenced": sorted(policy.silenced)}
+    told = {**_parameters(policy), "silenced": sorted(policy.silenced)}
     if json:
         write_json({"pipeline": pipeline, "step_name": step, **_learned(told)})
         return
@@ -86,8 +90,8 @@ def show_rules(
     )
     for group, values in told.items():
         if isinstance(values, dict):
-            standard = asdict(getattr(default, group))
-            absent = {f.name: f.metadata.get("without", "learned") for f in fields(getattr(policy, group))}
+            standard = asdict(default.rules[group])
+            absent = {f.name: f.metadata.get("without", "learned") for f in fields(default.rules[group])}
             for key, value in values.items():
                 changed = _same(value, standard[key])
                 usual = "" if changed else _number(standard[key], absent[key])
@@ -160,7 +164,7 @@ def silence(
         list[str] | None,
         typer.Argument(
             metavar="[RULE]…",
-            help="errors, durations, silence, stalled, thresholds, losses; none: all of them.",
+            help=f"{', '.join(rule_names())}; none: all of them.",
             show_default=False,
         ),
     ] = None,
@@ -171,11 +175,9 @@ def silence(
 ) -> None:
     """Silence rules for steps: what they find is still shown and does not count. To hold back alerts for a while
     there is `steptrail alerts silence`."""
-    from steptrail.consumers.health.rules.rules import RULE_NAMES
-
     if off and rules:
         raise CommandError("--off lets all rules speak: name none with it.", exit_code=USAGE, kind="usage")
-    _add(file, pipeline, step, {}, [] if off else rules or list(RULE_NAMES))
+    _add(file, pipeline, step, {}, [] if off else rules or list(rule_names()))
 
 
 def _add(
@@ -212,6 +214,12 @@ def _named(file: Path | None) -> Path | None:
         return file
     named = variable("health_rules")
     return Path(named).expanduser() if named else None
+
+
+def _parameters(policy: Policy) -> dict[str, Any]:
+    """By rule its parameters; of thresholds, the list."""
+    told = {name: asdict(parameters) for name, parameters in policy.rules.items()}
+    return {name: values.get(name, values) for name, values in told.items()}
 
 
 def _learned(value: Any) -> Any:
