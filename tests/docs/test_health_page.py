@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields
 from pathlib import Path
 
 from health_sim.plotting import PLOTS
-from health_sim.table import GROUPS, figures_block, parameters_block
-from steptrail.consumers.health.rules import Policy, Rules
+from health_sim.table import figures_block, parameters_block
+from steptrail.consumers.health.rules import Rules
+from steptrail.consumers.health.rules.kinds.durations import DurationPolicy
+from steptrail.consumers.health.rules.kinds.errors import ErrorPolicy
+from steptrail.consumers.health.rules.kinds.losses import LossPolicy
+from steptrail.consumers.health.rules.kinds.silence import SilencePolicy
+from steptrail.consumers.health.rules.kinds.stalled import StalledPolicy
+from steptrail.consumers.health.rules.kinds.thresholds import ThresholdPolicy
+from steptrail.consumers.health.rules.rule_names import rule_names
 from support.marked_block import filled
 
 ROOT = Path(__file__).parents[2]
@@ -19,7 +25,12 @@ EXAMPLE = ROOT / "docs" / "examples" / "health.toml"
 def test_the_parameters_are_those_of_the_code() -> None:
     """`python tests/health_sim/table.py` writes them."""
     assert filled(PAGE, "parameters", parameters_block()) == PAGE
-    assert set(GROUPS) == {f.name for f in fields(Policy)} - {"thresholds", "silenced"}
+
+
+def test_every_rule_has_a_section() -> None:
+    """Under its name; what a section of two words begins with will do."""
+    sections = re.findall(r"^## (\w+)", PAGE, re.MULTILINE)
+    assert {name.capitalize() for name in rule_names()} <= set(sections)
 
 
 def test_the_rules_file_of_the_page_is_the_example_and_does_what_it_says() -> None:
@@ -27,12 +38,13 @@ def test_the_rules_file_of_the_page_is_the_example_and_does_what_it_says() -> No
     [shown] = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
     assert shown == EXAMPLE.read_text("utf-8")
     rules = Rules.load(EXAMPLE)
-    assert rules.policy("anything", "at all").losses.warning_at == 5
+    assert rules.policy("anything", "at all").of(LossPolicy).warning_at == 5
     ocr = rules.policy("invoices", "ocr-fast")
-    assert (ocr.errors.normal, ocr.stalled.deadline_s, ocr.durations.normal_ms) == (0.03, 1800, 4000)
-    [threshold] = ocr.thresholds
+    assert (ocr.of(ErrorPolicy).normal, ocr.of(DurationPolicy).normal_ms) == (0.03, 4000)
+    assert ocr.of(StalledPolicy).deadline_s == 1800
+    [threshold] = ocr.of(ThresholdPolicy).thresholds
     assert (threshold.measure, threshold.below, threshold.critical) == ("confidence", True, True)
-    assert rules.policy("payments", "charge").silence.after_s == 300
+    assert rules.policy("payments", "charge").of(SilencePolicy).after_s == 300
     assert "errors" in rules.policy("experiments", "x").silenced
     assert rules.policy("letters", "nightly-close").silenced == {"silence", "durations"}
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import pkgutil
 import sys
 import time
 import traceback
@@ -25,26 +26,12 @@ from bench.figure import Figure
 from health_sim.plotting import draw
 from health_sim.simulation import Simulation
 
-SIDE_BY_SIDE = (
-    "consumer_sight",  # real parts in real time: it mostly waits
-    "error_detection",
-    "error_recovery",
-    "error_false_alarms",
-    "error_bursts",
-    "error_transitions",
-    "error_limits",
-    "fixed_window",
-    "cold_start",
-    "durations",
-    "silence",
-    "stuck",
-    "queued",
-    "watermark",
-    "sight",
-)
+FIRST = ("consumer_sight",)  # real parts in real time: it mostly waits
 ALONE = ("size", "consumer_speed", "asking", "grouping")
+FOUND = {module.name for module in pkgutil.iter_modules([str(Path(__file__).parent / "figures")])}
+SIDE_BY_SIDE = (*FIRST, *sorted(FOUND.difference(FIRST, ALONE)))
 MODULES = (*SIDE_BY_SIDE, *ALONE)
-"""The order in which they run; each is `measure(simulation)` of the module of its name and gives figures."""
+"""The order in which they run: every module of `figures`; each has `measure(simulation)`, which gives figures."""
 
 ON_A_STACK = ("consumer_sight", "consumer_speed", "asking", "grouping")
 """Real parts in real time, on a local stack of their own: not in the quick form unless they are named."""

@@ -7,33 +7,21 @@ holds. Without files of figures only the parameters are written.
 
 from __future__ import annotations
 
+import importlib
 import math
+import pkgutil
 import sys
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any
 
-from steptrail.consumers.health.rules.policy import (
-    DurationPolicy,
-    ErrorPolicy,
-    LossPolicy,
-    RatioPolicy,
-    SilencePolicy,
-    StalledPolicy,
-)
+from steptrail.consumers.health.rules.parameters import RatioPolicy
+from steptrail.consumers.health.rules.registry import policies
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from support.marked_block import fill, json_lines
-
-GROUPS = {
-    "errors": ErrorPolicy,
-    "durations": DurationPolicy,
-    "silence": SilencePolicy,
-    "stalled": StalledPolicy,
-    "losses": LossPolicy,
-}
 
 NAMES: dict[str, str] = {
     "error_detection_p99_s_at_10_per_s": "errors rise from 1 to 20 % at 10/s: until it is said, p99",
@@ -70,6 +58,8 @@ NAMES: dict[str, str] = {
     "error_rule_bytes_per_step": "of it the error rule, for each step",
     "fold_slot_of_10000_steps_ms": "judging one slot of 10,000 busy steps",
 }
+"""What the page calls each figure, in its order. A module of `figures` may have names of its own, as `NAMES`; these
+follow."""
 UNITS = {
     "alarms": "",
     "of 100": " of 100",
@@ -137,7 +127,7 @@ def figures_block(lines: list[dict[str, Any]]) -> str:
     """A Markdown table of the figures, in the order of NAMES, and a line with machine and date."""
     found = {line["figure"]: line for line in lines}
     rows = ["| | measured | | asked |", "|---|---|---|---|"]
-    for name, meaning in NAMES.items():
+    for name, meaning in {**NAMES, **_own_names()}.items():
         if name in found:
             line = found[name]
             value = f"{line['value']:,g}{UNITS.get(line['unit'], ' ' + line['unit'])}"
@@ -153,23 +143,33 @@ def figures_block(lines: list[dict[str, Any]]) -> str:
     return "\n".join(rows)
 
 
+def _own_names() -> dict[str, str]:
+    folder = str(Path(__file__).parent / "figures")
+    names: dict[str, str] = {}
+    for each in pkgutil.iter_modules([folder]):
+        names |= getattr(importlib.import_module(f"health_sim.figures.{each.name}"), "NAMES", {})
+    return names
+
+
 def parameters_block() -> str:
-    """A Markdown table of every parameter; what errors and durations share stands once, with both defaults."""
+    """A Markdown table of every parameter; what rules on a share have in common stands once, with every default."""
     rows = ["| parameter | default | from … to | |", "|---|---|---|---|"]
+    ratios = {name: kind for name, kind in policies().items() if issubclass(kind, RatioPolicy)}
+    for f in fields(RatioPolicy):
+        own = {name: next(x for x in fields(kind) if x.name == f.name) for name, kind in ratios.items()}
+        defaults = dict.fromkeys(_number(each.default) for each in own.values())
+        rows.append(_row(", ".join(f"`{name}.{f.name}`" for name in own), ", ".join(defaults), f))
     shared = {f.name for f in fields(RatioPolicy)}
-    for group, policy in GROUPS.items():
-        for f in fields(policy):
-            if f.name in shared and group == "durations":
-                continue
-            name, default = f"`{group}.{f.name}`", _number(f.default)
-            if f.name in shared:
-                name = f"`errors.{f.name}`, `durations.{f.name}`"
-                other = next(each for each in fields(DurationPolicy) if each.name == f.name).default
-                default += "" if other == f.default else f", {_number(other)}"
-            default = f.metadata.get("without", default)
-            low, high = (_number(f.metadata[end]) for end in ("low", "high"))
-            rows.append(f"| {name} | {default} | {low} … {high} | {f.metadata['doc']} |")
+    for name, kind in policies().items():
+        for f in fields(kind):
+            if "low" in f.metadata and not (name in ratios and f.name in shared):
+                rows.append(_row(f"`{name}.{f.name}`", f.metadata.get("without", _number(f.default)), f))
     return "\n".join(rows)
+
+
+def _row(name: str, default: str, parameter: Field[Any]) -> str:
+    low, high = (_number(parameter.metadata[end]) for end in ("low", "high"))
+    return f"| {name} | {default} | {low} … {high} | {parameter.metadata['doc']} |"
 
 
 def _number(value: Any) -> str:

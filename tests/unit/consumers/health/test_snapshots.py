@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from steptrail.consumers.health.rules import Judge, Rules, Slot, SnapshotError, State
@@ -73,10 +74,11 @@ def test_a_rule_that_is_no_more_is_passed_over() -> None:
 
     def with_another(header: dict[str, Any], columns: Columns) -> None:
         header["levels"] = ["another", *header["levels"]]
-        kind, levels = columns["standing.said.levels"]
+        kind, planes = columns["standing.said.levels"]
         rows = len(header["keys"])
-        # In a snapshot the first bytes of every value come first; "another" is WARNING for every step.
-        columns["standing.said.levels"] = kind, bytes(each << 2 | 1 for each in levels[:rows]) + levels[rows:]
+        levels = np.frombuffer(planes, np.uint8).reshape(8, rows).T.copy().view(np.int64)
+        levels = levels << 2 | 1  # "another" is WARNING for every step
+        columns["standing.said.levels"] = kind, levels.view(np.uint8).reshape(rows, 8).T.tobytes()
         columns["another.counts.seen"] = "int64", bytes(8 * rows)
         header["another"] = {"some": "thing"}
 
