@@ -161,9 +161,12 @@ def parameters_block() -> str:
         rows.append(_row(", ".join(f"`{name}.{f.name}`" for name in own), ", ".join(defaults), f))
     shared = {f.name for f in fields(RatioPolicy)}
     for name, kind in policies().items():
-        for f in fields(kind):
-            if "low" in f.metadata and not (name in ratios and f.name in shared):
-                rows.append(_row(f"`{name}.{f.name}`", f.metadata.get("without", _number(f.default)), f))
+        own_fields = (f for f in fields(kind) if "low" in f.metadata)
+        rows += [
+            _row(f"`{name}.{f.name}`", f.metadata.get("without", _number(f.default)), f)
+            for f in own_fields
+            if not (name in ratios and f.name in shared)
+        ]
     return "\n".join(rows)
 
 

@@ -38,8 +38,8 @@ STUCK_SHARE = 0.002
 LATE_SHARE = 0.001
 LATE_MS = (3.6e6, 4.8e6)
 """Some end an hour late: that they are stalled is true until then, and has to be taken back."""
-LOOK_S = 60
-READ_AT_ONCE = (240, 720, 2400)
+LOOK_S = 300
+READ_AT_ONCE = (300, 1200, 6000)
 """So many events of a partition are read between two looks: one of these, at random."""
 TOPIC = "made-up"
 
@@ -223,7 +223,7 @@ def _history(rng: random.Random, seconds: int) -> tuple[list[list[Event]], set[i
 
 
 def _consume(rng: random.Random, consumer: Consumer, logs: list[list[Event]], seconds: int) -> set[int]:
-    """Read it all, minute by minute; return what a wall clock would have found."""
+    """Read it all, five minutes at a time; return what a wall clock would have found."""
     wall_clock: set[int] = set()
     stands = (START + seconds / 2, START + seconds / 2 + 1200)
     for now in range(START + LOOK_S, START + seconds + LOOK_S, LOOK_S):

@@ -4,17 +4,17 @@ from dataclasses import fields
 
 from steptrail.consumers.health.rules import Judge, Policy, Rules, Slot, State, StepCounts
 from steptrail.consumers.health.rules.registry import health_rules, pipeline_rules, policies, step_rules
-from steptrail.consumers.health.rules.rule_names import rule_names
+from steptrail.consumers.health.rules.rule_names import FIRST, rule_names
 from steptrail.consumers.health.rules.rules_toml import RuleTable
 
 
 def test_a_rule_is_called_as_its_module() -> None:
     """In the rules file, in findings and in what is silenced."""
-    assert rule_names() == ("errors", "durations", "silence", "stalled", "thresholds", "losses")
+    assert rule_names()[: len(FIRST)] == FIRST
     assert {name: rule.policy.rule for name, rule in health_rules().items()} == {
         name: name for name in rule_names()
     }
-    assert [*step_rules(), *pipeline_rules()] == list(rule_names())
+    assert step_rules().keys() | pipeline_rules().keys() == set(rule_names())
 
 
 def test_the_rules_file_has_a_key_for_each_rule() -> None:

@@ -40,8 +40,8 @@ class Block:
             row = index.get(key)
             if row is None:
                 continue
-            succeeded = step.succeeded + step.warned
-            counts[:, row] = step.started, succeeded, step.warned, step.failed, step.skipped
+            ended_well = step.succeeded + step.warned
+            counts[:, row] = step.started, ended_well, step.warned, step.failed, step.skipped
             if step.measured:
                 measured[row] = step.measured
             for number, count in step.durations.items():
@@ -51,7 +51,8 @@ class Block:
         durations = BinnedDurations(
             np.array(rows, np.int64), np.array(bins, np.int64), np.array(binned, float)
         )
-        return cls(slot.number, *counts, durations, measured)
+        started, succeeded, warned, failed, skipped = counts
+        return cls(slot.number, started, succeeded, warned, failed, skipped, durations, measured)
 
     @classmethod
     def counted(

@@ -75,8 +75,8 @@ class Judge:
             block = Block.of(slot, state.index)
             for name, rule in state.steps.items():
                 rule.fold(block, self._stacked[name])
-        for name, whole in state.pipelines.items():
-            whole.fold(slot, partial(self._policy_of_pipeline, name))
+        for name, pipeline_rule in state.pipelines.items():
+            pipeline_rule.fold(slot, partial(self._policy_of_pipeline, name))
         forgotten = self._forget(slot.number) if slot.number % HOUR_SLOTS == 0 else []
         changed = self._changed(slot.number)
         verdicts = [self.step(self.state.keys[row]) for row in changed]
@@ -150,8 +150,8 @@ class Judge:
 
     def _forget(self, slot: int) -> list[StepKey]:
         state = self.state
-        for whole in state.pipelines.values():
-            whole.forget()
+        for pipeline_rule in state.pipelines.values():
+            pipeline_rule.forget()
         latest = np.zeros(len(state.keys), np.int64)
         for rule in state.steps.values():
             latest = np.maximum(latest, rule.last_seen())
@@ -170,7 +170,7 @@ class Judge:
 
     def _known(self, pipelines: set[str]) -> set[str]:
         """`pipelines`, and those that the rules about pipelines have state of."""
-        return pipelines.union(*(whole.pipelines() for whole in self.state.pipelines.values()))
+        return pipelines.union(*(rule.pipelines() for rule in self.state.pipelines.values()))
 
     def _policy_of_pipeline(self, rule: str, pipeline: str) -> RulePolicy:
         return self._rules.policy(pipeline, "").rules[rule]
@@ -228,8 +228,8 @@ class Judge:
         keys = [self.state.keys[row] for row in rows[:SHOWN]]
         findings = list(summed_up([(key[1], self.step(key)) for key in keys], len(rows) - len(keys)))
         policy = self._rules.policy(name, "")
-        for rule, whole in self.state.pipelines.items():
-            if (found := whole.finding(name, policy.rules[rule])) is not None:
+        for rule_name, rule in self.state.pipelines.items():
+            if (found := rule.finding(name, policy.rules[rule_name])) is not None:
                 findings.append(_silenced(found, policy))
         return self._whole(name, findings)
 
@@ -258,15 +258,15 @@ class Judge:
     def _wholes(self, changed: bool) -> list[Verdict]:
         """Verdicts of pipelines, and of everything, that are new or different."""
         state = self.state
-        active = any(whole.active() for whole in state.pipelines.values())
-        spoke = any(self._has_whole(findings) for _, findings, _ in state.published_of.values())
-        if not (changed or active or spoke) and state.published_of:
+        active = any(rule.active() for rule in state.pipelines.values())
+        before = any(self._of_pipelines(findings) for _, findings, _ in state.published_of.values())
+        if not (changed or active or before) and state.published_of:
             return []
         wholes = self._pipelines()
         return [whole for whole in (*wholes, self._overall(wholes)) if self._is_new(whole)]
 
-    def _has_whole(self, findings: str) -> bool:
-        """Whether a rule about pipelines is among these findings."""
+    def _of_pipelines(self, findings: str) -> bool:
+        """Whether one of these findings is a pipeline rule's."""
         return any(f"{name}:" in findings for name in self.state.pipelines)
 
     def _restated(self, slot: int, changed: Set[tuple[str | None, str | None]]) -> list[Verdict]:
@@ -287,7 +287,7 @@ class Judge:
         wholes |= {
             name
             for name, (status, findings, since) in self.state.published_of.items()
-            if status != HealthStatus.HEALTHY.value and self._has_whole(findings) and _is_due(slot, since)
+            if status != HealthStatus.HEALTHY.value and self._of_pipelines(findings) and _is_due(slot, since)
         }
         if not wholes:
             return []
