@@ -10,6 +10,7 @@ import pytest
 from confluent_kafka import TopicPartition
 
 from steptrail.consumers.health.progress import Progress
+from steptrail.consumers.health.rules.kinds.errors import ErrorPolicy
 from steptrail.consumers.health.rules.rules import RulesError
 from steptrail.consumers.health.rules_edit import add_rule, rule_text
 from steptrail.consumers.health.rules_file import RulesFile
@@ -85,16 +86,16 @@ def test_a_rules_file_is_read_again_and_refused_whole(tmp_path: Path) -> None:
     assert file.look()
     assert file.fault is None
     assert not file.look()
-    assert file.rules.policy("p", "s").errors.bad == 0.3
+    assert file.rules.policy("p", "s").of(ErrorPolicy).bad == 0.3
     path.write_text("[defaults]\nerrors.bad = 0.4\nerrors.worse = 1\n")
     os.utime(path, ns=(1, 1))
     assert not file.look()
-    assert file.rules.policy("p", "s").errors.bad == 0.3
+    assert file.rules.policy("p", "s").of(ErrorPolicy).bad == 0.3
     assert file.fault is not None
     assert "line 3, defaults.errors.worse" in file.fault
     path.write_text("[defaults]\nerrors.bad = 0.5\n")
     assert file.look()
-    assert (file.fault, file.rules.policy("p", "s").errors.bad) == (None, 0.5)
+    assert (file.fault, file.rules.policy("p", "s").of(ErrorPolicy).bad) == (None, 0.5)
     assert not RulesFile(None).look()
 
 
@@ -104,7 +105,7 @@ def test_a_rule_is_added_whole_or_not(tmp_path: Path) -> None:
     add_rule(path, rule_text('a "b" *', "s", {"errors.bad": 0.3}, ["silence"]))
     path.chmod(0o640)
     rules = add_rule(path, rule_text("*", "s", {"errors.bad": 0.4}))
-    assert rules.policy('a "b" c', "s").errors.bad == 0.4
+    assert rules.policy('a "b" c', "s").of(ErrorPolicy).bad == 0.4
     assert rules.policy('a "b" c', "s").silenced == {"silence"}
     assert path.stat().st_mode & 0o777 == 0o640
     before = path.read_bytes()
