@@ -10,6 +10,7 @@ import typer
 
 from steptrail.deploy.cli.commands.run.alerts import AlertsFile
 from steptrail.deploy.terminal.failures import NO, USAGE, CommandError
+from steptrail.deploy.terminal.misspelt import as_json, unmatched, warn
 from steptrail.deploy.terminal.numbers import counted
 from steptrail.deploy.terminal.options import Json, StackDir, settings_for, variable
 from steptrail.deploy.terminal.output import Column, Table, note, say, show, write_json, write_json_lines
@@ -90,7 +91,7 @@ def silence(
     """Tell nobody of some alerts for a while. They fire all the same; who heard of one hears of its end.
 
     It needs an end (--for or --until) and a --reason. With --json the silence as one object: id, pipeline, step_name,
-    kind, starts, ends, reason, by.
+    kind, starts, ends, reason, by, unknown (names that match no event yet: kind, name, near).
 
     \b
     steptrail alerts silence --pipeline invoices --step 'ocr*' --for 2h --reason "new model"
@@ -106,6 +107,7 @@ def silence(
         raise _usage(
             "silence what? Nothing says so.", "name a --pipeline, a --step or a --kind, or say --all."
         )
+    _check_kind(kind)
     now = time.time()
     seconds = _ahead(for_) if for_ is not None else parse_since(until or "").timestamp() - now
     if seconds <= 0:
@@ -114,12 +116,35 @@ def silence(
         pipeline=pipeline, step=step, kind=kind, now=now, seconds=seconds, reason=reason.strip(), by=_me()
     )
     put_silence(settings_for(directory), made)
+    unknown = unmatched([(pipeline, step)], directory)
     if json:
-        write_json(named(made.as_dict()))
+        write_json({**named(made.as_dict()), "unknown": as_json(unknown)})
     else:
         say(
             f"Silence {made.id} holds until {_utc(made.ends)} UTC. It ends earlier by:  "
             f"`steptrail alerts expire {made.id}`"
+        )
+        warn(unknown)
+
+
+def _check_kind(glob: str) -> None:
+    """Raise CommandError for a kind that no alert can have."""
+    from fnmatch import fnmatchcase
+
+    from steptrail.consumers.alerts.clickhouse_poller import SIGHT
+    from steptrail.consumers.alerts.model.alert import ERROR_GROUP, TARGET
+    from steptrail.consumers.alerts.model.levels import PARTS
+    from steptrail.consumers.health.rules.rules import RULE_NAMES
+    from steptrail.schemas.near_names import near_names
+
+    kinds = (*RULE_NAMES, PARTS, SIGHT, ERROR_GROUP, TARGET)
+    if not any(fnmatchcase(kind, glob) for kind in kinds):
+        raise CommandError(
+            f"there is no kind of alert {glob!r}.",
+            exit_code=USAGE,
+            kind="no_kind",
+            hint=f"the kinds are {', '.join(kinds)}.",
+            near=near_names(glob, kinds),
         )
 
 
@@ -230,24 +255,32 @@ def check(
 ) -> None:
     """Read an alerts file as `run alerts` does, secrets included, and say what is wrong with it. Exits 2 if anything.
 
-    With --json one object: targets, routes, owners (how many).
+    Names and globs that match no known pipeline or step are a warning, if ClickHouse can be asked. With --json one
+    object: targets, routes, owners (how many), unknown (kind, name, near).
 
     \b
     steptrail alerts check alerts.toml
     """
     config = _config(file)
-    counts = {
-        "targets": sorted(config.targets),
-        "routes": [route.name for route in config.policy.routes],
-        "owners": len(config.policy.owners),
-    }
+    routes, owners = config.policy.routes, config.policy.owners
+    scopes = [(owner.pipeline, owner.step) for owner in owners]
+    scopes += [(pipeline, step) for route in routes for pipeline in route.pipelines for step in route.steps]
+    unknown = unmatched(scopes)
     if json:
-        write_json(counts)
+        write_json(
+            {
+                "targets": sorted(config.targets),
+                "routes": [route.name for route in routes],
+                "owners": len(owners),
+                "unknown": as_json(unknown),
+            }
+        )
     else:
         say(
-            f"{counted(len(config.targets), 'target')}, {counted(len(config.policy.routes), 'route')}, "
-            f"{counted(len(config.policy.owners), 'owner')}: nothing is wrong."
+            f"{counted(len(config.targets), 'target')}, {counted(len(routes), 'route')}, "
+            f"{counted(len(owners), 'owner')}: nothing is wrong."
         )
+        warn(unknown)
 
 
 def _config(file: Path | None) -> AlertsConfig:

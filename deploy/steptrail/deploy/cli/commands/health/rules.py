@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from steptrail.deploy.terminal.failures import USAGE, CommandError
+from steptrail.deploy.terminal.misspelt import as_json, unmatched, warn
 from steptrail.deploy.terminal.numbers import counted, figure
 from steptrail.deploy.terminal.options import Json, variable
 from steptrail.deploy.terminal.output import Column, Table, note, say, show, write_json
@@ -51,15 +52,21 @@ def check(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Say whether a rules file is right; if not, every mistake with its line and key (exit 64)."""
+    """Check a rules file: every mistake with its line and key (exit 64).
+
+    Names and globs that match no known pipeline or step are a warning, if ClickHouse can be asked. With --json one
+    object: file, rules (how many), ok, unknown (kind, name, near).
+    """
     from steptrail.consumers.health.rules.rules import Rules
 
     path = _path(file)
-    count = len(Rules.load(path).rules)
+    rules = Rules.load(path).rules
+    unknown = unmatched((rule.pipeline, rule.step) for rule in rules)
     if json:
-        write_json({"file": str(path), "rules": count, "ok": True})
+        write_json({"file": str(path), "rules": len(rules), "ok": True, "unknown": as_json(unknown)})
     else:
-        say(f"{path} is right: {counted(count, 'rule')}.")
+        say(f"{path} is right: {counted(len(rules), 'rule')}.")
+        warn(unknown)
 
 
 def show_rules(
@@ -193,6 +200,7 @@ def _add(
     for line in rule.splitlines():
         say(line, folded=False)
     note(f"added to {path}; a running health consumer takes it at once.")
+    warn(unmatched([(pipeline, step)]))
 
 
 def _path(file: Path | None) -> Path:
