@@ -17,10 +17,10 @@ from steptrail.deploy.terminal.options import Json, variable
 from steptrail.deploy.terminal.output import Column, Table, note, say, show, write_json
 
 _HELP = """
-The rules that health is judged by: a TOML file, named by STEPTRAIL_HEALTH_RULES or --file.
+The health rules: a TOML file, given by STEPTRAIL_HEALTH_RULES or --file.
 
-A running health consumer reads it again when it changes; a file with a mistake is refused whole, and the rules
-stay as they were. A later rule wins over an earlier one.
+A running health consumer reloads it when it changes; a file with a mistake is rejected whole, and the rules in
+force stay. Later rules override earlier ones.
 
 \b
 steptrail health rules check health.toml
@@ -36,19 +36,18 @@ RulesPath = Annotated[
         "--file",
         "-f",
         metavar="FILE",
-        help="The rules file; STEPTRAIL_HEALTH_RULES unless told.",
+        help="The rules file; default: STEPTRAIL_HEALTH_RULES.",
         show_default=False,
     ),
 ]
-Pipelines = Annotated[
-    str, typer.Option("--pipeline", "-p", help="Name or glob of the pipelines that are meant.")
-]
-Steps = Annotated[str, typer.Option("--step", "-s", help="Name or glob of the steps that are meant.")]
+Pipelines = Annotated[str, typer.Option("--pipeline", "-p", help="Name or glob of the pipelines.")]
+Steps = Annotated[str, typer.Option("--step", "-s", help="Name or glob of the steps.")]
 
 
 def check(
     file: Annotated[
-        Path | None, typer.Argument(help="The file; else STEPTRAIL_HEALTH_RULES.", show_default=False)
+        Path | None,
+        typer.Argument(help="The rules file; default: STEPTRAIL_HEALTH_RULES.", show_default=False),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -75,7 +74,7 @@ def show_rules(
     file: RulesPath = None,
     json: Json = False,
 ) -> None:
-    """Show what one step is judged by, defaults and all; what is learned stands as "learned"."""
+    """Show the parameters in force for one step, defaults included; learned ones are shown as "learned"."""
     from steptrail.consumers.health.rules.policy import Policy
     from steptrail.consumers.health.rules.rules import Rules
     from steptrail.schemas.stored_names import stored_name
@@ -111,7 +110,7 @@ def set_(
     step: Steps = "*",
     file: RulesPath = None,
 ) -> None:
-    """Set parameters for steps, by a rule that is added to the file if the file is right with it."""
+    """Set parameters for steps: adds a rule to the file, if the file is valid with it."""
     parsed = {}
     for each in values:
         key, equals, number = each.partition("=")
@@ -135,10 +134,10 @@ def pin(
     ] = None,
     duration_ms: Annotated[
         float | None,
-        typer.Option("--duration-ms", help="The duration that 95 % keep within, in milliseconds."),
+        typer.Option("--duration-ms", help="The 95th percentile of durations, in milliseconds."),
     ] = None,
     silence_s: Annotated[
-        float | None, typer.Option("--silence-s", help="Quiet that is too long, in seconds.")
+        float | None, typer.Option("--silence-s", help="Time without events that is too long, in seconds.")
     ] = None,
     deadline_s: Annotated[
         float | None,
@@ -146,7 +145,7 @@ def pin(
     ] = None,
     file: RulesPath = None,
 ) -> None:
-    """Pin what is learned otherwise: the normal share of failures, the usual duration, a deadline."""
+    """Pin a parameter that is otherwise learned: the normal share of failures, the usual duration, a deadline."""
     from steptrail.consumers.health.rules_edit import PINS
 
     given = {
@@ -173,15 +172,15 @@ def silence(
     ] = None,
     pipeline: Pipelines = "*",
     step: Steps = "*",
-    off: Annotated[bool, typer.Option("--off", help="Let them speak again.")] = False,
+    off: Annotated[bool, typer.Option("--off", help="Undo: the rules count again.")] = False,
     file: RulesPath = None,
 ) -> None:
-    """Silence rules for steps: what they find is still shown and does not count. To hold back alerts for a while
-    there is `steptrail alerts silence`."""
+    """Silence rules for steps: their findings are still shown but do not change the verdict. To suppress alerts for a
+    while, use `steptrail alerts silence`."""
     from steptrail.consumers.health.rules.rules import RULE_NAMES
 
     if off and rules:
-        raise CommandError("--off lets all rules speak: name none with it.", exit_code=USAGE, kind="usage")
+        raise CommandError("--off applies to all rules: give none with it.", exit_code=USAGE, kind="usage")
     _add(file, pipeline, step, {}, [] if off else rules or list(RULE_NAMES))
 
 
