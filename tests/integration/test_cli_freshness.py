@@ -3,13 +3,14 @@
 import json
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from steptrail.consumers.loop.freshness import read_freshness
 from steptrail.deploy.cli.main import run
-from steptrail.deploy.terminal.failures import NO, OK, UNREACHABLE
+from steptrail.deploy.terminal.failures import NO, OK, UNREACHABLE, USAGE
 from steptrail.producers import ProcessingStepManager, emit_only
 from steptrail.projections import open_storage
 from steptrail.projections.clickhouse.client import connect
@@ -197,3 +198,45 @@ def test_how_far_is_cheap(settings: Settings) -> None:
     with connect(settings) as clickhouse:
         read_freshness(settings, Counting())
     assert len(asked) == 1
+
+
+def test_names_that_match_nothing_are_warned_of(command: Command, tmp_path: Path) -> None:
+    """Where a name or a glob is written down for later: rules of health, the alerts file, a silence; not refused."""
+    rules, alerts = tmp_path / "health.toml", tmp_path / "alerts.toml"
+    rules.write_text('[[rule]]\npipeline = "invioces"\n[[rule]]\nstep = "ocr*"\n[[rule]]\nstep = "orc"\n')
+    alerts.write_text('[[owner]]\npipeline = "invoice"\n')
+    silence = ("alerts", "silence", "--for", "1h", "--reason", "x", "-p")
+    for argv, names in (
+        (("health", "rules", "check", str(rules)), {"invioces": "invoices", "orc": "ocr"}),
+        (("health", "rules", "set", "-f", str(rules), "-s", "orc", "errors.bad=0.3"), {"orc": "ocr"}),
+        (("health", "rules", "silence", "-f", str(rules), "-s", "oc?", "errors"), {}),
+        (("alerts", "check", str(alerts)), {"invoice": "invoices"}),
+        ((*silence, "invioce"), {"invioce": "invoices"}),
+        ((*silence, "inv*"), {}),
+    ):
+        code, _, err = command(*argv)
+        assert code == OK
+        assert err.count("is known yet") == len(names)
+        for name, meant in names.items():
+            assert f"{name!r} is known yet; did you mean {meant}?" in err
+    code, out, _ = command("alerts", "check", str(alerts), "--json")
+    assert told(out)["unknown"] == [{"kind": "pipeline", "name": "invoice", "near": ["invoices"]}]
+
+
+def test_a_kind_that_no_alert_has_is_refused(command: Command) -> None:
+    """The kinds are known, other than names of pipelines."""
+    code, _, err = command("alerts", "silence", "-k", "slience", "--for", "1h", "--reason", "x")
+    assert code == USAGE
+    assert "there is no kind of alert 'slience'" in err
+    assert "silence" in err
+
+
+def test_names_are_not_warned_of_where_nobody_can_be_asked(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A file is checked without ClickHouse too."""
+    monkeypatch.setenv("STEPTRAIL_CLICKHOUSE", "http://default@127.0.0.1:9/x")
+    rules = tmp_path / "health.toml"
+    rules.write_text('[[rule]]\npipeline = "invioces"\n')
+    code, _, err = command("health", "rules", "check", str(rules))
+    assert (code, err) == (OK, "")

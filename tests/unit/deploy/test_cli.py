@@ -146,7 +146,7 @@ BAD: list[tuple[list[str], int, str]] = [
     (["expect", "p"], USAGE, "name the steps of pipeline 'p'"),
     (["expect", "p", "a", "a"], USAGE, "step 2: 'a' is there twice"),
     (["expect", "p", "a", "--nothing"], USAGE, "exclude each other"),
-    (["expect", "p", "--file", "steps.toml"], USAGE, "--file says all"),
+    (["expect", "p", "--file", "steps.toml"], USAGE, "--file takes no pipeline"),
     (["expect", "p", "a", "--list"], USAGE, "--list only shows"),
     (["expect", "--file", "/no/steps.toml"], USAGE, "/no/steps.toml cannot be read: No such file"),
     (["expect", "p", "a"], UNREACHABLE, "127.0.0.1:1 cannot be reached: Connection refused"),

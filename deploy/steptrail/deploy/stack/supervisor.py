@@ -44,7 +44,7 @@ class StopRequested(Exception):
 class Supervisor:
     """The local stack of one folder. Its `run` wants the main thread: its children's lives hang on it.
 
-    `say` takes lines for people; `on_ready` is called once, with the addresses, when everything answers.
+    `on_ready` is called once, with the addresses, when everything answers.
     """
 
     def __init__(

@@ -23,7 +23,7 @@ MaxBehind = Annotated[
     typer.Option(
         "--max-behind",
         metavar="TIME",
-        help="Exit with 3 when the tables are further behind than that, or nobody knows; any: never.",
+        help="Exit with 3 when the tables are further behind than this, or the lag is unknown; any: never.",
     ),
 ]
 DEFAULT_BEHIND = "60s"
@@ -65,7 +65,7 @@ class AsOf:
             return
         where = f" in pipeline {pipeline!r}" if unknown.kind == "step" and pipeline else ""
         raise CommandError(
-            f"nothing has been heard of a {unknown.kind} {unknown.name!r}{where}.",
+            f"no event of a {unknown.kind} {unknown.name!r} is known{where}.",
             exit_code=UNREACHABLE if self.stale else NO,
             kind=f"unknown_{unknown.kind}",
             near=unknown.near,

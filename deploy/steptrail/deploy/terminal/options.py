@@ -27,14 +27,14 @@ def spelled_out(name: str | None) -> str | None:
 Json = Annotated[bool, typer.Option("--json", help="Write JSON for programs; errors too, on standard error.")]
 Pipeline = Annotated[
     str | None,
-    typer.Option("--pipeline", "-p", help="Only this pipeline; all unless told.", callback=spelled_out),
+    typer.Option("--pipeline", "-p", help="Only this pipeline; default: all.", callback=spelled_out),
 ]
 StackDir = Annotated[
     Path | None,
     typer.Option(
         "--dir",
         metavar="DIR",
-        help="Ask the local stack that runs in DIR, whatever the environment says.",
+        help="Use the local stack that runs in DIR, regardless of the environment.",
         show_default=False,
     ),
 ]

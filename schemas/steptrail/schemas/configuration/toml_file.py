@@ -87,11 +87,11 @@ class Table(BaseModel):
             mistakes.append(_mistake((key,) if isinstance(key, str) else key, what))
         try:
             table = handler(found)
+            if not mistakes:
+                return table
         except ValidationError as error:
             mistakes += [_mistake(*cls._named(each)) for each in error.errors(include_url=False)]
-        if mistakes:
-            raise ValidationError.from_exception_data(cls.__name__, mistakes)
-        return table
+        raise ValidationError.from_exception_data(cls.__name__, mistakes)
 
     @classmethod
     def _named(cls, error: ErrorDetails) -> tuple[Keys, str]:
@@ -105,7 +105,7 @@ class Table(BaseModel):
             keys = (*keys, str(context["discriminator"]).strip("'"))
             tags = str(context.get("expected_tags", "")).replace("'", "").split(", ")
             return keys, which_of(context["tag"], tags) if "tag" in context else "is missing"
-        what = str(context.get("what") or context.get("error") or _MEANINGS.get(kind, error["msg"]))
+        what = str(context.get("error") or _MEANINGS.get(kind, error["msg"]))
         key = keys[-1] if keys else ""
         return keys, what.format(found=shown(found), key=key) if kind in _MEANINGS else what
 
@@ -155,7 +155,7 @@ def parse(text: str, model: type[F], *, source: str, error: type[TomlFileError],
         return model.model_validate(document, context=context)
     except ValidationError as bad:
         mistakes = [
-            _located(_within(document, each["loc"]), each["ctx"]["what"], lines)
+            _located(_within(document, each["loc"]), each["msg"], lines)
             for each in bad.errors(include_url=False)
         ]
     raise error(source, mistakes)

@@ -96,7 +96,6 @@ class TargetTable(Table):
     """`[[target]]`: what every kind of target has."""
 
     name: Annotated[str, BeforeValidator(_name)]
-    type: str
     url: Annotated[str | None, _Hidden, BeforeValidator(_url)] = None
     url_env: Annotated[Any, _Hidden, _first(_url), _FromVariable] = None
     url_file: Annotated[Any, _Hidden, _first(_url), _FromFile] = None
@@ -134,12 +133,11 @@ class TargetTable(Table):
         elif password is not None and not user:
             yield password, "needs a username as well"
 
-    def target(self) -> Target:
-        """As it is delivered to."""
+    def _target(self, kind: str) -> Target:
         cap = max(60.0, self.backoff) if self.backoff_most is None else self.backoff_most
         return Target(
             name=self.name,
-            type=self.type,
+            type=kind,
             url=self.url or self.url_env or self.url_file,
             headers=self._headers(),
             ca=self.ca,
@@ -178,7 +176,7 @@ class WebhookTable(TargetTable):
     def target(self) -> Target:
         """As it is delivered to."""
         return replace(
-            super().target(), keys=(*self.secret_env, *self.secret_file), template=self._template()
+            self._target(self.type), keys=(*self.secret_env, *self.secret_file), template=self._template()
         )
 
     def _template(self) -> Template:
@@ -197,4 +195,4 @@ class AlertmanagerTable(TargetTable):
 
     def target(self) -> Target:
         """As it is delivered to."""
-        return replace(super().target(), labels=self.labels, resend=self.resend)
+        return replace(self._target(self.type), labels=self.labels, resend=self.resend)

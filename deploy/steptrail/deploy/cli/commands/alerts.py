@@ -10,6 +10,7 @@ import typer
 
 from steptrail.deploy.cli.commands.run.alerts import AlertsFile
 from steptrail.deploy.terminal.failures import NO, USAGE, CommandError
+from steptrail.deploy.terminal.misspelt import as_json, unmatched, warn
 from steptrail.deploy.terminal.numbers import counted
 from steptrail.deploy.terminal.options import Json, StackDir, settings_for, variable
 from steptrail.deploy.terminal.output import Column, Table, note, say, show, write_json, write_json_lines
@@ -22,18 +23,18 @@ if TYPE_CHECKING:
     from steptrail.consumers.alerts.overview import Shown
 
 _HELP = """
-Alerts: what fires, since when, what holds it back, and who was told.
+Alerts: which are firing, since when, what suppresses them, which targets were notified.
 
-`steptrail run alerts` publishes them on the alerts topic and tells the targets of the alerts file.
+`steptrail run alerts` publishes them on the alerts topic and notifies the targets of the alerts file.
 
 \b
-steptrail alerts list                          what fires
+steptrail alerts list                          the alerts that are firing
 steptrail alerts silence -p invoices --for 2h --reason "moving the archive"
-steptrail alerts test ops                      send a test to a target, say what came back
-steptrail alerts check alerts.toml             whether an alerts file is right
+steptrail alerts test ops                      send a test to a target, show its answer
+steptrail alerts check alerts.toml             check an alerts file
 """
 
-_Glob = "A name, or a glob such as 'ocr*'; anything unless told."
+_Glob = "A name or a glob such as 'ocr*'; default: any."
 
 
 def list_alerts(
@@ -44,9 +45,9 @@ def list_alerts(
     json: Json = False,
     directory: StackDir = None,
 ) -> None:
-    """List the alerts that fire: since when, what holds them back, which targets were told.
+    """List the alerts that are firing: since when, what suppresses them, which targets were notified.
 
-    What is inhibited and who waits is worked out by the alerts file, if one is named. With --json one object a
+    Inhibition and waiting notifications are computed from the alerts file, if one is given. With --json one object a
     line: the alert's fields, held (by, silence, until), told (target, status, at, sure, …), waiting.
 
     \b
@@ -78,19 +79,19 @@ def silence(
         str | None, typer.Option("--for", metavar="TIME", help="How long: 30m, 2h, 1d.", show_default=False)
     ] = None,
     until: Annotated[
-        str | None, typer.Option("--until", metavar="TIME", help="Or until when.", show_default=False)
+        str | None,
+        typer.Option("--until", metavar="TIME", help="End time, instead of --for.", show_default=False),
     ] = None,
-    reason: Annotated[str, typer.Option("--reason", "-r", help="Why, for whoever wonders.")] = "",
-    everything: Annotated[
-        bool, typer.Option("--all", help="Everything, when nothing else says what.")
-    ] = False,
+    reason: Annotated[str, typer.Option("--reason", "-r", help="Why; shown with the silence.")] = "",
+    everything: Annotated[bool, typer.Option("--all", help="Silence everything.")] = False,
     json: Json = False,
     directory: StackDir = None,
 ) -> None:
-    """Tell nobody of some alerts for a while. They fire all the same; who heard of one hears of its end.
+    """Suppress notifications of the matching alerts for a while. The alerts still fire, and a target that was
+    notified of one is notified of its end.
 
     It needs an end (--for or --until) and a --reason. With --json the silence as one object: id, pipeline, step_name,
-    kind, starts, ends, reason, by.
+    kind, starts, ends, reason, by, unknown (names that match no event yet: kind, name, near).
 
     \b
     steptrail alerts silence --pipeline invoices --step 'ocr*' --for 2h --reason "new model"
@@ -101,11 +102,10 @@ def silence(
     if (for_ is None) == (until is None):
         raise _usage("a silence needs an end: give one of --for and --until.")
     if not reason.strip():
-        raise _usage("a silence needs a --reason: somebody will wonder.")
+        raise _usage("a silence needs a --reason.")
     if (pipeline, step, kind) == ("*", "*", "*") and not everything:
-        raise _usage(
-            "silence what? Nothing says so.", "name a --pipeline, a --step or a --kind, or say --all."
-        )
+        raise _usage("nothing selects what to silence.", "give a --pipeline, a --step or a --kind, or --all.")
+    _check_kind(kind)
     now = time.time()
     seconds = _ahead(for_) if for_ is not None else parse_since(until or "").timestamp() - now
     if seconds <= 0:
@@ -114,12 +114,35 @@ def silence(
         pipeline=pipeline, step=step, kind=kind, now=now, seconds=seconds, reason=reason.strip(), by=_me()
     )
     put_silence(settings_for(directory), made)
+    unknown = unmatched([(pipeline, step)], directory)
     if json:
-        write_json(named(made.as_dict()))
+        write_json({**named(made.as_dict()), "unknown": as_json(unknown)})
     else:
         say(
             f"Silence {made.id} holds until {_utc(made.ends)} UTC. It ends earlier by:  "
             f"`steptrail alerts expire {made.id}`"
+        )
+        warn(unknown)
+
+
+def _check_kind(glob: str) -> None:
+    """Raise CommandError for a kind that no alert can have."""
+    from fnmatch import fnmatchcase
+
+    from steptrail.consumers.alerts.clickhouse_poller import SIGHT
+    from steptrail.consumers.alerts.model.alert import ERROR_GROUP, TARGET
+    from steptrail.consumers.alerts.model.levels import PARTS
+    from steptrail.consumers.health.rules.rules import RULE_NAMES
+    from steptrail.schemas.near_names import near_names
+
+    kinds = (*RULE_NAMES, PARTS, SIGHT, ERROR_GROUP, TARGET)
+    if not any(fnmatchcase(kind, glob) for kind in kinds):
+        raise CommandError(
+            f"there is no kind of alert {glob!r}.",
+            exit_code=USAGE,
+            kind="no_kind",
+            hint=f"the kinds are {', '.join(kinds)}.",
+            near=near_names(glob, kinds),
         )
 
 
@@ -156,7 +179,7 @@ def expire(
     json: Json = False,
     directory: StackDir = None,
 ) -> None:
-    """End a silence now. What fires then is told. Exits 1 for one that there is not.
+    """End a silence now. Alerts that are still firing are notified. Exits 1 if there is no such silence.
 
     \b
     steptrail alerts expire 5f3a09c1
@@ -187,9 +210,9 @@ def try_out(
     file: AlertsFile = None,
     json: Json = False,
 ) -> None:
-    """Send a test alert to a target, once, and say what came back. Exits 1 unless it was taken.
+    """Send one test alert to a target and show its answer. Exits 1 unless the target accepted it.
 
-    The test says that it is one; an Alertmanager is told at once that it is over. Nothing is written to the
+    The alert is marked as a test; an Alertmanager gets its end at once. Nothing is written to the
     topics. With --json one object: target, address, delivered, status, said, seconds.
 
     \b
@@ -223,31 +246,39 @@ def check(
     file: Annotated[
         Path | None,
         typer.Argument(
-            metavar="FILE", help="The alerts file; STEPTRAIL_ALERTS_FILE unless told.", show_default=False
+            metavar="FILE", help="The alerts file; default: STEPTRAIL_ALERTS_FILE.", show_default=False
         ),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Read an alerts file as `run alerts` does, secrets included, and say what is wrong with it. Exits 2 if anything.
+    """Check an alerts file as `run alerts` reads it, secrets included: every mistake with its line and key (exit 2).
 
-    With --json one object: targets, routes, owners (how many).
+    Names and globs that match no known pipeline or step are a warning, if ClickHouse can be asked. With --json one
+    object: targets, routes, owners (how many), unknown (kind, name, near).
 
     \b
     steptrail alerts check alerts.toml
     """
     config = _config(file)
-    counts = {
-        "targets": sorted(config.targets),
-        "routes": [route.name for route in config.policy.routes],
-        "owners": len(config.policy.owners),
-    }
+    routes, owners = config.policy.routes, config.policy.owners
+    scopes = [(owner.pipeline, owner.step) for owner in owners]
+    scopes += [(pipeline, step) for route in routes for pipeline in route.pipelines for step in route.steps]
+    unknown = unmatched(scopes)
     if json:
-        write_json(counts)
+        write_json(
+            {
+                "targets": sorted(config.targets),
+                "routes": [route.name for route in routes],
+                "owners": len(owners),
+                "unknown": as_json(unknown),
+            }
+        )
     else:
         say(
-            f"{counted(len(config.targets), 'target')}, {counted(len(config.policy.routes), 'route')}, "
-            f"{counted(len(config.policy.owners), 'owner')}: nothing is wrong."
+            f"{counted(len(config.targets), 'target')}, {counted(len(routes), 'route')}, "
+            f"{counted(len(owners), 'owner')}: nothing is wrong."
         )
+        warn(unknown)
 
 
 def _config(file: Path | None) -> AlertsConfig:
@@ -256,7 +287,7 @@ def _config(file: Path | None) -> AlertsConfig:
     named = variable("alerts_file")
     path = file or (Path(named) if named else None)
     if path is None:
-        raise _usage("which alerts file? Nothing says so.", "set STEPTRAIL_ALERTS_FILE, or name the file.")
+        raise _usage("no alerts file is given.", "set STEPTRAIL_ALERTS_FILE or give the file.")
     return AlertsConfig.load(path.expanduser())
 
 

@@ -24,7 +24,7 @@ def emitters(
     json: Json = False,
     directory: StackDir = None,
 ) -> None:
-    """List the emitters that were heard of lately, the latest first: one for each manager and process.
+    """List emitters by their latest report, newest first: one per manager and process.
 
     Counts are those of its last report, which it sends when its first event is delivered, while it loses events, and
     when it closes. The clock is how far the worker's is from the brokers', as delivery reports show it; times that an
@@ -50,7 +50,7 @@ def emitters(
             f"{what} was heard of since {since}{where}.",
             exit_code=NO,
             kind="no_emitters",
-            hint="an emitter is heard of once its first events are projected; --since looks further back.",
+            hint="an emitter is listed once its first events are projected; --since looks further back.",
         )
     if json:
         write_json_lines({**asdict(each), "clock_off": each.clock_off} for each in found)

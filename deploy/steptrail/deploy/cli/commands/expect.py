@@ -30,13 +30,13 @@ def expect(
     file: Annotated[
         Path | None,
         typer.Option(
-            "--file", "-f", metavar="FILE", help="Declare what a TOML file says.", show_default=False
+            "--file", "-f", metavar="FILE", help="Declare the steps in a TOML file.", show_default=False
         ),
     ] = None,
     list_: Annotated[
         bool, typer.Option("--list", "-l", help="Show what is declared; change nothing.")
     ] = False,
-    nothing: Annotated[bool, typer.Option("--nothing", help="Take the pipeline's declaration back.")] = False,
+    nothing: Annotated[bool, typer.Option("--nothing", help="Remove the pipeline's declaration.")] = False,
     json: Json = False,
     directory: StackDir = None,
 ) -> None:
@@ -45,7 +45,7 @@ def expect(
 
     A declaration replaces the pipeline's earlier one whole; the same one again changes nothing. A file has a
     table [expected_steps] with a list of names for each pipeline, as in invoices = ["fetch", "ocr"]; pipelines
-    that it does not name keep what they have, an empty list takes a declaration back. With --json one object a
+    that it does not name keep what they have, an empty list removes a declaration. With --json one object a
     line: pipeline, steps, declared_at, declared_now.
 
     \b
@@ -111,7 +111,7 @@ def _declarations(
     """What the command line declares; raises CommandError where it does not say so clearly."""
     if file is not None:
         if pipeline is not None or nothing:
-            raise _usage("--file says all: it takes no pipeline, no steps and no --nothing beside it.")
+            raise _usage("--file takes no pipeline, no steps and no --nothing.")
         from steptrail.projections.stores.expected_steps_file import read_expected_steps
 
         return read_expected_steps(file, max_name_bytes=settings.max_name_bytes)

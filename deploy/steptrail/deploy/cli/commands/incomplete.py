@@ -31,7 +31,7 @@ def incomplete(
             "--quiet",
             "-q",
             metavar="TIME",
-            help="Only documents of which nothing was heard for so long (10m, 2h) or since a time.",
+            help="Only documents without an event for this long (10m, 2h) or since a time.",
             show_default=False,
         ),
     ] = None,

@@ -49,7 +49,7 @@ def up(
     until Ctrl-C, unless --detach. Data stays in the folder and is there again at the next start. Everything
     listens on 127.0.0.1 only; a part that crashes is started again. The line holds the store's password.
 
-    With --detach, a stack that runs in the folder already is told instead of started.
+    With --detach, a stack that already runs in the folder is reported instead of started.
 
     \b
     steptrail up --detach

@@ -61,7 +61,7 @@ def list_letters(
     json: Json = False,
     directory: StackDir = None,
 ) -> None:
-    """List dead letters, newest first: where each was, why, and of which document it tells.
+    """List dead letters, newest first: position, reason and document.
 
     With --json one object a line; after them, on standard error, one object: rows, letters (how many in all),
     by_reason, not_in_table_yet, as_of, behind_seconds, behind_events. Exits 3 when the tables are further behind than
@@ -102,9 +102,7 @@ def drop(
     partition: Partition = None,
     offset: Offsets = None,
     state: States = None,
-    everything: Annotated[
-        bool, typer.Option("--all", help="All letters, when nothing else says which.")
-    ] = False,
+    everything: Annotated[bool, typer.Option("--all", help="All letters.")] = False,
     why: Annotated[str, typer.Option("--note", help="Why, for whoever looks later.")] = "",
     dry_run: DryRun = False,
     json: Json = False,
@@ -125,10 +123,10 @@ def drop(
     selection = selection_of(places, reason, pipeline, since, until, partition, offset, state)
     if selection.is_everything and not everything:
         raise CommandError(
-            "which letters? Nothing says so.",
+            "nothing selects which letters.",
             exit_code=USAGE,
             kind="usage",
-            hint="name places, a --reason or another filter, or say --all.",
+            hint="give places, a --reason or another filter, or --all.",
         )
     who = author(why)
     with DeadLetterDesk(settings_for(directory)) as desk:

@@ -63,7 +63,7 @@ States = Annotated[
     list[str] | None,
     typer.Option("--state", help="open, redriven, dropped or all; open unless told.", show_default=False),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Change nothing, say what would be done.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Change nothing; show what would be done.")]
 
 _PLACE = re.compile(r"(\d{1,9}):(\d{1,18})")
 _OFFSETS = re.compile(r"(?P<one>\d{1,18})|(?P<first>\d{1,18})?-(?P<last>\d{1,18})?")

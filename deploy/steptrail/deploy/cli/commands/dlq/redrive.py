@@ -66,7 +66,7 @@ def redrive(
     ] = None,
     wait: Annotated[
         float,
-        typer.Option("--wait", min=0, help="Seconds to wait for the tables, to say what became of them."),
+        typer.Option("--wait", min=0, help="Seconds to wait until the tables show the outcome."),
     ] = 60.0,
     json: Json = False,
     directory: StackDir = None,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from steptrail.schemas.configuration.settings import Settings
 
 _HELP = """
-How everything is, with the evidence; the exit code says it too.
+Overall health with its evidence; the exit code reflects it.
 
 UNKNOWN, never HEALTHY, when the answer cannot be believed: the health consumer does not run or is behind, the
 store or the broker does not answer. With --json one object: status, pipeline, step_name, near (names that may have

@@ -36,7 +36,7 @@ def replay(
     json: Json = False,
     directory: StackDir = None,
 ) -> None:
-    """Say what rules would have said of the past: a dry run that changes nothing and alerts nobody.
+    """Evaluate rules over past data: a dry run that changes nothing and sends no alerts.
 
     Silence is only judged after two weeks of history: with --warm-up 14 it is. Stalled executions are not looked
     for. With --json one object: since, until, counts (by rule and status), changes. Exits 0, whatever is found.

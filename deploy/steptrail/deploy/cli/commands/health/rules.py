@@ -12,6 +12,7 @@ import typer
 
 from steptrail.consumers.health.rules.rule_names import rule_names
 from steptrail.deploy.terminal.failures import USAGE, CommandError
+from steptrail.deploy.terminal.misspelt import as_json, unmatched, warn
 from steptrail.deploy.terminal.numbers import counted, figure
 from steptrail.deploy.terminal.options import Json, variable
 from steptrail.deploy.terminal.output import Column, Table, note, say, show, write_json
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
     from steptrail.consumers.health.rules.policy import Policy
 
 _HELP = """
-The rules that health is judged by: a TOML file, named by STEPTRAIL_HEALTH_RULES or --file.
+The health rules: a TOML file, given by STEPTRAIL_HEALTH_RULES or --file.
 
-A running health consumer reads it again when it changes; a file with a mistake is refused whole, and the rules
-stay as they were. A later rule wins over an earlier one.
+A running health consumer reloads it when it changes; a file with a mistake is rejected whole, and the rules in
+force stay. Later rules override earlier ones.
 
 \b
 steptrail health rules check health.toml
@@ -39,31 +40,36 @@ RulesPath = Annotated[
         "--file",
         "-f",
         metavar="FILE",
-        help="The rules file; STEPTRAIL_HEALTH_RULES unless told.",
+        help="The rules file; default: STEPTRAIL_HEALTH_RULES.",
         show_default=False,
     ),
 ]
-Pipelines = Annotated[
-    str, typer.Option("--pipeline", "-p", help="Name or glob of the pipelines that are meant.")
-]
-Steps = Annotated[str, typer.Option("--step", "-s", help="Name or glob of the steps that are meant.")]
+Pipelines = Annotated[str, typer.Option("--pipeline", "-p", help="Name or glob of the pipelines.")]
+Steps = Annotated[str, typer.Option("--step", "-s", help="Name or glob of the steps.")]
 
 
 def check(
     file: Annotated[
-        Path | None, typer.Argument(help="The file; else STEPTRAIL_HEALTH_RULES.", show_default=False)
+        Path | None,
+        typer.Argument(help="The rules file; default: STEPTRAIL_HEALTH_RULES.", show_default=False),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Say whether a rules file is right; if not, every mistake with its line and key (exit 64)."""
+    """Check a rules file: every mistake with its line and key (exit 64).
+
+    Names and globs that match no known pipeline or step are a warning, if ClickHouse can be asked. With --json one
+    object: file, rules (how many), ok, unknown (kind, name, near).
+    """
     from steptrail.consumers.health.rules.rules import Rules
 
     path = _path(file)
-    count = len(Rules.load(path).rules)
+    rules = Rules.load(path).rules
+    unknown = unmatched((rule.pipeline, rule.step) for rule in rules)
     if json:
-        write_json({"file": str(path), "rules": count, "ok": True})
+        write_json({"file": str(path), "rules": len(rules), "ok": True, "unknown": as_json(unknown)})
     else:
-        say(f"{path} is right: {counted(count, 'rule')}.")
+        say(f"{path} is right: {counted(len(rules), 'rule')}.")
+        warn(unknown)
 
 
 def show_rules(
@@ -72,7 +78,7 @@ def show_rules(
     file: RulesPath = None,
     json: Json = False,
 ) -> None:
-    """Show what one step is judged by, defaults and all; what is learned stands as "learned"."""
+    """Show the parameters in force for one step, defaults included; learned ones are shown as "learned"."""
     from steptrail.consumers.health.rules.policy import Policy
     from steptrail.consumers.health.rules.rules import Rules
     from steptrail.schemas.stored_names import stored_name
@@ -108,7 +114,7 @@ def set_(
     step: Steps = "*",
     file: RulesPath = None,
 ) -> None:
-    """Set parameters for steps, by a rule that is added to the file if the file is right with it."""
+    """Set parameters for steps: adds a rule to the file, if the file is valid with it."""
     parsed = {}
     for each in values:
         key, equals, number = each.partition("=")
@@ -132,10 +138,10 @@ def pin(
     ] = None,
     duration_ms: Annotated[
         float | None,
-        typer.Option("--duration-ms", help="The duration that 95 % keep within, in milliseconds."),
+        typer.Option("--duration-ms", help="The 95th percentile of durations, in milliseconds."),
     ] = None,
     silence_s: Annotated[
-        float | None, typer.Option("--silence-s", help="Quiet that is too long, in seconds.")
+        float | None, typer.Option("--silence-s", help="Time without events that is too long, in seconds.")
     ] = None,
     deadline_s: Annotated[
         float | None,
@@ -143,7 +149,7 @@ def pin(
     ] = None,
     file: RulesPath = None,
 ) -> None:
-    """Pin what is learned otherwise: the normal share of failures, the usual duration, a deadline."""
+    """Pin a parameter that is otherwise learned: the normal share of failures, the usual duration, a deadline."""
     from steptrail.consumers.health.rules_edit import PINS
 
     given = {
@@ -170,13 +176,13 @@ def silence(
     ] = None,
     pipeline: Pipelines = "*",
     step: Steps = "*",
-    off: Annotated[bool, typer.Option("--off", help="Let them speak again.")] = False,
+    off: Annotated[bool, typer.Option("--off", help="Undo: the rules count again.")] = False,
     file: RulesPath = None,
 ) -> None:
-    """Silence rules for steps: what they find is still shown and does not count. To hold back alerts for a while
-    there is `steptrail alerts silence`."""
+    """Silence rules for steps: their findings are still shown but do not change the verdict. To suppress alerts for a
+    while, use `steptrail alerts silence`."""
     if off and rules:
-        raise CommandError("--off lets all rules speak: name none with it.", exit_code=USAGE, kind="usage")
+        raise CommandError("--off applies to all rules: give none with it.", exit_code=USAGE, kind="usage")
     _add(file, pipeline, step, {}, [] if off else rules or list(rule_names()))
 
 
@@ -195,6 +201,7 @@ def _add(
     for line in rule.splitlines():
         say(line, folded=False)
     note(f"added to {path}; a running health consumer takes it at once.")
+    warn(unmatched([(pipeline, step)]))
 
 
 def _path(file: Path | None) -> Path:

@@ -16,18 +16,19 @@ AlertsFile = Annotated[
         "--file",
         "-f",
         metavar="FILE",
-        help="The alerts file; STEPTRAIL_ALERTS_FILE unless told.",
+        help="The alerts file; default: STEPTRAIL_ALERTS_FILE.",
         show_default=False,
     ),
 ]
 
 
 def alerts(file: AlertsFile = None, directory: StackDir = None) -> None:
-    """Run the alerting consumer: turn verdicts and error groups into alerts, tell the targets of the alerts file.
+    """Run the alerting consumer: turn verdicts and error groups into alerts and notify the targets of the alerts
+    file.
 
-    It runs until SIGTERM or Ctrl-C, then ends the requests that are under way, records what came of them and
-    leaves (10 s at most; a second signal ends it at once). Several may run: one works, the others stand by. It
-    waits for Kafka when that is away, and goes on without ClickHouse. The file is read again when it changes; one
+    It runs until SIGTERM or Ctrl-C, then finishes the requests in flight, records their outcome and exits (within
+    10 s; a second signal ends it at once). Several may run: one is active, the others are on standby. It waits
+    while Kafka is unavailable and continues without ClickHouse. The file is read again when it changes; one
     with a mistake changes nothing. The log is JSON lines on standard error.
 
     \b

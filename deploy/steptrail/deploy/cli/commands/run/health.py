@@ -17,19 +17,20 @@ def health(
         typer.Option(
             "--rules",
             metavar="FILE",
-            help="The rules file; STEPTRAIL_HEALTH_RULES unless told, else the defaults.",
+            help="The rules file; default: STEPTRAIL_HEALTH_RULES, else the built-in parameters.",
             show_default=False,
         ),
     ] = None,
     accept_topic: AcceptTopic = None,
     directory: StackDir = None,
 ) -> None:
-    """Run the health consumer: judge every step by its events, say what changes, count minutes and error groups.
+    """Run the health consumer: evaluate every step from its events, publish changes, aggregate minutes and error
+    groups.
 
-    It runs until SIGTERM or Ctrl-C, then leaves a snapshot (10 s at most; a second signal ends it at once).
-    Several may run: one reads everything, the others stand by and take over. While Kafka or ClickHouse is away it
+    It runs until SIGTERM or Ctrl-C, then writes a snapshot and exits (within 10 s; a second signal ends it at
+    once). Several may run: one is active, the others are on standby. While Kafka or ClickHouse is unavailable it
     waits, and the verdict is UNKNOWN. The rules file is read again when it changes; one with a mistake changes
-    nothing. It needs the broker's time in every record: a topic without is refused. The log is JSON lines on
+    nothing. Records need the broker's timestamp: a topic without it is refused. The log is JSON lines on
     standard error.
 
     \b

@@ -17,9 +17,9 @@ def projector(
 ) -> None:
     """Run the projector: read step events from Kafka, write them to ClickHouse.
 
-    It runs until SIGTERM or Ctrl-C, then finishes its batch, commits and leaves (10 s at most; a second
-    signal ends it at once). While Kafka or ClickHouse is away it waits and tries again. Start as many as
-    the topic has partitions; they share the work. The log is JSON lines on standard error.
+    It runs until SIGTERM or Ctrl-C, then finishes its batch, commits and exits (within 10 s; a second
+    signal ends it at once). While Kafka or ClickHouse is unavailable it retries. Run up to as many as the
+    topic has partitions; they share the work. The log is JSON lines on standard error.
 
     \b
     steptrail run projector

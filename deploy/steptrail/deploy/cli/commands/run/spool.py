@@ -27,12 +27,12 @@ def spool(
         list[Path] | None,
         typer.Argument(
             metavar="[FOLDER]...",
-            help="Folders of spools and journals; STEPTRAIL_JOURNAL_DIR unless told.",
+            help="Folders of spools and journals; default: STEPTRAIL_JOURNAL_DIR.",
             show_default=False,
         ),
     ] = None,
     once: Annotated[
-        bool, typer.Option("--once", help="End when nothing is left that has no process any more.")
+        bool, typer.Option("--once", help="Exit when no file of an ended process is left.")
     ] = False,
     timeout: Annotated[
         float,
@@ -45,12 +45,12 @@ def spool(
     json: Json = False,
     directory: StackDir = None,
 ) -> None:
-    """Send the events that workers had accepted and could not deliver before they ended, killed ones too.
+    """Deliver the events that workers left in spools and journals when they ended or were killed.
 
-    Workers that live with the same folder do this themselves; this is for hosts where none runs for longer than a
-    moment, or none at all. Run it as the workers' user, on their host. Files of processes that live are left
-    alone. Each event arrives once, however often this runs and whatever is killed: what is sent again carries a
-    header by which the projector takes only those events that are not there yet.
+    Running workers with the same folder do this themselves; this command is for hosts with only short-lived
+    workers, or none. Run it on the workers' host as their user. Files of live processes are left alone. Each event
+    is stored once, however often this runs and whatever is killed: events that are sent again carry a header by
+    which the projector skips those that it has.
 
     Without --once it runs until SIGTERM or Ctrl-C and looks for files every ten seconds or so. What is not sent stays
     in its file. With --json one object at the end: sent, refused (by Kafka, for good), files_left (null
@@ -75,7 +75,7 @@ def spool(
         folders = [Path(settings.journal_dir)]
     for folder in folders:
         if not folder.is_dir():
-            raise CommandError(f"{folder} is no folder.", exit_code=USAGE, kind="no_folder")
+            raise CommandError(f"{folder} is not a folder.", exit_code=USAGE, kind="no_folder")
     told = drain(settings, folders, stop_at_signals(), once=once, timeout=timeout, tell=_progress())
     if json:
         write_json(
@@ -112,7 +112,7 @@ def _progress() -> Callable[[Drained], None]:
 
     def tell(told: Drained) -> None:
         nonlocal at, before
-        said = _said(told) if told.reached else "Kafka does not answer so far."
+        said = _said(told) if told.reached else "Kafka does not answer yet."
         if said != before and time.monotonic() - at >= _PROGRESS_EVERY_S:
             at, before = time.monotonic(), said
             note(said)
