@@ -132,10 +132,10 @@ def _check_kind(glob: str) -> None:
     from steptrail.consumers.alerts.clickhouse_poller import SIGHT
     from steptrail.consumers.alerts.model.alert import ERROR_GROUP, TARGET
     from steptrail.consumers.alerts.model.levels import PARTS
-    from steptrail.consumers.health.rules.rules import RULE_NAMES
+    from steptrail.consumers.health.rules.rule_names import rule_names
     from steptrail.schemas.near_names import near_names
 
-    kinds = (*RULE_NAMES, PARTS, SIGHT, ERROR_GROUP, TARGET)
+    kinds = (*rule_names(), PARTS, SIGHT, ERROR_GROUP, TARGET)
     if not any(fnmatchcase(kind, glob) for kind in kinds):
         raise CommandError(
             f"there is no kind of alert {glob!r}.",
