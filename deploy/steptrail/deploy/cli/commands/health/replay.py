@@ -1,4 +1,4 @@
-"""`steptrail health replay`: what rules would have said of the past."""
+"""`steptrail health replay`: rules evaluated over past data."""
 
 from __future__ import annotations
 
