@@ -29,7 +29,7 @@ def demo(
     workers: Annotated[
         int | None,
         typer.Option(
-            "--workers", min=1, max=64, help="Worker processes; 2 to 4, by this machine, unless told."
+            "--workers", min=1, max=64, help="Worker processes; default: 2 to 4, by this machine's cores."
         ),
     ] = None,
     directory: Annotated[
@@ -37,7 +37,7 @@ def demo(
         typer.Option(
             "--dir",
             metavar="DIR",
-            help="Folder of the demonstration's own stack; `demo` in the default folder unless told.",
+            help="Folder of the demonstration's own stack; default: `demo` in the default folder.",
             show_default=False,
         ),
     ] = None,
