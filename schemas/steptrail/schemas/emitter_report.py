@@ -1,4 +1,4 @@
-"""What an emitter says of itself, as a model and as bytes. Rare, so a library encodes it."""
+"""An emitter's report, as a model and as bytes. Rare, so a library encodes it."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ class DataError(SteptrailError):
 
 
 class ConfigurationError(SteptrailError):
-    """A setting is wrong: stop and say which. The message names it, and never shows a secret's value."""
+    """A setting is wrong: stop. The message names the setting and never shows a secret's value."""
 
 
 class DecodeReason(str, Enum):

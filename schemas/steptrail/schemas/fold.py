@@ -1,4 +1,4 @@
-"""The fold: what a step's events, in whatever order they come, say about its state.
+"""The fold: the state of a step by its events, in whatever order they arrive.
 
 The rule, of which ClickHouse's `step_state` is the other statement:
 

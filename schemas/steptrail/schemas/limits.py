@@ -36,7 +36,7 @@ say any; it counts as this at the latest, and as 1970 at the earliest."""
 
 @dataclass(frozen=True, slots=True)
 class Between:
-    """A whole number from `least` to `greatest`; `rule` says so in words, `reason` is what breaking it is called."""
+    """A whole number from `least` to `greatest`; `rule` is the range in words, `reason` the name of its violation."""
 
     least: int
     greatest: int

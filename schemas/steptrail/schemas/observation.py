@@ -65,7 +65,7 @@ class StepObservation:
 
 
 def what_is(number: int) -> Observed:
-    """What the observation with this number (from 1) says of its execution: they alternate."""
+    """The status in the observation with this number (from 1): they alternate."""
     return Observed.STALLED if number % 2 else Observed.RETRACTED
 
 

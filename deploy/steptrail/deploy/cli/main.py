@@ -1,4 +1,4 @@
-"""Build the application for the arguments at hand, run it, and tell what went wrong."""
+"""Build the application for the given arguments, run it, and report what went wrong."""
 
 from __future__ import annotations
 
@@ -72,10 +72,10 @@ def build(argv: list[str]) -> typer.Typer:
 def run(argv: list[str]) -> int:
     """Run the command in `argv` and return the exit code; never raises for what a user can get wrong."""
     as_json = "--json" in argv
-    # What librdkafka says raw is for logs (`run …` configures some); what matters reaches a command as an exception.
+    # librdkafka's own lines are for logs (`run …` configures some); a command gets what matters as an exception.
     logging.getLogger("steptrail.kafka").addHandler(logging.NullHandler())
     try:
-        # Not alone: click's own complaints repeat what was typed, so they are told as all others are.
+        # Not standalone: click's own errors repeat what was typed, so they are reported like all others.
         code = get_command(build(argv)).main(argv, prog_name="steptrail", standalone_mode=False)
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else int(done.code is not None)
@@ -101,7 +101,7 @@ def _has_verdict_codes(argv: list[str]) -> bool:
 
 
 def _usage_error(error: BaseException) -> CommandError | None:
-    """Click's complaint as a CommandError, recognised by its shape: typer carries click inside or beside it."""
+    """Click's error as a CommandError, recognised by its shape: typer may bundle click or depend on it."""
     tell, code = getattr(error, "format_message", None), getattr(error, "exit_code", None)
     if tell is None or not isinstance(code, int):
         return None

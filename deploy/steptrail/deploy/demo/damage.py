@@ -1,4 +1,4 @@
-"""Damaged copies of real documents, so that each kind of failure is there on any machine, and said to be made."""
+"""Damaged copies of real documents, so that each kind of failure occurs on any machine; they are marked as made."""
 
 from __future__ import annotations
 

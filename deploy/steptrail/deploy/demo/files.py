@@ -1,6 +1,6 @@
 """The work of the demonstration's pipeline on files, as plain functions: what a file is and what it holds.
 
-They know nothing of steptrail. What they cannot do they say by raising: `Unsuitable` when a document is left
+They know nothing of steptrail. They raise for what they cannot do: `Unsuitable` when a document is left
 out on purpose, `Damaged` or Python's own exception when it is broken.
 """
 
@@ -28,7 +28,7 @@ MAX_MEMBERS = 200
 
 
 class Unsuitable(Exception):
-    """The document is fine, but not for this pipeline; the message says why it is left out."""
+    """The document is fine, but not for this pipeline; the message is the reason."""
 
 
 class Damaged(Exception):

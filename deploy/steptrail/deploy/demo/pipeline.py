@@ -107,7 +107,7 @@ def _text(manager: ProcessingStepManager, path: str, kind: str, data: bytes) -> 
 
 
 def _decode(manager: ProcessingStepManager, path: str, kind: str, data: bytes) -> str:
-    """Strictly as UTF-8, then once more by what the document itself says its encoding is."""
+    """Strictly as UTF-8, then by the encoding that the document itself declares."""
     try:
         return _decode_as(manager, path, "utf-8", data, retry=0)
     except UnicodeDecodeError:

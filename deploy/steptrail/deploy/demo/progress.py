@@ -1,4 +1,4 @@
-"""How a demonstration says what it is doing: a bar on a terminal, plain lines elsewhere. On standard error."""
+"""Progress of a demonstration on standard error: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LINE_EVERY_S = 2.0
 
 
 class Display(Protocol):
-    """Told what happens. `stage` begins something, `counted` says how much of it is done, `end` is the end."""
+    """Shows progress. `stage` begins something, `counted` is how much of it is done, `end` ends it."""
 
     def stage(self, text: str, total: int | None = None) -> None:
         """Something begins; `total` is how many there are, None where nobody counts."""

@@ -52,7 +52,7 @@ class DemoResult:
 
 @dataclass(frozen=True)
 class Progress:
-    """Who is told how a run goes: documents done so far, then events projected so far and of how many."""
+    """Receives the progress of a run: documents done so far, then events projected so far and of how many."""
 
     worked: Callable[[int], None]
     projected: Callable[[int, int], None]

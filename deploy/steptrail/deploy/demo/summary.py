@@ -1,4 +1,4 @@
-"""What the store says about one run of the demonstration, by SQL."""
+"""The figures of one run of the demonstration, from the store by SQL."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Run:
         return int(events), int(documents)
 
     def summary(self) -> RunSummary:
-        """Everything that the report says about the run, and the size of the whole store."""
+        """All figures of the report about the run, and the size of the whole store."""
         events, documents = self.projected()
         interesting = self._clickhouse.query(INTERESTING, self._parameters)
         ((_, store_events, store_documents, _emitters),) = self._clickhouse.query(STORE)

@@ -30,7 +30,7 @@ class _Worker:
 
 @dataclass(frozen=True)
 class WorkerReport:
-    """What one worker says of itself at its end: its emitter, its accounting, the documents it went through."""
+    """A worker's report at its end: its emitter, its accounting, the documents that it processed."""
 
     emitter_id: str
     documents: int
@@ -129,7 +129,7 @@ def _converse(
         for line in process.stdout:
             lines.put((index, json.loads(line)))
     except (OSError, ValueError):
-        pass  # it ended early: its report is missing, which is what is told
+        pass  # it ended early: its report is missing, and that is reported
     finally:
         lines.put((index, None))
 

@@ -51,7 +51,7 @@ def main() -> int:
 
 
 def _leave() -> None:
-    """Go on in a new session, as nobody's child; the process that was called says the new pid and ends."""
+    """Continue in a new session, detached; the calling process prints the new pid and exits."""
     if child := os.fork():
         print(child, flush=True)
         os._exit(0)

@@ -79,7 +79,7 @@ class Child:
     """A running program in a session and process group of its own, its output appended to a log file.
 
     Start it from the main thread: the kernel's death signal follows the *thread* that forked. Raises OSError
-    when the log cannot be opened; a program that cannot be run ends at once and says why in the log.
+    when the log cannot be opened; a program that cannot be run ends at once, with the reason in the log.
     """
 
     def __init__(

@@ -59,7 +59,7 @@ class StackFolder:
 
     @property
     def status_file(self) -> Path:
-        """What the supervisor last said of its parts."""
+        """The latest status of the parts, as the supervisor wrote it."""
         return self.path / "status.json"
 
     @property

@@ -60,7 +60,7 @@ class Addresses:
         return f"http://{HOST}:{self.alerts_port}/metrics"
 
     def told(self, folder: Path) -> dict[str, str]:
-        """What the READY line says, password and all."""
+        """What the READY line holds, passwords included."""
         return {"kafka": self.kafka, "clickhouse": self.clickhouse, "dir": str(folder)}
 
 
@@ -196,7 +196,7 @@ def parts_environ(
 ) -> dict[str, str]:
     """The environment of the parts: this process's, with the stack's own addresses in place of any others.
 
-    Whatever it says of another Kafka or ClickHouse (users, passwords, certificates) is left out.
+    Its settings of another Kafka or ClickHouse (users, passwords, certificates) are left out.
     """
     base = os.environ if base is None else base
     foreign = ("STEPTRAIL_KAFKA", "STEPTRAIL_CLICKHOUSE")
@@ -207,7 +207,7 @@ def parts_environ(
         "STEPTRAIL_METRICS_PORT": str(at.metrics_port),
         "STEPTRAIL_DIR": str(folder.path),
     }
-    # A local stack keeps everything unless told otherwise.
+    # A local stack keeps everything by default.
     for retention in ("STEPTRAIL_RETENTION_MS", "STEPTRAIL_DLQ_RETENTION_MS"):
         environ.setdefault(retention, "-1")
     return environ

@@ -28,7 +28,7 @@ def choose_ports(wanted: Mapping[str, int]) -> dict[str, int]:
     """Return a free port for each name: the wanted one where nothing holds it, else one that the system picks.
 
     The ports are held together while they are chosen, so that no two names get the same one. Nothing keeps
-    another process from taking one before it is used; then the part that needs it fails, and says so.
+    another process from taking one before it is used; then the part that needs it fails with a message.
     """
     with ExitStack() as held:
         taken = {name: _bind(port) or _bind(0) for name, port in wanted.items()}

@@ -1,4 +1,4 @@
-"""The stack's setup part: migrations and topics, side by side, once the supervisor says that both servers are ready.
+"""The stack's setup part: migrations and topics, in parallel, once the supervisor reports both servers ready.
 
 ``python -m steptrail.deploy.stack.setup``, with the stack's addresses in the environment.
 """
@@ -19,7 +19,7 @@ from steptrail.schemas.topics import ensure_topics
 from steptrail.schemas.wire.schema_topic import publish_schema
 
 PATIENCE_S = 60.0
-"""How long a server that was said to be ready may still refuse."""
+"""How long a server that was reported ready may still refuse."""
 
 
 def main() -> int:

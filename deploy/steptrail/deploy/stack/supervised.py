@@ -1,4 +1,4 @@
-"""One part under supervision: started, watched, said when it crashes, started again with a growing pause."""
+"""One part under supervision: started, watched, reported when it crashes, restarted with a growing pause."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run a local stack: the parts in their order, watched until told to stop, ended in the reverse order."""
+"""Run a local stack: start the parts in order, watch them until a stop signal, end them in reverse order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes wrong, told to a person or a script: one message, one hint, one exit code, no traceback."""
+"""Errors as a person or a script gets them: one message, one hint, one exit code, no traceback."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Exit codes:
 
 
 class CommandError(Exception):
-    """A command ends here: `message` says what is wrong, `hint` what to do, `exit_code` tells scripts.
+    """A command ends here: `message` is what is wrong, `hint` what to do, `exit_code` is for scripts.
 
     `kind` is a short stable word for machine-readable errors; `near` are names that may have been meant.
     """
@@ -74,7 +74,7 @@ def report(error: CommandError, *, as_json: bool) -> int:
 
 
 def as_command_error(error: BaseException) -> CommandError | None:
-    """The CommandError that tells `error`, or None where it is a fault of the program itself."""
+    """The CommandError for `error`, or None if it is a fault of the program itself."""
     if isinstance(error, CommandError):
         return error
     if isinstance(error, KeyboardInterrupt):
@@ -102,7 +102,7 @@ def _known_error(error: BaseException) -> CommandError | None:
         return CommandError(str(error), exit_code=USAGE, kind="configuration")
     if isinstance(error, BadCursor):
         return CommandError(str(error), exit_code=USAGE, kind="bad_cursor")
-    # Of the store's errors the first line says what is wrong, and further ones what to do.
+    # The first line of a store's error is what is wrong, further ones are what to do.
     message, _, hint = str(error).partition("\n")
     if isinstance(error, SchemaMismatch):
         return CommandError(message, exit_code=UNREACHABLE, kind="schema_mismatch", hint=hint or None)

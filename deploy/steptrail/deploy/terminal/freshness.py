@@ -1,4 +1,4 @@
-"""What every answer from the tables says of itself: up to when it knows everything, which names it never heard of."""
+"""What goes with every answer from the tables: up to when it is complete, and which names are unknown."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class AsOf:
             raise typer.Exit(UNREACHABLE)
 
     def refuse_unknown(self, pipeline: str | None, step_name: str | None = None) -> None:
-        """Raise CommandError (exit 1, or 3 when the tables are too far behind to know) for a name never heard of."""
+        """Raise CommandError (exit 1, or 3 when the tables are too far behind to know) for an unknown name."""
         from steptrail.projections.reading.known_names import unknown_name
 
         unknown = unknown_name(self._store, pipeline, step_name)

@@ -36,7 +36,7 @@ Line = list[Styled]
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its name, how long it stays beside the others, and what becomes of a cell that is too wide.
+    """A column: its name, how long it stays next to the others, and what becomes of a cell that is too wide.
 
     `priority` 1 stays longest; where a line is too narrow the column with the highest number goes under the row
     first, the rightmost of several. `wrap`: `never` keeps a cell whole, on a line of its own if need be (ids,
@@ -149,7 +149,7 @@ def _on_one_line(cell: Styled) -> str:
 
 
 def left_out(count: int) -> str:
-    """What is said of so many characters that are not shown; nothing of none."""
+    """The remark for so many characters that are not shown; empty for none."""
     return f" … ({count:,} more characters)" if count else ""
 
 
@@ -265,7 +265,7 @@ def _under(table: Table, row: Sequence[Styled], under: Sequence[int], width: int
 
 
 def _bounded(cell: Styled, width: int, lines: int) -> list[str]:
-    """A message in at most `lines` lines, more if they are narrow; one says how many characters are left out."""
+    """A message in at most `lines` lines, more if they are narrow; one shows how many characters are left out."""
     text, room, shown_to = cell.text, max(width, _USUAL_WIDTH) * lines, 0
     shown: list[str] = []
     for begin, end in _folds(text, width):

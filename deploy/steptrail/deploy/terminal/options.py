@@ -73,7 +73,7 @@ def variable(name: str) -> str | None:
 def use_stack(directory: Path) -> None:
     """Have this process and those that it starts use the local stack in `directory`.
 
-    What the environment says of another Kafka or ClickHouse (addresses, users, certificates) is forgotten.
+    The environment's settings of another Kafka or ClickHouse (addresses, users, certificates) are dropped.
     """
     for name in list(os.environ):
         if name.upper().startswith(("STEPTRAIL_KAFKA", "STEPTRAIL_CLICKHOUSE")):

@@ -80,7 +80,7 @@ def say(*parts: str | Styled, style: str = "", folded: bool = True) -> None:
 
 
 def note(text: str) -> None:
-    """A remark beside the answer, on standard error."""
+    """A remark on standard error, apart from the answer."""
     _write_folded(sys.stderr, [Styled(_sentence(text), "dim")])
 
 
@@ -159,7 +159,7 @@ def console(stream: TextIO) -> Console:
 
 
 def width(stream: TextIO) -> int:
-    """The terminal's columns: COLUMNS, else what it says of itself, else 80."""
+    """The terminal's columns: COLUMNS, else what it reports, else 80."""
     told = os.environ.get("COLUMNS", "")
     if told.isdecimal() and int(told) > 0:
         return max(int(told), _NARROWEST)

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from steptrail.projections.clickhouse.client import ClickHouse
 
 _INSERT = "INSERT INTO expected_steps_declarations (pipeline, version, declaration, steps) FORMAT JSONEachRow"
-"""The longest name of a step, unless the setting of that name was changed."""
 
 
 class BadDeclaration(ConfigurationError, ValueError):

@@ -1,4 +1,4 @@
-"""How single settings are read from text; each raises ValueError that says what is expected."""
+"""How single settings are read from text; each raises ValueError with what is expected."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def running_stack(directory: Path | str, *, named_by: str) -> StackAddresses:
 
 
 def addresses_of_stack() -> StackAddresses | None:
-    """The addresses that settings take from the local stack; None where nothing says that there is one.
+    """The addresses that settings take from the local stack; None if there is no sign of one.
 
     Raises NoStackError when STEPTRAIL_DIR names a folder in which no stack runs, or when the stack of the default
     folder ended without tidying up: another system may listen at the addresses that would be used instead.
@@ -88,7 +88,7 @@ def _path(directory: Path | str | None) -> Path:
 
 
 def _look(path: Path) -> StackAddresses | str:
-    """The stack that a file tells of, or why there is none; raises ConfigurationError for a file of others."""
+    """The stack that a file describes, or why there is none; raises ConfigurationError for a file of others."""
     try:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())

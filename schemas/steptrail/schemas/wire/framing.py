@@ -1,4 +1,4 @@
-"""What stands before an event's bytes in a message, and says which schema wrote them.
+"""The frame before an event's bytes in a message, which names the schema that wrote them.
 
 Ours is Avro's single-object encoding, `C3 01` and 8 bytes of fingerprint. With a schema registry it is
 Confluent's: `00` and 4 bytes of schema id, big-endian. Readers take both.
@@ -23,7 +23,7 @@ _CONFLUENT_LENGTH: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What a message says about its writer; the event's body starts at byte `length`.
+    """A message's writer; the event's body starts at byte `length`.
 
     Exactly one of `fingerprint` (8 bytes as on the wire) and `schema_id` is there, by `kind`.
     """
@@ -59,7 +59,7 @@ def frame_confluent(schema_id: int, body: bytes) -> bytes:
 
 
 def split_frame(value: bytes | None) -> Frame:
-    """What a message's value says about its writer.
+    """The writer of a message's value.
 
     Raises EventDecodeError: EMPTY for nothing at all, BAD_FRAME for a start that is neither framing,
     TOO_LARGE for a body that no emitter of ours would have sent.

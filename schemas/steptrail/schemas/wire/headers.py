@@ -41,12 +41,12 @@ def header_list(headers: Any) -> Headers:
 
 
 def is_of_dead_letters(name: str) -> bool:
-    """Whether a header of this name tells of a dead letter, and is none of the message's own."""
+    """Whether a header of this name belongs to the dead letter, not to the message itself."""
     return name in _OF_DEAD_LETTERS or name.startswith(CONNECT)
 
 
 def times_resent(headers: Any) -> int:
-    """How often a message says that it was sent again: 0 without the header, at least 1 with it.
+    """How often a message was sent again, by its headers: 0 without the header, at least 1 with it.
 
     A header whose value is no number counts as 1: what matters is that it may be there already.
     """

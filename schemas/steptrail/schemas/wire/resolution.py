@@ -15,7 +15,7 @@ from steptrail.schemas.wire.bundled import STEP_EVENT_SCHEMA, plain_schema
 _SCALARS: Final = ("string", "int", "long", "double")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TAKEN: Final = ("frame", "guard", "trailer")
-"""What stands beside the fields where events are staged."""
+"""The columns next to the fields where events are staged."""
 _OURS: Final = plain_schema(STEP_EVENT_SCHEMA)["fields"]
 
 

@@ -29,7 +29,7 @@ def demo(
     workers: Annotated[
         int | None,
         typer.Option(
-            "--workers", min=1, max=64, help="Worker processes; 2 to 4, by this machine, unless told."
+            "--workers", min=1, max=64, help="Worker processes; default: 2 to 4, by this machine's cores."
         ),
     ] = None,
     directory: Annotated[
@@ -37,7 +37,7 @@ def demo(
         typer.Option(
             "--dir",
             metavar="DIR",
-            help="Folder of the demonstration's own stack; `demo` in the default folder unless told.",
+            help="Folder of the demonstration's own stack; default: `demo` in the default folder.",
             show_default=False,
         ),
     ] = None,
@@ -46,7 +46,7 @@ def demo(
     """Show the whole job on real documents that are found on this machine.
 
     It starts a local stack of its own, then several worker processes read, unpack, parse and count the
-    documents, and say so as step events; the projector writes them to ClickHouse; then the figures come back
+    documents and record step events; the projector writes them to ClickHouse; then the figures come back
     by SQL. The documents are only read. Some damaged copies of them are made, so that every failure occurs.
     The data stays in the folder, and the next run adds to it. Nothing is left running, unless --keep.
 

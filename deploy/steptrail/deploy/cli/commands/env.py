@@ -1,4 +1,4 @@
-"""`steptrail env`: what another program must be told to reach the same Kafka and ClickHouse."""
+"""`steptrail env`: the settings with which another program reaches the same Kafka and ClickHouse."""
 
 from __future__ import annotations
 

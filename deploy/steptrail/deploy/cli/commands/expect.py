@@ -108,7 +108,7 @@ def _near(clickhouse: ClickHouse, pipeline: str) -> list[str]:
 def _declarations(
     settings: Settings, pipeline: str | None, steps: list[str] | None, file: Path | None, nothing: bool
 ) -> Mapping[str, Sequence[str]]:
-    """What the command line declares; raises CommandError where it does not say so clearly."""
+    """What the command line declares; raises CommandError for contradictory or missing arguments."""
     if file is not None:
         if pipeline is not None or nothing:
             raise _usage("--file takes no pipeline, no steps and no --nothing.")

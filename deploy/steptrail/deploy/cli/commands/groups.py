@@ -79,7 +79,7 @@ def list_groups(
     step: Annotated[
         str | None,
         typer.Option(
-            "--step", help="Only this step; all unless told.", show_default=False, callback=spelled_out
+            "--step", help="Only this step; default: all.", show_default=False, callback=spelled_out
         ),
     ] = None,
     state: Annotated[
@@ -88,7 +88,7 @@ def list_groups(
             "--state",
             "-s",
             metavar="STATE",
-            help="new, ongoing, regressed, resolved or muted; may be given several times. All unless told.",
+            help="new, ongoing, regressed, resolved or muted; may be given several times. Default: all.",
             show_default=False,
         ),
     ] = None,

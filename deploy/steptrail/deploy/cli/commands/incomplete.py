@@ -130,7 +130,7 @@ def show_incomplete(found: Sequence[DocumentCompleteness]) -> None:
 def _nothing_declared(pipeline: str | None) -> CommandError:
     where = f"pipeline {pipeline!r}" if pipeline else "any pipeline"
     return CommandError(
-        f"no steps are declared for {where}, so nobody can say what is incomplete.",
+        f"no steps are declared for {where}, so it is unknown what is incomplete.",
         exit_code=NO,
         kind="nothing_declared",
         hint="steptrail expect PIPELINE STEP...   declares what each document goes through.",

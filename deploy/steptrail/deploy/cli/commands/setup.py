@@ -72,7 +72,7 @@ def topics(
 
     settings = settings_for(directory)
     if local_stack(settings) is not None and "STEPTRAIL_RETENTION_MS" not in os.environ:
-        # A local stack keeps everything unless told otherwise.
+        # A local stack keeps everything by default.
         settings = settings.with_values(retention_ms=-1, dlq_retention_ms=-1)
     changes = ensure_topics(settings, alter=alter, timeout=10)
     publish_schema(settings)

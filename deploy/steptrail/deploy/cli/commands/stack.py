@@ -22,7 +22,7 @@ Folder = Annotated[
     typer.Option(
         "--dir",
         metavar="DIR",
-        help="The stack's folder; STEPTRAIL_DIR, else ~/.local/share/steptrail, unless told.",
+        help="The stack's folder; default: STEPTRAIL_DIR, else ~/.local/share/steptrail.",
         show_default=False,
     ),
 ]

@@ -179,7 +179,7 @@ def _show_counts(counts: dict[str, int], shown: int) -> None:
 
 
 def _unstored(desk: DeadLetterDesk, *, json: bool) -> int | None:
-    """How many letters are in Kafka and not in the table yet, said unless `json`; None where nobody knows."""
+    """How many letters are in Kafka and not in the table yet, noted unless `json`; None if unknown."""
     from steptrail.schemas.errors import InfrastructureError
 
     try:

@@ -61,7 +61,7 @@ Offsets = Annotated[
 ]
 States = Annotated[
     list[str] | None,
-    typer.Option("--state", help="open, redriven, dropped or all; open unless told.", show_default=False),
+    typer.Option("--state", help="open, redriven, dropped or all; default: open.", show_default=False),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Change nothing; show what would be done.")]
 

@@ -1,4 +1,4 @@
-"""`steptrail health replay`: what rules would have said of the past."""
+"""`steptrail health replay`: rules evaluated over past data."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ def replay(
     rules: Annotated[
         Path | None,
         typer.Option(
-            "--rules", metavar="FILE", help="The rules to try; the defaults unless told.", show_default=False
+            "--rules",
+            metavar="FILE",
+            help="The rules to try; default: the built-in parameters.",
+            show_default=False,
         ),
     ] = None,
     warm_up: Annotated[
