@@ -15,8 +15,8 @@ from steptrail.consumers.alerts.model.engine import Held, held_back
 from steptrail.consumers.alerts.model.notification import Told
 from steptrail.consumers.alerts.model.policy import AlertPolicy
 from steptrail.consumers.alerts.model.silence import Silence
-from steptrail.consumers.alerts.topics import Board, fault_of
-from steptrail.consumers.kafka.broker import BrokerUnavailable
+from steptrail.consumers.alerts.topics import Board
+from steptrail.consumers.kafka.errors import BrokerUnavailable, infrastructure_error
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.redact import redact_message
 from steptrail.schemas.topics import Topics
@@ -115,8 +115,10 @@ def put_silence(settings: Settings, silence: Silence) -> None:
         producer.produce(topic, key=silence.id.encode(), value=silence.to_bytes(), on_delivery=on_delivery)
         left = producer.flush(WRITE_TIMEOUT_S + 1.0)
     except KafkaException as error:
-        raise BrokerUnavailable(redact_message(str(fault_of(error, settings.kafka, topic)), config)) from None
+        raise BrokerUnavailable(
+            redact_message(str(infrastructure_error(error, settings.kafka, topic)), config)
+        ) from None
     if failed:
-        raise fault_of(failed[0], settings.kafka, topic)
+        raise infrastructure_error(failed[0], settings.kafka, topic)
     if left:
         raise BrokerUnavailable(f"Kafka at {settings.kafka} did not answer within {WRITE_TIMEOUT_S:g} s")

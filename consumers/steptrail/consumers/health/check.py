@@ -16,10 +16,11 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, Final
 
 import orjson
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from steptrail.consumers.health.rules import Finding, HealthStatus
+from steptrail.consumers.kafka.errors import error_text
 from steptrail.consumers.runtime.worker_thread import SideThread
 from steptrail.projections.clickhouse.client import connect
 from steptrail.projections.clickhouse.queries import stored
@@ -252,5 +253,4 @@ def _finding(told: dict[str, Any]) -> Finding:
 def _said(error: BaseException) -> str:
     if isinstance(error, FutureTimeout):
         return f"no answer within {PATIENCE_S:g} s"
-    reason = error.args[0] if isinstance(error, KafkaException) and error.args else error
-    return reason.str() if isinstance(reason, KafkaError) else str(reason).partition("\n")[0]
+    return error_text(error).partition("\n")[0]
