@@ -39,6 +39,7 @@ from steptrail.consumers.loop.loop import ConsumeLoop
 from steptrail.consumers.loop.monitor import Monitor
 from steptrail.consumers.runtime.metrics import ProjectorMetrics
 from steptrail.consumers.runtime.service import Service
+from steptrail.consumers.runtime.signals import stop_at_signals
 from steptrail.consumers.runtime.status import Status
 from steptrail.consumers.runtime.watched_file import WatchedFile
 from steptrail.projections.clickhouse.client import connect
@@ -145,3 +146,7 @@ def run_health(
         with rarely_collected():
             service.run(loop.run)
     return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_health(Settings(), stop_at_signals()))

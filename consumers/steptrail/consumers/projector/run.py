@@ -26,6 +26,7 @@ from steptrail.consumers.projector.side_projection import SideProjection
 from steptrail.consumers.projector.sources import side_sources
 from steptrail.consumers.runtime.metrics import ProjectorMetrics
 from steptrail.consumers.runtime.service import Service
+from steptrail.consumers.runtime.signals import stop_at_signals
 from steptrail.consumers.runtime.status import Status
 from steptrail.projections.clickhouse.client import connect
 from steptrail.schemas.configuration.settings import Settings
@@ -93,3 +94,7 @@ def run_projector(
         with rarely_collected():
             service.run(loop.run)
     return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_projector(Settings(), stop_at_signals()))

@@ -1,4 +1,4 @@
-"""One budget of time that everything in a shutdown shares."""
+"""One time budget that several waits share, such as those of a shutdown."""
 
 from __future__ import annotations
 
@@ -20,11 +20,6 @@ class Deadline:
     def remaining(self) -> float:
         """Seconds left, never below 0."""
         return max(0.0, self._at - self._clock())
-
-    @property
-    def expired(self) -> bool:
-        """Whether nothing is left."""
-        return self.remaining() <= 0.0
 
     def share(self, fraction: float) -> Deadline:
         """A deadline of its own for a part of what is left, `fraction` of it."""
