@@ -23,8 +23,10 @@ def test_waits_that_share_a_deadline_never_take_longer_together() -> None:
     clock.now += 7
     assert deadline.remaining() == 3.0
     assert deadline.share(0.5).remaining() == 1.5
+    assert not deadline.expired
     clock.now += 5
     assert deadline.remaining() == 0.0
+    assert deadline.expired
 
 
 def test_delays_double_up_to_the_cap_and_stay_there_for_days() -> None:

@@ -21,6 +21,11 @@ class Deadline:
         """Seconds left, never below 0."""
         return max(0.0, self._at - self._clock())
 
+    @property
+    def expired(self) -> bool:
+        """Whether no time is left."""
+        return self.remaining() <= 0.0
+
     def share(self, fraction: float) -> Deadline:
         """A deadline of its own for a part of what is left, `fraction` of it."""
         return Deadline(self.remaining() * fraction, self._clock)
