@@ -1,4 +1,4 @@
-"""What fires, what holds it back and who knows of it: for the command line."""
+"""Alerts with what holds them back and who was notified, for the command line."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WRITE_TIMEOUT_S = 15.0
 
 @dataclass(frozen=True)
 class Shown:
-    """An alert with what became of it. `told`: who was told of it last, and of what; `waiting`: who is to be."""
+    """An alert and its notifications: `told` are the last per target, `waiting` the targets that have none yet."""
 
     alert: Alert
     held: Held | None

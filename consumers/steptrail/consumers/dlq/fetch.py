@@ -1,4 +1,4 @@
-"""Letters themselves, read from the dead-letter topic at the places that the table names."""
+"""Reads dead letters from their topic, at the partitions and offsets that the table holds."""
 
 from __future__ import annotations
 

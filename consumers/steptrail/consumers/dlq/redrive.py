@@ -67,7 +67,7 @@ class Terms:
 
 @dataclass
 class Tally:
-    """How far it is. `matched` = `sent` + all of `skipped` at the end; in a dry run `sent` is what would be."""
+    """Progress of a redrive. At the end `matched` = `sent` + all `skipped`; a dry run counts what would be sent."""
 
     matched: int = 0
     sent: int = 0

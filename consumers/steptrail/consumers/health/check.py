@@ -21,7 +21,7 @@ from confluent_kafka.admin import AdminClient
 
 from steptrail.consumers.health.rules import Finding, HealthStatus
 from steptrail.consumers.kafka.errors import error_text
-from steptrail.consumers.runtime.worker_thread import SideThread
+from steptrail.consumers.runtime.worker_thread import WorkerThread
 from steptrail.projections.clickhouse.client import connect
 from steptrail.projections.clickhouse.queries import stored
 from steptrail.projections.reading.emitters import ClockOff, worst_clock
@@ -91,9 +91,9 @@ class HealthCheckManager:
         self._topic = Topics(self._settings.topic_prefix).health.name
         self._clickhouse = connect(self._settings, timeout=10.0)
         self._admin: AdminClient | None = None
-        self._store = SideThread("steptrail-health-store")
-        self._broker = SideThread("steptrail-health-broker")
-        self._clocks = SideThread("steptrail-health-clocks")
+        self._store = WorkerThread("steptrail-health-store")
+        self._broker = WorkerThread("steptrail-health-broker")
+        self._clocks = WorkerThread("steptrail-health-clocks")
 
     def perform_health_check(self, pipeline: str | None = None, step: str | None = None) -> HealthCheck:
         """How everything is, or one pipeline, or one of its steps; within two seconds, whatever is down.

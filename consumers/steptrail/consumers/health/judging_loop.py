@@ -1,14 +1,14 @@
-"""Judging: closed slots out of the store, into the rule, and what changes to the topic and the tables.
+"""Judging: closed slots are read from the tables and judged, and what changes is published and stored.
 
 One turn, over and over, in a thread of its own:
 
-    look       what was applied and what Kafka answered: on with the watermark
-    see        whether verdicts can be believed; both are `steptrail.consumers.health.visibility`
+    look       advance the watermark by what was applied and what Kafka answered
+    see        decide whether verdicts are known; both are `steptrail.consumers.health.visibility`
     judge      fold the slots that the watermark has closed, store and publish what changed
-    remember   a snapshot, now and then
+    remember   write a snapshot now and then
 
-Everything that was decided is decided again in the same way by whoever takes over: the state comes from a
-snapshot, the slots after it from the tables, and what stands on the topic is not published again.
+Whoever takes over decides the same again: the state comes from a snapshot, the slots after it from the tables,
+and what stands on the topic is not published again.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ from steptrail.consumers.health.verdict_records import (
     slot_of,
 )
 from steptrail.consumers.health.verdict_topic import Key, VerdictTopic
-from steptrail.consumers.health.visibility import Seeing, last_slot
+from steptrail.consumers.health.visibility import Visibility, last_slot
 from steptrail.consumers.loop.feed import Leadership
 from steptrail.consumers.runtime.background import BackgroundPart
 from steptrail.consumers.runtime.backoff import Backoff, BackoffPolicy
 from steptrail.consumers.runtime.status import Status
 from steptrail.consumers.runtime.watched_file import WatchedFile
-from steptrail.consumers.runtime.worker_thread import SideThread
+from steptrail.consumers.runtime.worker_thread import WorkerThread
 from steptrail.projections.aggregates.slot_counts import first_slot_with_events
 from steptrail.projections.clickhouse.client import ClickHouse
 from steptrail.projections.clickhouse.errors import QueryError
@@ -119,22 +119,22 @@ class Judging(BackgroundPart):
         self._retry_at = 0.0
         self.fault: str | None = None
         self._judge: Judge | None = None
-        self._beside = SideThread("steptrail-stalls")
+        self._beside = WorkerThread("steptrail-stalls")
         self._forget()
 
     @property
     def watermark(self) -> float | None:
-        """Up to when the topic is known to be complete."""
-        return self._seeing.watermark
+        """The time up to which the topic is known to be complete."""
+        return self._visibility.watermark
 
     @property
     def slot(self) -> int | None:
-        """The last slot that was judged."""
+        """The last slot judged."""
         return last_slot(self._judge)
 
     def _forget(self) -> None:
         self._judge = None
-        self._seeing = Seeing(
+        self._visibility = Visibility(
             self._clickhouse, self._topic, self._progress, self._watch, self._policy, self._member
         )
         self._pending: deque[Judgement] = deque()
@@ -162,7 +162,7 @@ class Judging(BackgroundPart):
 
     def _turn(self) -> None:
         if self._judge is not None:
-            self._seeing.look()
+            self._visibility.look()
         if self._clock() < self._retry_at:
             return
         try:
@@ -183,7 +183,7 @@ class Judging(BackgroundPart):
     def _stand_by(self) -> None:
         """Say why nobody judges, if nobody says anything: while Kafka is away no member leads."""
         try:
-            self._seeing.stand_by(self._clock(), self._status.fault)
+            self._visibility.stand_by(self._clock(), self._status.fault)
         except (InfrastructureError, QueryError) as fault:
             self.fault = str(fault)
 
@@ -195,7 +195,7 @@ class Judging(BackgroundPart):
             self._snapshot()
             # What was judged until now stays worth something until somebody takes over, or it is too old.
             reason = f"health consumer {self._member} was stopped"
-            self._seeing.tell(self._clock(), self.slot, seeing=not self._seeing.blind, reason=reason)
+            self._visibility.tell(self._clock(), self.slot, seeing=not self._visibility.blind, reason=reason)
         except (InfrastructureError, QueryError) as fault:
             _log.warning("stopped without a snapshot: %s", fault)
         self._topic.close()
@@ -215,7 +215,7 @@ class Judging(BackgroundPart):
             began = self._snapshot_slot = snapshot.slot
             break
         now = self._clock()
-        self._seeing.begin(now)
+        self._visibility.begin(now)
         self._judge = Judge(self._rules.value, state)
         self._snapshot_at = now
         _log.info(
@@ -227,7 +227,7 @@ class Judging(BackgroundPart):
 
     def _see(self) -> None:
         assert self._judge is not None
-        self._seeing.see(
+        self._visibility.see(
             self._clock(),
             self._judge,
             waits_for=self._status.fault or self._watch.fault or self.fault,
@@ -243,7 +243,7 @@ class Judging(BackgroundPart):
         if self._rules.refresh():
             judge.use(self._rules.value)
         self._flush()
-        watermark = self._seeing.watermark
+        watermark = self._visibility.watermark
         if watermark is None:
             return
         next_slot = judge.state.next_slot
@@ -262,15 +262,15 @@ class Judging(BackgroundPart):
                     self._pending.append(judgement)
             next_slot = upto
             self._flush()
-            self._seeing.look()
+            self._visibility.look()
             self._see()
             self._remember()
         self._look_for_stalls()
 
     def _count_losses(self, slot: int) -> None:
-        """Record what is lost more than before as a fact of `slot`; not while catching up."""
+        """Record new losses as a fact of `slot`; not while catching up."""
         now = self._clock()
-        if self._seeing.blind or now < self._losses_at + LOSSES_EVERY_S:
+        if self._visibility.blind or now < self._losses_at + LOSSES_EVERY_S:
             return
         began = time.monotonic()
         latest, known = recorded_losses(self._clickhouse)
@@ -295,8 +295,13 @@ class Judging(BackgroundPart):
         self._losses_at = now + 20 * (time.monotonic() - began)
 
     def _look_for_stalls(self) -> None:
-        """Have stalled executions looked for, in a thread beside this one, and take in what was found."""
-        judge, watermark, now, topic_id = self._judge, self._seeing.watermark, self._clock(), self._topic_id()
+        """Look for stalled executions in another thread, and apply the result of the last look."""
+        judge, watermark, now, topic_id = (
+            self._judge,
+            self._visibility.watermark,
+            self._clock(),
+            self._topic_id(),
+        )
         if judge is None or watermark is None or judge.state.next_slot is None:
             return
         if (looking := self._looking) is not None:
@@ -310,7 +315,7 @@ class Judging(BackgroundPart):
                 judge.state.standing.stalls.queued[:] = 0
                 self._stalls_begun = True
             judge.observe(found or ())
-        if self._seeing.blind or now - self._stalls_at < STALLS_EVERY_S:
+        if self._visibility.blind or now - self._stalls_at < STALLS_EVERY_S:
             return
         if not self._stalls_begun:
             self._looking = self._beside.submit(self._stalls.begin)
@@ -325,7 +330,7 @@ class Judging(BackgroundPart):
             )
 
     def _flush(self) -> None:
-        """Store and publish what is pending, in order; what stands on the topic is left out."""
+        """Store and publish pending judgements in order, without what stands on the topic already."""
         while self._pending:
             part = [self._pending[n] for n in range(min(len(self._pending), 1000))]
             rows: list[VerdictRow] = []
@@ -334,7 +339,7 @@ class Judging(BackgroundPart):
                 for verdict in (*judgement.verdicts, *judgement.restated):
                     rows.append(row_of(verdict, judgement.slot))
                     if verdict.pipeline is None:
-                        self._seeing.judged(verdict, judgement.slot)
+                        self._visibility.judged(verdict, judgement.slot)
                     else:
                         messages.append((key_of(verdict), message_of(verdict, judgement.slot)))
                 for key in judgement.forgotten:
@@ -361,7 +366,7 @@ class Judging(BackgroundPart):
             self._snapshot()
 
     def _snapshot(self) -> None:
-        judge, watermark, slot = self._judge, self._seeing.watermark, self.slot
+        judge, watermark, slot = self._judge, self._visibility.watermark, self.slot
         if judge is None or watermark is None or slot is None or slot == self._snapshot_slot or self._pending:
             return
         now = self._clock()

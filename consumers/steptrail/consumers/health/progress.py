@@ -12,7 +12,7 @@ _MOST_SPANS = 1000
 
 
 @dataclass(frozen=True)
-class Applied:
+class AppliedBatch:
     """A batch is in the tables: the broker time (seconds) of the last record of each of its partitions.
 
     `late`: records that were appended before the watermark that stood when the batch was written.
@@ -37,7 +37,7 @@ class Progress:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._news = threading.Event()
-        self._applied: list[Applied] = []
+        self._applied: list[AppliedBatch] = []
         self._spans: list[WrittenSpan] = []
         self._ends: dict[int, tuple[int, int]] = {}  # partition -> position there, end
         self._written: dict[int, int] = {}
@@ -61,7 +61,7 @@ class Progress:
         reached = {partition: spans[partition].last + 1 for partition in partitions}
         span = WrittenSpan(batch.batch.first_time_ms, batch.batch.last_time_ms, reached)
         with self._lock:
-            self._applied.append(Applied({p: at for p, at in latest.items() if p in partitions}, late))
+            self._applied.append(AppliedBatch({p: at for p, at in latest.items() if p in partitions}, late))
             if self._spans and len(self._spans) >= _MOST_SPANS:
                 span = _merged(self._spans.pop(), span)
             self._spans.append(span)
@@ -78,7 +78,7 @@ class Progress:
         with self._lock:
             self._written = dict(written)
 
-    def take(self) -> list[Applied]:
+    def take(self) -> list[AppliedBatch]:
         """The batches since the last call."""
         with self._lock:
             taken, self._applied = self._applied, []

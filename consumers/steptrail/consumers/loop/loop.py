@@ -10,7 +10,7 @@ One turn, over and over:
     read       Kafka → buffer
     report     lag, progress, metrics
 
-The writer (`SideThread`) writes one batch while the next is read and built. Only this loop's thread talks to
+The writer (`WorkerThread`) writes one batch while the next is read and built. Only this loop's thread talks to
 the consumer, and it never blocks for long, so the group's membership stays through any outage of the store.
 
 What went wrong decides what happens: an InfrastructureError pauses everything, waits (exponential backoff, for
@@ -41,7 +41,7 @@ from steptrail.consumers.loop.positions import Start
 from steptrail.consumers.loop.sink import Opening, Sink, Writing
 from steptrail.consumers.runtime.backoff import Backoff
 from steptrail.consumers.runtime.deadline import Deadline
-from steptrail.consumers.runtime.worker_thread import SideThread
+from steptrail.consumers.runtime.worker_thread import WorkerThread
 from steptrail.schemas.errors import InfrastructureError
 
 _log = logging.getLogger("steptrail.consumers.loop")
@@ -93,7 +93,7 @@ class ConsumeLoop:
         self._make_buffer = new_buffer
         self._buffer = self._new_buffer()
         self._batch: ConsumedBatch | None = None  # closed, and not yet written for good
-        self._writer = SideThread("steptrail-writer")
+        self._writer = WorkerThread("steptrail-writer")
         self._task: Opening | Writing | None = None
         self._task_began = 0.0
         self._last_closed = clock()
@@ -380,7 +380,7 @@ class ConsumeLoop:
                     "the batch in flight failed during the shutdown; it will be read again",
                     extra={"topic": self._topic},
                 )
-        closing = SideThread("steptrail-closing")
+        closing = WorkerThread("steptrail-closing")
         left = closing.submit(self._leave)
         closing.close(deadline.remaining())
         if not left.done():
