@@ -71,7 +71,7 @@ answered = 0
 while not ended.is_set() or not answered:
     try:
         answered += questions.committed("g", [0, 1]) == {0: None, 1: None}
-        questions.known_ends([0, 1], uncommitted=True)
+        questions.ends_by_level([0, 1])
         questions.describe()
     except InfrastructureError:
         answered = 0

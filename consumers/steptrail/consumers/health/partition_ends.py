@@ -94,8 +94,7 @@ class TopicWatch(BackgroundPart):
     def _probe(self) -> None:
         sent_at = self._clock()
         partitions = range(self.count)
-        committed = self._questions.known_ends(partitions)
-        every = self._questions.known_ends(partitions, uncommitted=True)
+        committed, every = self._questions.ends_by_level(partitions)
         self.probes = {p: Probe(sent_at, committed.get(p), every.get(p)) for p in partitions}
         missing = [p for p in partitions if p not in committed or p not in every]
         if missing:

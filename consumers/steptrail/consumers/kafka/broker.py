@@ -140,13 +140,14 @@ class BrokerQuestions:
         """
         return self._offset_futures(partitions, OffsetSpec.latest(), uncommitted)  # type: ignore[no-untyped-call]  # no stubs
 
-    def known_ends(self, partitions: Collection[int], *, uncommitted: bool = False) -> dict[int, int]:
-        """As `end_offsets`, without the partitions for which no answer came."""
-        found = {}
-        for partition, future in self.end_offsets_async(partitions, uncommitted=uncommitted).items():
-            with contextlib.suppress(InfrastructureError):
-                found[partition] = int(self._answer(future).offset)
-        return found
+    def ends_by_level(self, partitions: Collection[int]) -> tuple[dict[int, int], dict[int, int]]:
+        """The ends without and with the records of open transactions, both asked for at once.
+
+        A partition for which no answer comes is left out.
+        """
+        asked = [self.end_offsets_async(partitions, uncommitted=level) for level in (False, True)]
+        committed, every = (self._known(futures) for futures in asked)
+        return committed, every
 
     def committed(self, group: str, partitions: Collection[int]) -> dict[int, int | None]:
         """What the group has committed for each partition; None where nothing.
@@ -195,6 +196,13 @@ class BrokerQuestions:
             for member in found.members
         )
         return Group(group, found.state.name, members)
+
+    def _known(self, futures: Mapping[int, Future[Any]]) -> dict[int, int]:
+        found = {}
+        for partition, future in futures.items():
+            with contextlib.suppress(InfrastructureError):
+                found[partition] = int(self._answer(future).offset)
+        return found
 
     def _offsets(self, partitions: Collection[int], spec: Any) -> dict[int, int]:
         futures = self._offset_futures(partitions, spec)

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 
 
 class BackgroundPart(ABC):
-    """A part of a service (`steptrail.consumers.runtime.service.Part`) whose fault ends the whole service.
+    """A part of a service (`steptrail.consumers.runtime.service`) whose fault ends the whole service.
 
     Subclasses write `run`, which returns soon after `stop` is set. `failure` is what ended it before that.
     A daemon thread: a part that hangs on a server keeps no process from ending.

@@ -5,30 +5,21 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Protocol, TypeVar
 
 from typing_extensions import Self
 
+from steptrail.consumers.runtime.background import BackgroundPart
 from steptrail.consumers.runtime.deadline import Deadline
 from steptrail.consumers.runtime.json_logging import configure_logging
 from steptrail.consumers.runtime.status import Status
 from steptrail.consumers.runtime.status_server import Metrics, StatusServer
 from steptrail.schemas.configuration.settings import Settings
 
-
-class Part(Protocol):
-    """Something that runs in a thread of its own beside the main loop, until the service's `stopping` is set."""
-
-    failure: BaseException | None
-
-    def start(self) -> None:
-        """Begin."""
-        ...
-
-    def join(self, timeout: float) -> object:
-        """Wait up to `timeout` seconds for the end."""
-        ...
+P = TypeVar("P", bound=BackgroundPart)
+C = TypeVar("C", bound="Closable")
 
 
 class Closable(Protocol):
@@ -37,10 +28,6 @@ class Closable(Protocol):
     def close(self) -> None:
         """Let go of them."""
         ...
-
-
-P = TypeVar("P", bound=Part)
-C = TypeVar("C", bound=Closable)
 
 
 class Stopping(threading.Event):
@@ -97,8 +84,8 @@ class Service:
         self._status = status
         self._metrics = metrics
         self._log = log
-        self._parts: list[Part] = []
-        self._closing: list[Callable[[], object]] = []
+        self._parts: list[BackgroundPart] = []
+        self._resources = ExitStack()
 
     def add(self, part: P) -> P:
         """Run `part` beside the main loop."""
@@ -107,7 +94,7 @@ class Service:
 
     def closing(self, resource: C) -> C:
         """Close `resource` at the end, when no part runs any more."""
-        self._closing.append(resource.close)
+        self._resources.callback(resource.close)
         return resource
 
     def run(self, main: Callable[[threading.Event], None]) -> None:
@@ -132,9 +119,7 @@ class Service:
         deadline = self.stopping.deadline
         for part in self._parts:
             part.join(deadline.remaining())
-        for close in reversed(self._closing):
-            close()
-        if error is None:
-            for part in self._parts:
-                if part.failure is not None:
-                    raise part.failure
+        self._resources.close()
+        failure = next((part.failure for part in self._parts if part.failure is not None), None)
+        if error is None and failure is not None:
+            raise failure
