@@ -10,7 +10,8 @@ from steptrail.consumers.alerts.topics import read_board
 from steptrail.consumers.health.rules import Finding, HealthStatus
 from steptrail.projections.clickhouse.client import ClickHouse, connect
 from steptrail.projections.reading.alert_examples import alert_examples
-from steptrail.projections.reading.alert_sources import alerting_groups, latest_sight
+from steptrail.projections.reading.alert_sources import alerting_groups
+from steptrail.projections.stores.health_store import latest_sight
 from steptrail.schemas import Settings
 from support.alerting import QUICK, START, alerting, alerts_file, publish, route, until, verdict, webhook
 from support.listener import listening

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -53,3 +55,43 @@ def test_offsets_are_known_again_after_the_broker_was_killed(own_stack: World) -
         own_stack.broker.restart()
     until(offsets, "answer to a question", 30)
     until(watched, "answer to the watch", 30)
+
+
+ASKING = """
+import sys
+import threading
+
+from steptrail.consumers.kafka.broker import BrokerQuestions
+from steptrail.schemas.errors import InfrastructureError
+
+questions = BrokerQuestions({"bootstrap.servers": sys.argv[1], "log_level": 0}, sys.argv[2], timeout=0.3)
+ended = threading.Event()
+threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+answered = 0
+while not ended.is_set() or not answered:
+    try:
+        answered += questions.committed("g", [0, 1]) == {0: None, 1: None}
+        questions.ends_by_level([0, 1])
+        questions.describe()
+    except InfrastructureError:
+        answered = 0
+"""
+
+
+def test_whoever_asks_outlives_a_broker_that_dies_meanwhile(own_stack: World) -> None:
+    """librdkafka aborts a process whose admin client waits for a group's coordinator then: we do not ask so."""
+    settings = Settings(kafka=own_stack.at.kafka)
+    ensure_topics(settings)
+    topic = Topics.from_settings(settings).steps.name
+    command = [sys.executable, "-c", ASKING, own_stack.at.kafka, topic]
+    children = [subprocess.Popen(command, stdin=subprocess.PIPE) for _ in range(4)]
+    try:
+        for _ in range(5):
+            own_stack.broker.restart()
+        for child in children:
+            assert child.stdin is not None
+            child.stdin.close()
+        assert [child.wait(120) for child in children] == [0, 0, 0, 0]
+    finally:
+        for child in children:
+            child.kill()

@@ -12,7 +12,7 @@ from confluent_kafka import TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from steptrail.consumers.dlq.redrive import Terms
-from steptrail.consumers.dlq.service import DeadLetterDesk
+from steptrail.consumers.dlq.service import DeadLetterService
 from steptrail.projections.stores.dead_letter_store import Author, Redriven, Selection
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.topics import Topics, ensure_topics
@@ -142,16 +142,16 @@ def test_a_kill_between_sending_and_writing_it_down_doubles_nothing(workspace: S
 
     with projected(workspace) as store, projecting(workspace):
         settled(store, GOOD)
-        with DeadLetterDesk(workspace) as desk:
-            write_down = desk.store.redriven
-            desk.store.redriven = kill  # type: ignore[method-assign]
+        with DeadLetterService(workspace) as service:
+            write_down = service.store.redriven
+            service.store.redriven = kill  # type: ignore[method-assign]
             with pytest.raises(Killed):
-                desk.redrive(Selection(), Author("first", "me"), Terms())
+                service.redrive(Selection(), Author("first", "me"), Terms())
             until(lambda: store.count() == GOOD, "events of the killed run")
-            desk.store.redriven = write_down  # type: ignore[method-assign]
-            tally = desk.redrive(Selection(), Author("second", "me"), Terms())
+            service.store.redriven = write_down  # type: ignore[method-assign]
+            tally = service.redrive(Selection(), Author("second", "me"), Terms())
             assert tally.sent == GOOD
-            outcome = desk.outcome("second", tally.sent_up_to, timeout=60)
+            outcome = service.outcome("second", tally.sent_up_to, timeout=60)
         assert outcome is not None
         assert (outcome.arrived, outcome.there_already, outcome.died_again) == (0, GOOD, 0)
         each_once(store, GOOD)
@@ -318,9 +318,9 @@ def test_decisions_are_written_as_one_reads_them(workspace: Settings) -> None:
     set_aside(workspace, [event_value(doc_id="late")])
     with projected(workspace) as store, projecting(workspace):
         settled(store, 1)
-        with DeadLetterDesk(workspace) as desk:
-            [letter] = desk.store.letters(Selection(), limit=10)
-            desk.store.redriven([Redriven(letter, 2, 17)], Author("a-run", "me@here", "why"))
+        with DeadLetterService(workspace) as service:
+            [letter] = service.store.letters(Selection(), limit=10)
+            service.store.redriven([Redriven(letter, 2, 17)], Author("a-run", "me@here", "why"))
         [row] = store.clickhouse.rows("SELECT * FROM dead_letter_decisions")
     assert (row["decision"], row["run"], row["decided_by"], row["note"]) == (
         "REDRIVEN",

@@ -169,7 +169,7 @@ def test_a_stopped_consumer_goes_on_where_it_was(workspace: Settings) -> None:
             lines = told(process.said())
             [began] = [line for line in lines if "from_snapshot_of_slot" in line]
             assert began["steps"] == 1
-            assert any("a snapshot is passed over" in line["message"] for line in lines)
+            assert any("skipped a snapshot" in line["message"] for line in lines)
 
 
 def test_bad_rules_change_nothing_and_are_told(workspace: Settings, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
 from steptrail.consumers.dlq.redrive import Terms
-from steptrail.consumers.dlq.service import DeadLetterDesk
+from steptrail.consumers.dlq.service import DeadLetterService
 from steptrail.consumers.ingest.writer_schemas import WriterSchemas
 from steptrail.producers import StepEmitter
 from steptrail.producers.delivery.registered_frame import RegisteredFrame
@@ -284,16 +284,16 @@ def test_letters_of_an_unknown_schema_arrive_once_it_is_known(
             until(
                 lambda: store.clickhouse.query("SELECT count() FROM dead_letters") == [(30,)], "dead letters"
             )
-            with DeadLetterDesk(workspace) as desk:
-                tally = desk.redrive(Selection(), Author("blind", "me"), Terms())
+            with DeadLetterService(workspace) as service:
+                tally = service.redrive(Selection(), Author("blind", "me"), Terms())
                 assert (tally.sent, tally.skipped) == (0, {"still_bad": 30})
-        with projecting(settings), DeadLetterDesk(settings) as desk:
-            tally = desk.redrive(Selection(), Author("run", "me"), Terms())
+        with projecting(settings), DeadLetterService(settings) as service:
+            tally = service.redrive(Selection(), Author("run", "me"), Terms())
             assert (tally.sent, tally.skipped) == (30, {})
-            outcome = desk.outcome("run", tally.sent_up_to, timeout=60)
+            outcome = service.outcome("run", tally.sent_up_to, timeout=60)
             assert outcome is not None
             assert (outcome.arrived, outcome.there_already, outcome.died_again) == (30, 0, 0)
-            assert desk.store.count(Selection()) == {}
+            assert service.store.count(Selection()) == {}
         assert store.clickhouse.query("SELECT count(), uniqExact(event_id) FROM steps") == [(31, 31)]
 
 

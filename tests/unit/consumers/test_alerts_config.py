@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from steptrail.consumers.alerts.config.config import AlertsConfig, AlertsFileError
-from steptrail.consumers.alerts.config.reloading import Reloading
 from steptrail.consumers.alerts.config.secrets import SecretPlaces
 from steptrail.consumers.alerts.delivery.fitting import Limits
 from steptrail.consumers.alerts.model.policy import Grouping
+from steptrail.consumers.alerts.run import watch_config
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 ENVIRON = {
@@ -236,17 +236,17 @@ def test_a_changed_secret_is_another_configuration(tmp_path: Path) -> None:
     (tmp_path / "key").write_text(SECRET)
     path = tmp_path / "alerts.toml"
     path.write_text('[[target]]\nname = "a"\ntype = "webhook"\nurl = "http://a"\nsecret_file = "key"\n')
-    reloading = Reloading(path, clock=lambda: next(times))
-    first = reloading.config
-    assert not reloading.refresh()
+    watched = watch_config(path, clock=lambda: next(times))
+    first = watched.value
+    assert not watched.refresh()
     (tmp_path / "key").write_text("whsec_" + base64.b64encode(bytes(24)).decode())
-    assert reloading.refresh()
+    assert watched.refresh()
     (tmp_path / "key").write_text("rubbish")
-    assert not reloading.refresh()
-    assert reloading.mistake is not None
-    assert "line 5, target[1].secret_file" in reloading.mistake
-    assert reloading.config.targets["a"].keys == (bytes(24),)
-    assert first.digest != reloading.config.digest
+    assert not watched.refresh()
+    assert watched.fault is not None
+    assert "line 5, target[1].secret_file" in watched.fault
+    assert watched.value.targets["a"].keys == (bytes(24),)
+    assert first.digest != watched.value.digest
 
 
 def test_a_target_says_what_its_receiver_takes() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,8 @@ from steptrail.consumers.alerts.delivery.http_post import Answer
 from steptrail.consumers.alerts.delivery.target import Target
 from steptrail.consumers.alerts.model.notification import Notification
 from steptrail.consumers.health.partition_ends import TopicWatch
+from steptrail.consumers.kafka.broker import BrokerQuestions
+from steptrail.consumers.loop.feed import Leadership
 from steptrail.schemas import Settings
 
 PATIENCE_S = 60.0
@@ -91,12 +94,14 @@ def test_an_answer_of_kafka_that_makes_no_sense(
     monkeypatch.setattr(TopicWatch, "_list", nonsense)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        watch = TopicWatch(
-            {"bootstrap.servers": f"127.0.0.1:{taken.getsockname()[1]}"}, "steps", lambda: True
-        )
+        questions = BrokerQuestions({"bootstrap.servers": f"127.0.0.1:{taken.getsockname()[1]}"}, "steps")
+        leadership, stop = Leadership(), threading.Event()
+        leadership.held = True
+        watch = TopicWatch(questions, leadership, stop)
         with caplog.at_level(logging.WARNING):
             watch.start()
             until(lambda: asked >= 3)
         assert watch.fault == "KeyError in steptrail: see its log"
-        watch.close(PATIENCE_S)
+        stop.set()
+        assert watch.join(PATIENCE_S)
     assert caplog.text.count("cannot take in what Kafka answered") == 1

@@ -13,9 +13,9 @@ from steptrail.consumers.health.progress import Progress
 from steptrail.consumers.health.rules.kinds.errors import ErrorPolicy
 from steptrail.consumers.health.rules.rules import RulesError
 from steptrail.consumers.health.rules_edit import add_rule, rule_text
-from steptrail.consumers.health.rules_file import RulesFile
+from steptrail.consumers.health.rules_file import watch_rules
 from steptrail.consumers.health.verdict_records import is_news
-from steptrail.consumers.loop.feed import GroupFeed, LeaderFeed
+from steptrail.consumers.loop.feed import GroupFeed, LeaderFeed, Leadership
 from support.consumed import batch_of, message
 
 
@@ -26,20 +26,21 @@ def entries(*numbers: int) -> list[TopicPartition]:
 def test_a_leader_holds_everything_and_what_is_new() -> None:
     """From the assignment of the token to its end; the others hold nothing."""
     count = 0
-    feed = LeaderFeed("token", lambda: count)
+    leadership = Leadership()
+    feed = LeaderFeed("token", leadership, lambda: count)
     assert feed.assigned([]) == []
     assert feed.more([]) == []
     assert feed.assigned(entries(0)) == []
-    assert feed.leading
+    assert leadership.held
     assert feed.more([]) == []
     count = 3
     assert feed.more([]) == [0, 1, 2]
     count = 5
     assert feed.more([0, 1, 2]) == [3, 4]
     assert feed.revoked([], [0, 1, 2]) == []
-    assert feed.leading
+    assert leadership.held
     assert feed.revoked(entries(0), [0, 1, 2]) == [0, 1, 2]
-    assert not feed.leading
+    assert not leadership.held
     assert feed.more([]) == []
 
 
@@ -56,12 +57,10 @@ def test_an_end_counts_once_everything_before_it_is_written() -> None:
     progress = Progress()
     progress.reached_end(0, position=10, end=11)
     assert progress.consumed() == {}
-    progress.stands({0: 9})
+    progress.stands_at({0: 9})
     assert progress.consumed() == {}
-    progress.stands({0: 10})
+    progress.stands_at({0: 10})
     assert progress.consumed() == {0: 11}
-    progress.forget()
-    assert progress.consumed() == {}
 
 
 def test_nothing_is_published_again() -> None:
@@ -78,25 +77,26 @@ def test_nothing_is_published_again() -> None:
 def test_a_rules_file_is_read_again_and_refused_whole(tmp_path: Path) -> None:
     """The old rules stay in force; what is wrong is said by line and key until it is mended."""
     path = tmp_path / "health.toml"
-    file = RulesFile(path)
-    assert not file.look()
+    times = iter(range(0, 1000, 10))
+    file = watch_rules(path, clock=lambda: next(times))
+    assert not file.refresh()
     assert file.fault is not None
     assert "cannot be read" in file.fault
     path.write_text("[defaults]\nerrors.bad = 0.3\n")
-    assert file.look()
+    assert file.refresh()
     assert file.fault is None
-    assert not file.look()
-    assert file.rules.policy("p", "s").of(ErrorPolicy).bad == 0.3
+    assert not file.refresh()
+    assert file.value.policy("p", "s").of(ErrorPolicy).bad == 0.3
     path.write_text("[defaults]\nerrors.bad = 0.4\nerrors.worse = 1\n")
     os.utime(path, ns=(1, 1))
-    assert not file.look()
-    assert file.rules.policy("p", "s").of(ErrorPolicy).bad == 0.3
+    assert not file.refresh()
+    assert file.value.policy("p", "s").of(ErrorPolicy).bad == 0.3
     assert file.fault is not None
     assert "line 3, defaults.errors.worse" in file.fault
     path.write_text("[defaults]\nerrors.bad = 0.5\n")
-    assert file.look()
-    assert (file.fault, file.rules.policy("p", "s").of(ErrorPolicy).bad) == (None, 0.5)
-    assert not RulesFile(None).look()
+    assert file.refresh()
+    assert (file.fault, file.value.policy("p", "s").of(ErrorPolicy).bad) == (None, 0.5)
+    assert not watch_rules(None).refresh()
 
 
 def test_a_rule_is_added_whole_or_not(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_late_records_are_counted() -> None:
     batch = batch_of(message(0, 4), message(1, 7), message(0, 5))
     times = [message.timestamp()[1] for message in batch.messages]
     progress.watermark = (max(times) + 1) / 1000
-    progress.applied(batch, batch.batch.spans)
+    progress.batch_written(batch, frozenset(batch.batch.spans))
     [applied] = progress.take()
     assert applied.late == len(times)
     assert set(applied.latest) == set(batch.batch.spans)

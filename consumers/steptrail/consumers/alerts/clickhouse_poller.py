@@ -1,4 +1,4 @@
-"""What is asked of ClickHouse: error groups, and whether the health consumer lives. Alerting goes on without it."""
+"""Polls ClickHouse for error groups and for the health consumer's reports. Alerting goes on without it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from steptrail.consumers.alerts.model.alert import ERROR_GROUP, Alert, rfc3339
 from steptrail.consumers.alerts.model.levels import Level, group_level
 from steptrail.consumers.health.rules.status import HealthStatus
 from steptrail.projections.clickhouse.client import ClickHouse, connect
-from steptrail.projections.reading.alert_sources import alerting_groups, latest_sight
+from steptrail.projections.clickhouse.errors import QueryError
+from steptrail.projections.reading.alert_sources import UNKNOWN_TABLE, alerting_groups
+from steptrail.projections.stores.health_store import SightRow, latest_sight
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.errors import SteptrailError
 
@@ -19,20 +21,20 @@ _log = logging.getLogger("steptrail.consumers.alerts")
 
 ASK_EVERY_S = 5.0
 ASK_FOR_GROUPS_EVERY_S = 15.0
-"""Every group is looked at to answer this."""
+"""The query reads every group."""
 STORE_TIMEOUT_S = 20.0
 SILENT_AFTER_S = 60.0
-"""The health consumer writes a row at least every 10 s; without one for so long it is not there."""
+"""The health consumer reports every few seconds; an alert waits longer than a health check does (15 s)."""
 
 SIGHT = "sight"
 
 
 class Sources:
-    """Asks every few seconds, in a thread of its own; `version` grows when an answer differs.
+    """Polls every few seconds in a thread of its own; `version` grows when an answer differs from the one before.
 
-    `groups` are those that are NEW or REGRESSED, None as long as that is not known: then alerts about groups stay
-    as they are. `sight` says that verdicts cannot be believed at present. What was answered last holds until the
-    next answer. `fault` says why there was none.
+    `groups` are those that are NEW or REGRESSED, None while that is unknown: alerts about groups then stay as they
+    are. `sight` is the level of verdicts that cannot be believed, None while they can. An answer holds until the
+    next one; `fault` says why the latest poll failed.
     """
 
     def __init__(self, settings: Settings, wants_groups: Callable[[], bool]) -> None:
@@ -49,17 +51,17 @@ class Sources:
         self._thread.start()
 
     def levels(self) -> list[Level]:
-        """What is wrong by the answers."""
+        """The levels that the answers make."""
         return [*(self.groups or ()), *([self.sight] if self.sight is not None else [])]
 
     def unknown(self, alert: Alert) -> bool:
-        """Whether it cannot be told if what the alert is about is still so."""
+        """Whether it is unknown if what the alert is about still holds."""
         if alert.kind == ERROR_GROUP:
             return self.groups is None
         return alert.kind == SIGHT and not alert.pipeline and not self.sight_known
 
     def close(self) -> None:
-        """Ask no more."""
+        """Stop polling."""
         self._stop.set()
         self._thread.join(1.0)
 
@@ -84,7 +86,7 @@ class Sources:
 
     def _ask(self, clickhouse: ClickHouse) -> None:
         before = (self.groups, self.sight, self.sight_known)
-        sight = latest_sight(clickhouse)
+        sight = _sight(clickhouse)
         if sight is None or (sight.seeing and sight.age_s <= SILENT_AFTER_S):
             self.sight = None
         else:
@@ -113,3 +115,13 @@ class Sources:
             ]
         if before != (self.groups, self.sight, self.sight_known):
             self.version += 1
+
+
+def _sight(clickhouse: ClickHouse) -> SightRow | None:
+    """The latest report; None also while its table has not been created yet."""
+    try:
+        return latest_sight(clickhouse)
+    except QueryError as error:
+        if error.code == UNKNOWN_TABLE:
+            return None
+        raise

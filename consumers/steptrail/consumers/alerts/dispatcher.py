@@ -1,4 +1,4 @@
-"""The turn of the alerting consumer: levels in, records on the topics, notifications on their way."""
+"""One turn of the alerting consumer: from levels to records on the topics and notifications to targets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from steptrail.consumers.alerts.config.config import AlertsConfig
 from steptrail.consumers.alerts.delivery.worker import Outcome
-from steptrail.consumers.alerts.delivery.worker_pool import Crew
+from steptrail.consumers.alerts.delivery.worker_pool import WorkerPool
 from steptrail.consumers.alerts.metrics import AlertsMetrics
 from steptrail.consumers.alerts.model import silence
 from steptrail.consumers.alerts.model.alert import TARGET, Alert, rfc3339
@@ -18,25 +18,26 @@ from steptrail.consumers.alerts.model.levels import Level, target_level
 from steptrail.consumers.alerts.model.notification import Told
 from steptrail.consumers.alerts.model.reconcile import difference, forgettable
 from steptrail.consumers.alerts.topics import Board
-from steptrail.consumers.alerts.transactional_writer import Journal, Record
+from steptrail.consumers.kafka.record import Record
+from steptrail.consumers.kafka.transactional_writer import TransactionalWriter
 from steptrail.schemas.topics import Topics
 
 _log = logging.getLogger("steptrail.consumers.alerts")
 
 
 class Dispatcher:
-    """Keeps `board` and the topics at one.
+    """Keeps `board` and the topics the same.
 
-    Everything of a turn is written in one transaction before anything is sent: whoever takes over knows of all
-    that may have been sent. After JournalLost this object is of no more use: read the topics and make another;
-    `outcomes` holds what the former could not write.
+    Everything that a turn decides is written in one transaction before anything is sent: whoever takes over knows
+    of all that may have been sent. After TransactionLost read the topics and make another Dispatcher; `outcomes`
+    holds what this one could not write.
     """
 
     def __init__(
         self,
         board: Board,
-        journal: Journal,
-        crew: Crew,
+        writer: TransactionalWriter,
+        workers: WorkerPool,
         topics: Topics,
         metrics: AlertsMetrics,
         outcomes: Iterable[Outcome] = (),
@@ -45,8 +46,8 @@ class Dispatcher:
         self.board = board
         self.outcomes = list(outcomes)
         self.again_at = -math.inf
-        self._journal = journal
-        self._crew = crew
+        self._writer = writer
+        self._workers = workers
         self._topics = topics
         self._metrics = metrics
         self._link = link
@@ -57,18 +58,18 @@ class Dispatcher:
         }
 
     def resume(self, config: AlertsConfig) -> None:
-        """Go by this configuration, and send what is on its way still."""
+        """Apply this configuration, and send the notifications that are still in flight."""
         self.dead = {name: level for name, level in self.dead.items() if name in config.targets}
-        self._crew.use(config.targets, self.dead)
+        self._workers.use(config.targets, self.dead)
         self._collect()
         ended = {outcome.notification.id for outcome in self.outcomes}
         for notification in self.board.sending.values():
             if notification.id not in ended:
-                self._crew.submit(notification)
+                self._workers.submit(notification)
         self.again_at = -math.inf
 
     def is_due(self, now: float) -> bool:
-        """Whether there is something to do though nothing was heard: notifications ended, or their time has come."""
+        """Whether there is work without new input: notifications have ended, or are due."""
         self._collect()
         return bool(self.outcomes) or now >= self.again_at
 
@@ -79,13 +80,13 @@ class Dispatcher:
         unknown: Callable[[Alert], bool],
         now: float,
     ) -> Plan:
-        """Bring the topics to what is wanted and begin to send what is due. `now`: seconds since the epoch.
+        """Bring the topics to the wanted state and start to send what is due. `now`: seconds since the epoch.
 
-        Raises JournalLost.
+        Raises TransactionLost.
         """
         now = round(now, 3)  # as the topics have it
         records = [record for outcome in self.outcomes for record in self._ended(outcome, now)]
-        records += self._sent_to_nobody(config, now)
+        records += self._orphaned(config, now)
         levels = {**wanted, **{level.id: level for level in self.dead.values()}}
         for alert in difference(
             levels,
@@ -95,7 +96,7 @@ class Dispatcher:
             unknown=unknown,
             link=self._link,
         ):
-            _tell_change(self.board.alerts.get(alert.id), alert)
+            _log_change(self.board.alerts.get(alert.id), alert)
             self.board.alerts[alert.id] = alert
             records.append(Record(self._topics.alerts.name, alert.id, alert.to_bytes()))
         records += self._forgotten(now)
@@ -110,37 +111,41 @@ class Dispatcher:
                     Record(self._topics.notifications.name, notification.key, notification.to_bytes())
                 )
         if records:
-            self._journal.write(records)
+            self._writer.write(records)
         self.outcomes.clear()
         for notification in todo.notifications:
-            self._crew.submit(notification)
+            self._workers.submit(notification)
         self.again_at = todo.again_at
         self._metrics.show(board, todo.held, self.dead)
         return todo
 
     def record_outcomes(self, now: float) -> None:
-        """Write what came of notifications, and nothing else. Raises JournalLost."""
+        """Write the outcomes of notifications, and nothing else. Raises TransactionLost."""
         self._collect()
         records = [record for outcome in self.outcomes for record in self._ended(outcome, round(now, 3))]
         if records:
-            self._journal.write(records)
+            self._writer.write(records)
         self.outcomes.clear()
 
     def _collect(self) -> None:
-        self.outcomes += self._crew.outcomes()
+        self.outcomes += self._workers.outcomes()
 
     def _ended(self, outcome: Outcome, now: float) -> list[Record]:
-        """What is to be recorded of a notification that was answered, or died; nothing where that is known."""
+        """The records of a notification that was delivered, or died; none where they are written already."""
         sent = outcome.notification
         if self.board.sending.pop(sent.id, None) is None:
             return []
         self._metrics.ended(outcome)
         told_of = {"target": sent.target, "notification": sent.id, "alerts": len(sent.alerts)}
         if outcome.delivered:
-            _log.info("delivered", extra={**told_of, "group": sent.group, "attempts": outcome.attempts})
+            _log.info(
+                "notification delivered", extra={**told_of, "group": sent.group, "attempts": outcome.attempts}
+            )
             self.dead.pop(sent.target, None)
         else:
-            _log.error("dead after %d attempts: %s", outcome.attempts, outcome.said, extra=told_of)
+            _log.error(
+                "notification dead after %d attempts: %s", outcome.attempts, outcome.said, extra=told_of
+            )
             self.dead.setdefault(sent.target, target_level(sent.target, outcome.said, now))
         told = sent.told(now, sure=outcome.delivered)
         worth_a_record = [
@@ -158,8 +163,8 @@ class Dispatcher:
         before = self.board.told.get((told.target, told.alert))
         return before is not None and replace(before, at=told.at) == told
 
-    def _sent_to_nobody(self, config: AlertsConfig, now: float) -> list[Record]:
-        """Notifications to targets that are not configured any more: they may have been taken, or not."""
+    def _orphaned(self, config: AlertsConfig, now: float) -> list[Record]:
+        """Notifications to targets that are no longer configured: they may have been delivered, or not."""
         records = []
         for sent in list(self.board.sending.values()):
             if sent.target not in config.targets:
@@ -197,7 +202,7 @@ def _level_of(alert: Alert) -> Level:
     return Level("", "", TARGET, alert.severity, alert.sentence, alert.since, name, {"target": name})
 
 
-def _tell_change(before: Alert | None, alert: Alert) -> None:
+def _log_change(before: Alert | None, alert: Alert) -> None:
     if before is not None and (before.episode, before.status) == (alert.episode, alert.status):
         return
     said = {"alert": alert.id, "episode": alert.episode, "severity": alert.severity.value, "kind": alert.kind}

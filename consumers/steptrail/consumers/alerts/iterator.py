@@ -1,4 +1,4 @@
-"""Alerts for programs of one's own."""
+"""Alerts for your own programs."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ import logging
 import threading
 from collections.abc import Iterator
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from steptrail.consumers.alerts.model.alert import Alert, BadAlert
-from steptrail.consumers.alerts.topics import at_end, fault_of, reading_config, text_key
 from steptrail.consumers.health.rules.status import HealthStatus
+from steptrail.consumers.kafka.compacted_topic import CompactedTopic
+from steptrail.consumers.kafka.errors import error_text, infrastructure_error
+from steptrail.consumers.kafka.record import Record
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.topics import Topics
 
 _log = logging.getLogger("steptrail.consumers.alerts")
+
+POLL_S = 0.2
 
 
 def alerts(
@@ -35,22 +39,20 @@ def alerts(
     It ends when `stop` is set, or, without `follow`, when all that is there has been told. While Kafka is away it
     waits. Raises TopicMissing, and BrokerUnavailable when Kafka refuses for good.
     """
-    topic = Topics(settings.topic_prefix).alerts.name
-    consumer = Consumer(
-        {**reading_config(settings, group or f"{topic}-reader"), "partition.assignment.strategy": "range"}
-    )
+    name = Topics(settings.topic_prefix).alerts.name
+    topic = CompactedTopic(settings.kafka_config(), name, group or f"{name}-reader")
     stop = stop or threading.Event()
     start, started = _Start(), set[str]()
     told: dict[str, tuple[str, str, HealthStatus]] = {}
     try:
         if group is None:
-            consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
+            topic.assign()
         else:
-            consumer.subscribe([topic], on_assign=start.assigned)
+            topic.subscribe(on_assign=start.assigned)
         while not stop.is_set():
-            latest, ended = _latest(consumer.consume(1000, 0.2), settings.kafka)
-            for message in latest:
-                alert = _alert_in(message)
+            latest = {record.key: record for record in topic.poll(POLL_S)}
+            for record in sorted(latest.values(), key=lambda each: each.offset):
+                alert = _alert_in(record)
                 # Whoever never heard of it need not hear that it is over.
                 if alert is not None and (alert.firing or not start.fresh or alert.id in started):
                     if start.fresh:
@@ -63,15 +65,15 @@ def alerts(
                     if not alert.firing:
                         told.pop(alert.id)
                 if group is not None:
-                    _commit(consumer, message)
-            if ended:
+                    _commit(topic, record)
+            if topic.at_end:
                 start.fresh = False
                 if not follow:
                     return
     except KafkaException as error:
-        raise fault_of(error, settings.kafka, topic) from None
+        raise infrastructure_error(error, settings.kafka, name) from None
     finally:
-        consumer.close()
+        topic.close()
 
 
 class _Start:
@@ -90,40 +92,18 @@ class _Start:
         consumer.assign(places)
 
 
-def _latest(messages: list[Message], where: str) -> tuple[list[Message], bool]:
-    """Of each alert the last record, in their order, and whether the end was reached."""
-    latest: dict[str, Message] = {}
-    ended = False
-    for message in messages:
-        error = message.error()
-        if error is not None and error.code() in _PASSING:
-            _log.warning("kafka: %s", error.str())
-        elif at_end(message, where):
-            ended = True
-        else:
-            key = text_key(message)
-            latest.pop(key, None)
-            latest[key] = message
-    return list(latest.values()), ended
-
-
-_PASSING = frozenset((KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._RESOLVE))
-
-
-def _alert_in(message: Message) -> Alert | None:
-    value = message.value()
-    if not isinstance(value, bytes):
-        return None  # forgotten; that it was resolved has been told before
+def _alert_in(record: Record) -> Alert | None:
+    if record.value is None:
+        return None  # the alert was forgotten; that it was resolved has been told before
     try:
-        return Alert.from_bytes(value)
+        return Alert.from_bytes(record.value)
     except BadAlert as error:
-        _log.warning("passed over: %s", error, extra={"offset": message.offset()})
+        _log.warning("skipped a record: %s", error, extra={"offset": record.offset})
         return None
 
 
-def _commit(consumer: Consumer, message: Message) -> None:
-    place = TopicPartition(message.topic() or "", message.partition() or 0, (message.offset() or 0) + 1)
+def _commit(topic: CompactedTopic, record: Record) -> None:
     try:
-        consumer.commit(offsets=[place], asynchronous=False)
+        topic.commit(record.offset + 1, wait=True)
     except KafkaException as error:
-        _log.warning("commit failed; what was dealt with may come again: %s", error)
+        _log.warning("commit failed; the last alert may come again: %s", error_text(error))

@@ -1,4 +1,4 @@
-"""What an alerting consumer shows to Prometheus."""
+"""Prometheus metrics of an alerting consumer."""
 
 from __future__ import annotations
 
@@ -18,36 +18,53 @@ class AlertsMetrics:
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
         name = "steptrail_alerts"
-        self.firing = Gauge(f"{name}_firing", "Alerts that fire", ["severity"], registry=registry)
-        self.held = Gauge(f"{name}_held", "Firing alerts that nobody is told of", ["by"], registry=registry)
+        self.firing = Gauge(f"{name}_firing", "Firing alerts by severity", ["severity"], registry=registry)
+        self.held = Gauge(
+            f"{name}_held", "Firing alerts held back by a silence or another alert", ["by"], registry=registry
+        )
         self.sending = Gauge(
-            f"{name}_notifications_waiting", "Notifications on their way", ["target"], registry=registry
+            f"{name}_notifications_waiting", "Notifications in flight", ["target"], registry=registry
         )
         self.notifications = Counter(
-            f"{name}_notifications", "Notifications that ended", ["target", "outcome"], registry=registry
+            f"{name}_notifications",
+            "Notifications delivered, or given up as dead",
+            ["target", "outcome"],
+            registry=registry,
         )
         self.attempts = Counter(
-            f"{name}_attempts", "Requests sent for notifications that ended", ["target"], registry=registry
+            f"{name}_attempts",
+            "Requests sent for delivered and dead notifications",
+            ["target"],
+            registry=registry,
         )
         self.dead = Gauge(
-            f"{name}_target_dead", "1 while a target takes no notifications", ["target"], registry=registry
+            f"{name}_target_dead",
+            "1 after a notification to the target died, until one is delivered",
+            ["target"],
+            registry=registry,
         )
         self.config_valid = Gauge(
-            f"{name}_config_valid", "0 while the alerts file has a mistake", registry=registry
+            f"{name}_config_valid", "0 while the alerts file is invalid", registry=registry
         )
         self.active = Gauge(
             f"{name}_active",
-            "1 in the member of the group that sends, 0 in those that stand by",
+            "1 in the active member of the group, 0 in the standbys",
             registry=registry,
         )
-        self.verdicts = Gauge(f"{name}_verdicts_read", "Verdicts read since the start", registry=registry)
-        self.faults = Counter(
-            f"{name}_faults", "Tries that failed for want of Kafka or the store", registry=registry
+        self.verdicts = Gauge(
+            f"{name}_verdicts_read", "Verdicts read since the last assignment", registry=registry
         )
-        self.running = Gauge(f"{name}_running", "1 while nothing is waited for", registry=registry)
+        self.faults = Counter(
+            f"{name}_faults",
+            "Attempts that failed because Kafka or ClickHouse was unavailable",
+            registry=registry,
+        )
+        self.running = Gauge(
+            f"{name}_running", "1 while the consumer runs, 0 while it waits", registry=registry
+        )
 
     def show(self, board: Board, held: Mapping[str, Held], dead: Collection[str]) -> None:
-        """Take the gauges from what is known."""
+        """Set the gauges from the current state."""
         for severity in ("WARNING", "CRITICAL", "UNKNOWN"):
             firing = sum(a.firing and a.severity.value == severity for a in board.alerts.values())
             self.firing.labels(severity).set(firing)

@@ -1,4 +1,4 @@
-"""What fires, what holds it back and who knows of it: for the command line."""
+"""Alerts with what holds them back and who was notified, for the command line."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from steptrail.consumers.alerts.model.engine import Held, held_back
 from steptrail.consumers.alerts.model.notification import Told
 from steptrail.consumers.alerts.model.policy import AlertPolicy
 from steptrail.consumers.alerts.model.silence import Silence
-from steptrail.consumers.alerts.topics import Board, fault_of
-from steptrail.consumers.kafka.broker import BrokerUnavailable
+from steptrail.consumers.alerts.topics import Board
+from steptrail.consumers.kafka.errors import BrokerUnavailable, infrastructure_error
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.redact import redact_message
 from steptrail.schemas.topics import Topics
@@ -26,7 +26,7 @@ WRITE_TIMEOUT_S = 15.0
 
 @dataclass(frozen=True)
 class Shown:
-    """An alert with what became of it. `told`: who was told of it last, and of what; `waiting`: who is to be."""
+    """An alert and its notifications: `told` are the last per target, `waiting` the targets that have none yet."""
 
     alert: Alert
     held: Held | None
@@ -115,8 +115,10 @@ def put_silence(settings: Settings, silence: Silence) -> None:
         producer.produce(topic, key=silence.id.encode(), value=silence.to_bytes(), on_delivery=on_delivery)
         left = producer.flush(WRITE_TIMEOUT_S + 1.0)
     except KafkaException as error:
-        raise BrokerUnavailable(redact_message(str(fault_of(error, settings.kafka, topic)), config)) from None
+        raise BrokerUnavailable(
+            redact_message(str(infrastructure_error(error, settings.kafka, topic)), config)
+        ) from None
     if failed:
-        raise fault_of(failed[0], settings.kafka, topic)
+        raise infrastructure_error(failed[0], settings.kafka, topic)
     if left:
         raise BrokerUnavailable(f"Kafka at {settings.kafka} did not answer within {WRITE_TIMEOUT_S:g} s")

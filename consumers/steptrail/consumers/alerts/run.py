@@ -1,40 +1,23 @@
-"""The alerting consumer: the health topic and error groups in, alerts and notifications out."""
+"""The alerting consumer: verdicts and error groups in, alerts and notifications out."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-from steptrail.consumers.alerts.clickhouse_poller import SIGHT, Sources
-from steptrail.consumers.alerts.config.reloading import Reloading
-from steptrail.consumers.alerts.delivery.worker import Outcome
-from steptrail.consumers.alerts.delivery.worker_pool import Crew
-from steptrail.consumers.alerts.dispatcher import Dispatcher
-from steptrail.consumers.alerts.examples import Examples
+from steptrail.consumers.alerts.config.config import AlertsConfig
+from steptrail.consumers.alerts.consumer import AlertingConsumer
 from steptrail.consumers.alerts.metrics import AlertsMetrics
-from steptrail.consumers.alerts.model.alert import ERROR_GROUP, TARGET, Alert
-from steptrail.consumers.alerts.model.levels import wanted
-from steptrail.consumers.alerts.model.links import linking
-from steptrail.consumers.alerts.topics import BoardReader
-from steptrail.consumers.alerts.transactional_writer import Journal
-from steptrail.consumers.alerts.verdict_reader import Verdicts
-from steptrail.consumers.kafka.broker import BrokerQuestions
-from steptrail.consumers.loop.lag_watch import LagWatch
-from steptrail.consumers.runtime.backoff import Backoff
-from steptrail.consumers.runtime.deadline import Deadline
-from steptrail.consumers.runtime.json_logging import configure_logging
-from steptrail.consumers.runtime.status import PartitionStatus, State, Status
-from steptrail.consumers.runtime.status_server import StatusServer
+from steptrail.consumers.runtime.service import Service
+from steptrail.consumers.runtime.status import Status
+from steptrail.consumers.runtime.watched_file import WatchedFile
 from steptrail.schemas.configuration.settings import Settings
-from steptrail.schemas.errors import ConfigurationError, InfrastructureError
-from steptrail.schemas.topics import Topics
+from steptrail.schemas.errors import ConfigurationError
 
 _log = logging.getLogger("steptrail.consumers.alerts")
-_kafka_log = logging.getLogger("steptrail.kafka")
-
-TURN_S = 0.2
 
 
 def run_alerts(settings: Settings, stop: threading.Event) -> int:
@@ -43,201 +26,29 @@ def run_alerts(settings: Settings, stop: threading.Event) -> int:
     Several may run: one of them works, the others stand by. Kafka and ClickHouse may be away: it waits for Kafka,
     and goes on without ClickHouse. Raises ConfigurationError for an alerts file that is missing or wrong.
     """
-    if not logging.getLogger("steptrail").hasHandlers():
-        configure_logging()
     if settings.alerts_file is None:
         raise ConfigurationError(
             "STEPTRAIL_ALERTS_FILE is not set: name the TOML file that says who is told of what"
         )
-    reloading = Reloading(Path(settings.alerts_file).expanduser())
+    config = watch_config(Path(settings.alerts_file).expanduser())
     status, metrics = Status(), AlertsMetrics()
-    server = None
-    if settings.metrics_port is not None:
-        server = StatusServer(status, metrics, host=settings.metrics_host, port=settings.metrics_port)
-        _log.info("serving metrics", extra={"host": settings.metrics_host, "port": server.port})
-    consumer = AlertingConsumer(settings, reloading, status, metrics)
-    try:
-        while not stop.is_set():
-            consumer.turn()
-    finally:
-        consumer.close()
-        if server is not None:
-            server.close()
+    with Service(settings, stop, status, metrics, log=_log) as service:
+        consumer = AlertingConsumer(settings, config, status, metrics)
+        service.run(consumer.run)
     return 0
 
 
-class AlertingConsumer:
-    """All parts of the alerting consumer, moved on by `turn`, which takes a moment each time; close it."""
+def watch_config(path: Path, *, clock: Callable[[], float] = time.monotonic) -> WatchedFile[AlertsConfig]:
+    """The alerts file while it is in use, and the files of secrets that it names.
 
-    def __init__(
-        self, settings: Settings, reloading: Reloading, status: Status, metrics: AlertsMetrics
-    ) -> None:
-        topics = Topics(settings.topic_prefix)
-        self.status = status
-        self._settings, self._topics = settings, topics
-        self._reloading, self._metrics = reloading, metrics
-        self._verdicts = Verdicts(settings)
-        self._sources = Sources(settings, lambda: reloading.config.policy.asks_for_groups)
-        self._examples = Examples(settings)
-        self._crew = Crew()
-        self._work: _Work | None = None
-        self._unwritten: list[Outcome] = []
-        self._backoff = Backoff()
-        self._not_before = 0.0
-        self._fault: str | None = "the consumer group to let it in"
-        self._joined = False
-        self._lag = LagWatch(
-            BrokerQuestions({**settings.kafka_config(), "logger": _kafka_log}, topics.health.name)
-        )
-
-    def turn(self) -> None:
-        """Read what there is, publish what changes, begin to send what is due; waits a fifth of a second at most."""
-        self.status.last_turn = time.monotonic()
-        try:
-            self._verdicts.poll(TURN_S)
-            self._joined = self._joined or self._verdicts.joined
-            reloaded = self._reloading.refresh()
-            if not self._verdicts.active:
-                self._stand_by()
-            elif self._verdicts.complete and time.monotonic() >= self._not_before:
-                self._act(reloaded)
-        except InfrastructureError as error:
-            self._failed(error)
-        self._show()
-
-    def close(self) -> None:
-        """Leave in order: end the attempts that are under way, record what came of them, leave the group."""
-        self.status.enter(State.STOPPING)
-        deadline = Deadline(self._settings.shutdown_timeout_s)
-        self._crew.stop()
-        self._crew.join(deadline.share(0.7))
-        if self._work is not None and self._verdicts.active:
-            try:
-                self._work.last_words()
-            except InfrastructureError as error:
-                _log.warning("what was delivered last is not recorded, and will be sent again: %s", error)
-        self._drop_work()
-        self._sources.close()
-        self._examples.close()
-        self._verdicts.close()
-        self.status.enter(State.STOPPED)
-        _log.info("stopped")
-
-    def _act(self, reloaded: bool) -> None:
-        if self._work is None:
-            self._work = _Work(
-                self._settings, self._topics, self._crew, self._metrics, self._unwritten, self._reloading
-            )
-            self._unwritten = []
-            _log.info("alerting", extra={"alerts": len(self._work.board.alerts)})
-        elif reloaded:
-            self._work.dispatcher.resume(self._reloading.config)
-        self._work.turn(self._verdicts, self._sources, self._examples, self._reloading)
-        self._verdicts.commit()
-        self._backoff.succeeded()
-        self._fault = None
-
-    def _stand_by(self) -> None:
-        if self._work is not None:
-            _log.info("another member of the group is at work now")
-            self._crew.stop()
-            self._drop_work()
-            self._unwritten = []
-        if self._joined:
-            self._fault = None
-
-    def _failed(self, error: InfrastructureError) -> None:
-        delay = self._backoff.failed()
-        self._not_before = time.monotonic() + delay
-        self._fault = str(error)
-        self._metrics.faults.inc()
-        _log.warning("waiting for %s", error, extra={"retry_in_seconds": round(delay, 2)})
-        self._drop_work()
-
-    def _drop_work(self) -> None:
-        if self._work is not None:
-            # The workers go on: what they send is on the topic, and what came of it is recorded later.
-            self._unwritten += self._work.dispatcher.outcomes
-            self._work.close()
-            self._work = None
-
-    def _show(self) -> None:
-        active = self._work is not None
-        self._lag.refresh([0] if self._verdicts.active else [], time.monotonic())
-        reason = self._fault or self._lag.fault
-        if reason is not None or not self._joined:
-            changed = self.status.enter(State.WAITING, reason or "the consumer group to let it in")
-        else:
-            changed = self.status.enter(State.RUNNING)
-        if changed:
-            _log.info(
-                self.status.state.value, extra={"active": active, "waiting_for": self.status.waiting_for}
-            )
-        if self._verdicts.active:
-            shown = self.status.partitions.setdefault(0, PartitionStatus())
-            shown.written, shown.end = self._verdicts.next_offset, self._lag.ends.get(0)
-        else:
-            self.status.partitions.clear()
-        metrics = self._metrics
-        metrics.active.set(active)
-        metrics.running.set(self.status.state is State.RUNNING)
-        metrics.verdicts.set(self._verdicts.heard)
-        metrics.config_valid.set(self._reloading.mistake is None)
-
-
-class _Work:
-    """What the active member has open: the journal, and what the topics said when it was opened."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        topics: Topics,
-        crew: Crew,
-        metrics: AlertsMetrics,
-        unwritten: list[Outcome],
-        reloading: Reloading,
-    ) -> None:
-        # In this order: once the journal is open nobody else writes, so that what is read then is the last word.
-        self._journal = Journal(settings)
-        self._reader = BoardReader(settings)
-        try:
-            self.board = self._reader.read_all()
-            self._reader.follow_silences()
-        except BaseException:
-            self.close()
-            raise
-        self.dispatcher = Dispatcher(
-            self.board, self._journal, crew, topics, metrics, unwritten, linking(settings.link_base)
-        )
-        self.dispatcher.resume(reloading.config)
-        self._seen: tuple[int, int, int] | None = None
-
-    def turn(self, verdicts: Verdicts, sources: Sources, examples: Examples, reloading: Reloading) -> None:
-        """What the dispatcher does, if anything was heard or is due."""
-        seen, now = (verdicts.version, sources.version, examples.version), time.time()
-        news = self._reader.poll()
-        if news or seen != self._seen or self.dispatcher.is_due(now):
-            never_heard = verdicts.heard == 0
-
-            def unknown(alert: Alert) -> bool:
-                # A health topic without a single verdict says nothing of anybody's health.
-                elsewhere = alert.kind in (ERROR_GROUP, TARGET) or (
-                    alert.kind == SIGHT and not alert.pipeline
-                )
-                return sources.unknown(alert) or (never_heard and not elsewhere)
-
-            config = reloading.config
-            levels = wanted(
-                verdicts.levels.values(), sources.levels(), of_pipelines=config.policy.of_pipelines
-            )
-            self.dispatcher.turn(config, examples.of(levels), unknown, now)
-            self._seen = seen
-
-    def last_words(self) -> None:
-        """Record what came of the last attempts, and nothing else."""
-        self.dispatcher.record_outcomes(time.time())
-
-    def close(self) -> None:
-        """Let go of the connections."""
-        self._journal.close()
-        self._reader.close()
+    Raises AlertsFileError when it is wrong at the start.
+    """
+    return WatchedFile(
+        path,
+        AlertsConfig.load,
+        AlertsConfig.load(path),
+        version=lambda config: config.digest,
+        what="alerts file",
+        log=_log,
+        clock=clock,
+    )

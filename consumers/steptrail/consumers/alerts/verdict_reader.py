@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import logging
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
 from steptrail.consumers.alerts.model.alert import BadAlert
 from steptrail.consumers.alerts.model.levels import Level, levels_of
-from steptrail.consumers.alerts.topics import at_end, reading_config, text_key
+from steptrail.consumers.kafka.compacted_topic import CompactedTopic
+from steptrail.consumers.kafka.errors import error_text
+from steptrail.consumers.kafka.record import Record
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.topics import Topics
 
 _log = logging.getLogger("steptrail.consumers.alerts")
 
 
-class Verdicts:
-    """What the verdicts say is wrong, by key of the health topic. Only what is wrong is kept.
+class VerdictReader:
+    """The levels that are wrong, by key of the health topic; what is well is not kept.
 
-    `joined`: the group has let it in. `active`: the group gave the topic to this consumer. `complete`: all that is
-    there has been read, so that what is not in `levels` is well. Where the group was before is of no account: levels
-    are read from the beginning.
+    `joined`: the group has let this consumer in. `active`: the group has assigned it the topic. `complete`: the
+    topic has been read to its end, so what is not in `levels` is well. Committed offsets do not matter: the topic
+    is read from its beginning after each assignment.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -33,65 +35,59 @@ class Verdicts:
         self.version = 0
         self.next_offset: int | None = None
         self._committed: int | None = None
-        self._topic = topics.health.name
-        self._where = settings.kafka
-        config = reading_config(settings, topics.alerts_group)
-        if settings.group_instance_id is not None:
-            config["group.instance.id"] = settings.group_instance_id
-        self._consumer = Consumer({**config, "partition.assignment.strategy": "range"})
-        self._consumer.subscribe(
-            [self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
+        self._topic = CompactedTopic(
+            settings.kafka_config(),
+            topics.health.name,
+            topics.alerts_group,
+            group_instance_id=settings.group_instance_id,
+            patient=True,
         )
+        self._topic.subscribe(on_assign=self._assigned, on_revoke=self._revoked)
 
     def poll(self, timeout: float) -> bool:
-        """Take in what has come; waits `timeout` seconds at most for a first record. Whether anything changed.
+        """Apply new records; waits `timeout` seconds at most for the first. Whether anything changed.
 
         Raises BrokerUnavailable and TopicMissing.
         """
         before = self.version
-        for message in self._consumer.consume(1000, timeout):
-            error = message.error()
-            if error is not None and error.code() != KafkaError._PARTITION_EOF and not error.fatal():
-                if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
-                    at_end(message, self._where)
-                _log.warning("kafka: %s", error.str())
-                continue
-            if at_end(message, self._where):
-                self.version += not self.complete
-                self.complete = True
-                continue
+        for record in self._topic.poll(timeout):
+            self._apply(record)
+        if self.active and self._topic.at_end and not self.complete:
+            self.complete = True
             self.version += 1
-            self.heard += 1
-            self.next_offset = (message.offset() or 0) + 1
-            key, value = text_key(message), message.value()
-            if not isinstance(value, bytes):
-                self.levels.pop(key, None)
-                continue
-            try:
-                self.levels[key] = levels_of(value)
-            except BadAlert as fault:
-                _log.warning(
-                    "passed over: %s", fault, extra={"topic": self._topic, "offset": message.offset()}
-                )
-                continue
-            if not self.levels[key]:
-                del self.levels[key]
         return self.version != before
 
     def commit(self) -> None:
-        """Say how far the group is; only for those who look at its lag."""
+        """Commit the group's offset, for tools that show its lag."""
         if self.active and self.next_offset is not None and self.next_offset != self._committed:
             self._committed = self.next_offset
             try:
-                self._consumer.commit(
-                    offsets=[TopicPartition(self._topic, 0, self.next_offset)], asynchronous=True
-                )
+                self._topic.commit(self.next_offset, wait=False)
             except KafkaException as error:
-                _log.debug("commit failed: %s", error)
+                _log.debug("commit failed: %s", error_text(error))
 
     def close(self) -> None:
         """Leave the group."""
-        self._consumer.close()
+        self._topic.close()
+
+    def _apply(self, record: Record) -> None:
+        self.version += 1
+        self.heard += 1
+        self.next_offset = record.offset + 1
+        if record.value is None:
+            self.levels.pop(record.key, None)
+            return
+        try:
+            levels = levels_of(record.value)
+        except BadAlert as error:
+            _log.warning(
+                "skipped a record: %s", error, extra={"topic": record.topic, "offset": record.offset}
+            )
+            return
+        if levels:
+            self.levels[record.key] = levels
+        else:
+            self.levels.pop(record.key, None)
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._forget()

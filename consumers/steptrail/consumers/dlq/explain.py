@@ -1,4 +1,4 @@
-"""What is wrong with a message, for people: its fields as far as they can be read, and the byte that failed."""
+"""Why a message is not an event: its fields as far as they can be read, and the byte that failed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 @dataclass(frozen=True)
 class Explanation:
-    """A value, taken apart. Every position counts from the start of the value.
+    """The parts of a value. Positions count from the start of the value.
 
     `fields` are those before the fault, `fault` is None for a message that is an event by now. `guessed` says
     that the writer's schema is not known, and that this version's was tried instead: then `fault` is the schema,

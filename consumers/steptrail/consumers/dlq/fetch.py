@@ -1,4 +1,4 @@
-"""Letters themselves, read from the dead-letter topic at the places that the table names."""
+"""Reads dead letters from their topic, at the partitions and offsets that the table holds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from steptrail.consumers.kafka.broker import BrokerUnavailable
+from steptrail.consumers.kafka.errors import BrokerUnavailable, error_text
 
 Place = tuple[int, int]
 
@@ -63,10 +63,9 @@ class LetterReader:
                 TopicPartition(self._topic, partition), timeout=_SILENCE_S
             )
         except KafkaException as error:
-            reason = error.args[0]
-            if reason.code() == KafkaError._UNKNOWN_PARTITION:
+            if error.args[0].code() == KafkaError._UNKNOWN_PARTITION:
                 return 0, 0
-            raise BrokerUnavailable(f"the dead-letter topic {self._topic}: {reason.str()}") from error
+            raise BrokerUnavailable(f"the dead-letter topic {self._topic}: {error_text(error)}") from error
         if bounds is None:
             raise BrokerUnavailable(f"the dead-letter topic {self._topic} does not answer")
         return bounds
@@ -86,7 +85,7 @@ class LetterReader:
                         or error.code() == KafkaError._AUTO_OFFSET_RESET
                     ):
                         return found  # the end, or it expired just now
-                    raise BrokerUnavailable(f"the dead-letter topic {self._topic}: {error.str()}")
+                    raise BrokerUnavailable(f"the dead-letter topic {self._topic}: {error_text(error)}")
                 if offset in left:
                     left.discard(offset)
                     found[partition, offset] = message

@@ -1,4 +1,4 @@
-"""A message of the dead-letter topic, as what it says of itself."""
+"""A message of the dead-letter topic, parsed from its headers and value."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def read_letter(message: Message, schemas: WriterSchemas) -> Letter:
 
 
 def _seen(key: bytes | None, value: bytes | None, schemas: WriterSchemas) -> dict[str, str]:
-    """Of whom the message tells: by its fields up to the fault, else by its key."""
+    """What the message is about: from its fields up to the fault, else from its key."""
     found: dict[str, str] = {}
     if key is not None and b"/" in key:
         pipeline, _, doc_id = _text(key, _MAX_TEXT).partition("/")

@@ -26,6 +26,9 @@ from steptrail.consumers.dlq.fetch import LetterReader
 from steptrail.consumers.dlq.letter import Letter, read_letter
 from steptrail.consumers.ingest.finding import fault_of
 from steptrail.consumers.ingest.writer_schemas import WriterSchemas
+from steptrail.consumers.kafka.errors import error_text
+from steptrail.consumers.kafka.producing import produce
+from steptrail.consumers.runtime.deadline import Deadline
 from steptrail.projections.stores.dead_letter_store import (
     Author,
     DeadLetterStore,
@@ -64,7 +67,7 @@ class Terms:
 
 @dataclass
 class Tally:
-    """How far it is. `matched` = `sent` + all of `skipped` at the end; in a dry run `sent` is what would be."""
+    """Progress of a redrive. At the end `matched` = `sent` + all `skipped`; a dry run counts what would be sent."""
 
     matched: int = 0
     sent: int = 0
@@ -192,7 +195,7 @@ class Redrive:
             at = self.tally.sent_up_to
             at[each.sent_partition] = max(at.get(each.sent_partition, -1), each.sent_offset)
         if failures or left:
-            why = failures[0].str() if failures else "no answer"
+            why = error_text(failures[0]) if failures else "no answer"
             raise RedriveStopped(
                 f"{counted(len(failures) + left, 'letter was', 'letters were')} not acknowledged by "
                 f"{self._topic} ({why}); {self.tally.sent} "
@@ -203,29 +206,25 @@ class Redrive:
         # All records of an event are to be in one partition: that of its first one, while it exists.
         mine = stored.topic == self._topic and stored.source_partition < self._partitions
         headers: Headers = [*letter.own_headers, (RESENT, b"%d" % (stored.times_resent + 1))]
-        until = self._clock() + ACKNOWLEDGE_TIMEOUT_S
-        while True:
-            try:
-                self._producer.produce(
-                    self._topic,
-                    value=letter.value,
-                    key=letter.key,
-                    partition=stored.source_partition if mine else -1,
-                    headers=headers,  # type: ignore[arg-type]  # None is taken
-                    on_delivery=acknowledged,
-                )
-            except BufferError as error:
-                if self._clock() > until:
-                    raise RedriveStopped(f"{self._topic} takes nothing: {error}") from error
-                self._producer.poll(0.1)
-            except KafkaException as error:
-                if error.args[0].code() not in _REFUSALS:
-                    raise RedriveStopped(f"{self._topic}: {error.args[0].str()}") from error
-                self.tally.skipped[REFUSED] += 1
-                return
-            else:
-                self._producer.poll(0)
-                return
+        try:
+            produce(
+                self._producer,
+                self._topic,
+                Deadline(ACKNOWLEDGE_TIMEOUT_S, self._clock),
+                value=letter.value,
+                key=letter.key,
+                partition=stored.source_partition if mine else -1,
+                headers=headers,
+                on_delivery=acknowledged,
+            )
+        except BufferError as error:
+            raise RedriveStopped(f"{self._topic} takes nothing: {error}") from error
+        except KafkaException as error:
+            if error.args[0].code() not in _REFUSALS:
+                raise RedriveStopped(f"{self._topic}: {error_text(error)}") from error
+            self.tally.skipped[REFUSED] += 1
+        else:
+            self._producer.poll(0)
 
     def _pace(self) -> None:
         if not self._terms.rate:

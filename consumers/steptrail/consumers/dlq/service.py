@@ -1,4 +1,4 @@
-"""Where dead letters are dealt with: the store's side and Kafka's side of them, put together."""
+"""Dead letters with both of their sides: the table in ClickHouse and the topic in Kafka."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from steptrail.schemas.topics import Topics
 _POLL_S = 0.25
 
 
-class DeadLetterDesk:
+class DeadLetterService:
     """The letters of the settings' steps topic. Nothing is opened before it is needed. A context manager.
 
     Every method raises InfrastructureError when Kafka or ClickHouse does not answer.

@@ -16,11 +16,12 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, Final
 
 import orjson
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from steptrail.consumers.health.rules import Finding, HealthStatus
-from steptrail.consumers.runtime.worker_thread import SideThread
+from steptrail.consumers.kafka.errors import error_text
+from steptrail.consumers.runtime.worker_thread import WorkerThread
 from steptrail.projections.clickhouse.client import connect
 from steptrail.projections.clickhouse.queries import stored
 from steptrail.projections.reading.emitters import ClockOff, worst_clock
@@ -90,9 +91,9 @@ class HealthCheckManager:
         self._topic = Topics(self._settings.topic_prefix).health.name
         self._clickhouse = connect(self._settings, timeout=10.0)
         self._admin: AdminClient | None = None
-        self._store = SideThread("steptrail-health-store")
-        self._broker = SideThread("steptrail-health-broker")
-        self._clocks = SideThread("steptrail-health-clocks")
+        self._store = WorkerThread("steptrail-health-store")
+        self._broker = WorkerThread("steptrail-health-broker")
+        self._clocks = WorkerThread("steptrail-health-clocks")
 
     def perform_health_check(self, pipeline: str | None = None, step: str | None = None) -> HealthCheck:
         """How everything is, or one pipeline, or one of its steps; within two seconds, whatever is down.
@@ -252,5 +253,4 @@ def _finding(told: dict[str, Any]) -> Finding:
 def _said(error: BaseException) -> str:
     if isinstance(error, FutureTimeout):
         return f"no answer within {PATIENCE_S:g} s"
-    reason = error.args[0] if isinstance(error, KafkaException) and error.args else error
-    return reason.str() if isinstance(reason, KafkaError) else str(reason).partition("\n")[0]
+    return error_text(error).partition("\n")[0]

@@ -1,14 +1,14 @@
-"""Judging: closed slots out of the store, into the rule, and what changes to the topic and the tables.
+"""Judging: closed slots are read from the tables and judged, and what changes is published and stored.
 
 One turn, over and over, in a thread of its own:
 
-    look       what was applied and what Kafka answered: on with the watermark
-    see        whether verdicts can be believed; both are `steptrail.consumers.health.visibility`
+    look       advance the watermark by what was applied and what Kafka answered
+    see        decide whether verdicts are known; both are `steptrail.consumers.health.visibility`
     judge      fold the slots that the watermark has closed, store and publish what changed
-    remember   a snapshot, now and then
+    remember   write a snapshot now and then
 
-Everything that was decided is decided again in the same way by whoever takes over: the state comes from a
-snapshot, the slots after it from the tables, and what stands on the topic is not published again.
+Whoever takes over decides the same again: the state comes from a snapshot, the slots after it from the tables,
+and what stands on the topic is not published again.
 """
 
 from __future__ import annotations
@@ -17,20 +17,21 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import datetime, timedelta, timezone
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from steptrail.consumers.health.partition_ends import TopicWatch
 from steptrail.consumers.health.progress import Progress
 from steptrail.consumers.health.rules.judge import Judge, Judgement
 from steptrail.consumers.health.rules.overdue import Observation
-from steptrail.consumers.health.rules.slots import SLOT_S, StepKey
+from steptrail.consumers.health.rules.rules import Rules
+from steptrail.consumers.health.rules.slots import SLOT_S
 from steptrail.consumers.health.rules.state import SnapshotError, State
 from steptrail.consumers.health.rules.watermark import SightPolicy
-from steptrail.consumers.health.rules_file import RulesFile
 from steptrail.consumers.health.slot_loader import chunk_end, fetch_slots
+from steptrail.consumers.health.stall_detector import Applied, StallWatch, graces_of
 from steptrail.consumers.health.verdict_records import (
     OVERALL,
     gone_row,
@@ -41,9 +42,13 @@ from steptrail.consumers.health.verdict_records import (
     slot_of,
 )
 from steptrail.consumers.health.verdict_topic import Key, VerdictTopic
-from steptrail.consumers.health.visibility import Seeing, last_slot
+from steptrail.consumers.health.visibility import Visibility, last_slot
+from steptrail.consumers.loop.feed import Leadership
+from steptrail.consumers.runtime.background import BackgroundPart
 from steptrail.consumers.runtime.backoff import Backoff, BackoffPolicy
-from steptrail.consumers.runtime.worker_thread import SideThread
+from steptrail.consumers.runtime.status import Status
+from steptrail.consumers.runtime.watched_file import WatchedFile
+from steptrail.consumers.runtime.worker_thread import WorkerThread
 from steptrail.projections.aggregates.slot_counts import first_slot_with_events
 from steptrail.projections.clickhouse.client import ClickHouse
 from steptrail.projections.clickhouse.errors import QueryError
@@ -73,27 +78,11 @@ _RECENT = timedelta(minutes=10)
 _SETTLED = timedelta(seconds=60)
 
 
-class Stalls(Protocol):
-    """Finds stalled executions (`stall_detector`). It may block, and does not raise."""
+class Judging(BackgroundPart):
+    """Judges while this member leads; see the module's docstring. Waits while Kafka or ClickHouse is away.
 
-    def begin(self) -> list[Observation] | None:
-        """Those that stand now; None while that is not known."""
-        ...
-
-    def look(
-        self,
-        watermark: float,
-        deadlines: Mapping[StepKey, float],
-        queue_deadlines: Mapping[StepKey, float],
-    ) -> list[Observation]:
-        """What is to be said at `watermark`, once it is said; [] when nothing can be decided."""
-        ...
-
-
-class Judging:
-    """Judges while `leading()`; see the module's docstring. Faults of Kafka and the store are waited out.
-
-    `fault` says what is waited for, None while nothing is.
+    `fault` says what is waited for, None while nothing is. `topic_id` returns that of the steps topic, None while
+    it is not known. `status` is that of the consume loop.
     """
 
     def __init__(
@@ -102,58 +91,50 @@ class Judging:
         topic: VerdictTopic,
         progress: Progress,
         watch: TopicWatch,
-        rules: RulesFile,
+        rules: WatchedFile[Rules],
         *,
-        leading: Callable[[], bool],
+        leadership: Leadership,
         member: str,
         stop: threading.Event,
-        stalls: Stalls | None = None,
-        waiting: Callable[[], str | None] = lambda: None,
+        stalls: StallWatch,
+        topic_id: Callable[[], str | None],
+        status: Status,
         policy: SightPolicy | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        super().__init__("judging", stop, _log)
         self._clickhouse = clickhouse
         self._topic = topic
         self._progress = progress
         self._watch = watch
         self._rules = rules
-        self._leading = leading
+        self._leadership = leadership
         self._member = member
         self._stalls = stalls
-        self._waiting = waiting
+        self._topic_id = topic_id
+        self._status = status
         self._policy = policy or SightPolicy()
         self._clock = clock
         self._backoff = Backoff(BackoffPolicy(first=0.5, cap=3.0))
         self._retry_at = 0.0
         self.fault: str | None = None
         self._judge: Judge | None = None
-        self._beside = SideThread("steptrail-stalls")
-        self._thread = threading.Thread(target=self._run, name="steptrail-judging", daemon=True)
-        self._stop = stop
-        self.failure: BaseException | None = None
+        self._beside = WorkerThread("steptrail-stalls")
         self._forget()
-
-    def start(self) -> None:
-        """Begin; `stop` ends it."""
-        self._thread.start()
-
-    def join(self, timeout: float) -> None:
-        """Wait `timeout` seconds for the end, which is a last snapshot after `stop` was set."""
-        self._thread.join(timeout)
 
     @property
     def watermark(self) -> float | None:
-        """Up to when the topic is known to be complete."""
-        return self._seeing.watermark
+        """The time up to which the topic is known to be complete."""
+        return self._visibility.watermark
 
     @property
     def slot(self) -> int | None:
-        """The last slot that was judged."""
+        """The last slot judged."""
         return last_slot(self._judge)
 
     def _forget(self) -> None:
         self._judge = None
-        self._seeing = Seeing(
+        self._visibility = Visibility(
             self._clickhouse, self._topic, self._progress, self._watch, self._policy, self._member
         )
         self._pending: deque[Judgement] = deque()
@@ -164,28 +145,24 @@ class Judging:
 
     # --- the thread ------------------------------------------------------------------------------
 
-    def _run(self) -> None:
-        try:
-            while not self._stop.is_set():
-                if self._leading():
-                    self._turn()
-                elif self._judge is not None:
-                    self._topic.close()
-                    self._forget()
-                    _log.info("another member judges, or Kafka is away")
-                else:
-                    self._stand_by()
-                self._progress.wait(TURN_S)
-                time.sleep(0.02)
-            self._end()
-        except BaseException as error:
-            self.failure = error
-            self._stop.set()  # the whole process: what reads without judging is of no use
-            _log.exception("judging ended: %s", error)
+    def run(self) -> None:
+        """Judge until `stop` is set, then leave a snapshot."""
+        while not self._stop.is_set():
+            if self._leadership.held:
+                self._turn()
+            elif self._judge is not None:
+                self._topic.close()
+                self._forget()
+                _log.info("another member judges, or Kafka is away")
+            else:
+                self._stand_by()
+            self._progress.wait(TURN_S)
+            time.sleep(0.02)
+        self._end()
 
     def _turn(self) -> None:
         if self._judge is not None:
-            self._seeing.look()
+            self._visibility.look()
         if self._clock() < self._retry_at:
             return
         try:
@@ -206,7 +183,7 @@ class Judging:
     def _stand_by(self) -> None:
         """Say why nobody judges, if nobody says anything: while Kafka is away no member leads."""
         try:
-            self._seeing.stand_by(self._clock(), self._waiting())
+            self._visibility.stand_by(self._clock(), self._status.fault)
         except (InfrastructureError, QueryError) as fault:
             self.fault = str(fault)
 
@@ -218,7 +195,7 @@ class Judging:
             self._snapshot()
             # What was judged until now stays worth something until somebody takes over, or it is too old.
             reason = f"health consumer {self._member} was stopped"
-            self._seeing.tell(self._clock(), self.slot, seeing=not self._seeing.blind, reason=reason)
+            self._visibility.tell(self._clock(), self.slot, seeing=not self._visibility.blind, reason=reason)
         except (InfrastructureError, QueryError) as fault:
             _log.warning("stopped without a snapshot: %s", fault)
         self._topic.close()
@@ -226,20 +203,20 @@ class Judging:
     # --- recover ---------------------------------------------------------------------------------
 
     def _recover(self) -> None:
-        self._rules.look()
+        self._rules.refresh()
         standing = self._topic.standing()
         state, began = State(), None
         for snapshot in snapshots(self._clickhouse):
             try:
                 state = State.from_bytes(snapshot.state)
             except SnapshotError as error:
-                _log.warning("a snapshot is passed over: %s", error, extra={"slot": snapshot.slot})
+                _log.warning("skipped a snapshot: %s", error, extra={"slot": snapshot.slot})
                 continue
             began = self._snapshot_slot = snapshot.slot
             break
         now = self._clock()
-        self._seeing.begin(now)
-        self._judge = Judge(self._rules.rules, state)
+        self._visibility.begin(now)
+        self._judge = Judge(self._rules.value, state)
         self._snapshot_at = now
         _log.info(
             "judging",
@@ -250,10 +227,10 @@ class Judging:
 
     def _see(self) -> None:
         assert self._judge is not None
-        self._seeing.see(
+        self._visibility.see(
             self._clock(),
             self._judge,
-            waits_for=self._waiting() or self._watch.fault or self.fault,
+            waits_for=self._status.fault or self._watch.fault or self.fault,
             rules_fault=self._rules.fault,
             settled=not self._pending,
         )
@@ -263,10 +240,10 @@ class Judging:
     def _judge_slots(self) -> None:
         judge = self._judge
         assert judge is not None
-        if self._rules.look():
-            judge.use(self._rules.rules)
+        if self._rules.refresh():
+            judge.use(self._rules.value)
         self._flush()
-        watermark = self._seeing.watermark
+        watermark = self._visibility.watermark
         if watermark is None:
             return
         next_slot = judge.state.next_slot
@@ -275,25 +252,25 @@ class Judging:
             if next_slot is None:
                 return
         end = int(watermark // SLOT_S)
-        while next_slot < end and not self._stop.is_set() and self._leading():
+        while next_slot < end and not self._stop.is_set() and self._leadership.held:
             upto = chunk_end(self._clickhouse, next_slot, end)
             if upto == end:
                 self._count_losses(upto - 1)
-            for slot in fetch_slots(self._clickhouse, self._rules.rules, next_slot, upto):
+            for slot in fetch_slots(self._clickhouse, self._rules.value, next_slot, upto):
                 judgement = judge.fold(slot)
                 if judgement.verdicts or judgement.forgotten or judgement.restated:
                     self._pending.append(judgement)
             next_slot = upto
             self._flush()
-            self._seeing.look()
+            self._visibility.look()
             self._see()
             self._remember()
         self._look_for_stalls()
 
     def _count_losses(self, slot: int) -> None:
-        """Record what is lost more than before as a fact of `slot`; not while catching up."""
+        """Record new losses as a fact of `slot`; not while catching up."""
         now = self._clock()
-        if self._seeing.blind or now < self._losses_at + LOSSES_EVERY_S:
+        if self._visibility.blind or now < self._losses_at + LOSSES_EVERY_S:
             return
         began = time.monotonic()
         latest, known = recorded_losses(self._clickhouse)
@@ -318,9 +295,14 @@ class Judging:
         self._losses_at = now + 20 * (time.monotonic() - began)
 
     def _look_for_stalls(self) -> None:
-        """Have stalled executions looked for, in a thread beside this one, and take in what was found."""
-        judge, watermark, now, stalls = self._judge, self._seeing.watermark, self._clock(), self._stalls
-        if stalls is None or judge is None or watermark is None or judge.state.next_slot is None:
+        """Look for stalled executions in another thread, and apply the result of the last look."""
+        judge, watermark, now, topic_id = (
+            self._judge,
+            self._visibility.watermark,
+            self._clock(),
+            self._topic_id(),
+        )
+        if judge is None or watermark is None or judge.state.next_slot is None:
             return
         if (looking := self._looking) is not None:
             if not looking.done():
@@ -332,17 +314,22 @@ class Judging:
                 judge.forget_stalled()
                 self._stalls_begun = True
             judge.observe(found or ())
-        if self._seeing.blind or now - self._stalls_at < STALLS_EVERY_S:
+        if self._visibility.blind or now - self._stalls_at < STALLS_EVERY_S:
             return
-        if self._stalls_begun:
+        if not self._stalls_begun:
+            self._looking = self._beside.submit(self._stalls.begin)
+        elif topic_id is not None:
             self._stalls_at = now
             deadlines, queue_deadlines = judge.deadlines(), judge.queue_deadlines()
-            self._looking = self._beside.submit(lambda: stalls.look(watermark, deadlines, queue_deadlines))
-        else:
-            self._looking = self._beside.submit(stalls.begin)
+            # What is written is at least what was applied at the watermark: asking for more is only slower.
+            applied = Applied.upto(topic_id, self._progress.written())
+            graces = graces_of(self._rules.value, deadlines.keys() | queue_deadlines.keys())
+            self._looking = self._beside.submit(
+                lambda: self._stalls.look(watermark, deadlines, applied, graces, queue_deadlines)
+            )
 
     def _flush(self) -> None:
-        """Store and publish what is pending, in order; what stands on the topic is left out."""
+        """Store and publish pending judgements in order, without what stands on the topic already."""
         while self._pending:
             part = [self._pending[n] for n in range(min(len(self._pending), 1000))]
             rows: list[VerdictRow] = []
@@ -351,7 +338,7 @@ class Judging:
                 for verdict in (*judgement.verdicts, *judgement.restated):
                     rows.append(row_of(verdict, judgement.slot))
                     if verdict.pipeline is None:
-                        self._seeing.judged(verdict, judgement.slot)
+                        self._visibility.judged(verdict, judgement.slot)
                     else:
                         messages.append((key_of(verdict), message_of(verdict, judgement.slot)))
                 for key in judgement.forgotten:
@@ -378,7 +365,7 @@ class Judging:
             self._snapshot()
 
     def _snapshot(self) -> None:
-        judge, watermark, slot = self._judge, self._seeing.watermark, self.slot
+        judge, watermark, slot = self._judge, self._visibility.watermark, self.slot
         if judge is None or watermark is None or slot is None or slot == self._snapshot_slot or self._pending:
             return
         now = self._clock()

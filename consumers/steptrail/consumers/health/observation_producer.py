@@ -1,9 +1,8 @@
-"""The topic of observations as who adds to it needs it: how long it is, and writing that waits for its answer."""
+"""The topic of observations: where it ends, and publishing that waits for the acknowledgement."""
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,9 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from steptrail.consumers.kafka.broker import BrokerQuestions
+from steptrail.consumers.kafka.errors import error_text
+from steptrail.consumers.kafka.producing import produce
+from steptrail.consumers.runtime.deadline import Deadline
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.observation import StepObservation, encode_observation
 from steptrail.schemas.topics import Topics, message_key
@@ -30,7 +32,7 @@ class TopicEnd:
 
 
 class ObservationTopic:
-    """Publishes observations, and tells how long their topic is. One thread owns it."""
+    """Publishes observations, and says where their topic ends. One thread owns it."""
 
     def __init__(self, settings: Settings, *, timeout: float = ACKNOWLEDGE_TIMEOUT_S) -> None:
         self.topic = Topics(settings.topic_prefix).observations.name
@@ -70,7 +72,7 @@ class ObservationTopic:
                 "linger.ms": 5,
             }
         )
-        until = time.monotonic() + self._timeout
+        deadline = Deadline(self._timeout)
         acknowledged: list[StepObservation] = []
 
         for observation in observations:
@@ -81,10 +83,10 @@ class ObservationTopic:
                 if error is None:
                     acknowledged.append(observation)
 
-            if not self._sent(producer, observation, answered, until):
+            if not self._sent(producer, observation, answered, deadline):
                 break
         # message.timeout.ms ends the wait by itself; the extra second lets it say so.
-        producer.flush(max(until - time.monotonic(), 0.0) + 1.0)
+        producer.flush(deadline.remaining() + 1.0)
         return acknowledged
 
     def close(self, timeout: float = 1.0) -> None:
@@ -93,18 +95,16 @@ class ObservationTopic:
             self._producer.flush(timeout)
             self._producer = None
 
-    def _sent(self, producer: Producer, observation: StepObservation, answered: Any, until: float) -> bool:
+    def _sent(
+        self, producer: Producer, observation: StepObservation, answered: Any, deadline: Deadline
+    ) -> bool:
         key, value = message_key(observation.pipeline, observation.doc_id), encode_observation(observation)
-        while True:
-            try:
-                producer.produce(self.topic, value=value, key=key, on_delivery=answered)
-            except BufferError:  # the queue is full: let some of it go
-                if time.monotonic() > until:
-                    return False
-                producer.poll(0.1)
-            except KafkaException as error:
-                _log.warning("an observation was not sent: %s", error)
-                return False
-            else:
-                producer.poll(0)
-                return True
+        try:
+            produce(producer, self.topic, deadline, value=value, key=key, on_delivery=answered)
+        except BufferError:
+            return False
+        except KafkaException as error:
+            _log.warning("an observation was not sent: %s", error_text(error))
+            return False
+        producer.poll(0)
+        return True

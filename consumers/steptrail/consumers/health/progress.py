@@ -1,21 +1,18 @@
-"""How far the consume loop is, handed from its thread to the one that judges."""
+"""How far the consume loop is, handed from its thread to those that judge and count."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from steptrail.consumers.loop.buffer import ConsumedBatch
-from steptrail.consumers.loop.monitor import Monitor, Written
-from steptrail.consumers.loop.partitions import Held
 
 _MOST_SPANS = 1000
 
 
 @dataclass(frozen=True)
-class Applied:
+class AppliedBatch:
     """A batch is in the tables: the broker time (seconds) of the last record of each of its partitions.
 
     `late`: records that were appended before the watermark that stood when the batch was written.
@@ -35,21 +32,20 @@ class WrittenSpan:
 
 
 class Progress:
-    """Written by the consume loop, read by the judge; safe for both."""
+    """The consume loop's observer (`steptrail.consumers.loop.observer`), read by the threads that judge and count."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._news = threading.Event()
-        self._applied: list[Applied] = []
+        self._applied: list[AppliedBatch] = []
         self._spans: list[WrittenSpan] = []
         self._ends: dict[int, tuple[int, int]] = {}  # partition -> position there, end
         self._written: dict[int, int] = {}
         self.watermark: float | None = None
-        """Where the judge's watermark stands, for counting what comes late."""
+        """The judge's watermark: records appended before it that are written now are late."""
 
-    def applied(self, batch: ConsumedBatch, partitions: Iterable[int]) -> None:
+    def batch_written(self, batch: ConsumedBatch, partitions: frozenset[int]) -> None:
         """A batch was written, for these partitions."""
-        done = frozenset(partitions)
         latest: dict[int, float] = {}
         for message in reversed(batch.messages):
             partition = message.partition()
@@ -62,10 +58,10 @@ class Progress:
             before_ms = self.watermark * 1000
             late = sum(1 for message in batch.messages if message.timestamp()[1] < before_ms)
         spans = batch.batch.spans
-        reached = {partition: spans[partition].last + 1 for partition in done}
+        reached = {partition: spans[partition].last + 1 for partition in partitions}
         span = WrittenSpan(batch.batch.first_time_ms, batch.batch.last_time_ms, reached)
         with self._lock:
-            self._applied.append(Applied({p: at for p, at in latest.items() if p in done}, late))
+            self._applied.append(AppliedBatch({p: at for p, at in latest.items() if p in partitions}, late))
             if self._spans and len(self._spans) >= _MOST_SPANS:
                 span = _merged(self._spans.pop(), span)
             self._spans.append(span)
@@ -77,20 +73,20 @@ class Progress:
             self._ends[partition] = (position, end)
         self._news.set()
 
-    def stands(self, written: Mapping[int, int]) -> None:
+    def stands_at(self, written: Mapping[int, int]) -> None:
         """The offset after the last one that is written, by held partition."""
         with self._lock:
             self._written = dict(written)
 
-    def take(self) -> list[Applied]:
-        """What was applied since the last call."""
+    def take(self) -> list[AppliedBatch]:
+        """The batches since the last call."""
         with self._lock:
             taken, self._applied = self._applied, []
             self._news.clear()
             return taken
 
     def take_written(self) -> list[WrittenSpan]:
-        """The batches that were written since the last call; many are told as one."""
+        """The spans written since the last call; the latest are merged where there are very many."""
         with self._lock:
             taken, self._spans = self._spans, []
             return taken
@@ -109,38 +105,11 @@ class Progress:
         with self._lock:
             return dict(self._written)
 
-    def forget(self) -> None:
-        """Another member reads now."""
-        with self._lock:
-            self._applied, self._spans, self._ends, self._written = [], [], {}, {}
-
     def wait(self, timeout: float) -> None:
-        """Wait for news."""
+        """Wait up to `timeout` seconds for a batch or an end."""
         self._news.wait(timeout)
 
 
 def _merged(one: WrittenSpan, other: WrittenSpan) -> WrittenSpan:
     reached = {p: max(one.reached.get(p, 0), other.reached.get(p, 0)) for p in {*one.reached, *other.reached}}
     return WrittenSpan(min(one.first_ms, other.first_ms), max(one.last_ms, other.last_ms), reached)
-
-
-class HealthMonitor(Monitor):
-    """A monitor that tells the judge too."""
-
-    def __init__(self, progress: Progress, *args: Any, **more: Any) -> None:
-        super().__init__(*args, **more)
-        self._progress = progress
-
-    def written(self, done: Written) -> None:
-        """A batch was finished."""
-        super().written(done)
-        self._progress.applied(done.batch, done.partitions)
-
-    def reached_end(self, partition: int, position: int, end: int) -> None:
-        """All of a partition is read up to its end."""
-        self._progress.reached_end(partition, position, end)
-
-    def turn(self, held: Mapping[int, Held], first_times: Mapping[int, int]) -> None:
-        """One turn of the loop."""
-        super().turn(held, first_times)
-        self._progress.stands({p: each.written for p, each in held.items() if each.written is not None})

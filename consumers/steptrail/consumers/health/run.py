@@ -1,4 +1,4 @@
-"""The health consumer: the consume loop with `health_events` as its sink, and beside it the judging.
+"""The health consumer: the consume loop that writes `health_events`, and beside it the judging and the counting.
 
 Of all members one is active: it reads every partition, since a verdict needs them all. The group of the health
 topic, which has one partition, chooses it; the ledger's claims and the topic's transactions fence the one before.
@@ -18,12 +18,12 @@ from confluent_kafka import Consumer
 
 from steptrail.consumers.health.aggregation import Counting
 from steptrail.consumers.health.judging_loop import Judging
-from steptrail.consumers.health.partition_ends import TopicWatch
-from steptrail.consumers.health.progress import HealthMonitor, Progress
+from steptrail.consumers.health.partition_ends import ASK_TIMEOUT_S, TopicWatch
+from steptrail.consumers.health.progress import Progress
+from steptrail.consumers.health.rules.rules import Rules
 from steptrail.consumers.health.rules.watermark import SightPolicy
-from steptrail.consumers.health.rules_file import RulesFile
+from steptrail.consumers.health.rules_file import watch_rules
 from steptrail.consumers.health.sink import HealthSink
-from steptrail.consumers.health.stall_adapter import JudgedStalls
 from steptrail.consumers.health.stall_detector import StallWatch
 from steptrail.consumers.health.verdict_topic import VerdictTopic
 from steptrail.consumers.ingest.poison_limit import PoisonLimit
@@ -32,46 +32,46 @@ from steptrail.consumers.kafka.broker import BrokerQuestions
 from steptrail.consumers.loop.batching import BatchLimits
 from steptrail.consumers.loop.buffer import Buffer
 from steptrail.consumers.loop.consumer_config import consumer_config
-from steptrail.consumers.loop.feed import LeaderFeed
+from steptrail.consumers.loop.feed import LeaderFeed, Leadership
 from steptrail.consumers.loop.gc_tuning import rarely_collected
 from steptrail.consumers.loop.lag_watch import LagWatch
 from steptrail.consumers.loop.loop import ConsumeLoop
-from steptrail.consumers.runtime.deadline import Deadline
-from steptrail.consumers.runtime.json_logging import configure_logging
+from steptrail.consumers.loop.monitor import Monitor
 from steptrail.consumers.runtime.metrics import ProjectorMetrics
-from steptrail.consumers.runtime.status import State, Status
-from steptrail.consumers.runtime.status_server import StatusServer
+from steptrail.consumers.runtime.service import Service
+from steptrail.consumers.runtime.signals import stop_at_signals
+from steptrail.consumers.runtime.status import Status
+from steptrail.consumers.runtime.watched_file import WatchedFile
 from steptrail.projections.clickhouse.client import connect
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.topics import Topics
 
 _log = logging.getLogger("steptrail.consumers.judging")
-_kafka_log = logging.getLogger("steptrail.kafka")
 
 STORE_TIMEOUT_S = 60.0
-# Judging must see within seconds that the store hangs: its statements are small.
+# Judging must notice within seconds that the store hangs: its statements are small.
 JUDGING_TIMEOUT_S = 8.0
 
 
 @dataclass
 class JudgingStatus(Status):
-    """The loop's status, and what of judging is to be shown."""
+    """The loop's status, and that of the judging."""
 
-    feed: LeaderFeed | None = None
+    leadership: Leadership = field(default_factory=Leadership)
     judging: Judging | None = None
-    rules: RulesFile = field(default_factory=lambda: RulesFile(None))
+    rules: WatchedFile[Rules] = field(default_factory=lambda: watch_rules(None))
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         judging = self.judging
-        told = {
-            "active": self.feed is not None and self.feed.leading,
+        return {
+            **super().as_dict(),
+            "active": self.leadership.held,
             "watermark": judging.watermark if judging else None,
             "slot": judging.slot if judging else None,
             "judging_waits_for": judging.fault if judging else None,
             "rules_refused": self.rules.fault,
         }
-        return {**super().as_dict(), **told}
 
 
 def run_health(
@@ -84,106 +84,69 @@ def run_health(
     """Judge until `stop` is set, then shut down within `settings.shutdown_timeout_s`; returns 0.
 
     `policy` says when verdicts count as blind. Kafka and ClickHouse may be away, at the start or later: it waits
-    for them. Raises ConfigurationError when the
-    topic's records do not carry the broker's time, TopicRecreated (unless the new topic's id is `accept_topic`),
-    TooMuchPoison, and KafkaException when the consumer is fenced by another with the same `group_instance_id`.
+    for them. Raises ConfigurationError when the topic's records do not carry the broker's time, TopicRecreated
+    (unless the new topic's id is `accept_topic`), TooMuchPoison, and KafkaException when the consumer is fenced by
+    another with the same `group_instance_id`.
     """
-    if not logging.getLogger("steptrail").hasHandlers():
-        configure_logging()
     topics = Topics(settings.topic_prefix)
     topic, group = topics.steps.name, topics.health_group
+    kafka = {**settings.kafka_config(), "logger": logging.getLogger("steptrail.kafka")}
     member = f"{socket.gethostname()}:{os.getpid()}"
-    shared = {**settings.kafka_config(), "logger": _kafka_log}
-    rules = RulesFile(Path(settings.health_rules).expanduser() if settings.health_rules else None)
-    status, metrics, progress = JudgingStatus(rules=rules), ProjectorMetrics("steptrail_health"), Progress()
-    questions = BrokerQuestions(shared, topic)
-    watch = TopicWatch(shared, topic, lambda: feed.leading)
-    feed = status.feed = LeaderFeed(topics.health.name, lambda: watch.count)
-    monitor = HealthMonitor(progress, status, metrics, LagWatch(questions), log=_log)
-    schemas = WriterSchemas.of(settings)
-    clickhouse = connect(settings, timeout=STORE_TIMEOUT_S)
-    sink = HealthSink(
-        clickhouse,
-        questions,
-        group=group,
-        schemas=schemas,
-        limit=PoisonLimit.of(settings),
-        accept_topic=accept_topic,
-    )
-    ending = _Either(stop)
-    stalls = JudgedStalls(
-        StallWatch.open(settings, clickhouse, member), progress, rules, lambda: sink.topic_id
-    )
-    judged = connect(settings, timeout=JUDGING_TIMEOUT_S)
-    judging = status.judging = Judging(
-        judged,
-        VerdictTopic(shared, topics.health.name, group),
-        progress,
-        watch,
-        rules,
-        leading=lambda: feed.leading,
-        member=member,
-        stop=ending,
-        stalls=stalls,
-        policy=policy,
-        waiting=lambda: status.waiting_for if status.state is State.WAITING else None,
-    )
-    counting = Counting(
-        clickhouse, progress, lambda: sink.topic_id, leading=lambda: feed.leading, stop=ending
-    )
-    server = None
-    if settings.metrics_port is not None:
-        server = StatusServer(status, metrics, host=settings.metrics_host, port=settings.metrics_port)
-        _log.info("serving metrics", extra={"host": settings.metrics_host, "port": server.port})
-    try:
-        watch.start()
-        judging.start()
-        counting.start()
+    rules = watch_rules(Path(settings.health_rules).expanduser() if settings.health_rules else None)
+    leadership, progress = Leadership(), Progress()
+    status, metrics = JudgingStatus(leadership=leadership, rules=rules), ProjectorMetrics("steptrail_health")
+    with Service(settings, stop, status, metrics, log=_log) as service:
+        questions = BrokerQuestions(kafka, topic)
+        monitor = Monitor(status, metrics, LagWatch(questions), log=_log)
+        schemas = WriterSchemas.of(settings)
+        clickhouse = service.closing(connect(settings, timeout=STORE_TIMEOUT_S))
+        judging_clickhouse = service.closing(connect(settings, timeout=JUDGING_TIMEOUT_S))
+        sink = HealthSink(
+            clickhouse,
+            questions,
+            group=group,
+            schemas=schemas,
+            limit=PoisonLimit.of(settings),
+            accept_topic=accept_topic,
+        )
+        watch = TopicWatch(BrokerQuestions(kafka, topic, timeout=ASK_TIMEOUT_S), leadership, service.stopping)
+        stalls = service.closing(StallWatch.open(settings, clickhouse, member))
+        judging = status.judging = Judging(
+            judging_clickhouse,
+            VerdictTopic(kafka, topics.health.name, group),
+            progress,
+            watch,
+            rules,
+            leadership=leadership,
+            member=member,
+            stop=service.stopping,
+            stalls=stalls,
+            topic_id=lambda: sink.topic_id,
+            policy=policy,
+            status=status,
+        )
+        service.add(judging)
+        service.add(
+            Counting(
+                clickhouse, progress, lambda: sink.topic_id, leadership=leadership, stop=service.stopping
+            )
+        )
+        service.add(watch)
+        loop = ConsumeLoop(
+            Consumer({**consumer_config(settings, group, monitor), "enable.partition.eof": True}),
+            topic,
+            sink,
+            lambda positions: Buffer(schemas.new_builder, positions),
+            limits=BatchLimits.of(settings),
+            monitor=monitor,
+            feed=LeaderFeed(topics.health.name, leadership, lambda: watch.count),
+            observer=progress,
+            shutdown_timeout=settings.shutdown_timeout_s,
+        )
         with rarely_collected():
-            ConsumeLoop(
-                Consumer({**consumer_config(settings, group, monitor), "enable.partition.eof": True}),
-                topic,
-                sink,
-                lambda positions: Buffer(schemas.new_builder, positions),
-                limits=BatchLimits(
-                    settings.batch_max_events, settings.batch_max_bytes, settings.batch_max_age_s
-                ),
-                monitor=monitor,
-                feed=feed,
-                shutdown_timeout=settings.shutdown_timeout_s,
-            ).run(ending)
-    finally:
-        deadline = Deadline(settings.shutdown_timeout_s)
-        ending.set()
-        judging.join(deadline.share(0.5).remaining())
-        counting.join(deadline.share(0.5).remaining())
-        watch.close(deadline.remaining())
-        stalls.close()
-        judged.close()
-        clickhouse.close()
-        if server is not None:
-            server.close()
-    for failure in (judging.failure, counting.failure):
-        if failure is not None:
-            raise failure
+            service.run(loop.run)
     return 0
 
 
-class _Either(threading.Event):
-    """Set when it is set, or `other` is."""
-
-    def __init__(self, other: threading.Event) -> None:
-        super().__init__()
-        self._other = other
-
-    def is_set(self) -> bool:
-        return super().is_set() or self._other.is_set()
-
-
 if __name__ == "__main__":
-    import signal
-
-    _stop = threading.Event()
-    for _number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(_number, lambda *_: _stop.set())
-    raise SystemExit(run_health(Settings(), _stop))
+    raise SystemExit(run_health(Settings(), stop_at_signals()))

@@ -20,10 +20,9 @@ _STAMP = "message.timestamp.type"
 
 
 class HealthSink(ProjectionSink):
-    """Projects all but the records that are no events; these are passed over, for the projector sets them aside.
+    """Projects valid events and skips the rest, which the projector sends to the dead-letter topic.
 
-    Raises ConfigurationError for a topic whose records carry their producers' times: no watermark can be had of
-    those.
+    Raises ConfigurationError for a topic whose records carry their producers' times: they give no watermark.
     """
 
     def __init__(

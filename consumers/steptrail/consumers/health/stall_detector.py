@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import Final, Protocol
@@ -18,7 +18,9 @@ from typing import Final, Protocol
 import orjson
 
 from steptrail.consumers.health.observation_producer import ObservationTopic, TopicEnd
+from steptrail.consumers.health.rules.kinds.stalled import StalledPolicy
 from steptrail.consumers.health.rules.overdue import Observation, OpenExecution, observations
+from steptrail.consumers.health.rules.rules import Rules
 from steptrail.consumers.health.rules.slots import StepKey
 from steptrail.projections.clickhouse.client import ClickHouse
 from steptrail.projections.clickhouse.queries import Store
@@ -67,6 +69,11 @@ class Applied:
 
     topic_id: str
     offsets: Mapping[int, int]
+
+    @classmethod
+    def upto(cls, topic_id: str, written: Mapping[int, int]) -> Applied:
+        """Everything before the offsets in `written`, by partition."""
+        return cls(topic_id, {partition: offset - 1 for partition, offset in written.items() if offset})
 
 
 @dataclass(frozen=True)
@@ -147,6 +154,13 @@ class StallWatch:
         if behind is not None:
             raise StallsNotKnown(behind)
         return [_as_observation(each) for each in self._stalls.said()]
+
+    def begin(self) -> list[Observation] | None:
+        """As `standing`; None instead of an error."""
+        try:
+            return self.standing()
+        except InfrastructureError:
+            return None
 
     def close(self) -> None:
         """Let go of the connection to Kafka."""
@@ -297,6 +311,12 @@ class StallWatch:
             sentence=observation.sentence,
             evidence=orjson.dumps(evidence).decode(),
         )
+
+
+def graces_of(rules: Rules, steps: Iterable[StepKey]) -> dict[StepKey, float]:
+    """The grace of the steps for which the rules set another than GRACE_S, in seconds."""
+    graces = {step: float(rules.policy(*step).of(StalledPolicy).grace_s) for step in steps}
+    return {step: grace for step, grace in graces.items() if grace != GRACE_S}
 
 
 class StallsNotKnown(InfrastructureError):

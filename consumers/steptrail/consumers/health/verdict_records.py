@@ -1,4 +1,4 @@
-"""Verdicts as rows of the store and as messages of the health topic, and back."""
+"""Conversions between verdicts, rows of ClickHouse and messages of the health topic."""
 
 from __future__ import annotations
 

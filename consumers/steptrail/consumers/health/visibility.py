@@ -1,4 +1,4 @@
-"""Seeing: up to when the topic is known to be complete, and what is said while that is too long ago."""
+"""Up to when the topic is known to be complete, and what is published while that is too long ago."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def last_slot(judge: Judge | None) -> int | None:
     return None if judge is None or judge.state.next_slot is None else judge.state.next_slot - 1
 
 
-class Seeing:
-    """What one member sees from when it begins to judge until it no longer does; a new one is made then.
+class Visibility:
+    """The visibility of one member, from when it begins to judge until it no longer does; then a new one is made.
 
-    A change is said at once, on the topic and in the store, and a heartbeat stored besides. Methods that write raise
-    what the store and the topic raise.
+    A change is published and stored at once, and a heartbeat is stored besides. Methods that write raise what the
+    store and the topic raise.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Seeing:
         return self._sight.blindness is not None
 
     def begin(self, now: float) -> None:
-        """Go on where the member before left off, if it could see until just now."""
+        """Go on where the member before left off, if its verdicts were known until just now."""
         sight = latest_sight(self._clickhouse)
         if sight is not None and sight.watermark is not None:
             age = now - sight.watermark
@@ -81,7 +81,7 @@ class Seeing:
         self._first = first_slot_with_events(self._clickhouse)
 
     def look(self) -> None:
-        """Take in what was applied and what Kafka answered: on with the watermark."""
+        """Advance the watermark by the batches that were applied and by Kafka's answers."""
         watermark = self._watermark
         for applied in self._progress.take():
             self._late += applied.late
@@ -101,16 +101,16 @@ class Seeing:
         self._progress.watermark = watermark.value
 
     def judged(self, overall: Verdict, slot: int) -> None:
-        """The verdict about everything changed; it is said by the next `see` that may say it."""
+        """The overall verdict changed; the next `see` publishes it, if it may."""
         self._overall = overall, slot
 
     def see(
         self, now: float, judge: Judge, *, waits_for: str | None, rules_fault: str | None, settled: bool
     ) -> None:
-        """Say whether verdicts can be believed at `now`, and what the verdict about everything is then.
+        """Decide whether verdicts are known at `now`, and publish the overall verdict.
 
-        `waits_for` is what is waited for, `rules_fault` why the rules in force are old; `settled` says that every
-        verdict of `judge` is stored and published.
+        `waits_for` is what is waited for, `rules_fault` why the rules in force are old; `settled`: every verdict of
+        `judge` is stored and published.
         """
         was_blind = self.blind
         looked = self._beat_at > float("-inf")
@@ -128,7 +128,7 @@ class Seeing:
                 )
 
     def stand_by(self, now: float, reason: str | None) -> None:
-        """Say why nobody judges, if nobody says anything: while Kafka is away no member leads."""
+        """Store why nobody judges, if nobody else does: while Kafka is away no member leads."""
         if reason is None or now - self._beat_at < HEARTBEAT_S:
             return
         self._beat_at = now
@@ -139,7 +139,7 @@ class Seeing:
             write_sight(self._clickhouse, SightRow(now, False, known, slot, reason, 0, self._member))
 
     def tell(self, now: float, slot: int | None, *, seeing: bool, reason: str) -> None:
-        """Store whether this member sees, and that it lives."""
+        """Store whether verdicts are known, and that this member lives."""
         row = SightRow(now, seeing, self.watermark, slot, reason, self._late, self._member)
         write_sight(self._clickhouse, row)
 
@@ -171,7 +171,7 @@ class Seeing:
         return "; ".join(said for said in (reason, rules_fault) if said)
 
     def _publish_overall(self, now: float, judge: Judge, settled: bool) -> None:
-        """Have the topic say of everything what may be said of it now."""
+        """Publish the overall verdict that holds now, if the topic shows another."""
         shown = self._topic.standing().get(OVERALL)
         blindness = self._sight.blindness
         if blindness is not None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from steptrail.consumers.kafka.producing import produce
+from steptrail.consumers.runtime.deadline import Deadline
 from steptrail.schemas.errors import InfrastructureError
 from steptrail.schemas.wire import headers as names
 
@@ -114,7 +115,7 @@ class DeadLetters:
             return
         producer = self._producer = self._producer or Producer(self._config)
         failed: dict[tuple[int, int], KafkaError] = {}
-        until = time.monotonic() + self._timeout
+        deadline = Deadline(self._timeout)
 
         for letter in pending:
 
@@ -124,9 +125,9 @@ class DeadLetters:
                 if error is not None:
                     failed[offset] = error
 
-            self._produce(producer, letter, topic_id, refused, until)
+            self._produce(producer, letter, topic_id, refused, deadline)
         # message.timeout.ms ends the wait by itself; the extra second lets it say why.
-        left = producer.flush(max(until - time.monotonic(), 0.0) + 1.0)
+        left = producer.flush(deadline.remaining() + 1.0)
         if not left:
             self._acknowledged.update(letter.offset for letter in pending if letter.offset not in failed)
         if failed or left:
@@ -138,30 +139,26 @@ class DeadLetters:
         """Offsets before `done` (by partition) are in the ledger; those letters will not be asked for again."""
         self._acknowledged = {(p, o) for p, o in self._acknowledged if p not in done or o >= done[p]}
 
-    def close(self, timeout: float) -> None:
+    def close(self, timeout: float = 1.0) -> None:
         """Let go of the connection."""
         if self._producer is not None:
             self._producer.flush(timeout)
             self._producer = None
 
     def _produce(
-        self, producer: Producer, letter: DeadLetter, topic_id: str | None, refused: Any, until: float
+        self, producer: Producer, letter: DeadLetter, topic_id: str | None, refused: Any, deadline: Deadline
     ) -> None:
         message = letter.message
-        while True:
-            try:
-                producer.produce(
-                    self._topic,
-                    value=message.value(),
-                    key=message.key(),
-                    headers=letter.headers(self._connector, self._task, topic_id),  # type: ignore[arg-type]  # None is taken
-                    on_delivery=refused,
-                )
-            except BufferError as error:  # the queue is full: let some of it go
-                if time.monotonic() > until:
-                    raise DeadLettersUnavailable(f"the dead-letter topic {self._topic}: {error}") from error
-                producer.poll(0.1)
-            except KafkaException as error:
-                raise DeadLettersUnavailable(f"the dead-letter topic {self._topic}: {error}") from error
-            else:
-                return
+        headers = letter.headers(self._connector, self._task, topic_id)
+        try:
+            produce(
+                producer,
+                self._topic,
+                deadline,
+                value=message.value(),
+                key=message.key(),
+                headers=headers,
+                on_delivery=refused,
+            )
+        except (BufferError, KafkaException) as error:
+            raise DeadLettersUnavailable(f"the dead-letter topic {self._topic}: {error}") from error

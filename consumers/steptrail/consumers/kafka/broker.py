@@ -1,7 +1,8 @@
-"""Questions to the brokers that are not reading: topic identity, offsets, group members."""
+"""What is asked of the brokers besides reading: topic identity, offsets, group members."""
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
@@ -10,9 +11,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from confluent_kafka import (
-    ConsumerGroupTopicPartitions,
+    Consumer,
     IsolationLevel,
-    KafkaError,
     KafkaException,
     TopicCollection,
     TopicPartition,
@@ -24,6 +24,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its stubs l
 )
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
+from steptrail.consumers.kafka.errors import BrokerUnavailable, infrastructure_error
 from steptrail.schemas.errors import InfrastructureError
 
 K = TypeVar("K")
@@ -31,14 +32,6 @@ R = TypeVar("R")
 
 # Every question shares this bound; a broker that takes longer counts as away.
 ASK_TIMEOUT_S = 10.0
-
-
-class BrokerUnavailable(InfrastructureError):
-    """Kafka could not be reached, refused, or did not answer in time: wait, then ask again."""
-
-
-class TopicMissing(InfrastructureError):
-    """The topic does not exist (yet): `steptrail topics` creates it."""
 
 
 @dataclass(frozen=True)
@@ -138,27 +131,50 @@ class BrokerQuestions:
         """The offset after the last readable record of each partition (transactions that are open excluded)."""
         return self._offsets(partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]  # no stubs
 
-    def end_offsets_async(self, partitions: Collection[int]) -> dict[int, Future[Any]]:
-        """As `end_offsets`, not waited for: each future's result has an `.offset`."""
-        return self._offset_futures(partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]  # no stubs
+    def end_offsets_async(
+        self, partitions: Collection[int], *, uncommitted: bool = False
+    ) -> dict[int, Future[Any]]:
+        """As `end_offsets`, not waited for: each future's result has an `.offset`.
+
+        With `uncommitted`, the offset after the last record of open transactions too.
+        """
+        return self._offset_futures(partitions, OffsetSpec.latest(), uncommitted)  # type: ignore[no-untyped-call]  # no stubs
+
+    def ends_by_level(self, partitions: Collection[int]) -> tuple[dict[int, int], dict[int, int]]:
+        """The ends without and with the records of open transactions, both asked for at once.
+
+        A partition for which no answer comes is left out.
+        """
+        asked = [self.end_offsets_async(partitions, uncommitted=level) for level in (False, True)]
+        committed, every = (self._known(futures) for futures in asked)
+        return committed, every
 
     def committed(self, group: str, partitions: Collection[int]) -> dict[int, int | None]:
-        """What the group has committed for each partition; None where nothing."""
-        request = ConsumerGroupTopicPartitions(group, [TopicPartition(self.topic, p) for p in partitions])
-        futures = self._ask(
-            lambda admin: admin.list_consumer_group_offsets([request], request_timeout=self._timeout)
-        )
-        answer = self._answer(futures[group])
-        result: dict[int, int | None] = dict.fromkeys(partitions)
-        for entry in answer.topic_partitions or []:
-            if entry.error is not None:
-                raise BrokerUnavailable(f"Kafka at {self._where}: {entry.error}")
-            if entry.offset >= 0:
-                result[entry.partition] = entry.offset
-        return result
+        """What the group has committed for each partition; None where nothing.
+
+        Asked by a consumer that does not join. An admin client that waits for a group's coordinator aborts the whole
+        process when that broker goes away (librdkafka 2.16, issue 4605): twice within 7 kills, where ListOffsets,
+        DescribeTopics and consumers outlived all of them.
+        """
+        entries = [TopicPartition(self.topic, partition) for partition in partitions]
+        try:
+            consumer = Consumer({**self._config, "group.id": group, "enable.auto.commit": False})
+            try:
+                answer = consumer.committed(entries, timeout=self._timeout)
+            finally:
+                consumer.close()
+            for entry in answer:
+                if entry.error is not None:
+                    raise KafkaException(entry.error)
+        except KafkaException as error:
+            raise infrastructure_error(error, self._where, self.topic) from error
+        return {entry.partition: entry.offset if entry.offset >= 0 else None for entry in answer}
 
     def group(self, group: str) -> Group:
-        """State and members of a consumer group; a group that nobody knows is DEAD and empty."""
+        """State and members of a consumer group; an unknown group is DEAD and empty.
+
+        For commands: what is said of `committed` holds, and no other request names a member's `instance_id`.
+        """
         futures = self._ask(
             lambda admin: admin.describe_consumer_groups([group], request_timeout=self._timeout)
         )
@@ -181,18 +197,26 @@ class BrokerQuestions:
         )
         return Group(group, found.state.name, members)
 
+    def _known(self, futures: Mapping[int, Future[Any]]) -> dict[int, int]:
+        found = {}
+        for partition, future in futures.items():
+            with contextlib.suppress(InfrastructureError):
+                found[partition] = int(self._answer(future).offset)
+        return found
+
     def _offsets(self, partitions: Collection[int], spec: Any) -> dict[int, int]:
         futures = self._offset_futures(partitions, spec)
         return {partition: int(self._answer(future).offset) for partition, future in futures.items()}
 
-    def _offset_futures(self, partitions: Collection[int], spec: Any) -> dict[int, Future[Any]]:
+    def _offset_futures(
+        self, partitions: Collection[int], spec: Any, uncommitted: bool = False
+    ) -> dict[int, Future[Any]]:
         if not partitions:
             return {}
+        level = IsolationLevel.READ_UNCOMMITTED if uncommitted else IsolationLevel.READ_COMMITTED
         wanted = {TopicPartition(self.topic, partition): spec for partition in partitions}
         futures = self._ask(
-            lambda admin: admin.list_offsets(
-                wanted, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=self._timeout
-            )
+            lambda admin: admin.list_offsets(wanted, isolation_level=level, request_timeout=self._timeout)
         )
         return {entry.partition: future for entry, future in futures.items()}
 
@@ -206,7 +230,7 @@ class BrokerQuestions:
             try:
                 return self._client.ask(question)
             except KafkaException as error:
-                raise self._sorted(error) from error
+                raise infrastructure_error(error, self._where, self.topic) from error
 
     def _answer(self, future: Future[R]) -> R:
         try:
@@ -217,14 +241,4 @@ class BrokerQuestions:
                 f"Kafka at {self._where} did not answer within {self._timeout:g} s"
             ) from error
         except KafkaException as error:
-            raise self._sorted(error) from error
-
-    def _sorted(self, error: KafkaException) -> InfrastructureError:
-        reason = error.args[0]
-        if isinstance(reason, KafkaError):
-            if reason.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
-                return TopicMissing(
-                    f"topic {self.topic} does not exist on Kafka at {self._where}: `steptrail topics` creates it"
-                )
-            return BrokerUnavailable(f"Kafka at {self._where}: {reason.str()}")
-        return BrokerUnavailable(f"Kafka at {self._where}: {reason}")
+            raise infrastructure_error(error, self._where, self.topic) from error

@@ -1,1 +1,1 @@
-"""The consume loop: partitions, positions, batches, and what watches over them."""
+"""The consume loop: partitions, positions, batches, and its monitor."""

@@ -1,4 +1,4 @@
-"""What the loop does with its Kafka consumer beside reading: place, pause, resume, commit."""
+"""The loop's Kafka consumer, apart from reading: assign, pause, resume, commit."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from collections.abc import Callable, Collection, Mapping
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from steptrail.consumers.kafka.errors import error_text
+
 _log = logging.getLogger("steptrail.consumers.assignment")
 
 
 class Assignment:
-    """The partitions of `topic` that `consumer` reads; may lag behind what the group says it should.
+    """The partitions of `topic` that `consumer` reads; may lag behind what the group has assigned.
 
-    A partition that the group assigns is not read until `place` says from where. Errors of Kafka are logged,
-    not raised: what was assigned may be gone already, and the callback that says so comes with the next read.
+    An assigned partition is not read until `place` is called with its offset. Kafka's errors are logged, not
+    raised: the assignment may be gone already, and the callback that revokes it comes with the next read.
     """
 
     def __init__(self, consumer: Consumer, topic: str) -> None:
@@ -23,11 +25,11 @@ class Assignment:
         self._placed: set[int] = set()
 
     def accept(self) -> None:
-        """Within a rebalance: agree to what the group assigned, reading none of it yet."""
+        """Within a rebalance: acknowledge the assignment without reading any of it yet."""
         self._consumer.incremental_assign([])
 
     def give_up(self, partitions: Collection[int]) -> None:
-        """Within a rebalance: let go of these."""
+        """Within a rebalance: unassign these."""
         placed = sorted(self._placed.intersection(partitions))
         self._consumer.incremental_unassign([TopicPartition(self._topic, number) for number in placed])
         self._placed.difference_update(placed)
@@ -44,7 +46,13 @@ class Assignment:
                 self._placed.discard(partition)
             self._consumer.incremental_assign([TopicPartition(self._topic, partition, offset)])
         except KafkaException as error:
-            _log.warning("cannot read partition %d from offset %d yet: %s", partition, offset, error)
+            _log.warning(
+                "cannot read partition %d from offset %d yet: %s",
+                partition,
+                offset,
+                error_text(error),
+                extra={"topic": self._topic},
+            )
             return False
         self._placed.add(partition)
         self.resume([partition])
@@ -72,7 +80,7 @@ class Assignment:
             else:
                 self._consumer.commit(offsets=entries, asynchronous=True)
         except KafkaException as error:
-            _log.warning("commit failed: %s", error)
+            _log.warning("commit failed: %s", error_text(error), extra={"topic": self._topic})
             return False
         return True
 
@@ -82,4 +90,9 @@ class Assignment:
             try:
                 act([TopicPartition(self._topic, number) for number in placed])
             except KafkaException as error:
-                _log.debug("cannot pause or resume partitions %s: %s", placed, error)
+                _log.debug(
+                    "cannot pause or resume partitions %s: %s",
+                    placed,
+                    error_text(error),
+                    extra={"topic": self._topic},
+                )

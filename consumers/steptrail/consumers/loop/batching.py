@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from steptrail.schemas.configuration.settings import Settings
+
 
 @dataclass(frozen=True)
 class BatchLimits:
@@ -24,6 +26,11 @@ class BatchLimits:
             raise ValueError("a batch must hold at least one record and one byte")
         if not 0 < self.max_age_s <= 1.0:
             raise ValueError(f"batch age must be above 0 and at most 1 second, not {self.max_age_s}")
+
+    @classmethod
+    def of(cls, settings: Settings) -> BatchLimits:
+        """As the settings say."""
+        return cls(settings.batch_max_events, settings.batch_max_bytes, settings.batch_max_age_s)
 
     def is_full(self, events: int, size: int) -> bool:
         """Whether nothing more should be added."""

@@ -1,4 +1,4 @@
-"""Records on their way from Kafka to the sink: the batch that is being built, and the batch that is ready."""
+"""Records between Kafka and the sink: the buffer that is being filled, and the batch that is ready."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from steptrail.schemas.errors import EventDecodeError
 from steptrail.schemas.wire.headers import times_resent
 
 Heard: TypeAlias = "tuple[int | None, int | None, KafkaError]"
-"""What the consumer said instead of a record: partition and offset, where it is about one, and what."""
+"""An error that the consumer returned instead of a record: partition and offset, if it concerns one, and the error."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Buffer:
     """Takes in messages until it is closed into a batch.
 
     `positions` is shared with the loop: for each partition that flows the next offset to take in. Messages of
-    other partitions, or before that offset, are left-overs of a rebalance or a seek and are passed over.
+    other partitions, or before that offset, are left-overs of a rebalance or a seek and are skipped.
     """
 
     def __init__(self, new_builder: Callable[[], BatchBuilder], positions: dict[int, int]) -> None:
@@ -74,7 +74,7 @@ class Buffer:
         return self._builder.size
 
     def extend(self, messages: Iterable[Message], now: float) -> list[Heard]:
-        """Take in what was consumed; returns what was an error instead, with its place if it has one."""
+        """Take in consumed messages; returns those that were errors, with partition and offset if they have them."""
         # The hot loop: every microsecond here is a tenth of all that a record costs.
         errors: list[Heard] = []
         add, keep, positions = self._builder.add, self._messages.append, self._positions

@@ -1,4 +1,4 @@
-"""How our consumers are configured."""
+"""librdkafka properties of the consume loops."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _kafka_log = logging.getLogger("steptrail.kafka")
 
 
 def consumer_config(settings: Settings, group: str, monitor: Monitor) -> dict[str, Any]:
-    """The consumer's librdkafka properties: our defaults, the settings' over them, what must be so over all."""
+    """The consumer's librdkafka properties: defaults, overridden by the settings, then by what the loop requires."""
 
     def on_commit(error: KafkaError | None, _: list[TopicPartition]) -> None:
         if error is not None and error.code() != KafkaError._NO_OFFSET:

@@ -1,4 +1,4 @@
-"""Which partitions a consume loop reads: those that its group gives it, or whatever else a part of ours decides."""
+"""Which partitions a consume loop reads: those that its group assigns, or all of them while it leads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ OnRebalance = Callable[[Consumer, list[TopicPartition]], None]
 
 
 class Feed(Protocol):
-    """Joins the group and says which partitions of the loop's topic follow from it. Called by the loop's thread."""
+    """Joins the group, and turns its assignments into partitions of the loop's topic. Called by the loop's thread."""
 
     def join(
         self, consumer: Consumer, *, on_assign: OnRebalance, on_revoke: OnRebalance, on_lost: OnRebalance
@@ -24,16 +24,16 @@ class Feed(Protocol):
         ...
 
     def revoked(self, entries: Sequence[TopicPartition], held: Collection[int]) -> list[int]:
-        """The group took `entries` away: which of `held` are to be given up."""
+        """The group revoked `entries`: which of `held` are to be given up."""
         ...
 
     def more(self, held: Collection[int]) -> list[int]:
-        """Partitions to hold beside `held`, asked for every turn; must not block."""
+        """Partitions to hold besides `held`; called every turn, must not block."""
         ...
 
 
 class GroupFeed:
-    """The partitions of `topic` that the group assigns: members share them."""
+    """The partitions of `topic` that the group assigns; the members share them."""
 
     def __init__(self, topic: str) -> None:
         self._topic = topic
@@ -41,34 +41,41 @@ class GroupFeed:
     def join(
         self, consumer: Consumer, *, on_assign: OnRebalance, on_revoke: OnRebalance, on_lost: OnRebalance
     ) -> None:
-        """Subscribe."""
+        """Subscribe to the topic."""
         consumer.subscribe([self._topic], on_assign=on_assign, on_revoke=on_revoke, on_lost=on_lost)
 
     def assigned(self, entries: Sequence[TopicPartition]) -> list[int]:
-        """As they are."""
+        """Every assigned partition is held."""
         return [entry.partition for entry in entries]
 
     def revoked(self, entries: Sequence[TopicPartition], held: Collection[int]) -> list[int]:
-        """As they are."""
+        """Every revoked partition is given up."""
         return [entry.partition for entry in entries]
 
     def more(self, held: Collection[int]) -> list[int]:
-        """None: the group sees to new ones."""
+        """None: the group assigns new partitions itself."""
         return []
+
+
+class Leadership:
+    """Whether this member leads; the loop's thread writes it, every other may read it."""
+
+    def __init__(self) -> None:
+        self.held = False
 
 
 class LeaderFeed:
     """All partitions of the loop's topic, while the group has chosen this member.
 
-    The group reads `token`, a topic with one partition, so that it gives exactly one member something: that one
-    leads, the others stand by and take over when it is gone. `count` says how many partitions the topic has, as
+    The group reads `token`, a topic with one partition, so exactly one member is assigned something: that one
+    leads, the others stand by and take over when it is gone. `count` returns how many partitions the topic has, as
     far as is known; it may grow.
     """
 
-    def __init__(self, token: str, count: Callable[[], int]) -> None:
+    def __init__(self, token: str, leadership: Leadership, count: Callable[[], int]) -> None:
         self._token = token
+        self._leadership = leadership
         self._count = count
-        self.leading = False
 
     def join(
         self, consumer: Consumer, *, on_assign: OnRebalance, on_revoke: OnRebalance, on_lost: OnRebalance
@@ -77,17 +84,19 @@ class LeaderFeed:
         consumer.subscribe([self._token], on_assign=on_assign, on_revoke=on_revoke, on_lost=on_lost)
 
     def assigned(self, entries: Sequence[TopicPartition]) -> list[int]:
-        """None yet: `more` names them."""
-        self.leading = self.leading or bool(entries)
+        """None yet: `more` names the partitions of a leader."""
+        self._leadership.held = self._leadership.held or bool(entries)
         return []
 
     def revoked(self, entries: Sequence[TopicPartition], held: Collection[int]) -> list[int]:
-        """All."""
+        """A leader that loses the token gives up every partition."""
         if not entries:
             return []
-        self.leading = False
+        self._leadership.held = False
         return list(held)
 
     def more(self, held: Collection[int]) -> list[int]:
-        """All that are not held, of the leader."""
-        return [number for number in range(self._count()) if number not in held] if self.leading else []
+        """Every partition that the leader does not hold yet; none for the others."""
+        if not self._leadership.held:
+            return []
+        return [number for number in range(self._count()) if number not in held]

@@ -1,4 +1,4 @@
-"""Up to when the tables know everything: what each answer from them says of itself.
+"""Up to when the tables are complete; every answer from them says so.
 
 Costs two questions to Kafka (the topic, the ends of its partitions) and one to ClickHouse (the ledger); where the
 tables are behind, also the first unread record of each partition: up to its time everything is known.
@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from steptrail.consumers.kafka.broker import BrokerQuestions
 from steptrail.consumers.loop.lag import peek_times
-from steptrail.consumers.runtime.worker_thread import SideThread
+from steptrail.consumers.runtime.worker_thread import WorkerThread
 from steptrail.projections.clickhouse.errors import QueryError
 from steptrail.projections.clickhouse.queries import Store, ask
 from steptrail.schemas.configuration.settings import Settings
@@ -65,7 +65,7 @@ def read_freshness(settings: Settings, store: Store, *, patience: float = PATIEN
 
     Never raises for what is away: then `problem` says it, after `patience` seconds at most.
     """
-    side = SideThread("steptrail-freshness")
+    side = WorkerThread("steptrail-freshness")
     task = side.submit(lambda: _ask(settings, store, time.monotonic() + patience))
     try:
         return task.result(patience)

@@ -1,4 +1,4 @@
-"""How often Python looks for cyclic garbage while records stream through."""
+"""Tuning of Python's garbage collector for streams of records."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _BETWEEN_LOOKS = 100_000
 
 @contextmanager
 def rarely_collected() -> Iterator[None]:
-    """Within, cyclic garbage is looked for only after many new objects; what exists already is not walked again."""
+    """Inside, the garbage collector runs only after many new objects, and skips those that exist already."""
     before = gc.get_threshold()
     gc.freeze()
     gc.set_threshold(_BETWEEN_LOOKS, 10, 10)

@@ -1,4 +1,4 @@
-"""How far the projection is behind the topic, as seen from outside: for `steptrail lag`."""
+"""The projector's lag behind the topic, as `steptrail lag` shows it from outside."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class LagReport:
 
 @dataclass
 class _Found:
-    """What was found out so far."""
+    """The answers so far."""
 
     problems: list[str] = field(default_factory=list)
     topic_id: str | None = None

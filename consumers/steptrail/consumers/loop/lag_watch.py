@@ -1,4 +1,4 @@
-"""Where each partition ends, asked for beside the loop so that it never waits for the answer."""
+"""The end offset of each partition, asked for without making the loop wait."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from confluent_kafka import KafkaException
 
 from steptrail.consumers.kafka.broker import BrokerQuestions
+from steptrail.consumers.kafka.errors import error_text
 from steptrail.schemas.errors import InfrastructureError
 
 ASK_EVERY_S = 2.0
@@ -17,8 +18,8 @@ ASK_EVERY_S = 2.0
 class LagWatch:
     """Keeps the end offsets of the held partitions, some seconds old; works while they are paused.
 
-    `ends` has the last answers; `fault` says why the latest question had none, None when it had. Also how the
-    loop knows that Kafka, or the topic, is away: a consumer without them just gets nothing. So it asks for
+    `ends` holds the last answers; `fault` says why the latest request failed, None if it did not. It is also how
+    the loop notices that Kafka or the topic is away, since a consumer then just gets no messages; so it asks for
     partition 0 while none is held.
     """
 
@@ -30,7 +31,7 @@ class LagWatch:
         self.fault: str | None = None
 
     def refresh(self, partitions: Collection[int], now: float) -> None:
-        """Take in answers that came, ask again when it is time."""
+        """Take in the answers that have come; ask again when it is time."""
         if self._pending:
             if not all(future.done() for future in self._pending.values()):
                 return
@@ -49,6 +50,5 @@ class LagWatch:
             try:
                 self.ends[partition] = future.result().offset
             except KafkaException as error:
-                reason = error.args[0]
-                fault = f"Kafka: {reason.str() if hasattr(reason, 'str') else reason}"
+                fault = f"Kafka: {error_text(error)}"
         self.fault = fault

@@ -10,7 +10,7 @@ One turn, over and over:
     read       Kafka → buffer
     report     lag, progress, metrics
 
-The writer (`SideThread`) writes one batch while the next is read and built. Only this loop's thread talks to
+The writer (`WorkerThread`) writes one batch while the next is read and built. Only this loop's thread talks to
 the consumer, and it never blocks for long, so the group's membership stays through any outage of the store.
 
 What went wrong decides what happens: an InfrastructureError pauses everything, waits (exponential backoff, for
@@ -35,12 +35,13 @@ from steptrail.consumers.loop.batching import BatchLimits
 from steptrail.consumers.loop.buffer import Buffer, ConsumedBatch
 from steptrail.consumers.loop.feed import Feed, GroupFeed
 from steptrail.consumers.loop.monitor import Monitor, Written
+from steptrail.consumers.loop.observer import LoopObserver
 from steptrail.consumers.loop.partitions import Partitions, Phase
 from steptrail.consumers.loop.positions import Start
 from steptrail.consumers.loop.sink import Opening, Sink, Writing
 from steptrail.consumers.runtime.backoff import Backoff
 from steptrail.consumers.runtime.deadline import Deadline
-from steptrail.consumers.runtime.worker_thread import SideThread
+from steptrail.consumers.runtime.worker_thread import WorkerThread
 from steptrail.schemas.errors import InfrastructureError
 
 _log = logging.getLogger("steptrail.consumers.loop")
@@ -58,7 +59,7 @@ class ConsumeLoop:
 
     `consumer` must have automatic commits off, the cooperative-sticky assignor and `auto.offset.reset=error`;
     the loop closes it. `new_buffer` makes a buffer that shares the positions it is given. `feed` says which
-    partitions are read; without one those that the group assigns.
+    partitions are read; without one those that the group assigns. `observer` hears of every batch that is written.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class ConsumeLoop:
         limits: BatchLimits,
         monitor: Monitor,
         feed: Feed | None = None,
+        observer: LoopObserver | None = None,
         backoff: Backoff | None = None,
         shutdown_timeout: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
@@ -81,6 +83,7 @@ class ConsumeLoop:
         self._feed: Feed = feed or GroupFeed(topic)
         self._limits = limits
         self._monitor = monitor
+        self._observer = observer
         self._backoff = backoff or Backoff()
         self._shutdown_timeout = shutdown_timeout
         self._clock = clock
@@ -90,7 +93,7 @@ class ConsumeLoop:
         self._make_buffer = new_buffer
         self._buffer = self._new_buffer()
         self._batch: ConsumedBatch | None = None  # closed, and not yet written for good
-        self._writer = SideThread("steptrail-writer")
+        self._writer = WorkerThread("steptrail-writer")
         self._task: Opening | Writing | None = None
         self._task_began = 0.0
         self._last_closed = clock()
@@ -170,6 +173,8 @@ class ConsumeLoop:
         if self._assignment.commit(commits):
             self._monitor.committed(commits)
         self._monitor.written(Written(task.batch, frozenset(done), self._clock() - task.began))
+        if self._observer is not None:
+            self._observer.batch_written(task.batch, frozenset(done))
         if lost:
             self._assignment.pause(lost)
             self._partitions.suspend(lost)
@@ -215,7 +220,10 @@ class ConsumeLoop:
             self._buffer = self._new_buffer()
             self._last_closed = now
             if not self._continues(self._batch):
-                _log.error("a batch does not begin where the last one ended; reading again")
+                _log.error(
+                    "a batch does not begin where the last one ended; reading again",
+                    extra={"topic": self._topic},
+                )
                 self._drop_buffered()
         if (batch := self._batch) is not None:
             generations = self._partitions.generations(batch.batch.spans)
@@ -280,8 +288,8 @@ class ConsumeLoop:
             raise KafkaException(error)
         if code == KafkaError._PARTITION_EOF:
             position = self._partitions.positions.get(-1 if partition is None else partition)
-            if partition is not None and offset is not None and position is not None:
-                self._monitor.reached_end(partition, position, offset)
+            if self._observer and partition is not None and offset is not None and position is not None:
+                self._observer.reached_end(partition, position, offset)
             return
         self._monitor.broker_said(error)
         out_of_range = code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)
@@ -302,6 +310,9 @@ class ConsumeLoop:
         if self._batch is not None:
             first_times.update(self._batch.first_times)
         self._monitor.turn(self._partitions.held, first_times)
+        if self._observer is not None:
+            held = self._partitions.held
+            self._observer.stands_at({p: h.written for p, h in held.items() if h.written is not None})
 
     # --- rebalance: called by the consumer from within `consume` and `close`
 
@@ -365,12 +376,19 @@ class ConsumeLoop:
             try:
                 self._settle()
             except Exception:
-                _log.exception("the batch in flight failed while shutting down; it will be read again")
-        closing = SideThread("steptrail-closing")
+                _log.exception(
+                    "the batch in flight failed during the shutdown; it will be read again",
+                    extra={"topic": self._topic},
+                )
+        closing = WorkerThread("steptrail-closing")
         left = closing.submit(self._leave)
         closing.close(deadline.remaining())
         if not left.done():
-            _log.warning("the consumer did not leave its group within %g s", self._shutdown_timeout)
+            _log.warning(
+                "the consumer did not leave its group within %g s",
+                self._shutdown_timeout,
+                extra={"topic": self._topic},
+            )
         self._writer.close(deadline.remaining())
         self._monitor.stopped()
 

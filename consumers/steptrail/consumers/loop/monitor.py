@@ -1,4 +1,4 @@
-"""Makes progress visible: every happening in the loop, as status, metrics and log lines."""
+"""What happens in a consume loop, as status, metrics and log lines."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _log = logging.getLogger("steptrail.consumers")
 PROGRESS_EVERY_S = 10.0
 IDLE_PROGRESS_EVERY_S = 60.0
 REFRESH_EVERY_S = 1.0
-# A batch takes well below a second; a writer that is at it for so long is waiting for something.
+# A batch takes well below a second; a write that takes longer than this is waiting for something.
 SLOW_AFTER_S = 10.0
 
 
@@ -35,9 +35,9 @@ class Written:
 
 
 class Monitor:
-    """Told by the loop what happens; never raises and never blocks.
+    """The loop calls it for everything that happens; it never raises and never blocks.
 
-    `log` takes its lines. `clock` is monotonic, `wall` is the time of day, both in seconds.
+    Everything it logs goes to `log`. `clock` is monotonic, `wall` is the time of day, both in seconds.
     """
 
     def __init__(
@@ -62,19 +62,19 @@ class Monitor:
         self._written_through: dict[int, int] = {}  # partition -> broker time (ms) of what is written
         self._gaps: set[Gap] = set()
         self._events = 0
-        self._events_told = 0
-        self._told_at = self._refreshed_at = clock()
+        self._events_logged = 0
+        self._logged_at = self._refreshed_at = clock()
 
-    # --- happenings
+    # --- events
 
     def assigned(self, partitions: Iterable[int]) -> None:
-        """The group gave these to this consumer; none at all where there are more consumers than partitions."""
+        """The group assigned these; none where there are more consumers than partitions."""
         self._joined = True
         if numbers := sorted(partitions):
             self._log.info("partitions assigned", extra={"partitions": numbers})
 
     def revoked(self, partitions: Iterable[int]) -> None:
-        """The group took these away."""
+        """The group revoked these."""
         numbers = sorted(partitions)
         for number in numbers:
             self.status.partitions.pop(number, None)
@@ -84,7 +84,7 @@ class Monitor:
             self._log.info("partitions revoked", extra={"partitions": numbers})
 
     def claimed(self, count: int) -> None:
-        """So many partitions were claimed in the ledger."""
+        """`count` partitions were claimed in the ledger."""
         self.metrics.claims.inc(count)
 
     def gap(self, gap: Gap) -> None:
@@ -100,7 +100,7 @@ class Monitor:
         )
 
     def written(self, done: Written) -> None:
-        """A batch was finished."""
+        """The sink finished a batch."""
         batch, metrics = done.batch, self.metrics
         for partition in done.partitions:
             self._written_through[partition] = batch.batch.last_time_ms
@@ -116,16 +116,13 @@ class Monitor:
             extra={"events": batch.events, "bytes": batch.batch.size, "seconds": round(done.seconds, 4)},
         )
 
-    def reached_end(self, partition: int, position: int, end: int) -> None:
-        """All of a partition is read up to its `end`, with `position` the offset after the last record of it."""
-
     def committed(self, offsets: Mapping[int, int]) -> None:
-        """Offsets were sent to the group's coordinator."""
+        """Offsets were sent to the group coordinator."""
         self.status.last_commit = now = self._wall()
         self.metrics.last_commit.set(now)
 
     def waiting(self, reason: str, delay: float, failures: int) -> None:
-        """Nothing can be written for now; the next try is after `delay` seconds."""
+        """Nothing can be written for now; the next attempt is after `delay` seconds."""
         self._fault = reason
         self.metrics.faults.inc()
         self._log.warning(
@@ -134,22 +131,24 @@ class Monitor:
         self._show_state()
 
     def running(self) -> None:
-        """All that is held can be read and written."""
+        """All held partitions can be read and written."""
         if self._fault is not None and self._joined:
             self._fault = None
             self._log.info("running", extra={"partitions": sorted(self.status.partitions)})
             self._show_state()
 
     def writer_busy(self, seconds: float) -> None:
-        """The writer has been at its task for so long."""
+        """The writer's current task has taken `seconds` so far."""
         if seconds < SLOW_AFTER_S:
             self._slow = None
         elif self._slow is None:
-            self._slow = "the store to answer"
-            _log.warning("waiting for the store to answer", extra={"seconds": round(seconds, 1)})
+            self._slow = "ClickHouse to answer"
+            self._log.warning(
+                "waiting for ClickHouse to answer a write", extra={"seconds": round(seconds, 1)}
+            )
 
     def broker_said(self, error: KafkaError) -> None:
-        """The consumer reported an error that it will mend by itself."""
+        """The consumer reported an error from which it recovers by itself."""
         self._log.warning("kafka: %s", error.str(), extra={"code": error.name()})
 
     def stopping(self) -> None:
@@ -165,7 +164,7 @@ class Monitor:
     # --- every turn
 
     def turn(self, held: Mapping[int, Held], first_times: Mapping[int, int]) -> None:
-        """One turn of the loop: refresh lag, gauges and the progress line when their time has come.
+        """One turn of the loop: refresh lag and gauges, and log the progress line, each when it is due.
 
         `first_times`: broker time (ms) of the first buffered record of each partition that has any.
         """
@@ -177,7 +176,7 @@ class Monitor:
         self._lag_watch.refresh(held, now)
         self._show_partitions(held, first_times)
         self._show_state()
-        self._tell_progress(now)
+        self._log_progress(now)
 
     def _show_partitions(self, held: Mapping[int, Held], first_times: Mapping[int, int]) -> None:
         now_ms = self._wall() * 1000
@@ -211,13 +210,13 @@ class Monitor:
             self.metrics.waiting.labels(reason).set(1)
         self.metrics.running.set(reason is None)
 
-    def _tell_progress(self, now: float) -> None:
-        elapsed = now - self._told_at
-        events = self._events - self._events_told
+    def _log_progress(self, now: float) -> None:
+        elapsed = now - self._logged_at
+        events = self._events - self._events_logged
         busy = events or self.status.lag_events or self.status.state is not State.RUNNING
         if elapsed < (PROGRESS_EVERY_S if busy else IDLE_PROGRESS_EVERY_S):
             return
-        self._told_at, self._events_told = now, self._events
+        self._logged_at, self._events_logged = now, self._events
         self._log.info(
             "progress",
             extra={

@@ -1,4 +1,4 @@
-"""What the loop knows of each partition that it holds. Pure bookkeeping; no calls to Kafka or a store."""
+"""The state of each partition that the loop holds. Pure bookkeeping: no calls to Kafka or ClickHouse."""
 
 from __future__ import annotations
 
@@ -56,26 +56,26 @@ class Partitions:
             self.positions.pop(partition, None)
 
     def forget(self, partitions: Iterable[int]) -> None:
-        """They are someone else's now."""
+        """Another consumer holds these now."""
         for partition in partitions:
             self.held.pop(partition, None)
             self.positions.pop(partition, None)
 
     def suspend(self, partitions: Iterable[int]) -> None:
-        """They have to be opened again before anything of them can be written; positions are kept."""
+        """These must be opened again before anything of them is written; their positions are kept."""
         for partition in partitions:
             if partition in self.held:
                 self.held[partition].phase = Phase.WAITING
 
     def opening(self) -> dict[int, int]:
-        """All that wait, now being opened: partition -> generation."""
+        """Mark all waiting partitions as being opened: partition -> generation."""
         waiting = [held for held in self.held.values() if held.phase is Phase.WAITING]
         for held in waiting:
             held.phase = Phase.OPENING
         return {held.partition: held.generation for held in waiting}
 
     def opened(self, start: Start, buffered_from: int | None) -> None:
-        """The sink has it. `buffered_from`: where unwritten records of it that were kept begin, if any were."""
+        """The sink has claimed it. `buffered_from`: the offset of its first unwritten record that was kept, if any."""
         held = self.held[start.partition]
         if buffered_from is None:
             held.written = held.read_from = start.offset

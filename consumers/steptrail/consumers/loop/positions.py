@@ -1,4 +1,4 @@
-"""Where to read on from in each partition: pure decisions from what ledger, group and broker say."""
+"""Where to resume reading each partition: a pure decision from the ledger, the group and the broker."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def start_of(partition: int, ledger_next: int, committed: int | None, low: int, 
     broker still has, and the one after its last.
 
     A partition of which nothing was projected or committed starts at `low`, the earliest there is. In every
-    other case what lies between is a gap, to be said aloud: never a silent jump.
+    other case the offsets between are a gap, which is recorded and logged: never a silent jump.
     Raises LogShorterThanLedger.
     """
     position = max(ledger_next, committed or 0)

@@ -1,4 +1,4 @@
-"""What the consume loop has its writer do, one task after the other, and on what."""
+"""Where the consume loop writes batches, and the tasks that it gives its writer."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from steptrail.consumers.loop.positions import Start
 
 
 class Sink(Protocol):
-    """Where batches go. All methods are called from one thread, one after the other, and may block.
+    """The destination of batches. All methods are called from one thread, one at a time, and may block.
 
-    Each raises InfrastructureError for what waiting can mend. After one, `open` is called again for all held
-    partitions before the next `write`.
+    Each raises InfrastructureError for faults that pass by themselves. After one, `open` is called again for all
+    held partitions before the next `write`.
     """
 
     def open(self, partitions: Collection[int]) -> dict[int, Start]:
-        """Take possession of these partitions; where to read on in each that was got."""
+        """Claim these partitions; where to read on in each that was won."""
         ...
 
     def write(self, batch: ConsumedBatch) -> dict[int, int]:
-        """Write the batch; partition -> offset to commit, for the partitions that are still possessed."""
+        """Write the batch; partition -> offset to commit, for the partitions whose claim still holds."""
         ...
 
     def release(self, partitions: Collection[int]) -> None:
-        """These belong to somebody else now."""
+        """Forget these partitions: another consumer has them now."""
         ...
 
 

@@ -1,11 +1,9 @@
-"""A second, quiet projection in a projector's process: a topic of few messages, each written by us as a record."""
+"""A small projection in the projector's process: a topic of few messages, each written as one record."""
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast
@@ -21,6 +19,7 @@ from steptrail.consumers.loop.consumer_config import consumer_config
 from steptrail.consumers.loop.lag_watch import LagWatch
 from steptrail.consumers.loop.loop import ConsumeLoop
 from steptrail.consumers.loop.monitor import Monitor
+from steptrail.consumers.runtime.background import BackgroundPart
 from steptrail.consumers.runtime.backoff import Backoff, BackoffPolicy
 from steptrail.consumers.runtime.metrics import ProjectorMetrics
 from steptrail.consumers.runtime.status import Status
@@ -37,10 +36,10 @@ _AGES = 2  # of the steps' batches: each batch costs the store the same, however
 
 @dataclass(frozen=True)
 class SideSource:
-    """What is projected: the messages of `topic`, read as `group`, each made a record of `schemas` by `encode`.
+    """What is projected: the messages of `topic`, read as `group`, each turned into a record of `schemas` by `encode`.
 
-    `encode` must not raise, and gives a record that the engine takes, whatever the message holds; it is called
-    by the consume loop, so it asks nobody.
+    `encode` must not raise, whatever the message holds, and returns a record that the engine accepts, or b"" to
+    skip the message. The consume loop calls it, so it must not block.
     """
 
     topic: str
@@ -50,11 +49,11 @@ class SideSource:
     encode: Callable[[Message], bytes]
 
 
-class SideProjection:
-    """Runs a consume loop for `source` in a thread of its own, from `start` until `stop` or `stopping` is set.
+class SideProjection(BackgroundPart):
+    """Runs a consume loop for `source`.
 
-    What ends the loop is logged, and the loop begun anew after a pause: a fault here must not end the projection
-    of steps beside it. Its metrics begin with `steptrail_<name of the projection>_`.
+    Whatever ends the loop is logged, and the loop started anew after a pause: a fault here must not end the
+    projection of steps. Its metrics begin with `steptrail_<name of the projection>_`.
     """
 
     def __init__(
@@ -62,36 +61,22 @@ class SideProjection:
         settings: Settings,
         clickhouse: ClickHouse,
         source: SideSource,
-        stopping: threading.Event,
+        stop: threading.Event,
         *,
         registry: CollectorRegistry | None = None,
         accept_topic: str | None = None,
     ) -> None:
+        name = source.spec.name
+        super().__init__(name, stop, logging.getLogger(f"steptrail.consumers.{name}"))
         self._settings = settings
         self._clickhouse = clickhouse
         self._source = source
         self._accept_topic = accept_topic
-        self._stop = _Either(stopping)
-        self._log = logging.getLogger(f"steptrail.consumers.{source.spec.name}")
-        self._metrics = ProjectorMetrics(f"steptrail_{source.spec.name}", registry)
-        self._thread = threading.Thread(target=self._run, name=f"steptrail-{source.spec.name}", daemon=True)
+        self._metrics = ProjectorMetrics(f"steptrail_{name}", registry)
         self.status = Status()
 
-    def start(self) -> None:
-        """Begin; Kafka and the store may be away."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Begin to shut down; does not wait."""
-        self._stop.set()
-
-    def join(self, timeout: float) -> bool:
-        """Wait up to `timeout` seconds for the shutdown; whether it is over."""
-        with contextlib.suppress(RuntimeError):  # never started
-            self._thread.join(timeout)
-        return not self._thread.is_alive()
-
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Project until `stop` is set."""
         backoff = Backoff(BackoffPolicy(first=1.0, cap=60.0))
         while not self._stop.is_set():
             try:
@@ -101,11 +86,9 @@ class SideProjection:
                 self._log.exception(
                     "stopped: %s",
                     error,
-                    extra={"projection": self._source.spec.name, "again_in_seconds": delay},
+                    extra={"projection": self._source.spec.name, "retry_in_seconds": round(delay, 2)},
                 )
-                until = time.monotonic() + delay
-                while not self._stop.is_set() and time.monotonic() < until:
-                    time.sleep(0.2)
+                self._stop.wait(delay)
 
     def _project(self) -> None:
         source, settings = self._source, self._settings
@@ -129,22 +112,11 @@ class SideProjection:
         ).run(self._stop)
 
 
-class _Either(threading.Event):
-    """Set when it is set, or `other` is."""
-
-    def __init__(self, other: threading.Event) -> None:
-        super().__init__()
-        self._other = other
-
-    def is_set(self) -> bool:
-        return super().is_set() or self._other.is_set()
-
-
 _SMALL = {"queued.min.messages": 1_000, "queued.max.messages.kbytes": 4 * 1024}
 
 
 class RecordBuffer(Buffer):
-    """A buffer that takes in what `source.encode` makes of each message, and lets go of the message."""
+    """A buffer of what `source.encode` makes of each message; the message itself is not kept."""
 
     def __init__(self, source: SideSource, positions: dict[int, int]) -> None:
         super().__init__(lambda: BatchBuilder(source.schemas), positions)

@@ -1,4 +1,4 @@
-"""How long to wait before trying again: exponential, with jitter, up to a cap, for ever."""
+"""Exponential backoff with jitter and a cap, without an end."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 class BackoffPolicy:
     """Delays in seconds: `first`, then `factor` times more each time, `cap` at most.
 
-    Each is drawn between half of that and all of it, so that consumers that failed together do not come
-    back together.
+    Each is drawn between half of that and all of it, so that consumers that failed together do not retry
+    together.
     """
 
     first: float = 0.2
@@ -26,7 +26,7 @@ class BackoffPolicy:
 
 
 class Backoff:
-    """Counts failures in a row and says how long to wait after each."""
+    """Counts consecutive failures; returns how long to wait after each."""
 
     def __init__(
         self, policy: BackoffPolicy | None = None, draw: Callable[[], float] = random.random
@@ -36,7 +36,7 @@ class Backoff:
         self.failures = 0
 
     def failed(self) -> float:
-        """Note one more failure; seconds to wait before the next try."""
+        """Count one more failure; the seconds to wait before the next attempt."""
         self.failures += 1
         bound = self._policy.bound(self.failures)
         return bound / 2 + bound / 2 * self._draw()

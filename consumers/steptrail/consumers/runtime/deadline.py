@@ -1,4 +1,4 @@
-"""One budget of time that everything in a shutdown shares."""
+"""One time budget that several waits share, such as those of a shutdown."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Deadline:
 
     @property
     def expired(self) -> bool:
-        """Whether nothing is left."""
+        """Whether no time is left."""
         return self.remaining() <= 0.0
 
     def share(self, fraction: float) -> Deadline:

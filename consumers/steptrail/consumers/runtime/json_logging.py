@@ -39,7 +39,7 @@ class JsonFormatter(logging.Formatter):
         return told if told.isprintable() else json.dumps(json.loads(told))
 
 
-# It logs the errors that it raises, with tracebacks; we tell them in our own words.
+# They log the errors that they raise, with tracebacks; our own log lines report these.
 _TOO_CHATTY = ("clickhouse_connect", "urllib3")
 
 

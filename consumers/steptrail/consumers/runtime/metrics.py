@@ -1,4 +1,4 @@
-"""What a projector shows to Prometheus."""
+"""Prometheus metrics of a projection."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class ProjectorMetrics:
 
     def __init__(self, name: str = "steptrail_projector", registry: CollectorRegistry | None = None) -> None:
         self.registry = registry = registry or CollectorRegistry()
-        self.events = Counter(f"{name}_events", "Records of the topic that are done with", registry=registry)
+        self.events = Counter(f"{name}_events", "Records consumed, dead letters included", registry=registry)
         self.projected = Counter(f"{name}_projected", "Events written to every table", registry=registry)
-        self.bytes = Counter(f"{name}_bytes", "Bytes of the records that are done with", registry=registry)
+        self.bytes = Counter(f"{name}_bytes", "Bytes of the records consumed", registry=registry)
         self.batches = Counter(f"{name}_batches", "Batches written", registry=registry)
         self.batch_seconds = Histogram(
             f"{name}_batch_seconds", "Time to write a batch", buckets=_BATCH_SECONDS, registry=registry
@@ -28,33 +28,43 @@ class ProjectorMetrics:
             f"{name}_dead_letters", "Records sent to the dead-letter topic", ["reason"], registry=registry
         )
         self.isolations = Counter(
-            f"{name}_isolations", "Batches that had to be taken apart for bad records", registry=registry
+            f"{name}_isolations", "Batches split to isolate bad records", registry=registry
         )
         self.gap_events = Counter(
-            f"{name}_gap_offsets", "Offsets that could not be read any more", ["partition"], registry=registry
+            f"{name}_gap_offsets",
+            "Offsets lost: expired before they were read",
+            ["partition"],
+            registry=registry,
         )
         self.claims = Counter(f"{name}_claims", "Partitions claimed in the ledger", registry=registry)
         self.faults = Counter(
-            f"{name}_faults", "Tries that failed for want of Kafka or the store", registry=registry
+            f"{name}_faults",
+            "Attempts that failed because Kafka or ClickHouse was unavailable",
+            registry=registry,
         )
         self.lag_events = Gauge(
             f"{name}_lag_events",
-            "Records in the topic that are not projected",
+            "Records in the topic that are not projected yet",
             ["partition"],
             registry=registry,
         )
         self.lag_seconds = Gauge(
-            f"{name}_lag_seconds", "Age of the oldest record not projected", ["partition"], registry=registry
+            f"{name}_lag_seconds",
+            "Age of the oldest record that is not projected yet",
+            ["partition"],
+            registry=registry,
         )
         self.position = Gauge(
             f"{name}_position", "Offset after the last projected record", ["partition"], registry=registry
         )
         self.waiting = Gauge(
-            f"{name}_waiting", "1 while waiting for what `reason` says", ["reason"], registry=registry
+            f"{name}_waiting", "1 while the consumer waits for `reason`", ["reason"], registry=registry
         )
-        self.running = Gauge(f"{name}_running", "1 while reading and writing", registry=registry)
+        self.running = Gauge(f"{name}_running", "1 while the consumer reads and writes", registry=registry)
         self.last_commit = Gauge(
-            f"{name}_last_commit_timestamp_seconds", "When offsets were last committed", registry=registry
+            f"{name}_last_commit_timestamp_seconds",
+            "Unix time of the last commit of offsets",
+            registry=registry,
         )
 
     def exposition(self) -> bytes:

@@ -1,4 +1,4 @@
-"""What a running consumer says of itself; written by its loop, read by metrics, health checks and the log."""
+"""The status of a running consumer; written by its loop, read by metrics, health checks and the log."""
 
 from __future__ import annotations
 
@@ -55,6 +55,11 @@ class Status:
             self.since = time.time()
         self.state, self.waiting_for = state, waiting_for
         return changed
+
+    @property
+    def fault(self) -> str | None:
+        """What is waited for; None in every other state."""
+        return self.waiting_for if self.state is State.WAITING else None
 
     @property
     def lag_events(self) -> int:

@@ -12,7 +12,7 @@ import orjson
 
 from steptrail.consumers.runtime.status import State, Status
 
-# A loop that has not turned for so long hangs; a turn takes a second at the very most.
+# A turn takes a second at the very most: a loop without one for this long hangs.
 STALLED_AFTER_S = 60.0
 
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -20,7 +20,7 @@ _JSON = "application/json"
 
 
 class Metrics(Protocol):
-    """What can be shown to Prometheus."""
+    """A source of metrics for Prometheus."""
 
     def exposition(self) -> bytes:
         """Everything, in Prometheus' text format."""
@@ -28,9 +28,9 @@ class Metrics(Protocol):
 
 
 class StatusServer:
-    """Serves `/metrics`, `/status` (JSON), `/healthz` (the loop turns) and `/readyz` (and nothing is waited for).
+    """Serves `/metrics`, `/status` (JSON), `/healthz` (the loop turns) and `/readyz` (it also waits for nothing).
 
-    Answers 503 with the reason where the last two are not so. Loopback unless another host is given; there
+    The last two answer 503 with the reason when that does not hold. Loopback unless another host is given; there
     is nothing secret in it, and nothing can be changed through it. `port` 0 takes a free one. Raises OSError
     when the address is taken.
     """

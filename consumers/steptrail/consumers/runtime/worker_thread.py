@@ -1,4 +1,4 @@
-"""One thread that runs one task after the other, beside the thread that must keep polling Kafka."""
+"""A thread that runs one task after another, so that the thread that polls Kafka never blocks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 R = TypeVar("R")
 
 
-class SideThread:
+class WorkerThread:
     """Runs tasks in the order in which they were submitted, in a daemon thread of its own.
 
     A daemon, because a task may hang on a store that does not answer, and the process must still be able to
@@ -24,13 +24,13 @@ class SideThread:
         self._thread.start()
 
     def submit(self, task: Callable[[], R]) -> Future[R]:
-        """Run `task` when those before it are done; its result or exception is in the future."""
+        """Queue `task`; the future holds its result or exception."""
         future: Future[R] = Future()
         self._tasks.put((future, task))
         return future
 
     def close(self, timeout: float) -> bool:
-        """Let the tasks end, wait `timeout` seconds for it; whether they did."""
+        """Wait up to `timeout` seconds for the queued tasks to end; whether they did."""
         self._tasks.put(None)
         self._thread.join(timeout)
         return not self._thread.is_alive()

@@ -86,13 +86,6 @@ class Aggregates:
         self._reached: dict[Place, int] = {}
         self._span: tuple[int, int] | None = None
 
-    def forget(self) -> None:
-        """To be called when partitions are claimed: what others wrote meanwhile is looked for in the whole table."""
-        self._marks = None
-        self._reached.clear()
-        self._span = None
-        self._due = self._clock()
-
     def refresh(self, first_ms: int, last_ms: int, reached: Mapping[int, int]) -> Refreshed | None:
         """Take note of a batch that is in `health_events`, and count what is yet to be counted if that is due.
 

@@ -1,4 +1,4 @@
-"""What alerting asks of ClickHouse: error groups that are new or back, and the health consumer's sign of life."""
+"""The error groups that alerts are about: those that are new or have come back."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from steptrail.projections.clickhouse.queries import Store
 MOST_GROUPS = 1000
 """So many groups at a time have alerts; beyond, the ones that were seen longest ago have none."""
 
-_UNKNOWN_TABLE = 60
+UNKNOWN_TABLE = 60
 
 _GROUPS = """
 SELECT toString(group_id) AS group_id, pipeline, step_name, ifNull(error_type, '') AS error_type, template,
@@ -21,14 +21,6 @@ FROM error_groups
 WHERE toString(state) IN ('NEW', 'REGRESSED')
 ORDER BY last_seen DESC
 LIMIT {most:UInt32}
-"""
-
-_SIGHT = """
-SELECT toUnixTimestamp64Milli(at) / 1e3 AS at_s, state = 'SEEING' AS seeing, reason,
-       dateDiff('millisecond', at, now64(3)) / 1e3 AS age_s
-FROM health_sight
-ORDER BY at DESC
-LIMIT 1
 """
 
 
@@ -43,16 +35,6 @@ class AlertingGroup:
     template: str
     state: str
     since: float
-
-
-@dataclass(frozen=True)
-class LatestSight:
-    """The health consumer's latest sign of life: when (seconds since the epoch), how long ago, whether it sees."""
-
-    at: float
-    age_s: float
-    seeing: bool
-    reason: str
 
 
 def alerting_groups(store: Store) -> list[AlertingGroup]:
@@ -71,18 +53,11 @@ def alerting_groups(store: Store) -> list[AlertingGroup]:
     ]
 
 
-def latest_sight(store: Store) -> LatestSight | None:
-    """None while no health consumer has ever run; raises the store's errors."""
-    for row in _rows(store, _SIGHT, {}):
-        return LatestSight(float(row["at_s"]), float(row["age_s"]), bool(row["seeing"]), str(row["reason"]))
-    return None
-
-
 def _rows(store: Store, sql: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
     """The rows of a statement; none where the table is not there yet."""
     try:
         return store.rows(sql, parameters)
     except QueryError as error:
-        if error.code == _UNKNOWN_TABLE:
+        if error.code == UNKNOWN_TABLE:
             return []
         raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Final
 
@@ -45,7 +45,10 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class SightRow:
-    """Whether a health consumer could see at `at`; times in seconds since the epoch."""
+    """Whether a health consumer could see at `at`; times in seconds since the epoch.
+
+    `age_s` is how long ago that is by ClickHouse's clock, in a row that was read.
+    """
 
     at: float
     seeing: bool
@@ -54,6 +57,7 @@ class SightRow:
     reason: str
     late: int
     member: str
+    age_s: float = field(default=0.0, compare=False)
 
 
 def write_verdicts(clickhouse: ClickHouse, rows: Iterable[VerdictRow]) -> None:
@@ -84,9 +88,10 @@ def write_sight(clickhouse: ClickHouse, row: SightRow) -> None:
 def latest_sight(clickhouse: ClickHouse) -> SightRow | None:
     """The latest row of `health_sight`, None while there is none."""
     rows = clickhouse.query(
-        "SELECT at, state = 'SEEING', watermark, slot, reason, late, member FROM health_sight ORDER BY at DESC LIMIT 1"
+        "SELECT at, state = 'SEEING', watermark, slot, reason, late, member, "
+        "dateDiff('millisecond', at, now64(3)) / 1e3 FROM health_sight ORDER BY at DESC LIMIT 1"
     )
-    for at, seeing, watermark, slot, reason, late, member in rows:
+    for at, seeing, watermark, slot, reason, late, member, age_s in rows:
         return SightRow(
             at.timestamp(),
             bool(seeing),
@@ -95,6 +100,7 @@ def latest_sight(clickhouse: ClickHouse) -> SightRow | None:
             reason,
             late,
             member,
+            float(age_s),
         )
     return None
 

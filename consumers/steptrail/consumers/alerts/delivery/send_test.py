@@ -1,4 +1,4 @@
-"""A test alert for a target, sent once, beside everything that is recorded."""
+"""A test alert for one target, sent once and not recorded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KIND = "test"
 
 
 def try_target(target: Target, now: float) -> Answer:
-    """What the target says to a test; `now` in seconds since the epoch. An Alertmanager is told it is over as well."""
+    """The target's answer to a test alert; `now` in seconds since the epoch. An Alertmanager also gets it resolved."""
     one = alert_id("", "", KIND, target.name)
     alert = Alert(
         id=one,

@@ -1,4 +1,4 @@
-"""One thread for each target, so that one that hangs or fails delays no other."""
+"""One thread for each target, so that a target that hangs or fails delays no other."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _log = logging.getLogger("steptrail.consumers.alerts")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a notification: delivered, or dead after so many attempts; what the target said last."""
+    """The outcome of a notification: delivered, or dead after `attempts`; `said` is the target's last answer."""
 
     notification: Notification
     delivered: bool
@@ -58,11 +58,11 @@ def next_shorter(target: Target, notification: Notification, shorter: int) -> in
 
 
 class Worker:
-    """Sends what it is given, tries again with growing pauses, at once with less text where that may have been too
-    much, and tells `done` how each ended, from its thread.
+    """Sends notifications with retries and backoff, at once with less text where it was too long, and calls `done`
+    with each outcome from its own thread.
 
-    `dead` is whether the target's notifications died lately: then one attempt has to do for each, until one is
-    taken. A daemon thread: a target that hangs keeps no process from ending.
+    `dead`: the target's last notification died, so each gets a single attempt until one is delivered. A daemon
+    thread: a target that hangs keeps no process from ending.
     """
 
     def __init__(self, target: Target, done: Callable[[Outcome], None], *, dead: bool = False) -> None:
@@ -79,7 +79,7 @@ class Worker:
         self._thread.start()
 
     def submit(self, notification: Notification) -> None:
-        """Send it; one that is on its way already is not sent twice."""
+        """Send it; a notification in flight is not sent twice."""
         with self._changed:
             if notification.id not in self._known:
                 self._known.add(notification.id)
@@ -89,7 +89,7 @@ class Worker:
                 self._changed.notify()
 
     def stop(self) -> None:
-        """Send nothing more; of what is being sent now `done` is told still, unless it is to be tried again."""
+        """Start no more attempts; `done` is still called for the one in flight, unless it would be retried."""
         with self._changed:
             self.stopped = True
             self._tasks.clear()
@@ -97,7 +97,7 @@ class Worker:
             self._changed.notify()
 
     def join(self, timeout: float) -> None:
-        """Wait for the attempt that is under way."""
+        """Wait for the attempt in flight."""
         self._thread.join(timeout)
 
     def _run(self) -> None:
@@ -157,7 +157,7 @@ class Worker:
             task.due = now + delay
             heapq.heappush(self._tasks, task)
         _log.warning(
-            "will try again: %s",
+            "delivery failed, will retry: %s",
             answer.said,
             extra={
                 "target": self.target.name,

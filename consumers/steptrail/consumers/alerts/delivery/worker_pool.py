@@ -1,4 +1,4 @@
-"""All targets' workers: what is to be sent goes in, what came of it comes out."""
+"""The workers of all targets: notifications go in, outcomes come out."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from steptrail.consumers.alerts.model.notification import Notification
 from steptrail.consumers.runtime.deadline import Deadline
 
 
-class Crew:
-    """A worker for each target; for one thread, save that the workers tell their outcomes from theirs."""
+class WorkerPool:
+    """A worker for each target. One thread owns it; the workers put their outcomes from threads of their own."""
 
     def __init__(self) -> None:
         self.workers: dict[str, Worker] = {}
         self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
 
     def use(self, targets: Mapping[str, Target], dead: Iterable[str]) -> None:
-        """Work for these targets, as they are now configured; those in `dead` take nothing at present.
+        """Reconcile the workers with the configured targets; those in `dead` start in single-attempt mode.
 
-        Who works for a target that is as before goes on. What was on its way to others must be submitted again.
+        The worker of an unchanged target goes on. What was in flight to the others must be submitted again.
         """
         before, dead = self.workers, set(dead)
         self.workers = {}
@@ -35,13 +35,13 @@ class Crew:
                 worker.stop()
 
     def submit(self, notification: Notification) -> None:
-        """Send it, if there is such a target; what is on its way is not sent twice."""
+        """Send it, if there is such a target; a notification in flight is not sent twice."""
         worker = self.workers.get(notification.target)
         if worker is not None:
             worker.submit(notification)
 
     def outcomes(self) -> list[Outcome]:
-        """What has ended since this was asked last."""
+        """The outcomes since the last call."""
         found = []
         while True:
             try:
@@ -50,11 +50,11 @@ class Crew:
                 return found
 
     def stop(self) -> None:
-        """Begin nothing more."""
+        """Start no more attempts."""
         for worker in self.workers.values():
             worker.stop()
 
     def join(self, deadline: Deadline) -> None:
-        """Wait for the attempts that are under way."""
+        """Wait for the attempts in flight."""
         for worker in self.workers.values():
             worker.join(deadline.remaining())

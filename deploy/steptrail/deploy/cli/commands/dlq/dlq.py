@@ -30,7 +30,7 @@ from steptrail.deploy.terminal.output import Column, Table, note, say, show, wri
 from steptrail.deploy.terminal.times import show_time
 
 if TYPE_CHECKING:
-    from steptrail.consumers.dlq.service import DeadLetterDesk
+    from steptrail.consumers.dlq.service import DeadLetterService
     from steptrail.projections.stores.dead_letter_store import StoredLetter
 
 _HELP = """
@@ -72,14 +72,14 @@ def list_letters(
     steptrail dlq list --reason BAD_JSON --since 1d --json
     steptrail dlq list --state all --partition 3 --offset 1000-2000
     """
-    from steptrail.consumers.dlq.service import DeadLetterDesk
+    from steptrail.consumers.dlq.service import DeadLetterService
 
     selection = selection_of(places, reason, pipeline, since, until, partition, offset, state)
     settings = settings_for(directory)
-    with DeadLetterDesk(settings) as desk:
-        fresh = AsOf(settings, desk.clickhouse, max_behind)
-        counts = desk.store.count(selection)
-        letters = desk.store.letters(selection, limit=limit, newest_first=True)
+    with DeadLetterService(settings) as service:
+        fresh = AsOf(settings, service.clickhouse, max_behind)
+        counts = service.store.count(selection)
+        letters = service.store.letters(selection, limit=limit, newest_first=True)
         if json:
             write_json_lines(letter.as_dict() for letter in letters)
         elif letters:
@@ -88,7 +88,7 @@ def list_letters(
             say("No such letters." if not selection.is_everything else "No open letters.")
         if not json:
             _show_counts(counts, len(letters))
-        unstored = _unstored(desk, json=json)
+        unstored = _unstored(service, json=json)
     total = sum(counts.values())
     fresh.tell(json=json, rows=len(letters), letters=total, by_reason=counts, not_in_table_yet=unstored)
 
@@ -118,7 +118,7 @@ def drop(
     steptrail dlq drop 3:1734 --note "a test of ours"
     steptrail dlq drop --reason BAD_FRAME --until 2026-05-04
     """
-    from steptrail.consumers.dlq.service import DeadLetterDesk
+    from steptrail.consumers.dlq.service import DeadLetterService
 
     selection = selection_of(places, reason, pipeline, since, until, partition, offset, state)
     if selection.is_everything and not everything:
@@ -129,10 +129,10 @@ def drop(
             hint="give places, a --reason or another filter, or --all.",
         )
     who = author(why)
-    with DeadLetterDesk(settings_for(directory)) as desk:
-        before = desk.store.count(selection)
+    with DeadLetterService(settings_for(directory)) as service:
+        before = service.store.count(selection)
         matched = sum(before.values())
-        dropped = 0 if dry_run or not matched else desk.store.drop(selection, who)
+        dropped = 0 if dry_run or not matched else service.store.drop(selection, who)
     note_absent(selection, matched)
     if json:
         told = {"dry_run": dry_run, "matched": matched, "dropped": dropped, "by_reason": before}
@@ -178,12 +178,12 @@ def _show_counts(counts: dict[str, int], shown: int) -> None:
         note(f"{counted(total, 'letter')}{more}: {by_reason}")
 
 
-def _unstored(desk: DeadLetterDesk, *, json: bool) -> int | None:
+def _unstored(service: DeadLetterService, *, json: bool) -> int | None:
     """How many letters are in Kafka and not in the table yet, noted unless `json`; None if unknown."""
     from steptrail.schemas.errors import InfrastructureError
 
     try:
-        behind = desk.not_stored_yet()
+        behind = service.not_stored_yet()
     except InfrastructureError as error:
         if not json:
             note(f"Whether the table has them all is not known: {error}")

@@ -86,19 +86,21 @@ def redrive(
     steptrail dlq redrive 3:1734 --force
     """
     from steptrail.consumers.dlq.redrive import Terms
-    from steptrail.consumers.dlq.service import DeadLetterDesk
+    from steptrail.consumers.dlq.service import DeadLetterService
     from steptrail.projections.stores.dead_letter_store import Selection
 
     selection = selection_of(places, reason, pipeline, since, until, partition, offset, state)
     terms = Terms(rate=rate, max_resent=max_resent, force=force, dry_run=dry_run, limit=limit)
     who = author()
-    with DeadLetterDesk(settings_for(directory)) as desk:
-        open_before = sum(desk.store.count(Selection()).values())
-        tally = desk.redrive(selection, who, terms, _progress(sum(desk.store.count(selection).values())))
+    with DeadLetterService(settings_for(directory)) as service:
+        open_before = sum(service.store.count(Selection()).values())
+        tally = service.redrive(
+            selection, who, terms, _progress(sum(service.store.count(selection).values()))
+        )
         outcome = None
         if tally.sent and not dry_run:
-            outcome = desk.outcome(who.run, tally.sent_up_to, timeout=wait)
-        open_after = sum(desk.store.count(Selection()).values())
+            outcome = service.outcome(who.run, tally.sent_up_to, timeout=wait)
+        open_after = sum(service.store.count(Selection()).values())
     note_absent(selection, tally.matched)
     if json:
         told = _as_json(tally, outcome, dry_run=dry_run)

@@ -45,7 +45,7 @@ def show_letter(
     """
     from steptrail.consumers.dlq.explain import explain
     from steptrail.consumers.dlq.letter import read_letter
-    from steptrail.consumers.dlq.service import DeadLetterDesk
+    from steptrail.consumers.dlq.service import DeadLetterService
     from steptrail.projections.stores.dead_letter_store import STATES, Selection
 
     if raw and sys.stdout.isatty():
@@ -56,8 +56,10 @@ def show_letter(
             hint="send them to a file or a pipe, or leave --raw out.",
         )
     wanted = parse_place(place)
-    with DeadLetterDesk(settings_for(directory)) as desk:
-        found = desk.store.letters(Selection(places=(wanted,), states=STATES), limit=100, newest_first=True)
+    with DeadLetterService(settings_for(directory)) as service:
+        found = service.store.letters(
+            Selection(places=(wanted,), states=STATES), limit=100, newest_first=True
+        )
         if not found:
             raise CommandError(
                 f"no dead letter is known of {place}.",
@@ -65,7 +67,7 @@ def show_letter(
                 hint="`steptrail dlq list --state all` lists them; one that was set aside just now takes a second.",
             )
         stored = found[0]
-        message = desk.message(stored)
+        message = service.message(stored)
         if message is None:
             raise CommandError(
                 f"the letter of {place} is not in the dead-letter topic any more: {stored.reason}, "
@@ -74,8 +76,8 @@ def show_letter(
                 kind="letter_gone",
                 hint="the topic keeps letters for STEPTRAIL_DLQ_RETENTION_MS.",
             )
-        letter = read_letter(message, desk.schemas)
-        explained = explain(letter.value, desk.schemas)
+        letter = read_letter(message, service.schemas)
+        explained = explain(letter.value, service.schemas)
     if raw:
         write_bytes(letter.value or b"")
     elif json:

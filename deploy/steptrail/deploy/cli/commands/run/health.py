@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from steptrail.consumers.runtime.signals import stop_at_signals
 from steptrail.deploy.terminal.options import StackDir, settings_for
-from steptrail.deploy.terminal.until_stopped import AcceptTopic, stop_at_signals
+from steptrail.deploy.terminal.until_stopped import AcceptTopic
 
 
 def health(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import typer
 
+from steptrail.consumers.runtime.signals import stop_at_signals
 from steptrail.deploy.cli.commands.run.alerts import alerts
 from steptrail.deploy.cli.commands.run.health import health
 from steptrail.deploy.cli.commands.run.spool import spool
 from steptrail.deploy.terminal.options import StackDir, settings_for
-from steptrail.deploy.terminal.until_stopped import AcceptTopic, stop_at_signals
+from steptrail.deploy.terminal.until_stopped import AcceptTopic
 
 
 def projector(

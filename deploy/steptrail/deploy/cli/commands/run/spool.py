@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from steptrail.consumers.runtime.signals import stop_at_signals
 from steptrail.deploy.terminal.failures import NO, UNREACHABLE, USAGE, CommandError
 from steptrail.deploy.terminal.numbers import counted
 from steptrail.deploy.terminal.options import Json, StackDir, settings_for
 from steptrail.deploy.terminal.output import note, say, write_json
-from steptrail.deploy.terminal.until_stopped import stop_at_signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,0 +1,45 @@
+"""Kafka's errors: their text, and the errors of ours that they become."""
+
+from __future__ import annotations
+
+from confluent_kafka import KafkaError, KafkaException
+
+from steptrail.schemas.errors import InfrastructureError
+
+_MISSING = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC)
+
+
+class BrokerUnavailable(InfrastructureError):
+    """Kafka could not be reached, refused, or did not answer in time: wait, then ask again."""
+
+
+class TopicMissing(InfrastructureError):
+    """The topic does not exist (yet): `steptrail topics` creates it."""
+
+
+def error_text(error: object) -> str:
+    """What a KafkaError says, the KafkaException around one, or any other exception."""
+    reason = reason_of(error)
+    return reason.str() if isinstance(reason, KafkaError) else str(reason)
+
+
+def reason_of(error: object) -> object:
+    """The KafkaError inside a KafkaException; anything else as it is."""
+    return error.args[0] if isinstance(error, KafkaException) and error.args else error
+
+
+def is_missing_topic(error: object) -> bool:
+    """Whether the broker says that there is no such topic or partition."""
+    reason = reason_of(error)
+    return isinstance(reason, KafkaError) and reason.code() in _MISSING
+
+
+def infrastructure_error(
+    error: KafkaError | KafkaException, where: str, topic: str
+) -> BrokerUnavailable | TopicMissing:
+    """Kafka's error about `topic` as ours; `where` is the bootstrap address that the message names."""
+    if is_missing_topic(error):
+        return TopicMissing(
+            f"topic {topic} does not exist on Kafka at {where}: `steptrail topics` creates it"
+        )
+    return BrokerUnavailable(f"Kafka at {where}: {error_text(error)}")

@@ -1,0 +1,66 @@
+"""A configuration file in use: read again and again, and a file with a mistake changes nothing."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from steptrail.schemas.errors import ConfigurationError
+
+T = TypeVar("T")
+
+READ_EVERY_S = 2.0
+
+
+class WatchedFile(Generic[T]):
+    """`value` is what is in force; `fault` says what is wrong with the file as it is now, None if nothing is.
+
+    `load` reads the file, and what it names, or raises ConfigurationError. It is called every two seconds, since
+    neither the time nor the size of a file tells every change; what it returns is in force from then on if its
+    `version` differs. `what` names the file in the log. Without a path `value` stays as it is.
+    """
+
+    def __init__(
+        self,
+        path: Path | None,
+        load: Callable[[Path], T],
+        value: T,
+        *,
+        version: Callable[[T], object],
+        what: str,
+        log: logging.Logger,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.value = value
+        self.fault: str | None = None
+        self._path = path
+        self._load = load
+        self._version = version
+        self._what = what
+        self._log = log
+        self._clock = clock
+        self._read_at = float("-inf")
+
+    def refresh(self) -> bool:
+        """Read the file if it is time; whether another value is in force now."""
+        if self._path is None or self._clock() - self._read_at < READ_EVERY_S:
+            return False
+        self._read_at = self._clock()
+        try:
+            found = self._load(self._path)
+        except ConfigurationError as error:
+            if str(error) != self.fault:
+                self.fault = str(error)
+                self._log.error("%s refused: %s", self._what, error)
+            return False
+        if self.fault is not None:
+            self.fault = None
+            self._log.info("%s correct again", self._what, extra={"file": str(self._path)})
+        if self._version(found) == self._version(self.value):
+            return False
+        self.value = found
+        self._log.info("%s in force", self._what, extra={"file": str(self._path)})
+        return True
