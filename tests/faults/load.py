@@ -13,7 +13,8 @@ from typing import Any
 from faults import witness
 from faults.emitting import BLOCK, accepted_by
 from faults.workspace import Workspace
-from faults.world import Process, until
+from faults.world import Process
+from support.waiting import until
 
 
 @dataclass

@@ -22,9 +22,6 @@ from steptrail.consumers.health.rules.policy import (
     SilencePolicy,
     StalledPolicy,
 )
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from support.marked_block import fill, json_lines
 
 GROUPS = {

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +32,12 @@ from support.alerting import (
     publish,
     rewind,
     route,
-    until,
     verdict,
     webhook,
 )
 from support.listener import listening
 from support.stack import environ_of
+from support.waiting import until
 
 
 def with_file(workspace: Settings, folder: Path, text: str) -> Settings:
@@ -85,8 +86,8 @@ def test_killed_anywhere_nothing_is_lost_and_ids_stay(workspace: Settings, tmp_p
             with alerting_process(workspace, file) as process:
                 status = "CRITICAL" if number % 2 == 0 else "HEALTHY"
                 publish(workspace, *(verdict(step, status, since=START + 100 * number) for step in steps))
-                expected = {"firing" if number % 2 == 0 else "resolved"}
-                until(lambda expected=expected: _status_of(workspace) == expected)
+                expected = "firing" if number % 2 == 0 else "resolved"
+                until(partial(_are_all, workspace, expected), f"alerts that are all {expected}")
                 if number < 7:
                     time.sleep(rng.uniform(0.0, 1.2))
                     process.send_signal(signal.SIGKILL)
@@ -111,6 +112,10 @@ def test_killed_anywhere_nothing_is_lost_and_ids_stay(workspace: Settings, tmp_p
 
 def _status_of(workspace: Settings) -> set[str]:
     return {alert.status for alert in read_board(workspace).alerts.values()}
+
+
+def _are_all(workspace: Settings, status: str) -> bool:
+    return _status_of(workspace) == {status}
 
 
 def _all_told(workspace: Settings, targets: set[str], status: str) -> bool:

@@ -39,8 +39,9 @@ from support.cli_commands import commands
 from support.contract_fixtures import observation
 from support.hostile import NAME, unwanted
 from support.letters import FIRST_OFFSET, set_aside
-from support.projecting import projecting, until
+from support.projecting import projecting
 from support.stack import Stack, environ_of, new_workspace
+from support.waiting import until
 
 GROUP_ID = "00000000000000aa"
 PLACE = f"2:{FIRST_OFFSET}"

@@ -19,7 +19,8 @@ from steptrail.schemas.topics import Topics, ensure_topics
 from steptrail.schemas.wire.headers import RESENT
 from support.consumed import event_value
 from support.letters import FIRST_OFFSET, dlq, dlq_process, dlq_text, set_aside
-from support.projecting import Projected, headers_of, produce, projected, projecting, read_all, until
+from support.projecting import Projected, headers_of, produce, projected, projecting, read_all
+from support.waiting import until
 
 GOOD = 20
 

@@ -10,9 +10,9 @@ import pytest
 
 from steptrail.schemas import Settings
 from support.processes import run_script
-from support.projecting import until
 from support.stack import environ_of
 from support.topic_events import sequences, stored_events
+from support.waiting import until
 
 PREAMBLE = """
 import os, sys

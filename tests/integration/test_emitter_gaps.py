@@ -17,8 +17,9 @@ from steptrail.schemas import ProcessingStatus, Settings, Topics
 from steptrail.schemas.emitter_report import EmitterReport, ReportKind, encode_report
 from support.consumed import event_value
 from support.emitter_reports import reports_of
-from support.projecting import produce, projected, projecting, until
+from support.projecting import produce, projected, projecting
 from support.stack import environ_of
+from support.waiting import until
 
 SUCCESS = ProcessingStatus.SUCCESS
 PATIENCE_S = 60.0

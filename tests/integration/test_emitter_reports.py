@@ -14,8 +14,8 @@ from steptrail.producers.accounting import Accounting
 from steptrail.schemas import ProcessingStatus, Settings
 from steptrail.schemas.emitter_report import EmitterReport, ReportKind
 from support.emitter_reports import reports_of
-from support.projecting import until
 from support.topic_events import sequences, stored_events
+from support.waiting import until
 
 RUNNING = ProcessingStatus.RUNNING
 PATIENCE_S = 60.0

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from support.engine import EngineServer, engine, table
+from support.waiting import until
 
 __all__ = ["engine", "table"]
 
@@ -64,7 +65,7 @@ def test_session_is_locked_while_used(engine: EngineServer) -> None:
     thread = threading.Thread(target=engine.ask, args=("SELECT sleep(2)",), kwargs={"session_id": "s4"})
     thread.start()
     try:
-        wait_until(lambda: "sleep(2)" in engine.ask("SELECT groupArray(query) FROM system.processes"))
+        until(lambda: "sleep(2)" in engine.ask("SELECT groupArray(query) FROM system.processes"))
         reply = engine.send(body=b"SELECT 1", session_id="s4")
         assert reply.headers["x-clickhouse-exception-code"] == "373"
         assert "SESSION_IS_LOCKED" in reply.text
@@ -102,10 +103,3 @@ def test_session_is_free_when_the_answer_ends(engine: EngineServer) -> None:
     for n in range(100):
         assert client.query("SELECT {n:UInt8}", parameters={"n": n}).result_rows == [(n,)]
         client.command("SET max_threads = 1")
-
-
-def wait_until(true: object, seconds: float = 10.0) -> None:
-    until = time.monotonic() + seconds
-    while not true():  # type: ignore[operator]
-        assert time.monotonic() < until
-        time.sleep(0.02)

@@ -39,8 +39,9 @@ from steptrail.schemas.wire.registry import (
     subject_of,
 )
 from support.consumed import event, event_value
-from support.projecting import headers_of, produce, projected, projecting, read_all, until
+from support.projecting import headers_of, produce, projected, projecting, read_all
 from support.registry import Registry, registry_server
+from support.waiting import until
 
 OTHER = {"type": "record", "name": "Other", "fields": [{"name": "a", "type": "string"}]}
 

@@ -14,7 +14,8 @@ import pytest
 from steptrail.producers import StepEmitter
 from steptrail.schemas import ProcessingStatus, Settings
 from support.ends import PREAMBLE, accepted, arrived, drained, environ, run_program
-from support.projecting import projected, projecting, until
+from support.projecting import projected, projecting
+from support.waiting import until
 
 POOL = """
 import multiprocessing

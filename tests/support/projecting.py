@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
@@ -21,16 +21,6 @@ from steptrail.projections.clickhouse.client import ClickHouse, connect
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.topics import Topics
 from support.stack import environ_of
-
-
-def until(condition: Callable[[], Any], what: str, timeout: float = 60.0) -> Any:
-    """Wait until `condition` returns something true, and return that."""
-    end = time.monotonic() + timeout
-    while time.monotonic() < end:
-        if result := condition():
-            return result
-        time.sleep(0.1)
-    raise AssertionError(f"within {timeout:g} s there was no {what}")
 
 
 def produce(

@@ -25,10 +25,10 @@ from faults.load import Load
 from faults.row import Outcome, Run
 from faults.rows.brokers import accounted
 from faults.workspace import Workspace
-from faults.world import until
 from steptrail.producers.accounting import FailReason
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.topics import ensure_topics
+from support.waiting import until
 
 _QUEUE = 2_000
 

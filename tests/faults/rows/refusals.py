@@ -13,7 +13,8 @@ from pathlib import Path
 
 from faults.row import Outcome, Run
 from faults.workspace import Workspace
-from faults.world import Process, until
+from faults.world import Process
+from support.waiting import until
 
 _DISK_MB = 384
 _KEEP_FREE_MB = 64
@@ -125,6 +126,6 @@ def _until_it_waits(outcome: Outcome, projector: Process, times: int) -> None:
         return projector.said().count("waiting for") >= times
 
     try:
-        until(waits, "message that it waits for the store", 30)
+        until(waits, "message that it waits for the store")
     except TimeoutError as late:
         outcome.wrong.append(str(late))

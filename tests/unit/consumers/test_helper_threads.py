@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import socket
-import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,15 +15,9 @@ from steptrail.consumers.alerts.delivery.target import Target
 from steptrail.consumers.alerts.model.notification import Notification
 from steptrail.consumers.health.partition_ends import TopicWatch
 from steptrail.schemas import Settings
+from support.waiting import until
 
 PATIENCE_S = 60.0
-
-
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
 
 
 def notification(number: int) -> Notification:
