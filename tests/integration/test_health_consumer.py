@@ -28,6 +28,7 @@ from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.errors import ConfigurationError
 from steptrail.schemas.status import ProcessingStatus as S
 from steptrail.schemas.topics import Topics
+from support.effort import effort
 from support.judging import (
     HealthProcess,
     Source,
@@ -54,6 +55,10 @@ def reached(clickhouse: ClickHouse) -> int:
     return int(slot)
 
 
+def judged_beyond(clickhouse: ClickHouse, slot: int | None) -> bool:
+    return (last_slot(clickhouse) or 0) > (slot or 0)
+
+
 def test_a_verdict_turns_on_real_errors(workspace: Settings) -> None:
     """HEALTHY, then CRITICAL with the evidence: on the topic, in the history, and by a replay the same."""
     with connect(workspace) as clickhouse, health_consumers(workspace) as [process]:
@@ -76,13 +81,14 @@ def test_a_verdict_turns_on_real_errors(workspace: Settings) -> None:
         assert process.process.poll() is None
 
 
+@pytest.mark.thorough
 def test_killed_at_random_it_says_the_same_and_nothing_twice(workspace: Settings) -> None:
     """Killed -9 again and again with a standby beside it: the rows are those of one who judged it all in one go."""
     rng = random.Random(7)
     with connect(workspace) as clickhouse, health_consumers(workspace, 2) as running:
         with Traffic(workspace, steps=("parse", "embed", "store")) as traffic:
             until(lambda: last_slot(clickhouse) is not None, "judging")
-            for number in range(6):
+            for number in range(effort(3, 6)):
                 traffic.failing = 0.8 if number % 3 else 0.0
                 time.sleep(rng.uniform(2, 9))
                 running.pop(0 if rng.random() < 0.7 else 1).close()
@@ -117,17 +123,15 @@ def test_events_sent_again_change_nothing(workspace: Settings) -> None:
         first = [source.event(S.ERROR) for _ in range(5)]
         source.send(*first)
         source.flush()
-        until(lambda: last_slot(clickhouse) is not None, "judging")
-        time.sleep(6)
+        slot = until(lambda: last_slot(clickhouse), "judging")
+        until(lambda: judged_beyond(clickhouse, slot), "another slot")
         source.send(*first, *first)
         source.run(S.SUCCESS)
         source.flush()
-        until(lambda: len(clickhouse.query("SELECT event_id FROM health_events")) == 7, "all of them")
-        time.sleep(1)
+        offsets = "SELECT sum(rows) FROM projection_ledger WHERE projection_name = 'health'"
+        until(lambda: clickhouse.query(offsets) == [(17,)], "all of them")
         [(rows, events)] = clickhouse.query("SELECT count(), uniqExact(event_id) FROM health_events")
         assert (rows, events) == (7, 7)
-        offsets = "SELECT sum(rows) FROM projection_ledger WHERE projection_name = 'health'"
-        assert clickhouse.query(offsets) == [(17,)]
 
 
 def test_a_topic_with_its_producers_times_is_refused(workspace: Settings) -> None:
@@ -141,10 +145,6 @@ def test_a_topic_with_its_producers_times_is_refused(workspace: Settings) -> Non
     with pytest.raises(ConfigurationError, match=r"steptrail topics --alter") as refused:
         run_health(workspace, threading.Event())
     assert f"{topic} has message.timestamp.type=CreateTime" in str(refused.value)
-
-
-def judged_beyond(clickhouse: ClickHouse, slot: int | None) -> bool:
-    return (last_slot(clickhouse) or 0) > (slot or 0)
 
 
 def test_a_stopped_consumer_goes_on_where_it_was(workspace: Settings) -> None:
@@ -178,7 +178,7 @@ def test_bad_rules_change_nothing_and_are_told(workspace: Settings, tmp_path: Pa
     with (
         connect(workspace) as clickhouse,
         health_consumers(workspace, STEPTRAIL_HEALTH_RULES=str(path)) as [process],
-        Traffic(workspace) as traffic,
+        Traffic(workspace, steps=("parse", "embed")) as traffic,
     ):
         until(lambda: last_slot(clickhouse) is not None, "judging")
         path.write_text("[[rule]]\nstep = 'parse'\nsilenced = true\nerrors.bad = 100\n")
@@ -187,10 +187,11 @@ def test_bad_rules_change_nothing_and_are_told(workspace: Settings, tmp_path: Pa
         assert "line 4, rule[1].errors.bad" in reason
         assert "rules refused" in process.said()
         traffic.failing = 1.0
-        time.sleep(25)
-        assert status_of(clickhouse) == "HEALTHY"
+        # Of two steps that fail alike the one is told of, so that there was reason to tell of the silenced one, too.
+        until(lambda: status_of(clickhouse, "p", "embed") == "CRITICAL", "CRITICAL")
+        assert status_of(clickhouse, "p", "parse") == "HEALTHY"
         path.write_text("")
-        until(lambda: status_of(clickhouse) == "CRITICAL", "CRITICAL")
+        until(lambda: status_of(clickhouse, "p", "parse") == "CRITICAL", "CRITICAL")
         until(lambda: clickhouse.query(sql)[0][0] == "", "no reason any more")
 
 
