@@ -132,7 +132,7 @@ def _outdone_by_one_that_dies(run: Run, workspace: Workspace, outcome: Outcome) 
     first.kill()
     before = workspace.high_water()
     following = workspace.projector(self_assigned=True, batch=300)
-    until(lambda: workspace.high_water() != before, "next batch", 60, 0.1)
+    until(lambda: workspace.high_water() != before, "next batch", pause=0.1)
     following.kill()
     outcome.detail["outdone"] = outcome.detail.get("outdone", 0) + 1
 
@@ -150,8 +150,7 @@ def _wait_taken_over(workspace: Workspace) -> None:
     until(
         lambda: all(workspace.high_water().get(partition, 0) >= end for partition, end in ends.items()),
         "takeover",
-        60,
-        0.1,
+        pause=0.1,
     )
 
 
