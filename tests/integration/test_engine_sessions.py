@@ -62,15 +62,18 @@ def test_failure_keeps_the_session(engine: EngineServer) -> None:
 def test_session_is_locked_while_used(engine: EngineServer) -> None:
     """A second statement in a session that works is refused with error 373."""
     sql = "SELECT sleepEachRow(1) FROM numbers(600) SETTINGS max_block_size = 1"
-    thread = threading.Thread(target=engine.send, args=(sql,), kwargs={"session_id": "s4", "query_id": "s4"})
+    thread = threading.Thread(
+        target=engine.send, args=(sql,), kwargs={"session_id": "s4", "log_comment": "s4"}
+    )
     thread.start()
+    works = "SELECT count() FROM system.processes WHERE Settings['log_comment'] = 's4'"
     try:
-        until(lambda: engine.ask("SELECT count() FROM system.processes WHERE query_id = 's4'") == "1")
+        until(lambda: engine.ask(works) == "1", "statement that runs")
         reply = engine.send(body=b"SELECT 1", session_id="s4")
         assert reply.headers["x-clickhouse-exception-code"] == "373"
         assert "SESSION_IS_LOCKED" in reply.text
     finally:
-        engine.ask("KILL QUERY WHERE query_id = 's4' SYNC")
+        engine.ask("KILL QUERY WHERE Settings['log_comment'] = 's4' SYNC")
         thread.join()
     assert engine.ask("SELECT 1", session_id="s4") == "1"
 
