@@ -14,10 +14,9 @@ from steptrail.schemas import ProcessingStatus, Settings
 from steptrail.schemas.emitter_report import EmitterReport, ReportKind
 from support.emitter_reports import reports_of
 from support.topic_events import sequences, stored_events
-from support.waiting import until
+from support.waiting import PATIENCE_S, until
 
 RUNNING = ProcessingStatus.RUNNING
-PATIENCE_S = 60.0
 LIMITED = {"message.max.bytes": "2000"}
 
 

@@ -45,7 +45,7 @@ from support.judging import (
     verdict_rows,
 )
 from support.proxy import Fate, store_behind_proxy
-from support.waiting import until
+from support.waiting import PATIENCE_S, until
 
 
 def reached(clickhouse: ClickHouse) -> int:
@@ -157,7 +157,7 @@ def test_a_stopped_consumer_goes_on_where_it_was(workspace: Settings) -> None:
                 source.flush()
                 until(partial(judged_beyond, clickhouse, last_slot(clickhouse)), "judging")
                 process.signal(signal.SIGTERM)
-                assert process.process.wait(15) == 0
+                assert process.process.wait(PATIENCE_S) == 0
                 assert clickhouse.query("SELECT count() FROM health_snapshots") == [(number,)]
         clickhouse.command(
             "INSERT INTO health_snapshots SELECT 7, now64(3), max(slot) + 1, now64(3), '{}', 'x', 'AAAA' "
@@ -223,5 +223,5 @@ def test_without_the_store_everything_is_unknown(workspace: Settings) -> None:
             assert said_twice(workspace) == []
         finally:
             stop.set()
-            thread.join(30)
+            thread.join(PATIENCE_S)
         assert not thread.is_alive()

@@ -19,7 +19,7 @@ from steptrail.schemas import Settings
 from steptrail.schemas.topics import Topics
 from support.listener import SECRET
 from support.stack import environ_of
-from support.waiting import until
+from support.waiting import PATIENCE_S, until
 
 START = 1_790_000_000.0
 
@@ -97,7 +97,7 @@ def alerting(settings: Settings) -> Iterator[threading.Event]:
         yield stop
     finally:
         stop.set()
-        thread.join(30)
+        thread.join(PATIENCE_S)
     assert codes == [0]
 
 

@@ -21,6 +21,7 @@ from steptrail.projections.clickhouse.client import ClickHouse, connect
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.topics import Topics
 from support.stack import environ_of
+from support.waiting import PATIENCE_S
 
 
 def produce(
@@ -63,7 +64,7 @@ def read_all(settings: Settings, topic: str) -> list[Message]:
         unread = set(numbers)
         consumer.assign([TopicPartition(topic, number, 0) for number in unread])
         messages: list[Message] = []
-        end = time.monotonic() + 30
+        end = time.monotonic() + PATIENCE_S
         while unread:
             assert time.monotonic() < end, f"partitions {unread} of {topic} have no end"
             for message in consumer.consume(1000, 0.2):
@@ -149,7 +150,7 @@ def projecting(settings: Settings, **more: Any) -> Iterator[threading.Thread]:
         yield thread
     finally:
         stop.set()
-        thread.join(settings.shutdown_timeout_s + 10)
+        thread.join(settings.shutdown_timeout_s + PATIENCE_S)
     assert not thread.is_alive()
     if failures:
         raise failures[0]
@@ -169,7 +170,7 @@ class ProjectorProcess:
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
-    def wait(self, timeout: float = 30.0) -> int:
+    def wait(self, timeout: float = PATIENCE_S) -> int:
         return self.process.wait(timeout)
 
     def said(self) -> str:

@@ -15,9 +15,7 @@ from steptrail.consumers.alerts.delivery.target import Target
 from steptrail.consumers.alerts.model.notification import Notification
 from steptrail.consumers.health.partition_ends import TopicWatch
 from steptrail.schemas import Settings
-from support.waiting import until
-
-PATIENCE_S = 60.0
+from support.waiting import PATIENCE_S, until
 
 
 def notification(number: int) -> Notification:

@@ -17,10 +17,9 @@ import pytest
 from steptrail.producers import ProcessingStepManager, StepEmitter, emit_only
 from steptrail.producers.storage import NotReadableError
 from steptrail.schemas import ConfigurationError, ProcessingStatus, Settings
-from support.waiting import until
+from support.waiting import PATIENCE_S, until
 
 RUNNING, SUCCESS = ProcessingStatus.RUNNING, ProcessingStatus.SUCCESS
-PATIENCE_S = 30.0
 
 
 @pytest.fixture

@@ -28,9 +28,9 @@ from steptrail.schemas.wire.framing import split_frame
 from support.effort import effort
 from support.interrupting import Interruption, TimeUp, interruptions
 from support.journals import left_in
+from support.waiting import PATIENCE_S
 
 RUNNING, SUCCESS, ERROR = ProcessingStatus.RUNNING, ProcessingStatus.SUCCESS, ProcessingStatus.ERROR
-PATIENCE_S = 60.0
 
 
 class Strange:
