@@ -270,7 +270,7 @@ def _cli(settings: Settings, *arguments: str) -> str:
         env=environ,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -152,7 +152,7 @@ def test_a_kill_between_sending_and_writing_it_down_doubles_nothing(workspace: S
             desk.store.redriven = write_down  # type: ignore[method-assign]
             tally = desk.redrive(Selection(), Author("second", "me"), Terms())
             assert tally.sent == GOOD
-            outcome = desk.outcome("second", tally.sent_up_to, timeout=60)
+            outcome = desk.outcome("second", tally.sent_up_to, timeout=300)
         assert outcome is not None
         assert (outcome.arrived, outcome.there_already, outcome.died_again) == (0, GOOD, 0)
         each_once(store, GOOD)

@@ -17,7 +17,7 @@ from support.waiting import PATIENCE_S, until
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "steptrail.deploy.engine", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
 def test_help_teaches() -> None:
@@ -73,7 +73,9 @@ def test_kill_9_and_start_again(tmp_path: Path) -> None:
 def test_one_engine_a_directory(tmp_path: Path) -> None:
     """A second server on the same directory says what is wrong and ends with code 2."""
     with running_engine(tmp_path):
-        second = subprocess.run(command_of(tmp_path), capture_output=True, text=True, timeout=60, check=False)
+        second = subprocess.run(
+            command_of(tmp_path), capture_output=True, text=True, timeout=300, check=False
+        )
     assert second.returncode == 2
     assert "in use by another process" in second.stderr
     assert "Traceback" not in second.stderr
@@ -133,7 +135,7 @@ def test_nothing_is_said_but_the_ready_line(tmp_path: Path) -> None:
     assert process.stdout is not None
     told = json.loads(process.stdout.readline())
     process.terminate()
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=300)
     assert told["ready"] is True
     assert told["pid"] == process.pid
     assert told["url"] == f"http://127.0.0.1:{told['port']}"
@@ -167,7 +169,7 @@ def test_limit_on_file_sizes_is_refused(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000_000, 20_000_000))
 
     refused = subprocess.run(
-        command_of(tmp_path), capture_output=True, text=True, timeout=60, check=False, preexec_fn=limit
+        command_of(tmp_path), capture_output=True, text=True, timeout=300, check=False, preexec_fn=limit
     )
     assert refused.returncode == 2
     assert "ulimit -f" in refused.stderr

@@ -84,7 +84,7 @@ def test_lag_says_what_the_projector_waits_for(workspace: Settings) -> None:
 def shown_lag(settings: Settings, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "steptrail.deploy.cli", "lag", *arguments]
     told = environ_of(settings, COLUMNS="200", **environ)
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=told)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=told)
 
 
 def test_a_store_that_is_away_at_the_start_is_waited_for(workspace: Settings) -> None:

@@ -291,7 +291,7 @@ def test_letters_of_an_unknown_schema_arrive_once_it_is_known(
         with projecting(settings), DeadLetterDesk(settings) as desk:
             tally = desk.redrive(Selection(), Author("run", "me"), Terms())
             assert (tally.sent, tally.skipped) == (30, {})
-            outcome = desk.outcome("run", tally.sent_up_to, timeout=60)
+            outcome = desk.outcome("run", tally.sent_up_to, timeout=300)
             assert outcome is not None
             assert (outcome.arrived, outcome.there_already, outcome.died_again) == (30, 0, 0)
             assert desk.store.count(Selection()) == {}

@@ -193,7 +193,7 @@ def test_in_the_foreground_ctrl_c_stops_everything(used_folder: Path) -> None:
         ready = json.loads(process.stdout.readline())
         found = processes(used_folder)
         process.send_signal(signal.SIGINT)
-        rest, said = process.communicate(timeout=60)
+        rest, said = process.communicate(timeout=300)
     assert set(ready) == {"kafka", "clickhouse", "dir"}
     assert (process.returncode, rest) == (0, "")
     assert "steptrail: broker ready at " in said

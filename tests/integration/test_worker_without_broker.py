@@ -121,7 +121,7 @@ def asked(settings: Settings, sql: str) -> list[dict[str, Any]]:
         env=environ_of(settings),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr
