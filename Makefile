@@ -30,14 +30,18 @@ help: ## this list
 demo: env jars ## the whole job on real documents of this machine: emit, project, read back
 	@$(BIN)/steptrail demo $(ARGS)
 
-# Two processes, each with a Kafka and an engine of its own: most tests wait rather than compute.
-test: $(if $(ARGS),env,check) jars ## check, then every test: unit, property, integration on a real Kafka, docs; make test ARGS="-k fold" for some
-	@$(BIN)/pytest -n 2 --dist loadfile --durations=10 $(ARGS)
+# Processes with a Kafka and an engine of their own, 1 GB each: most tests wait rather than compute. Who is done takes
+# over from who has most left.
+PROCESSES ?= 4
+PYTEST_SPREAD := -n $(PROCESSES) --dist worksteal
 
-test-all: env jars ## what proves by brute force: the fault matrix, the simulations of health, more histories of the ledger
+test: $(if $(ARGS),env,check) jars ## check, then every test: unit, property, integration on a real Kafka, docs; make test ARGS="-k fold" for some
+	@$(BIN)/pytest $(PYTEST_SPREAD) --durations=10 $(ARGS)
+
+test-all: env jars ## what proves by brute force: the fault matrix, the simulations of health, more of each thorough test
 	@$(BIN)/python tests/faults/run.py --quick
 	@$(BIN)/python tests/health_sim/run.py --quick
-	@STEPTRAIL_TEST_HISTORIES=30 $(BIN)/pytest tests/property/test_ledger.py
+	@STEPTRAIL_TEST_THOROUGH=1 $(BIN)/pytest $(PYTEST_SPREAD) -m thorough
 
 LOWEST := .venv-lowest
 # Not the pictures of terminals, which libraries draw a little differently; nor what interrupts at every instruction.
@@ -51,7 +55,7 @@ test-lowest: env jars ## the unit tests and a few on a real Kafka, on the lowest
 	  pyproject.toml -o $(LOWEST)/lowest.txt
 	@$(UV) pip install --quiet --python $(LOWEST)/bin/python --constraint $(LOWEST)/lowest.txt \
 	  --editable '.[all]' --group dev
-	@$(LOWEST)/bin/pytest -n 2 --dist loadfile $(LOWEST_TESTS) $(ARGS)
+	@$(LOWEST)/bin/pytest $(PYTEST_SPREAD) $(LOWEST_TESTS) $(ARGS)
 
 check: env ## ruff, formatting, mypy, pyright, import directions, schema compatibility
 	$(BIN)/ruff check .

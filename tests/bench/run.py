@@ -14,9 +14,6 @@ import signal
 import sys
 import time
 import traceback
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.session import Session
 

@@ -7,10 +7,7 @@ Reads the lines that `make bench` printed and writes a table, with machine and d
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from support.marked_block import fill, json_lines
 

@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from support.pages import read_page
 
 
@@ -15,7 +13,7 @@ def main(name: str) -> None:
     page = read_page(Path(name))
 
     def run_command(command: str, line: int) -> None:
-        done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=180, check=False)
+        done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=400, check=False)
         print(f"{name}:{line}: $ {command}\n{done.stdout}{done.stderr}", flush=True)
         if done.returncode != 0:
             raise SystemExit(f"{name}:{line}: exit code {done.returncode} of: {command}\n{done.stderr}")

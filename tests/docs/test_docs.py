@@ -58,7 +58,7 @@ def run(page: Path, environment: dict[str, str]) -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=800,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -92,7 +92,7 @@ def test_the_first_command_of_the_readme_runs(tmp_path: Path) -> None:
         env={key: value for key, value in os.environ.items() if not key.startswith("STEPTRAIL_")},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=800,
         check=False,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

@@ -13,7 +13,11 @@ from typing import Any
 from faults import witness
 from faults.emitting import BLOCK, accepted_by
 from faults.workspace import Workspace
-from faults.world import Process, until
+from faults.world import Process
+from support.waiting import until
+
+END_S = 300.0
+"""How long workers may take to deliver what they have, however slow the machine is."""
 
 
 @dataclass
@@ -89,13 +93,13 @@ class Load:
         """About how many were emitted so far."""
         return sum(self.record.issued_up_to().values())
 
-    def stop(self, timeout: float = 90.0) -> None:
+    def stop(self, timeout: float = END_S) -> None:
         """Ask the workers to deliver what they have and end, and wait until they have."""
         for worker in self.workers:
             worker.terminate()
         self.join(timeout)
 
-    def join(self, timeout: float = 90.0, *, codes: Iterable[int] = (0,)) -> None:
+    def join(self, timeout: float = END_S, *, codes: Iterable[int] = (0,)) -> None:
         """Wait until the workers have ended; raises RuntimeError when one did not end with one of `codes`."""
         allowed = set(codes)
         for worker in self.workers:

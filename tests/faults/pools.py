@@ -17,6 +17,8 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from support.waiting import until
+
 KINDS = ("with-fork", "with-spawn", "with-forkserver", "terminate", "max-tasks", "killed")
 _EACH = 25
 _TASKS = 24
@@ -53,9 +55,23 @@ def steady(_: int) -> None:
         time.sleep(0.001)
 
 
+def _until_three_emit(plan: dict[str, Any]) -> None:
+    """Wait until as many processes have had events accepted."""
+    from faults.emitting import (
+        accepted_by,  # late: the processes that work install their witness before steptrail
+    )
+
+    def emit() -> bool:
+        counts = accepted_by(Path(plan["folder"]))
+        return sum(count > 0 for name, count in counts.items() if name.startswith(f"{plan['name']}-")) >= 3
+
+    until(emit, "events of three processes")
+
+
 def main() -> int:
     """Start the pool, have it work, end it."""
-    kind: str = json.loads(os.environ["FAULTS_WORKER"])["kind"]
+    plan: dict[str, Any] = json.loads(os.environ["FAULTS_WORKER"])
+    kind: str = plan["kind"]
     if kind.startswith("with-"):
         with multiprocessing.get_context(kind.removeprefix("with-")).Pool(3) as pool:
             pool.map(work, range(_TASKS), chunksize=1)
@@ -72,7 +88,7 @@ def main() -> int:
         workers = [context.Process(target=steady, args=(n,)) for n in range(3)]
         for worker in workers:
             worker.start()
-        time.sleep(3)
+        _until_three_emit(plan)
         for worker in workers:
             assert worker.pid is not None
             os.kill(worker.pid, signal.SIGKILL)
@@ -80,7 +96,7 @@ def main() -> int:
     else:
         pool = multiprocessing.get_context("spawn").Pool(3)
         pool.map_async(steady, range(3))
-        time.sleep(3)
+        _until_three_emit(plan)
         pool.terminate()
         pool.join()
     return 0

@@ -74,7 +74,7 @@ class Run:
         *,
         is_poison: Callable[[Message], bool] = _never,
         one_in: int = 1,
-        timeout: float = 180.0,
+        timeout: float = 300.0,
     ) -> Outcome:
         """Wait until all is projected, have the oracle judge, and take its verdict into `outcome`."""
         began = time.monotonic()

@@ -22,8 +22,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from bench.figure import machine
 from faults import crew, safeguards
 from faults.matrix import ROWS

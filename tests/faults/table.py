@@ -7,10 +7,7 @@ the two comments `<!-- matrix -->` of the page, or to standard output when no pa
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from support.marked_block import fill, json_lines
 

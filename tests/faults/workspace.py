@@ -15,12 +15,13 @@ from confluent_kafka import Consumer, KafkaException, TopicCollection, TopicPart
 from confluent_kafka.admin import AdminClient
 
 from faults import hooks, safeguards
-from faults.world import Process, World, child_environ, until
+from faults.world import Process, World, child_environ
 from steptrail.projections.clickhouse.client import ClickHouse, connect
 from steptrail.projections.clickhouse.migrate import migrate
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.errors import InfrastructureError
 from steptrail.schemas.topics import Topics, ensure_topics
+from support.waiting import until
 
 SESSION_MS = 3000
 CATCH_UP_S = 180.0

@@ -14,12 +14,10 @@ import shutil
 import signal
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from steptrail.deploy.private_files import write_private
 from steptrail.deploy.stack import broker, parts
@@ -28,6 +26,7 @@ from steptrail.deploy.stack.folder import StackFolder
 from steptrail.deploy.stack.jars import ensure_jars
 from steptrail.deploy.stack.java import find_java
 from steptrail.deploy.stack.ports import is_free
+from support.waiting import until
 
 TESTS = Path(__file__).parents[1]
 PATIENCE_S = 120.0
@@ -39,17 +38,6 @@ BROKER_EXTRAS = {
     "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
     "allow.everyone.if.no.acl.found": "true",
 }
-
-
-def until(condition: Callable[[], Any], what: str, timeout: float = PATIENCE_S, pause: float = 0.05) -> Any:
-    """Wait until `condition` returns something true, and return that. Raises TimeoutError that says `what`."""
-    end = time.monotonic() + timeout
-    while True:
-        if result := condition():
-            return result
-        if time.monotonic() >= end:
-            raise TimeoutError(f"within {timeout:g} s there was no {what}")
-        time.sleep(pause)
 
 
 class Process:
@@ -141,7 +129,7 @@ class Server:
         if self.process is not None and self.process.code is None:
             self.process.wake()
             with contextlib.suppress(TimeoutError):
-                until(lambda: self.process and self.part.ready(self.process.pid), "answer", 20)
+                until(lambda: self.process and self.part.ready(self.process.pid), "answer")
                 return
         self.restart()
 

@@ -24,8 +24,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from bench import topic
 from bench.session import Session
 from steptrail.deploy.demo import corpus, pipeline, texts
@@ -33,10 +31,11 @@ from steptrail.producers import ProcessingStepManager, emit_only
 from steptrail.projections.clickhouse.client import ClickHouse, connect
 from steptrail.projections.tables.health_events import HEALTH_EVENTS
 from steptrail.schemas import Settings, Topics
-from support.alerting import QUICK, alerting_process, alerts_file, rewind, route, until, webhook
+from support.alerting import QUICK, alerting_process, alerts_file, rewind, route, webhook
 from support.judging import HealthProcess, health_consumers
 from support.listener import Listener, listening
 from support.stack import environ_of
+from support.waiting import until
 
 STEP = "count_terms"
 DOCUMENTS_PER_S = 12.0
@@ -197,8 +196,8 @@ class Replay:
         began = datetime.now(timezone.utc)
         events = topic.count(self._settings, Topics(self._settings.topic_prefix).steps.name)
         with health_consumers(self._settings):
-            until(lambda: self._judged(clickhouse, began) >= max(slot, 1), 120)
-            until(lambda: clickhouse.query(COUNTED) == [(events,)], 120)
+            until(lambda: self._judged(clickhouse, began) >= max(slot, 1), "judgement of all slots")
+            until(lambda: clickhouse.query(COUNTED) == [(events,)], "count of all events")
 
     @staticmethod
     def _judged(clickhouse: ClickHouse, since: datetime | None = None) -> int:

@@ -20,8 +20,6 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from bench.figure import Figure
 from health_sim.plotting import draw
 from health_sim.simulation import Simulation

@@ -18,9 +18,6 @@ from typing import Any
 
 from steptrail.consumers.health.rules.parameters import RatioPolicy
 from steptrail.consumers.health.rules.registry import policies
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from support.marked_block import fill, json_lines
 
 NAMES: dict[str, str] = {

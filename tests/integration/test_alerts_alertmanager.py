@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from steptrail.schemas import Settings
-from support.alerting import QUICK, START, alerting, alerts_file, publish, route, until, verdict
+from support.alerting import QUICK, START, alerting, alerts_file, publish, route, verdict
 from support.alertmanager import running_alertmanager
 from support.listener import listening
+from support.waiting import until
 
 
 def test_an_alertmanager_is_told_kept_told_and_told_of_the_end(workspace: Settings, tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ from steptrail.projections.reading.alert_examples import alert_examples
 from steptrail.projections.reading.alert_sources import alerting_groups
 from steptrail.projections.stores.health_store import latest_sight
 from steptrail.schemas import Settings
-from support.alerting import QUICK, START, alerting, alerts_file, publish, route, until, verdict, webhook
+from support.alerting import QUICK, START, alerting, alerts_file, publish, route, verdict, webhook
 from support.listener import listening
+from support.waiting import until
 
 GROUP = """
 INSERT INTO error_group_hours

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from faults.world import World, until
+from faults.world import World
 from steptrail.consumers.kafka.broker import BrokerQuestions
 from steptrail.consumers.loop.lag_watch import LagWatch
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.errors import InfrastructureError
 from steptrail.schemas.topics import Topics, ensure_topics
+from support.waiting import until
 
 
 @pytest.fixture
@@ -50,11 +51,11 @@ def test_offsets_are_known_again_after_the_broker_was_killed(own_stack: World) -
         return watch.fault is None and watch.ends == {0: 0, 1: 0}
 
     for _ in range(3):
-        until(offsets, "answer to a question", 30)
-        until(watched, "answer to the watch", 30)
+        until(offsets, "answer to a question")
+        until(watched, "answer to the watch")
         own_stack.broker.restart()
-    until(offsets, "answer to a question", 30)
-    until(watched, "answer to the watch", 30)
+    until(offsets, "answer to a question")
+    until(watched, "answer to the watch")
 
 
 ASKING = """

@@ -17,8 +17,9 @@ from steptrail.projections.clickhouse.client import connect
 from steptrail.schemas import ProcessingStatus
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.stored_names import stored_name
-from support.projecting import projecting, until
+from support.projecting import projecting
 from support.stack import Stack, environ_of, new_workspace
+from support.waiting import until
 
 Command = Callable[..., "tuple[int, str, str]"]
 

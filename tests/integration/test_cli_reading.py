@@ -18,8 +18,9 @@ from steptrail.projections import open_storage
 from steptrail.schemas import ProcessingStatus
 from steptrail.schemas.configuration.settings import Settings
 from support.contract_fixtures import observation
-from support.projecting import projecting, until
+from support.projecting import projecting
 from support.stack import Stack, environ_of, new_workspace
+from support.waiting import until
 
 Command = Callable[..., "tuple[int, str, str]"]
 

@@ -9,8 +9,6 @@ import re
 import select
 import signal
 import struct
-import subprocess
-import sys
 import termios
 import time
 from collections.abc import Iterator
@@ -39,8 +37,10 @@ from support.cli_commands import commands
 from support.contract_fixtures import observation
 from support.hostile import NAME, unwanted
 from support.letters import FIRST_OFFSET, set_aside
-from support.projecting import projecting, until
+from support.projecting import projecting
 from support.stack import Stack, environ_of, new_workspace
+from support.waiting import PATIENCE_S, until
+from support.warm_cli import WarmCli, warm_cli
 
 GROUP_ID = "00000000000000aa"
 PLACE = f"2:{FIRST_OFFSET}"
@@ -65,20 +65,14 @@ class Run(NamedTuple):
     term: str = "xterm-256color"
 
 
-def on_terminal(run: Run, environ: dict[str, str]) -> bytes:
+def on_terminal(cli: WarmCli, run: Run, environ: dict[str, str]) -> bytes:
     """What `steptrail` writes to a terminal of 100 columns, answer and remarks."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
     environ = {key: value for key, value in environ.items() if key not in ("COLUMNS", "NO_COLOR")}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "steptrail.deploy.cli", *run.argv],
-        stdin=subprocess.DEVNULL,
-        stdout=theirs,
-        stderr=theirs,
-        env=environ | {"TERM": run.term},
-    )
+    command = cli.start(run.argv, environ | {"TERM": run.term}, theirs)
     os.close(theirs)
-    written, deadline, stopped = b"", time.monotonic() + 120, False
+    written, deadline, stopped = b"", time.monotonic() + PATIENCE_S, False
     try:
         while time.monotonic() < deadline:
             if select.select([ours], [], [], 0.5)[0]:
@@ -88,12 +82,11 @@ def on_terminal(run: Run, environ: dict[str, str]) -> bytes:
                     return written
             if run.stopped_at is not None and not stopped and run.stopped_at in written:
                 stopped = True
-                process.send_signal(signal.SIGTERM)
+                command.signal(signal.SIGTERM)
+        command.signal(signal.SIGKILL)
         raise AssertionError(f"{run.argv} does not end: {written[-1000:]!r}")
     finally:
         os.close(ours)
-        process.kill()
-        process.wait()
 
 
 def test_the_terminal_of_these_tests_obeys() -> None:
@@ -104,6 +97,12 @@ def test_the_terminal_of_these_tests_obeys() -> None:
     os.close(ours)
     os.close(theirs)
     assert len(found) > 40
+
+
+@pytest.fixture(scope="module")
+def cli() -> Iterator[WarmCli]:
+    with warm_cli() as cli:
+        yield cli
 
 
 @pytest.fixture(scope="module")
@@ -270,12 +269,12 @@ def test_every_command_is_tried(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_no_text_from_outside_reaches_the_terminal_as_it_is(
-    command: str, settings: Settings, tmp_path: Path
+    command: str, settings: Settings, cli: WarmCli, tmp_path: Path
 ) -> None:
     """Only text, line ends and our own styles; what is hostile is seen instead."""
     environ = environ_of(settings, HOME=str(tmp_path), STEPTRAIL_DIR=str(tmp_path))
     for run in _runs(tmp_path)[command]:
-        written = on_terminal(run, environ)
+        written = on_terminal(cli, run, environ)
         assert unwanted(written) == [], run
         seen = re.sub(rb"\x1b\[[0-9;]*m|\s", b"", written)
         assert written.strip(), run

@@ -20,8 +20,9 @@ from steptrail.projections import open_storage
 from steptrail.projections.clickhouse.client import connect
 from steptrail.projections.reading.reader import Reader
 from steptrail.schemas import ProcessingStatus, Settings
-from support.projecting import projecting, until
+from support.projecting import projecting
 from support.stack import environ_of
+from support.waiting import until
 
 RUNNING, SUCCESS, ERROR = ProcessingStatus.RUNNING, ProcessingStatus.SUCCESS, ProcessingStatus.ERROR
 

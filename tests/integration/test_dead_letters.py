@@ -19,7 +19,8 @@ from steptrail.schemas.topics import Topics, ensure_topics
 from steptrail.schemas.wire.headers import RESENT
 from support.consumed import event_value
 from support.letters import FIRST_OFFSET, dlq, dlq_process, dlq_text, set_aside
-from support.projecting import Projected, headers_of, produce, projected, projecting, read_all, until
+from support.projecting import Projected, headers_of, produce, projected, projecting, read_all
+from support.waiting import until
 
 GOOD = 20
 
@@ -151,7 +152,7 @@ def test_a_kill_between_sending_and_writing_it_down_doubles_nothing(workspace: S
             service.store.redriven = write_down  # type: ignore[method-assign]
             tally = service.redrive(Selection(), Author("second", "me"), Terms())
             assert tally.sent == GOOD
-            outcome = service.outcome("second", tally.sent_up_to, timeout=60)
+            outcome = service.outcome("second", tally.sent_up_to, timeout=300)
         assert outcome is not None
         assert (outcome.arrived, outcome.there_already, outcome.died_again) == (0, GOOD, 0)
         each_once(store, GOOD)

@@ -21,10 +21,10 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
 from steptrail.producers import ProcessingStepManager, StepEmitter, emit_only
 from steptrail.schemas import ProcessingStatus, Settings, Topics, message_key, partition_for
 from support.topic_events import sequences, stored_events
+from support.waiting import PATIENCE_S
 from support.workflows import basic, parallel, retry
 
 RUNNING, SUCCESS = ProcessingStatus.RUNNING, ProcessingStatus.SUCCESS
-PATIENCE_S = 60.0
 
 
 @pytest.fixture

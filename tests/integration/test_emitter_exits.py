@@ -10,9 +10,9 @@ import pytest
 
 from steptrail.schemas import Settings
 from support.processes import run_script
-from support.projecting import until
 from support.stack import environ_of
 from support.topic_events import sequences, stored_events
+from support.waiting import until
 
 PREAMBLE = """
 import os, sys
@@ -143,7 +143,7 @@ def test_celerys_forked_workers_deliver(workspace: Settings, tmp_path: Path) -> 
     (tmp_path / "queue").mkdir()
     environ = environ_of(workspace, PYTHONPATH=str(tmp_path))
     send = "import tasks; [tasks.work.delay(50) for _ in range(3)]; tasks.emitter.close(30)"
-    subprocess.run([sys.executable, "-c", send], cwd=tmp_path, env=environ, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", send], cwd=tmp_path, env=environ, check=True, timeout=300)
     command = [sys.executable, "-m", "celery", "-A", "tasks", "worker", "--pool", "prefork", "-c", "2"]
     with (tmp_path / "log").open("w") as log:
         worker = subprocess.Popen(command, cwd=tmp_path, env=environ, stdout=log, stderr=log)
@@ -166,7 +166,7 @@ def test_celerys_greenlets_deliver(workspace: Settings, tmp_path: Path, pool: st
     (tmp_path / "queue").mkdir()
     environ = environ_of(workspace, PYTHONPATH=str(tmp_path))
     send = "import tasks; [tasks.work.delay(50) for _ in range(3)]; tasks.emitter.close(30)"
-    subprocess.run([sys.executable, "-c", send], cwd=tmp_path, env=environ, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", send], cwd=tmp_path, env=environ, check=True, timeout=300)
     command = [sys.executable, "-m", "celery", "-A", "tasks", "worker", "--pool", pool, "-c", "10"]
     with (tmp_path / "log").open("w") as log:
         worker = subprocess.Popen(command, cwd=tmp_path, env=environ, stdout=log, stderr=log)

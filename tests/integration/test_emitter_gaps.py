@@ -17,11 +17,11 @@ from steptrail.schemas import ProcessingStatus, Settings, Topics
 from steptrail.schemas.emitter_report import EmitterReport, ReportKind, encode_report
 from support.consumed import event_value
 from support.emitter_reports import reports_of
-from support.projecting import produce, projected, projecting, until
+from support.projecting import produce, projected, projecting
 from support.stack import environ_of
+from support.waiting import PATIENCE_S, until
 
 SUCCESS = ProcessingStatus.SUCCESS
-PATIENCE_S = 60.0
 LIMITED = {"message.max.bytes": "2000"}
 LOST = (3, 4, 7, 64, 198, 199)
 

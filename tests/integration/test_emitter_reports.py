@@ -6,7 +6,6 @@ import gc
 import json
 import os
 import socket
-import time
 from typing import Any
 
 from steptrail.producers import StepEmitter
@@ -14,11 +13,10 @@ from steptrail.producers.accounting import Accounting
 from steptrail.schemas import ProcessingStatus, Settings
 from steptrail.schemas.emitter_report import EmitterReport, ReportKind
 from support.emitter_reports import reports_of
-from support.projecting import until
 from support.topic_events import sequences, stored_events
+from support.waiting import PATIENCE_S, until
 
 RUNNING = ProcessingStatus.RUNNING
-PATIENCE_S = 60.0
 LIMITED = {"message.max.bytes": "2000"}
 
 
@@ -162,9 +160,6 @@ def test_a_broker_that_is_away_has_no_reports_in_its_queue(workspace: Settings) 
     for _ in range(3):
         poller._report()
     # librdkafka also counts errors that wait to be told; the poll thread takes them out, reports would stay.
-    deadline = time.monotonic() + 20
-    while poller._held() != 10 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert poller._held() == 10
+    until(lambda: poller._held() == 10, "queue with nothing but events")
     emitter.close(0)
     assert dict(emitter.accounting().dropped) == {"queue_full": 1}

@@ -20,7 +20,7 @@ ENDLESS = 256 << 20
 
 @contextlib.contextmanager
 def connection(engine: EngineServer) -> Iterator[socket.socket]:
-    with socket.create_connection(("127.0.0.1", engine.port), timeout=60) as raw:
+    with socket.create_connection(("127.0.0.1", engine.port), timeout=300) as raw:
         yield raw
 
 

@@ -245,7 +245,7 @@ def test_curl(engine: EngineServer, table: str) -> None:
     def run(*arguments: str, data: bytes = b"") -> str:
         command = [curl, "-sS", "--fail-with-body", "-u", f"default:{engine.password}", *arguments]
         return subprocess.run(
-            command, input=data, check=True, capture_output=True, timeout=60
+            command, input=data, check=True, capture_output=True, timeout=300
         ).stdout.decode()
 
     assert run(f"{url}?query=SELECT%201") == "1\n"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 
 from support.engine import EngineServer, engine, table
+from support.waiting import until
 
 __all__ = ["engine", "table"]
 
@@ -61,14 +61,19 @@ def test_failure_keeps_the_session(engine: EngineServer) -> None:
 
 def test_session_is_locked_while_used(engine: EngineServer) -> None:
     """A second statement in a session that works is refused with error 373."""
-    thread = threading.Thread(target=engine.ask, args=("SELECT sleep(2)",), kwargs={"session_id": "s4"})
+    sql = "SELECT sleepEachRow(1) FROM numbers(600) SETTINGS max_block_size = 1"
+    thread = threading.Thread(
+        target=engine.send, args=(sql,), kwargs={"session_id": "s4", "log_comment": "s4"}
+    )
     thread.start()
+    works = "SELECT count() FROM system.processes WHERE Settings['log_comment'] = 's4'"
     try:
-        wait_until(lambda: "sleep(2)" in engine.ask("SELECT groupArray(query) FROM system.processes"))
+        until(lambda: engine.ask(works) == "1", "statement that runs")
         reply = engine.send(body=b"SELECT 1", session_id="s4")
         assert reply.headers["x-clickhouse-exception-code"] == "373"
         assert "SESSION_IS_LOCKED" in reply.text
     finally:
+        engine.ask("KILL QUERY WHERE Settings['log_comment'] = 's4' SYNC")
         thread.join()
     assert engine.ask("SELECT 1", session_id="s4") == "1"
 
@@ -77,11 +82,14 @@ def test_session_check_and_timeout(engine: EngineServer) -> None:
     """session_check refuses a session that is not there, and one that has timed out."""
     absent = engine.send(body=b"SELECT 1", session_id="never", session_check=1)
     assert absent.headers["x-clickhouse-exception-code"] == "372"
-    assert engine.ask("SELECT 1", session_id="s5", session_timeout=1) == "1"
+    assert engine.ask("SELECT 1", session_id="s5", session_timeout=60) == "1"
     assert engine.ask("SELECT 1", session_id="s5", session_timeout=1, session_check=1) == "1"
-    time.sleep(2)
-    gone = engine.send(body=b"SELECT 1", session_id="s5", session_check=1)
-    assert gone.headers["x-clickhouse-exception-code"] == "372"
+
+    def gone() -> bool:
+        reply = engine.send(body=b"SELECT 1", session_id="s5", session_check=1, session_timeout=1)
+        return reply.headers.get("x-clickhouse-exception-code") == "372"
+
+    until(gone, "end of the session", pause=2.0)  # a question that finds it makes it last anew
 
 
 def test_get_may_not_write_in_a_session(engine: EngineServer, table: str) -> None:
@@ -102,10 +110,3 @@ def test_session_is_free_when_the_answer_ends(engine: EngineServer) -> None:
     for n in range(100):
         assert client.query("SELECT {n:UInt8}", parameters={"n": n}).result_rows == [(n,)]
         client.command("SET max_threads = 1")
-
-
-def wait_until(true: object, seconds: float = 10.0) -> None:
-    until = time.monotonic() + seconds
-    while not true():  # type: ignore[operator]
-        assert time.monotonic() < until
-        time.sleep(0.02)

@@ -25,7 +25,8 @@ from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.errors import InfrastructureError
 from steptrail.schemas.topics import Topics
 from support.consumed import event_value
-from support.projecting import produce, until
+from support.projecting import produce
+from support.waiting import until
 
 
 class Ledger:

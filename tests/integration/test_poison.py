@@ -19,7 +19,8 @@ from steptrail.schemas.wire.schema_topic import publish_schema, published_schema
 from support.consumed import event_value, message
 from support.letters import dlq_text
 from support.newer import NEWER, newer_value
-from support.projecting import headers_of, produce, projected, projecting, read_all, until
+from support.projecting import headers_of, produce, projected, projecting, read_all
+from support.waiting import until
 
 
 @contextlib.contextmanager
@@ -63,7 +64,7 @@ def test_poison_of_every_kind_stops_neither_consumer(workspace: Settings) -> Non
     topics = Topics(workspace.topic_prefix)
     with projected(workspace) as store, connect(workspace) as clickhouse:
         with projecting(workspace), judging(workspace):
-            until(lambda: store.count() >= 5_000, "projection of the good ones", 120)
+            until(lambda: store.count() >= 5_000, "projection of the good ones")
             until(
                 lambda: counted(clickhouse, "health_events") >= 5_000, "the good ones in health_events", 120
             )

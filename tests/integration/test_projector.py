@@ -13,7 +13,8 @@ from steptrail.schemas.topics import Topics
 from steptrail.schemas.wire.codec import encode_event
 from steptrail.schemas.wire.framing import frame_single_object
 from support.consumed import event, event_value
-from support.projecting import headers_of, produce, projected, projecting, read_all, until
+from support.projecting import headers_of, produce, projected, projecting, read_all
+from support.waiting import until
 
 
 def test_every_event_is_projected_exactly_once(workspace: Settings) -> None:

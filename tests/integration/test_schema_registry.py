@@ -39,8 +39,9 @@ from steptrail.schemas.wire.registry import (
     subject_of,
 )
 from support.consumed import event, event_value
-from support.projecting import headers_of, produce, projected, projecting, read_all, until
+from support.projecting import headers_of, produce, projected, projecting, read_all
 from support.registry import Registry, registry_server
+from support.waiting import until
 
 OTHER = {"type": "record", "name": "Other", "fields": [{"name": "a", "type": "string"}]}
 
@@ -290,7 +291,7 @@ def test_letters_of_an_unknown_schema_arrive_once_it_is_known(
         with projecting(settings), DeadLetterService(settings) as service:
             tally = service.redrive(Selection(), Author("run", "me"), Terms())
             assert (tally.sent, tally.skipped) == (30, {})
-            outcome = service.outcome("run", tally.sent_up_to, timeout=60)
+            outcome = service.outcome("run", tally.sent_up_to, timeout=300)
             assert outcome is not None
             assert (outcome.arrived, outcome.there_already, outcome.died_again) == (30, 0, 0)
             assert service.store.count(Selection()) == {}

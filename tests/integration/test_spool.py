@@ -15,12 +15,12 @@ import pytest
 from steptrail.producers import StepEmitter
 from steptrail.schemas import ConfigurationError, ProcessingStatus, Settings, Topics
 from steptrail.schemas.wire.headers import times_resent
-from support.projecting import projected, projecting, read_all, until
+from support.projecting import projected, projecting, read_all
 from support.stack import environ_of
 from support.topic_events import sequences, stored_events
+from support.waiting import PATIENCE_S, until
 
 SUCCESS = ProcessingStatus.SUCCESS
-PATIENCE_S = 60.0
 
 
 def nowhere() -> str:

@@ -11,8 +11,7 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -28,6 +27,7 @@ from steptrail.deploy.stack.supervisor import StackStartError
 from steptrail.projections.clickhouse.client import connect
 from steptrail.schemas.configuration.settings import Settings, read_stack_file
 from steptrail.schemas.topics import Topics
+from support.waiting import until
 
 
 def start(folder: Path, **options: bool) -> Settings:
@@ -44,15 +44,6 @@ def settings_of(folder: Path) -> Settings:
 def part(folder: Path, name: str) -> PartStatus:
     (found,) = [each for each in stack_status(folder).parts if each.name == name]
     return found
-
-
-def until(reached: Callable[[], bool], seconds: float = 60) -> bool:
-    deadline = time.monotonic() + seconds
-    while not reached():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def processes(folder: Path) -> list[psutil.Process]:
@@ -136,9 +127,7 @@ def test_a_killed_part_comes_back(own_stack: Path, name: str) -> None:
     before = part(own_stack, name)
     assert before.pid is not None
     os.kill(before.pid, signal.SIGKILL)
-    assert until(
-        lambda: part(own_stack, name).restarts == before.restarts + 1 and stack_status(own_stack).ready
-    )
+    until(lambda: part(own_stack, name).restarts == before.restarts + 1 and stack_status(own_stack).ready)
     after = part(own_stack, name)
     assert after.address == before.address
     assert after.pid != before.pid
@@ -186,7 +175,7 @@ def test_nothing_outlives_a_killed_supervisor(own_stack: Path) -> None:
     found = processes(own_stack)
     assert len(found) >= 6  # the supervisor, its watchdog and four parts
     found[0].kill()
-    assert until(lambda: alive(found) == []), alive(found)
+    until(lambda: alive(found) == [], "end of all of them")
     status = stack_status(own_stack)
     assert (status.running, status.ready) == (False, False)
     assert {each.state for each in status.parts} == {"stopped"}
@@ -204,7 +193,7 @@ def test_in_the_foreground_ctrl_c_stops_everything(used_folder: Path) -> None:
         ready = json.loads(process.stdout.readline())
         found = processes(used_folder)
         process.send_signal(signal.SIGINT)
-        rest, said = process.communicate(timeout=60)
+        rest, said = process.communicate(timeout=300)
     assert set(ready) == {"kafka", "clickhouse", "dir"}
     assert (process.returncode, rest) == (0, "")
     assert "steptrail: broker ready at " in said

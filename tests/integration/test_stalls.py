@@ -16,8 +16,9 @@ from steptrail.projections.clickhouse.client import connect
 from steptrail.projections.reading.reader import Reader
 from steptrail.schemas import ObservedError, ObservedStep, ProcessingStatus, Settings, Topics
 from steptrail.schemas.observation import StepObservation, decode_observation
-from support.projecting import projecting, projectors, read_all, until
+from support.projecting import projecting, projectors, read_all
 from support.stack import environ_of
+from support.waiting import until
 
 RUNNING, SUCCESS, PENDING = ProcessingStatus.RUNNING, ProcessingStatus.SUCCESS, ProcessingStatus.PENDING
 DEADLINES = {("default", "ocr"): 600.0}

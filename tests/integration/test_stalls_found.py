@@ -15,6 +15,7 @@ from steptrail.projections.reading.reader import Reader
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.event import StepEvent, datetime_from_us
 from steptrail.schemas.status import ProcessingStatus as S
+from support.effort import effort
 from support.kept_line import KeptLine, KilledError
 from support.projected import T0, Arrival, Tables, event
 
@@ -139,7 +140,8 @@ class Members:
             assert self.told[each.execution.execution_id] in (0, 1), "told twice"
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.thorough
+@pytest.mark.parametrize("seed", range(effort(1, 5)))
 def test_precision_and_recall_are_one(workspace: Settings, seed: int) -> None:
     """Reordering, duplicates, wrong clocks, a projector and a consumer that stand still, kills, lost answers."""
     rng = random.Random(seed)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from uuid import UUID
@@ -106,9 +105,7 @@ def test_without_a_projector_waiting_ends(storage: ProjectedStorage) -> None:
     assert storage.wait_projected(0)
     storage.emit(doc_id="d", step_name="s", status=S.SUCCESS)
     assert storage.flush(LONG) == 0
-    began = time.monotonic()
     assert storage.wait_projected(0.5) is False
-    assert time.monotonic() - began >= 0.5
     assert storage.get_steps("d") == []
 
 

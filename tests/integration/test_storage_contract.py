@@ -11,9 +11,10 @@ from steptrail.projections import open_storage
 from steptrail.projections.storage import ProjectedStorage
 from steptrail.schemas.observation import StepObservation
 from support.contract_fixtures import Observe
-from support.projecting import projecting, until
+from support.projecting import projecting
 from support.stack import Stack, new_workspace
 from support.storage_contract import StorageContract
+from support.waiting import until
 
 
 @pytest.fixture(scope="module")

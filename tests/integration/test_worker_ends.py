@@ -14,7 +14,8 @@ import pytest
 from steptrail.producers import StepEmitter
 from steptrail.schemas import ProcessingStatus, Settings
 from support.ends import PREAMBLE, accepted, arrived, drained, environ, run_program
-from support.projecting import projected, projecting, until
+from support.projecting import projected, projecting
+from support.waiting import until
 
 POOL = """
 import multiprocessing
@@ -157,7 +158,7 @@ def test_celerys_limits(workspace: Settings, tmp_path: Path) -> None:
     (tmp_path / "queue").mkdir()
     settings = environ(workspace, tmp_path, journal)
     send = "from program import *; soft.delay(0); hard.delay(0); [memory.delay(n) for n in range(4)]; last.delay()"
-    subprocess.run([sys.executable, "-c", send], cwd=tmp_path, env=settings, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", send], cwd=tmp_path, env=settings, check=True, timeout=300)
     command = [sys.executable, "-m", "celery", "-A", "program", "worker", "--pool", "prefork", "-c", "1"]
     with (tmp_path / "log").open("w") as log:
         worker = subprocess.Popen(
@@ -227,7 +228,7 @@ def test_gunicorn(
         )
 
     def asked(number: int) -> int:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
         try:
             connection.request("GET", f"/{number}")
             return int(connection.getresponse().read())

@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
-from faults.world import World, until
+from faults.world import World
 from steptrail.projections.clickhouse.client import connect
 from steptrail.projections.clickhouse.migrate import migrate
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.topics import ensure_topics
 from support.projecting import projecting
 from support.stack import environ_of
+from support.waiting import until
 
 WORKER = """
 import sys
@@ -120,7 +121,7 @@ def asked(settings: Settings, sql: str) -> list[dict[str, Any]]:
         env=environ_of(settings),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -16,10 +16,13 @@ from steptrail.projections.clickhouse.migrate import migrate
 from steptrail.projections.delivery.projection import Projection
 from steptrail.projections.tables.step_events import STEP_EVENTS
 from steptrail.schemas.configuration.settings import Settings
+from support.effort import effort
 from support.ledger_machine import LedgerMachine
 from support.stack import Stack
 
-HISTORIES = int(os.environ.get("STEPTRAIL_TEST_HISTORIES", "12"))  # 300 and more when the ledger is changed
+HISTORIES = int(
+    os.environ.get("STEPTRAIL_TEST_HISTORIES") or effort(6, 30)
+)  # 300 and more when the ledger is changed
 SECONDS_EACH = 20
 
 
@@ -35,6 +38,7 @@ def store(stack: Stack) -> Iterator[ClickHouse]:
         clickhouse.command(f"DROP DATABASE {name} SYNC")
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(300 + SECONDS_EACH * HISTORIES)
 def test_in_every_history_each_record_is_written_once(store: ClickHouse) -> None:
     """Racing, freezing, crashing writers, replays, lost replies, slow and killed statements, recreated topics.

@@ -24,6 +24,7 @@ from steptrail.schemas import ProcessingStatus
 from steptrail.schemas.values.plain_numbers import plain_number
 from steptrail.schemas.wire.decoder import decode_event
 from steptrail.schemas.wire.framing import split_frame
+from support.strange_values import TIMES, Endless, nested
 
 
 def no(*_: object) -> Any:
@@ -44,29 +45,6 @@ for name in ("isascii", "encode", "replace", "count"):
 Dozing = type("Dozing", (tzinfo,), {"utcoffset": no})
 
 
-class Endless(Mapping[str, Any]):
-    """A mapping, or a collection of names, without an end."""
-
-    def __iter__(self) -> Iterator[str]:
-        number = 0
-        while True:
-            number += 1
-            yield f"key {number}"
-
-    def __getitem__(self, key: str) -> str:
-        return key
-
-    def __len__(self) -> int:
-        return 10**9
-
-
-def deep(levels: int) -> list[Any]:
-    value: list[Any] = []
-    for _ in range(levels):
-        value = [value]
-    return value
-
-
 class Special(Enum):
     """Stands for a value that hypothesis itself would stumble over, until the test runs."""
 
@@ -85,7 +63,7 @@ def real(value: Any) -> Any:
             Special.TEXT: lambda: HostileText("text"),
             Special.ENDLESS: Endless,
             Special.DOZING: lambda: datetime(2026, 1, 1, tzinfo=Dozing()),
-            Special.DEEP: lambda: deep(2000),
+            Special.DEEP: lambda: nested(2000),
         }[value]()
     if type(value) is list or type(value) is tuple:
         return type(value)(real(item) for item in value)
@@ -118,12 +96,8 @@ times = st.one_of(
     ),
     st.sampled_from(
         [
-            datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14))),
-            datetime(1800, 1, 1, tzinfo=timezone.utc),
-            datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=timezone(timedelta(hours=-14))),
+            *TIMES.values(),
             Special.DOZING,
-            pandas.NaT,
-            pandas.Timestamp("2026-01-02T03:04:05.123456789Z"),
             pandas.Timestamp(datetime(1, 1, 1, tzinfo=timezone.utc)),
         ]
     ),

@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from steptrail.schemas import Settings
 from steptrail.schemas.topics import Topics
 from support.listener import SECRET
 from support.stack import environ_of
+from support.waiting import PATIENCE_S, until
 
 START = 1_790_000_000.0
 
@@ -97,7 +97,7 @@ def alerting(settings: Settings) -> Iterator[threading.Event]:
         yield stop
     finally:
         stop.set()
-        thread.join(30)
+        thread.join(PATIENCE_S)
     assert codes == [0]
 
 
@@ -115,15 +115,6 @@ def alerting_process(settings: Settings, file: Path) -> Iterator[subprocess.Pope
         process.wait()
 
 
-def until(reached: object, timeout: float = 40.0) -> None:
-    """Wait until the call returns something true."""
-    assert callable(reached)
-    deadline = time.monotonic() + timeout
-    while not reached():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.05)
-
-
 def rewind(settings: Settings, group: str, topic_name: str) -> None:
     """Have the group begin again in every partition of the topic; waits until members that were killed are missed."""
     admin = AdminClient(settings.kafka_config())
@@ -134,4 +125,4 @@ def rewind(settings: Settings, group: str, topic_name: str) -> None:
         [answer] = admin.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(group, places)]).values()
         return all(place.error is None for place in answer.result(30).topic_partitions)
 
-    until(rewound, 90)
+    until(rewound, "rewound group")

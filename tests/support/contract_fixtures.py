@@ -13,12 +13,12 @@ from steptrail.producers import ProcessingStepManager, StepHandle, Storage
 from steptrail.schemas import ProcessingStatus, ProcessingStep
 from steptrail.schemas.event import us_from_datetime
 from steptrail.schemas.observation import Observed, StepObservation, observation_id, what_is
+from support.waiting import PATIENCE_S
 
 PENDING, RUNNING, SUCCESS = ProcessingStatus.PENDING, ProcessingStatus.RUNNING, ProcessingStatus.SUCCESS
 WARNING, ERROR, FAILED = ProcessingStatus.WARNING, ProcessingStatus.ERROR, ProcessingStatus.FAILED
 SKIPPED = ProcessingStatus.SKIPPED
 
-PATIENCE_S = 60.0
 
 Observe = Callable[[StepObservation], None]
 """Says an observation, and waits until the storage can read it."""

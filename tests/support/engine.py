@@ -73,7 +73,7 @@ class EngineServer:
             given["query"] = query
         target = f"{path}?{urlencode(given)}" if given else path
         all_headers = {**(self.user if login else {}), **(headers or {})}
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=300)
         with contextlib.closing(connection):
             connection.request(method, target, body, all_headers)
             response = connection.getresponse()

@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 import orjson
 from confluent_kafka import Producer
@@ -33,7 +32,6 @@ from steptrail.schemas.wire.codec import encode_event
 from steptrail.schemas.wire.framing import frame_single_object
 from steptrail.schemas.wire.partitioning import message_key, partition_for
 from support.projecting import read_all
-from support.proxy import Proxy, proxy_to
 from support.stack import environ_of
 
 
@@ -80,17 +78,6 @@ def health_consumers(settings: Settings, count: int = 1, **environ: str) -> Iter
     finally:
         for process in running:
             process.close()
-
-
-@contextlib.contextmanager
-def store_behind_proxy(settings: Settings) -> Iterator[tuple[Settings, Proxy]]:
-    """The same settings, with ClickHouse reached through a proxy."""
-    url = urlsplit(settings.clickhouse.get_secret_value())
-    assert url.hostname
-    assert url.port
-    with proxy_to(url.hostname, url.port) as proxy:
-        host = f"{url.netloc.rpartition('@')[0]}@127.0.0.1:{proxy.port}"
-        yield settings.with_values(clickhouse=url._replace(netloc=host).geturl()), proxy
 
 
 class Source:

@@ -28,6 +28,7 @@ from steptrail.projections.tables.step_events import STEP_EVENTS
 from steptrail.schemas.configuration.settings import ClickHouseTarget
 from steptrail.schemas.errors import InfrastructureError
 from support.histories import Commits, Crash, Log, finish, make_batch, make_log
+from support.waiting import PATIENCE_S
 
 STEPS = (
     *("claim", "stage", "load", "validate"),
@@ -35,7 +36,6 @@ STEPS = (
     *("ledger", "readback"),
 )
 KINDS = ("before", "lost", "freeze", "linger", "slow", "killed", "crash_before", "crash_after")
-PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True)

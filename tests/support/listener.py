@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from support.waiting import PATIENCE_S
+
 SECRET = "whsec_" + base64.b64encode(b"a key of thirty-two bytes, no less").decode()
 
 
@@ -65,7 +67,7 @@ class Listener:
         )
         return [(step, status) for step, _, _, status in kept]
 
-    def wait(self, reached: Callable[[], bool], timeout: float = 40.0) -> None:
+    def wait(self, reached: Callable[[], bool], timeout: float = PATIENCE_S) -> None:
         """Wait until `reached`; fails with what was got."""
         deadline = time.monotonic() + timeout
         with self.changed:

@@ -13,7 +13,7 @@ from typing import Any
 from steptrail.schemas.configuration.settings import Settings
 from support.stack import environ_of
 
-PATIENCE_S = 90.0
+PATIENCE_S = 300.0
 
 
 @dataclass(frozen=True)

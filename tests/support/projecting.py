@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
@@ -21,16 +21,7 @@ from steptrail.projections.clickhouse.client import ClickHouse, connect
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.topics import Topics
 from support.stack import environ_of
-
-
-def until(condition: Callable[[], Any], what: str, timeout: float = 60.0) -> Any:
-    """Wait until `condition` returns something true, and return that."""
-    end = time.monotonic() + timeout
-    while time.monotonic() < end:
-        if result := condition():
-            return result
-        time.sleep(0.1)
-    raise AssertionError(f"within {timeout:g} s there was no {what}")
+from support.waiting import PATIENCE_S
 
 
 def produce(
@@ -73,7 +64,7 @@ def read_all(settings: Settings, topic: str) -> list[Message]:
         unread = set(numbers)
         consumer.assign([TopicPartition(topic, number, 0) for number in unread])
         messages: list[Message] = []
-        end = time.monotonic() + 30
+        end = time.monotonic() + PATIENCE_S
         while unread:
             assert time.monotonic() < end, f"partitions {unread} of {topic} have no end"
             for message in consumer.consume(1000, 0.2):
@@ -159,7 +150,7 @@ def projecting(settings: Settings, **more: Any) -> Iterator[threading.Thread]:
         yield thread
     finally:
         stop.set()
-        thread.join(settings.shutdown_timeout_s + 10)
+        thread.join(settings.shutdown_timeout_s + PATIENCE_S)
     assert not thread.is_alive()
     if failures:
         raise failures[0]
@@ -179,7 +170,7 @@ class ProjectorProcess:
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
-    def wait(self, timeout: float = 30.0) -> int:
+    def wait(self, timeout: float = PATIENCE_S) -> int:
         return self.process.wait(timeout)
 
     def said(self) -> str:

@@ -44,12 +44,15 @@ def objects(levels: int) -> dict[str, Any]:
     return value
 
 
+TIMES: Final[Mapping[str, Any]] = {
+    "year 1": datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14))),
+    "year 1800": datetime(1800, 1, 1, tzinfo=timezone.utc),
+    "year 9999": datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=timezone(timedelta(hours=-14))),
+    "no time": pandas.NaT,
+    "another's time": pandas.Timestamp("2026-01-02T03:04:05.123456789Z"),
+}
 WORST: Final[Mapping[str, Mapping[str, Any]]] = {
-    "year 1": {"timestamp": datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))},
-    "year 1800": {"timestamp": datetime(1800, 1, 1, tzinfo=timezone.utc)},
-    "year 9999": {"timestamp": datetime(9999, 12, 31, 23, 59, tzinfo=timezone(timedelta(hours=-14)))},
-    "no time": {"timestamp": pandas.NaT},
-    "another's time": {"timestamp": pandas.Timestamp("2026-01-02T03:04:05.123456789Z")},
+    **{name: {"timestamp": time} for name, time in TIMES.items()},
     "greatest double": {"metrics": {"duration_ms": 1.7976931348623157e308}},
     "least double": {"metrics": {"duration_ms": 5e-324}},
     "negative duration": {"metrics": {"duration_ms": -1.0}},

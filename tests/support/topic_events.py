@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from steptrail.schemas import Settings, StepEvent, Topics, decode_event, split_frame
-
-PATIENCE_S = 30.0
+from support.waiting import PATIENCE_S
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def away(run: Run) -> Outcome:
         run.world.broker.kill()
         time.sleep(seconds)
         run.world.broker.start()
-        load.stop(180)
+        load.stop()
         outcome = run.judged(workspace, load, Outcome(1, detail={"away_s": seconds}))
         accounted(load, outcome)
         worst = max(account["p99_us"] for account in load.record.accounts())

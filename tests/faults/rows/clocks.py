@@ -21,7 +21,7 @@ def wrong(run: Run) -> Outcome:
         projector = workspace.projector(batch=2000)
         for name, seconds in _OFF.items():
             load.start(name, rate=500, count=run.pick(2_000, 10_000), clock_s=seconds, gives_times=True)
-        load.join(240)
+        load.join()
         outcome = run.judged(workspace, load, Outcome(len(_OFF) - 1))
         sql = (
             "SELECT JSONExtractString(details, 'w') AS worker, "

@@ -25,10 +25,10 @@ from faults.load import Load
 from faults.row import Outcome, Run
 from faults.rows.brokers import accounted
 from faults.workspace import Workspace
-from faults.world import until
 from steptrail.producers.accounting import FailReason
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.topics import ensure_topics
+from support.waiting import until
 
 _QUEUE = 2_000
 
@@ -72,9 +72,9 @@ def _with_spool(run: Run, outcome: Outcome, count: int) -> None:
         _frozen_amid(run, load, count)
         # Whatever the process left in its spool goes out with the next one that has it.
         load.start("next", rate=500, count=500, settings=settings, flush_s=90.0, close_s=30.0)
-        load.join(180)
+        load.join()
         outcome.injected += 1
-        until(lambda: workspace.rows() >= count + 500, "arrival of what was spooled", 60, 0.5)
+        until(lambda: workspace.rows() >= count + 500, "arrival of what was spooled", pause=0.5)
         run.judged(workspace, load, outcome)
         found = workspace.rows_of_workers()
         outcome.ask(
@@ -94,7 +94,7 @@ def _frozen_amid(run: Run, load: Load, count: int) -> int:
         time.sleep(0.5)
     finally:
         broker.wake()
-    load.join(180)
+    load.join()
     return sum(load.record.issued_up_to().values())
 
 
@@ -106,7 +106,7 @@ def _gaps(workspace: Workspace, emitter: str, wanted: int) -> int:
         return int(workspace.store.query(sql, {"emitter": emitter})[0][0] or 0)
 
     with suppress(TimeoutError):
-        until(lambda: found() == wanted, "right gaps", 30, 0.5)
+        until(lambda: found() == wanted, "right gaps", pause=0.5)
     return found()
 
 
@@ -151,6 +151,7 @@ def _no_topic_at_first(run: Run, workspace: Workspace, load: Load, outcome: Outc
     load.start("early", rate=200, settings={"message_timeout_ms": 1500})
     load.wait_failing("early")
     until(lambda: _created(workspace.settings), "creation of the topic")
+    until(lambda: any(load.record.acknowledged()), "delivery to the new topic")
     load.wait_issued(load.issued() + 1_000)
     load.stop()
     outcome.injected += 1

@@ -7,7 +7,7 @@ import signal
 
 from faults.row import Outcome, Run
 from faults.rows.brokers import accounted
-from faults.world import until
+from support.waiting import until
 
 
 def prefork(run: Run) -> Outcome:

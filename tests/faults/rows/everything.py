@@ -12,13 +12,13 @@ from collections.abc import Callable
 from faults.hooks import step_of
 from faults.load import Load
 from faults.poisoning import is_poison
-from faults.proxy import Fate, Proxy, Request, proxy_to
 from faults.row import Outcome, Run
 from faults.rows.brokers import accounted
 from faults.rows.emitters import forbidden, limited
 from faults.rows.killed import STEPS
 from faults.workspace import Workspace
 from faults.world import Process
+from support.proxy import Fate, Proxy, Request, proxy_to
 
 _RATE = 5_000
 
@@ -139,11 +139,9 @@ class Chaos:
 
     def cut_the_store(self) -> None:
         fate = self.rng.choice([Fate.UNAVAILABLE, Fate.HANG, Fate.HANG_REPLY, Fate.REFUSE])
-        self.proxy.hold()
-        self.proxy.rule = lambda _: fate
+        self.proxy.meet(fate)
         time.sleep(self.rng.uniform(1.0, 5.0))
-        self.proxy.rule = lambda _: Fate.PASS
-        self.proxy.release()
+        self.proxy.meet(Fate.PASS)
 
     def lose_replies(self) -> None:
         left = [self.rng.randint(1, 6)]
@@ -226,7 +224,7 @@ def at_random(run: Run) -> Outcome:
             time.sleep(run.rng.uniform(0.2, run.pick(2.0, 4.0)))
             chaos.keep_up()
         took, emitted = time.monotonic() - began, load.issued() - first
-        proxy.rule = lambda _: Fate.PASS
+        proxy.meet(Fate.PASS)
         run.world.heal()
         for worker in load.workers:
             if worker.code is None and worker.name.startswith("worker"):

@@ -13,7 +13,7 @@ from faults.load import Load
 from faults.pools import KINDS
 from faults.row import Outcome, Run
 from faults.workspace import Workspace
-from faults.world import until
+from support.waiting import until
 
 _AT_ONCE = 10
 

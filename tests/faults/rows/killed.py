@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from faults.row import Outcome, Run
-from faults.world import until
+from support.waiting import until
 
 STEPS: tuple[tuple[str, str], ...] = (
     ("claim", "after"),

@@ -11,8 +11,9 @@ from faults import canonical
 from faults.load import Load
 from faults.row import Outcome, Run
 from faults.workspace import Workspace
-from faults.world import Process, until
+from faults.world import Process
 from steptrail.schemas.topics import ensure_topics
+from support.waiting import until
 
 
 def recreated(run: Run) -> Outcome:
@@ -43,7 +44,7 @@ def recreated(run: Run) -> Outcome:
         accepting = _accepting(workspace, topic_id)
         wanted = {"old": run.pick(2_000, 20_000), "new": run.pick(3_000, 30_000)}
         try:
-            until(lambda: workspace.rows() >= sum(wanted.values()), "projection of the new topic", 60)
+            until(lambda: workspace.rows() >= sum(wanted.values()), "projection of the new topic")
         except TimeoutError:
             outcome.wrong.append(f"the new topic was not projected: {accepting.said()[-500:]}")
         outcome.ask(workspace.rows_of_workers() == wanted, f"rows are {workspace.rows_of_workers()}")

@@ -7,13 +7,14 @@ import ctypes
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from faults.row import Outcome, Run
 from faults.workspace import Workspace
-from faults.world import Process, until
+from faults.world import Process
+from support.waiting import until
 
 _DISK_MB = 384
 _KEEP_FREE_MB = 64
@@ -54,21 +55,22 @@ def read_only(run: Run) -> Outcome:
         projector = workspace.projector(batch=1000)
         for table in ("steps", "step_executions", "projection_ledger", "projection_claims") * run.pick(1, 2):
             workspace.wait_rows(workspace.wait_rows(-1))
+            waits = _waits(projector)
             _alter(workspace, table, "MODIFY SETTING table_readonly = 1")
             if table == "projection_claims":
                 # Claims are made when something went wrong, so let something go wrong.
                 _alter(workspace, "steps", "MODIFY SETTING table_readonly = 1")
-                time.sleep(2.0)
+                _until_it_waits(outcome, projector, waits + 1)
                 _alter(workspace, "steps", "RESET SETTING table_readonly")
-            time.sleep(run.pick(1.5, 3.0))
+            _until_it_waits(outcome, projector, waits + 1)
+            time.sleep(run.pick(1.0, 3.0))
             _alter(workspace, table, "RESET SETTING table_readonly")
             outcome.injected += 1
             outcome.ask(projector.code is None, f"{table} read-only: it ended, {projector.said()[-500:]}")
         workspace.wait_rows(workspace.wait_rows(-1))
         right = run.world.at.password
         run.world.set_engine_password("not-the-one-that-it-was")
-        time.sleep(run.pick(3.0, 6.0))
-        outcome.ask("uthentication failed" in projector.said(), "the log does not say what is wrong")
+        _until(outcome, lambda: "uthentication failed" in projector.said(), "message that says what is wrong")
         run.world.set_engine_password(right)
         outcome.injected += 1
         load.stop()
@@ -120,11 +122,16 @@ def _alter(workspace: Workspace, table: str, change: str) -> None:
     workspace.store.command(f"ALTER TABLE {table} {change}")
 
 
-def _until_it_waits(outcome: Outcome, projector: Process, times: int) -> None:
-    def waits() -> bool:
-        return projector.said().count("waiting for") >= times
+def _waits(projector: Process) -> int:
+    return projector.said().count("waiting for")
 
+
+def _until_it_waits(outcome: Outcome, projector: Process, times: int) -> None:
+    _until(outcome, lambda: _waits(projector) >= times, "message that it waits for the store")
+
+
+def _until(outcome: Outcome, condition: Callable[[], bool], what: str) -> None:
     try:
-        until(waits, "message that it waits for the store", 30)
+        until(condition, what)
     except TimeoutError as late:
         outcome.wrong.append(str(late))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from faults.hooks import step_of
-from faults.proxy import Fate, Request, proxy_to
 from faults.row import Outcome, Run
-from faults.world import until
+from support.proxy import Fate, Request, proxy_to
+from support.waiting import until
 
 _AT = ("claim", "load", "steps", "step_executions", "emitter_sequences", "ledger")
 
@@ -31,7 +31,7 @@ def lost(run: Run) -> Outcome:
         workspace.projector(clickhouse=workspace.clickhouse_at(proxy.port), batch=1000)
         until(lambda: sum(injected.values()) >= wanted, f"{wanted} faults", 400)
         load.stop()
-        proxy.rule = lambda _: Fate.PASS
+        proxy.meet(Fate.PASS)
         return run.judged(
             workspace, load, Outcome(sum(injected.values()), detail=dict(sorted(injected.items())))
         )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
-from faults.proxy import Fate, for_a_while, proxy_to
 from faults.row import Outcome, Run
 from faults.workspace import Workspace
 from faults.world import Process
+from support.proxy import Fate, for_a_while, proxy_to
 
 
 def killed(run: Run) -> Outcome:

@@ -7,7 +7,8 @@ import time
 from faults.load import Load
 from faults.row import Outcome, Run
 from faults.workspace import Workspace
-from faults.world import Process, until
+from faults.world import Process
+from support.waiting import until
 
 _SESSION_MS = 1500
 
@@ -59,10 +60,10 @@ def _amid_statement(run: Run, workspace: Workspace, load: Load, outcome: Outcome
     until(workspace.slow_statements, "insert of the one that is to be frozen", pause=0.02)
     claims = workspace.claims()
     zombie.freeze()
-    until(lambda: workspace.claims() > claims, "claim of the successor", 30)
+    until(lambda: workspace.claims() > claims, "claim of the successor")
     if workspace.slow_statements():
         outcome.detail["claimed_while_it_ran"] = outcome.detail.get("claimed_while_it_ran", 0) + 1
-    until(lambda: not workspace.slow_statements(), "end of the statement", 30)
+    until(lambda: not workspace.slow_statements(), "end of the statement")
     _wait_taken_over(workspace)
     zombie.wake()
     time.sleep(1.5)
@@ -131,7 +132,7 @@ def _outdone_by_one_that_dies(run: Run, workspace: Workspace, outcome: Outcome) 
     first.kill()
     before = workspace.high_water()
     following = workspace.projector(self_assigned=True, batch=300)
-    until(lambda: workspace.high_water() != before, "next batch", 60, 0.1)
+    until(lambda: workspace.high_water() != before, "next batch", pause=0.1)
     following.kill()
     outcome.detail["outdone"] = outcome.detail.get("outdone", 0) + 1
 
@@ -149,8 +150,7 @@ def _wait_taken_over(workspace: Workspace) -> None:
     until(
         lambda: all(workspace.high_water().get(partition, 0) >= end for partition, end in ends.items()),
         "takeover",
-        60,
-        0.1,
+        pause=0.1,
     )
 
 

@@ -27,7 +27,7 @@ from steptrail.projections.clickhouse.client import connect
 from steptrail.schemas import Settings
 from steptrail.schemas.topics import Topics
 from support.judging import HealthProcess, Traffic
-from support.proxy import Mode, Proxy, proxy_to
+from support.proxy import Fate, Proxy, proxy_to
 
 BOUND_S = 70
 TRULY_BLIND_S = 60.0
@@ -121,9 +121,9 @@ def consumer_killed(watched: Watched) -> Iterator[None]:
 @contextmanager
 def store_away(watched: Watched) -> Iterator[None]:
     """ClickHouse refuses every connection, of the consumer and of who asks."""
-    watched.proxy.mode = Mode.REFUSE
+    watched.proxy.meet(Fate.REFUSE)
     yield
-    watched.proxy.mode = Mode.PASS
+    watched.proxy.meet(Fate.PASS)
 
 
 @contextmanager
@@ -155,7 +155,7 @@ def measure(simulation: Simulation) -> list[Figure]:
         store = urlsplit(session.stack.clickhouse)
         watched: dict[str, Watched] = {}
         for name in FAULTS:
-            proxy = held.enter_context(proxy_to(str(store.hostname), port_of(session.stack.clickhouse)))
+            proxy = held.enter_context(proxy_to(port_of(session.stack.clickhouse), str(store.hostname)))
             watched[name] = Watched(session.workspace("sight"), proxy, held)
         for each in watched.values():
             each.wait_until_known()

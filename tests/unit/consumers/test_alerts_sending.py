@@ -46,7 +46,7 @@ def told(target: Target, what: Notification) -> Outcome:
     worker = Worker(target, outcomes.put)
     worker.submit(what)
     try:
-        return outcomes.get(timeout=60)
+        return outcomes.get(timeout=300)
     finally:
         worker.stop()
         worker.join(10)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import socket
 import threading
-import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,15 +18,7 @@ from steptrail.consumers.health.partition_ends import TopicWatch
 from steptrail.consumers.kafka.broker import BrokerQuestions
 from steptrail.consumers.loop.feed import Leadership
 from steptrail.schemas import Settings
-
-PATIENCE_S = 60.0
-
-
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
+from support.waiting import PATIENCE_S, until
 
 
 def notification(number: int) -> Notification:

@@ -4,8 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -14,6 +13,7 @@ import pytest
 from steptrail.deploy.stack.child import Child, Watchdog, describe_exit
 from steptrail.deploy.stack.parts import Part
 from steptrail.deploy.stack.supervised import PartState, RestartPolicy, Supervised
+from support.waiting import until
 
 # A child that starts a child of its own and says both pids.
 FAMILY = "import os, subprocess, sys, time; p = subprocess.Popen(['sleep', '600']);"
@@ -31,15 +31,6 @@ while log.read_text().count(" ") < 1:
 print(watchdog.pid, log.read_text(), flush=True)
 time.sleep(600)
 """
-
-
-def until(reached: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 20
-    while not reached():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def gone(pid: int) -> bool:
@@ -70,7 +61,7 @@ def test_nothing_outlives_a_killed_supervisor(tmp_path: Path, watchdog_first: bo
             if watchdog_first:
                 os.kill(watchdog, signal.SIGKILL)
             supervisor.kill()
-            assert until(lambda: gone(child))
+            until(lambda: gone(child))
             assert watchdog_first or until(lambda: gone(grandchild))
         finally:
             for pid in (child, grandchild):
@@ -84,10 +75,10 @@ def test_a_killed_watchdog_is_replaced(tmp_path: Path, watchdog: Watchdog) -> No
     first = Child(["sleep", "600"], log=tmp_path / "a", environ=environ, watchdog=watchdog)
     assert watchdog.pid is not None
     os.kill(watchdog.pid, signal.SIGKILL)
-    assert until(lambda: watchdog.pid is None)
+    until(lambda: watchdog.pid is None)
     second = Child(["sleep", "600"], log=tmp_path / "b", environ=environ, watchdog=watchdog)
     watchdog.close()
-    assert until(lambda: first.poll() is not None and second.poll() is not None)
+    until(lambda: first.poll() is not None and second.poll() is not None)
     assert (first.poll(), second.poll()) == (-signal.SIGKILL, -signal.SIGKILL)
 
 
@@ -95,18 +86,18 @@ def test_the_end_of_a_child_ends_its_group(tmp_path: Path, watchdog: Watchdog) -
     """When a part dies, what it had started is ended before it is started again."""
     log = tmp_path / "log"
     child = Child([sys.executable, "-c", FAMILY], log=log, environ=dict(os.environ), watchdog=watchdog)
-    assert until(lambda: log.read_text().count(" ") == 1)
+    until(lambda: log.read_text().count(" ") == 1)
     pid, grandchild = map(int, log.read_text().split())
     assert pid == child.pid
     os.kill(pid, signal.SIGTERM)
-    assert until(lambda: child.poll() == -signal.SIGTERM)
-    assert until(lambda: gone(grandchild))
+    until(lambda: child.poll() == -signal.SIGTERM)
+    until(lambda: gone(grandchild))
 
 
 def test_a_program_that_is_not_there_says_so(tmp_path: Path, watchdog: Watchdog) -> None:
     """A part whose program cannot be run ends at once with the reason in its log."""
     child = Child(["/nowhere/program"], log=tmp_path / "log", environ={}, watchdog=watchdog)
-    assert until(lambda: child.poll() is not None)
+    until(lambda: child.poll() is not None)
     assert child.poll() == 1
     assert "cannot run /nowhere/program: No such file" in (tmp_path / "log").read_text()
 
@@ -137,7 +128,7 @@ class Stage:
         self.supervised.start(0.0)
 
     def tick_until(self, state: PartState, now: float) -> bool:
-        return until(lambda: self.supervised.tick(now) and self.supervised.state is state)
+        return bool(until(lambda: self.supervised.tick(now) and self.supervised.state is state))
 
 
 def test_a_crash_is_said_and_followed_by_a_start(tmp_path: Path, watchdog: Watchdog) -> None:

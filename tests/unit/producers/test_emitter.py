@@ -9,7 +9,6 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any
 
@@ -18,9 +17,9 @@ import pytest
 from steptrail.producers import ProcessingStepManager, StepEmitter, emit_only
 from steptrail.producers.storage import NotReadableError
 from steptrail.schemas import ConfigurationError, ProcessingStatus, Settings
+from support.waiting import PATIENCE_S, until
 
 RUNNING, SUCCESS = ProcessingStatus.RUNNING, ProcessingStatus.SUCCESS
-PATIENCE_S = 30.0
 
 
 @pytest.fixture
@@ -38,13 +37,6 @@ def mocked(**values: Any) -> StepEmitter:
 def emit(emitter: StepEmitter, count: int, **values: Any) -> None:
     for number in range(count):
         emitter.emit(doc_id=f"doc {number}", step_name="ocr", status=RUNNING, **values)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
 
 
 def test_counts_deliveries() -> None:

@@ -25,11 +25,12 @@ from steptrail.producers.storage import Storage
 from steptrail.schemas import ProcessingStatus
 from steptrail.schemas.wire.codec import decode_event
 from steptrail.schemas.wire.framing import split_frame
+from support.effort import effort
 from support.interrupting import Interruption, TimeUp, interruptions
 from support.journals import left_in
+from support.waiting import PATIENCE_S
 
 RUNNING, SUCCESS, ERROR = ProcessingStatus.RUNNING, ProcessingStatus.SUCCESS, ProcessingStatus.ERROR
-PATIENCE_S = 60.0
 
 
 class Strange:
@@ -139,9 +140,10 @@ def test_at_every_point_of_a_journalled_event_without_room(tmp_path: Path) -> No
     assert accounting.spooled == accounting.accepted - sum(accounting.dropped.values())
 
 
+@pytest.mark.thorough
 def test_in_the_first_add_step() -> None:
     """Also while librdkafka is started no event is lost count of, no lock stays held, and the next event starts it."""
-    for interruption in interruptions(every=7):
+    for interruption in interruptions(every=effort(29, 5)):
         with StepEmitter(kafka_options={"test.mock.num.brokers": "1"}) as emitter:
             interruption.run(lambda: emitter.emit("doc", "ocr", SUCCESS))
             emitter.emit("doc", "ocr", SUCCESS)
@@ -209,10 +211,11 @@ def test_at_every_point_of_a_step(fails: bool) -> None:
         assert current_step() is None, interruption.where
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("call", ["flush", "close"])
 def test_in_flush_and_close(call: str) -> None:
     """An interrupted flush or close lets the exception out, and can be called again."""
-    for interruption in interruptions(every=11):
+    for interruption in interruptions(every=effort(41, 7)):
         emitter = StepEmitter(kafka_options={"test.mock.num.brokers": "1"})
         for _ in range(3):
             emitter.emit("doc", "ocr", SUCCESS)

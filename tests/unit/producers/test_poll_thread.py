@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import logging
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -17,8 +16,7 @@ from steptrail.producers.delivery.loss_logging import LossReporter, PollLog
 from steptrail.producers.delivery.poller import Poller
 from steptrail.producers.refusals import Tries
 from steptrail.schemas import ProcessingStatus
-
-PATIENCE_S = 60.0
+from support.waiting import PATIENCE_S, until
 
 
 @pytest.fixture(autouse=True)
@@ -55,10 +53,7 @@ def test_a_fault_in_one_of_its_chores(
     with caplog.at_level(logging.ERROR, "steptrail.emitter"):
         emit(emitter, 50)
         assert emitter.flush(PATIENCE_S) == 0
-        deadline = time.monotonic() + PATIENCE_S
-        while emitter.thread_faults < 3:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        until(lambda: emitter.thread_faults >= 3, "third fault")
     monkeypatch.undo()
     emitter.close(PATIENCE_S)
     assert emitter.accounting().delivered == 50
@@ -70,10 +65,7 @@ def killed_by_another_thread(emitter: StepEmitter) -> None:
     assert poller is not None
     thread = poller._thread
     assert thread is not None
-    deadline = time.monotonic() + PATIENCE_S
-    while not thread.is_alive():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(thread.is_alive, "thread")
     assert thread.ident is not None
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit))
     thread.join(PATIENCE_S)
@@ -92,10 +84,7 @@ def test_it_is_killed(caplog: pytest.LogCaptureFixture) -> None:
     assert len([record for record in caplog.records if "whoever flushes" in record.message]) == 1
     assert emitter.thread_faults >= 1
     emit(emitter, 10)
-    deadline = time.monotonic() + PATIENCE_S
-    while emitter.accounting().delivered < 320:  # by the new thread: nobody flushes
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: emitter.accounting().delivered == 320, "delivery by the new thread: nobody flushes")
     emitter.close(PATIENCE_S)
     assert emitter.accounting().delivered == 320
 

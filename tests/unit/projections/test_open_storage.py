@@ -27,7 +27,7 @@ storage.close(0)
 def test_reading_without_the_client_says_what_to_install() -> None:
     """A worker's installation can open the storage; its first read names the extra that is missing."""
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_CLIENT], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", WITHOUT_CLIENT], capture_output=True, text=True, timeout=300, check=True
     )
     assert "pip install 'steptrail[clickhouse]'" in done.stdout
 
@@ -40,7 +40,7 @@ def test_nothing_is_connected_at_first() -> None:
         "print('clickhouse_connect' in sys.modules)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=True
     )
     assert done.stdout == "False\n"
 

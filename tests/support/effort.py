@@ -1,0 +1,15 @@
+"""How often a test tries what it proves by numbers: enough for each change, and more in `make test-all`.
+
+A test that asks is marked `thorough`; `make test-all` runs those again with STEPTRAIL_TEST_THOROUGH=1.
+"""
+
+from __future__ import annotations
+
+import os
+
+THOROUGH = os.environ.get("STEPTRAIL_TEST_THOROUGH", "0") not in ("", "0")
+
+
+def effort(usual: int, thorough: int) -> int:
+    """How often, or how many: `usual`, or `thorough` in `make test-all`."""
+    return thorough if THOROUGH else usual
