@@ -20,6 +20,8 @@ from steptrail.producers.broker_clock import BrokerClock
 from steptrail.producers.events import tracing
 from steptrail.producers.events.executions import Assigned, OpenExecutions
 from steptrail.producers.extraction import (
+    MAX_ATTEMPT,
+    MAX_DURATION_MS,
     TooLargeError,
     attempt_of,
     attempt_within,
@@ -175,8 +177,8 @@ class EventSource:
             doc_id, step_name = str.__str__(doc_id), str.__str__(step_name)
         if (
             error_type is not None
-            or execution_id is not None
-            or attempt is not None
+            or (execution_id is not None and (type(execution_id) is not bytes or len(execution_id) != 16))
+            or (attempt is not None and type(attempt) is not int)
             or duration_ms is not None
             or depends_on is not None
             or trace_id is not None
@@ -193,7 +195,7 @@ class EventSource:
                 given_us, found = time_us(timestamp)
                 if found:
                     marks = {"timestamp": found}
-            if attempt is not None:
+            if attempt is not None and (type(attempt) is not int or not 0 < attempt <= MAX_ATTEMPT):
                 attempt, found = attempt_within(attempt)
                 if found:
                     marks = {**(marks or {}), "attempt": found}
@@ -230,7 +232,9 @@ class EventSource:
                     marks = {**(marks or {}), "metrics": found}
                 if duration_ms is None and (type(metrics) is not dict or "duration_ms" in metrics):
                     duration_ms = duration_of(metrics)
-            if duration_ms is not None:
+            if duration_ms is not None and (
+                type(duration_ms) is not float or not 0 <= duration_ms <= MAX_DURATION_MS
+            ):
                 duration_ms, found = duration_within(duration_ms)
                 if found:
                     marks = {**(marks or {}), "duration_ms": found}
