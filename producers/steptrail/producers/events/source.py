@@ -179,7 +179,7 @@ class EventSource:
             error_type is not None
             or (execution_id is not None and (type(execution_id) is not bytes or len(execution_id) != 16))
             or (attempt is not None and type(attempt) is not int)
-            or duration_ms is not None
+            or (duration_ms is not None and type(duration_ms) is not float)
             or depends_on is not None
             or trace_id is not None
         ):

@@ -45,6 +45,15 @@ class StepContext:
     as a decorator it makes a new one for each call.
     """
 
+    # Of the class until a run begins, so that to make one costs less.
+    _handle: StepHandle | None = None
+    _goes_on = False  # after this call of a decorated function: its work is done elsewhere
+    _outcome: tuple[ProcessingStatus, object] | None = None
+    _began_ns = 0
+    _spent_ns = 0
+    _ended = False
+    _outer: Token[StepContext | None] | None = None
+
     def __init__(
         self,
         manager: ProcessingStepManager,
@@ -87,13 +96,6 @@ class StepContext:
         """Results of the step, for its ending."""
         self.metrics: dict[str, Any] = {}
         """Numbers about the step, for its ending; `duration_ms` is measured if it is not set here."""
-        self._handle: StepHandle | None = None
-        self._goes_on = False  # after this call of a decorated function: its work is done elsewhere
-        self._outcome: tuple[ProcessingStatus, object] | None = None
-        self._began_ns = 0
-        self._spent_ns = 0
-        self._ended = False
-        self._outer: Token[StepContext | None] | None = None
 
     @property
     def doc_id(self) -> str:
@@ -246,12 +248,13 @@ class StepContext:
         self._ended = True
         measured_ms = ((perf_counter_ns() if now_ns is None else now_ns) - self._began_ns) / 1e6
         status, details, metrics = ProcessingStatus.SUCCESS, self.details, self.metrics
-        message = error_type = None
+        message = error_type = duration_ms = None
         try:
             if type(metrics) is not dict or len(metrics) > _FEW:
                 metrics = _as_dict(metrics, "metrics")
             if "duration_ms" not in metrics:
                 metrics = {**metrics, "duration_ms": measured_ms}
+                duration_ms = measured_ms
             if type(details) is not dict:
                 details = _as_dict(details, "details")
             if error is not None or self._outcome is not None:
@@ -276,7 +279,7 @@ class StepContext:
             if is_foreign(fault):  # a time limit's, and not ours to keep
                 self._record(status, details, metrics, message, error_type)
                 raise
-        self._record(status, details, metrics, message, error_type)
+        self._record(status, details, metrics, message, error_type, duration_ms)
 
     def _told(
         self, error: BaseException | None, details: dict[str, Any]
@@ -313,6 +316,7 @@ class StepContext:
         metrics: dict[str, Any],
         message: str | None,
         error_type: str | None,
+        duration_ms: float | None = None,
     ) -> None:
         manager = self._manager
         if self._handle is None:
@@ -331,6 +335,7 @@ class StepContext:
             error_type,
             execution_id,
             attempt,
+            duration_ms,
         )
         if status in LEVELS:
             log_step(manager.pipeline, doc_id, step_name, status, message, emitted)
