@@ -20,6 +20,7 @@ from bench.session import Session
 FIGURES = (
     "stack_ready_s",
     "step_vs_otel_span",
+    "step_block_cost",
     "emit_p99_us",
     "redaction_cost",
     "spool_cost",

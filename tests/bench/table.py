@@ -14,7 +14,8 @@ from support.marked_block import fill, json_lines
 NAMES = {
     "projection_vs_handwritten": "from Kafka to all tables, against the consumer that everyone writes",
     "projection_vs_engine_copy": "from Kafka to all tables, against the engine's own copy of the rows",
-    "step_vs_otel_span": "a worker's time for a whole step, against one OpenTelemetry span",
+    "step_vs_otel_span": "a worker's time for a whole step by two `add_step`, against one OpenTelemetry span",
+    "step_block_cost": "a worker's time for a whole step by `with manager.step()`, against two `add_step`",
     "emit_p99_us": "a worker's time for one event, p99, Kafka up or down",
     "redaction_cost": "`add_step` with redaction on / without",
     "spool_cost": "`add_step` with a spool, broker up / without",
@@ -39,6 +40,7 @@ def beside(line: dict[str, Any]) -> str:
         "projection_vs_handwritten": lambda: f"{detail['ours_events_per_s']:,.0f} events/s",
         "projection_vs_engine_copy": lambda: f"copy {detail['copy_events_per_s']:,.0f} rows/s",
         "step_vs_otel_span": lambda: f"{detail['step_us']} µs, {detail['span_us']} µs",
+        "step_block_cost": lambda: f"{detail['block_us']} µs, {detail['vs_otel_span']} × a span",
         "ledger_cost": lambda: f"{detail['with_events_per_s']:,.0f} events/s",
         "poison_cost": lambda: f"{detail['poisoned_events_per_s']:,.0f} events/s",
         "recovery_s": lambda: f"{detail['with_group_instance_id']} s with a `group_instance_id`",

@@ -22,7 +22,7 @@ MAX_DURATION_MS: Final = 1e15
 MAX_NAMES: Final = 22_000
 """Names of steps that 64 KiB of JSON have room for, and so that are looked at."""
 
-_MAX_ATTEMPT: Final = 2**31 - 1
+MAX_ATTEMPT: Final = 2**31 - 1
 _MOST_ENTRIES: Final = 60_000
 
 
@@ -69,9 +69,9 @@ def attempt_within(number: Any) -> tuple[int | None, Marks | None]:
     whole = whole_number(number)
     if whole is None:
         return None, {"invalid": 1}
-    if 1 <= whole <= _MAX_ATTEMPT:
+    if 1 <= whole <= MAX_ATTEMPT:
         return whole, None
-    return (1 if whole < 1 else _MAX_ATTEMPT), {"clamped": 1}
+    return (1 if whole < 1 else MAX_ATTEMPT), {"clamped": 1}
 
 
 def attempt_of(details: Mapping[str, Any]) -> tuple[int | None, Marks | None]:
@@ -105,7 +105,7 @@ def duration_of(metrics: Mapping[str, Any]) -> Any:
     except Exception as error:
         let_through(error)
         return None
-    return None if plain_number(value) is None else value
+    return value if type(value) is float or plain_number(value) is not None else None
 
 
 def duration_within(value: Any) -> tuple[float | None, Marks | None]:

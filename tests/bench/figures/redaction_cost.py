@@ -16,7 +16,7 @@ from bench.turns import take_turns
 from steptrail.producers import ProcessingStepManager, common_secrets, emit_only, secret_keys
 from steptrail.schemas import ProcessingStatus
 
-BOUND = 1.5
+BOUND = 1.35
 RUNNING, SUCCESS = ProcessingStatus.RUNNING, ProcessingStatus.SUCCESS
 DETAILS = {"pages": 12, "language": "en", "title": "Terms and conditions for use"}
 METRICS = {"peak_mb": 212.5, "tokens": 1841}

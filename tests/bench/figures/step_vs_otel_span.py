@@ -42,9 +42,9 @@ def measure(session: Session) -> Figure:
     theirs: list[float] = []
     for index in range(2 + session.scaled(60)):
         docs = [f"invoices/2025/03/INV-{index * ROUND + n:07d}.pdf" for n in range(ROUND)]
-        spent_ours = _steps(manager, docs)
+        spent_ours = add_steps(manager, docs)
         manager.flush(10)
-        spent_theirs = _spans(tracer, docs)
+        spent_theirs = spans(tracer, docs)
         provider.force_flush()
         if index >= 2:  # the first two warm up
             ours.append(spent_ours / ROUND * 1e6)
@@ -70,7 +70,8 @@ def measure(session: Session) -> Figure:
     )
 
 
-def _steps(manager: ProcessingStepManager, docs: list[str]) -> float:
+def add_steps(manager: ProcessingStepManager, docs: list[str]) -> float:
+    """A step of each document by two calls of `add_step`; the seconds that took."""
     started = time.perf_counter()
     for doc in docs:
         manager.add_step(doc, "ocr", RUNNING)
@@ -80,7 +81,8 @@ def _steps(manager: ProcessingStepManager, docs: list[str]) -> float:
     return time.perf_counter() - started
 
 
-def _spans(tracer: object, docs: list[str]) -> float:
+def spans(tracer: object, docs: list[str]) -> float:
+    """A span for each document; the seconds that took."""
     from opentelemetry.trace import Tracer
 
     assert isinstance(tracer, Tracer)

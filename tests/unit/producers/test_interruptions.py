@@ -255,6 +255,7 @@ def test_at_every_point_while_reports_are_served(emitter: str, request: pytest.F
         assert transport.journal is None or transport.journal.unreported() == 0, interruption.where
 
 
+@pytest.mark.usefixtures("no_gc_callbacks")
 @pytest.mark.parametrize("emitter", ["kafka", "journalled"])
 def test_signal_handlers_that_raise(emitter: str, request: pytest.FixtureRequest) -> None:
     """Real signals at real moments: none of 600 is swallowed or altered, and everything accepted is delivered."""
@@ -290,6 +291,7 @@ def test_signal_handlers_that_raise(emitter: str, request: pytest.FixtureRequest
     assert not accounting.dropped
 
 
+@pytest.mark.usefixtures("no_gc_callbacks")
 def test_exceptions_from_another_thread(kafka: EmitOnlyStorage) -> None:
     """What PyThreadState_SetAsyncExc raises into add_step comes out too, though no frame shows who raised it."""
     manager = ProcessingStepManager(kafka)

@@ -111,3 +111,17 @@ def test_emptied(tmp_path: Path) -> None:
     file.sync()
     assert read(file) == [(b"k", b"v")]
     file.close()
+
+
+def test_links_and_pipes_are_left_alone(tmp_path: Path) -> None:
+    """A symbolic link, even to a spool, and what is no regular file are never taken over."""
+    path = tmp_path / "a.spool"
+    filled(path).close()
+    (tmp_path / "link.spool").symlink_to(path)
+    os.mkfifo(tmp_path / "pipe.spool")
+    for name in ("link.spool", "pipe.spool"):
+        with pytest.raises(NotASpoolError):
+            SpoolFile.take_over(tmp_path / name, TOPIC)
+    file = SpoolFile.take_over(path, TOPIC)
+    assert read(file) == MESSAGES
+    file.close()

@@ -72,6 +72,10 @@ class OpenExecutions:
             last = self._older.get(key)
             if len(self._last) >= self._remembered:
                 self._older, self._last = self._last, {}
+            if last is None and status is _RUNNING and execution_id is None:  # what is most common first
+                attempt = 1 if attempt is None else attempt
+                self._last[key] = (fresh_id, attempt, 1, perf_counter_ns(), given_us, fresh_id, None)
+                return fresh_id, attempt, None
         duration_ms = None
         if status is _RUNNING:
             begun_ns = -1 if progress and execution_id is not None else perf_counter_ns()

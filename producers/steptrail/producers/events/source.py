@@ -17,9 +17,11 @@ from typing import Any, Protocol
 from steptrail.producers.accounting import position
 from steptrail.producers.arguments import as_status, check_event, check_rest
 from steptrail.producers.broker_clock import BrokerClock
+from steptrail.producers.events import tracing
 from steptrail.producers.events.executions import Assigned, OpenExecutions
-from steptrail.producers.events.tracing import current_trace_id
 from steptrail.producers.extraction import (
+    MAX_ATTEMPT,
+    MAX_DURATION_MS,
     TooLargeError,
     attempt_of,
     attempt_within,
@@ -175,9 +177,9 @@ class EventSource:
             doc_id, step_name = str.__str__(doc_id), str.__str__(step_name)
         if (
             error_type is not None
-            or execution_id is not None
-            or attempt is not None
-            or duration_ms is not None
+            or (execution_id is not None and (type(execution_id) is not bytes or len(execution_id) != 16))
+            or (attempt is not None and type(attempt) is not int)
+            or (duration_ms is not None and type(duration_ms) is not float)
             or depends_on is not None
             or trace_id is not None
         ):
@@ -193,7 +195,7 @@ class EventSource:
                 given_us, found = time_us(timestamp)
                 if found:
                     marks = {"timestamp": found}
-            if attempt is not None:
+            if attempt is not None and (type(attempt) is not int or not 0 < attempt <= MAX_ATTEMPT):
                 attempt, found = attempt_within(attempt)
                 if found:
                     marks = {**(marks or {}), "attempt": found}
@@ -230,7 +232,9 @@ class EventSource:
                     marks = {**(marks or {}), "metrics": found}
                 if duration_ms is None and (type(metrics) is not dict or "duration_ms" in metrics):
                     duration_ms = duration_of(metrics)
-            if duration_ms is not None:
+            if duration_ms is not None and (
+                type(duration_ms) is not float or not 0 <= duration_ms <= MAX_DURATION_MS
+            ):
                 duration_ms, found = duration_within(duration_ms)
                 if found:
                     marks = {**(marks or {}), "duration_ms": found}
@@ -243,7 +247,8 @@ class EventSource:
                 if found:
                     marks = {**(marks or {}), "error_type": found}
             if trace_id is None:
-                trace_id = current_trace_id()
+                if tracing.context():
+                    trace_id = tracing.current_trace_id()
             else:
                 trace_id, found = clean_text(trace_id, _MAX_TRACE_ID)
                 if found:
@@ -270,20 +275,22 @@ class EventSource:
             line.refuse(error)
             return StepHandle(_NO_ID, execution_id or _NO_ID, attempt or 1, doc_id, step_name)
 
-        # From here on an exception that others raise comes out only when the event has met its end. What happened
-        # up to then is known by the length of `fate`: 1, it is accepted, 2, Kafka's client took it or it was
-        # dropped. Each of these steps is one call of a function written in C, which no exception can cut in two.
-        fate: list[Any] = []
+        # From here on an exception that others raise comes out only when the event has met its end. What happened up to
+        # then is known by two variables: `sequence` is 0 or more once the event is accepted, `taken` is None once
+        # Kafka's client took it. Each is bound by a turn of `for`: the iterator's step and the binding are one, since
+        # the interpreter looks for signals after calls, where functions begin and where loops go back, not there.
+        sequence = -1
+        taken: object = False
         kept: list[Any] = []
         assign: Callable[..., Assigned] = self._assign
         interrupted: BaseException | None = None
         key = value = None
-        sequence, event_id, run_id, run_attempt = 0, _NO_ID, _NO_ID, 1
+        event_id, run_id, run_attempt = _NO_ID, _NO_ID, 1
         while True:
             try:
-                if not fate:
-                    fate.extend(islice(line.acceptances, 1))
-                sequence = fate[0]
+                if sequence < 0:
+                    for sequence in line.acceptances:  # noqa: B007  bound, see above
+                        break
                 # UUIDv7: milliseconds, then what is the emitter's own, then the sequence on a random base, which keeps
                 # ids of one emitter apart and in order without a lock.
                 event_id = _pack_id(now_us // 1000 << 16 | self._id_middle, self._id_base + sequence)
@@ -314,12 +321,15 @@ class EventSource:
                 key = self._key_start + doc_bytes
                 keep = line.keep
                 on_report = line.on_report if keep is None else keep(key, value, kept)
-                fate.extend(starmap(line.produce, ((line.topic, value, key, -1, on_report),)))
+                for taken in starmap(line.produce, ((line.topic, value, key, -1, on_report),)):  # noqa: B007
+                    break
                 break
             except BaseException as error:
+                if sequence < 0 or taken is not False:
+                    raise
+                fate: list[Any] = [sequence]  # grows by one when the event is counted as dropped or kept
                 try:
-                    settled = len(fate) != 1
-                    again = not settled and self._is_to_try_again(line, error, fate, kept, key, value)
+                    again = self._is_to_try_again(line, error, fate, kept, key, value)
                     interrupted = error if again and is_foreign(error) else interrupted
                 except BaseException:  # one more, or there is no room left on the stack to call anything
                     if len(fate) == 1:
@@ -329,8 +339,6 @@ class EventSource:
                             fate.extend(islice(line.interrupted, 1))
                         except KeyError:
                             pass
-                    raise
-                if settled:
                     raise
                 if not again:
                     break

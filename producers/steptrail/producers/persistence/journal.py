@@ -24,7 +24,7 @@ import threading
 import time
 import zlib
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import count, starmap
 from pathlib import Path
@@ -84,33 +84,30 @@ class Journal:
         it was, and no message is in the journal twice.
         """
         current, unjournalled = self._current, self._counters.unjournalled.__next__
-        take, give_back = current.pop, current.extend
+        give_back = current.append
+        # Never ends, since no segment equals None: each step takes a segment off the stack.
+        taking: Iterator[Segment] = iter(current.pop, None)
 
         def keep(key: bytes, value: bytes, kept: list[Any]) -> Callable[..., None]:
             # One long function: a call more is felt by every event. Nothing is raised by others except right after
-            # calls, at loops and where a function begins: what lies between two calls is done as a whole.
+            # calls, where loops go back and where a function begins: what lies between two calls is done as a whole.
             key_length = len(key)
             both = key + value
             length = len(both)
             try:
                 if not kept:
-                    held: list[Segment] = []
-                    taking = starmap(take, _ONCE)
-                    try:
-                        if current:
-                            held.extend(taking)
-                        else:
-                            self._another(OVERHEAD + length, held)
-                        if held and held[0].used + OVERHEAD + length > held[0].size:
-                            self._follow(OVERHEAD + length, held)
-                        if held and held[0].used + OVERHEAD + length <= held[0].size:
-                            segment = held[0]
+                    if current:
+                        for segment in taking:
                             at = segment.used
-                            segment.used = at + OVERHEAD + length
-                            segment.records += 1
-                            kept += segment, at
-                    finally:
-                        give_back(held)
+                            end = at + OVERHEAD + length
+                            if end <= segment.size:
+                                segment.used = end
+                                segment.records += 1
+                                kept += segment, at
+                            give_back(segment)
+                            break
+                    if not kept:
+                        self._place(OVERHEAD + length, kept)
                     if not kept:
                         kept.extend(starmap(unjournalled, _ONCE))
                 if len(kept) == PLACED:
@@ -237,6 +234,26 @@ class Journal:
             self.done(*self._places.pop(record))
 
     # --- segments ------------------------------------------------------------------------------------
+
+    def _place(self, wanted: int, kept: list[Any]) -> None:
+        """Find room for `wanted` bytes where the current segment has none: `kept` becomes segment and place, if any."""
+        held: list[Segment] = []
+        taking = starmap(self._current.pop, _ONCE)
+        try:
+            if self._current:
+                held.extend(taking)
+            else:
+                self._another(wanted, held)
+            if held and held[0].used + wanted > held[0].size:
+                self._follow(wanted, held)
+            if held and held[0].used + wanted <= held[0].size:
+                segment = held[0]
+                at = segment.used
+                segment.used = at + wanted
+                segment.records += 1
+                kept += segment, at
+        finally:
+            self._current.extend(held)
 
     def _another(self, wanted: int, held: list[Segment]) -> None:
         """Add a segment that nobody appends to, with room for `wanted` bytes, if there can be one."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,7 +62,7 @@ class SpoolFile:
         head = _HEAD.pack(MAGIC, len(name)) + name
         # It gets its name when it is locked: who looks for files left behind could be faster than the lock.
         making = path.with_suffix(".new")
-        fd = os.open(making, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        fd = os.open(making, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.write(fd, head)
@@ -77,16 +78,18 @@ class SpoolFile:
         """A file that a process left behind, its torn tail cut off. Raises NotASpoolError."""
         fd = -1
         try:
-            fd = os.open(path, os.O_RDWR | os.O_APPEND)
+            fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW)
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            stat = os.fstat(fd)
-            if stat.st_ino != path.stat().st_ino:  # emptied and removed between the two calls above
+            found_file = os.fstat(fd)
+            if not stat.S_ISREG(found_file.st_mode) or found_file.st_uid != os.geteuid():
+                raise NotASpoolError(f"{path} is no file of this user")
+            if found_file.st_ino != path.lstat().st_ino:  # emptied and removed between the two calls above
                 raise NotASpoolError(str(path))
             name = topic.encode()
             head = _HEAD.pack(MAGIC, len(name)) + name
             if os.pread(fd, len(head), 0) != head:
                 raise NotASpoolError(f"{path} holds no messages for {topic}")
-            found = cls(path, fd, len(head), stat.st_size)
+            found = cls(path, fd, len(head), found_file.st_size)
             found._cut_torn_tail()
         except BlockingIOError:
             os.close(fd)

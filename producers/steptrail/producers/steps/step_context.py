@@ -16,6 +16,7 @@ from steptrail.producers.arguments import check_doc_id, check_rest
 from steptrail.producers.events.source import EventSource
 from steptrail.producers.extraction import MAX_NAMES, bounded_copy
 from steptrail.producers.handle import StepHandle
+from steptrail.producers.log import LEVELS, log_step
 from steptrail.producers.steps.active_step import active_step
 from steptrail.producers.steps.decorator import decorated, name_of
 from steptrail.producers.steps.endings import ExceptionTypes, meanings, status_of
@@ -26,7 +27,7 @@ from steptrail.producers.steps.exception_facts import (
     plain_text,
     type_name,
 )
-from steptrail.producers.steps.thresholds import PASSED_KEY, Thresholds
+from steptrail.producers.steps.thresholds import NO_THRESHOLDS, PASSED_KEY, Thresholds
 from steptrail.schemas.foreign import is_foreign
 from steptrail.schemas.status import ProcessingStatus
 
@@ -44,6 +45,15 @@ class StepContext:
     as a decorator it makes a new one for each call.
     """
 
+    # Of the class until a run begins, so that to make one costs less.
+    _handle: StepHandle | None = None
+    _goes_on = False  # after this call of a decorated function: its work is done elsewhere
+    _outcome: tuple[ProcessingStatus, object] | None = None
+    _began_ns = 0
+    _spent_ns = 0
+    _ended = False
+    _outer: Token[StepContext | None] | None = None
+
     def __init__(
         self,
         manager: ProcessingStepManager,
@@ -59,36 +69,33 @@ class StepContext:
         skip_on: ExceptionTypes = (),
         traceback: bool | None = None,
     ) -> None:
-        if not callable(doc_id):
+        if type(doc_id) is not str and not callable(doc_id):
             check_doc_id(doc_id)
         if step_name is not None and not isinstance(step_name, str):
             raise TypeError(f"step_name must be a str, not {type(step_name).__qualname__}")
         if details is not None and not isinstance(details, Mapping):
             raise TypeError(f"details must be a mapping or None, not {type(details).__qualname__}")
-        depends_on = [depends_on] if isinstance(depends_on, str) else depends_on
-        check_rest(None, None, None, None, depends_on, None)
         self._manager = manager
         self._doc_id = doc_id
         self._step_name = step_name
         self._initial = {} if details is None else bounded_copy(details)
         if depends_on is not None:
+            depends_on = [depends_on] if isinstance(depends_on, str) else depends_on
+            check_rest(None, None, None, None, depends_on, None)
             self._initial["depends_on"] = list(islice(depends_on, MAX_NAMES + 1))
-        self._thresholds = Thresholds.of(warn_after_ms, thresholds)
+        self._thresholds = (
+            NO_THRESHOLDS
+            if warn_after_ms is None and thresholds is None
+            else Thresholds.of(warn_after_ms, thresholds)
+        )
         self._meanings = manager._meanings
         if fatal != () or error_on != () or skip_on != ():
             self._meanings = meanings(fatal, error_on, skip_on, self._meanings)
         self._traceback = manager._traceback if traceback is None else bool(traceback)
-        self.details: dict[str, Any] = dict(self._initial)
+        self.details: dict[str, Any] = {**self._initial}
         """Results of the step, for its ending."""
         self.metrics: dict[str, Any] = {}
         """Numbers about the step, for its ending; `duration_ms` is measured if it is not set here."""
-        self._handle: StepHandle | None = None
-        self._goes_on = False  # after this call of a decorated function: its work is done elsewhere
-        self._outcome: tuple[ProcessingStatus, object] | None = None
-        self._began_ns = 0
-        self._spent_ns = 0
-        self._ended = False
-        self._outer: Token[StepContext | None] | None = None
 
     @property
     def doc_id(self) -> str:
@@ -149,16 +156,18 @@ class StepContext:
     def __enter__(self) -> Self:
         if self._outer is not None:
             raise RuntimeError(f"step {self.step_name!r} already runs; make another by manager.step(…)")
-        doc_id, step_name = self.doc_id, self.step_name
-        self.details = dict(self._initial)
+        doc_id, step_name = self._doc_id, self._step_name
+        if type(doc_id) is not str or step_name is None:
+            doc_id, step_name = self.doc_id, self.step_name
+        self.details = {**self._initial}
         self.metrics = {}
         self._outcome = None
         self._ended = self._goes_on = False
         self._handle = None
         outer = active_step.get()
         try:
-            self._handle = self._manager.add_step(
-                doc_id, step_name, ProcessingStatus.RUNNING, self._initial or None
+            self._handle = self._manager._emit(
+                doc_id, step_name, ProcessingStatus.RUNNING, None, self._initial or None
             )
             self._outer = active_step.set(self)
             self._began_ns = perf_counter_ns()
@@ -239,12 +248,17 @@ class StepContext:
         self._ended = True
         measured_ms = ((perf_counter_ns() if now_ns is None else now_ns) - self._began_ns) / 1e6
         status, details, metrics = ProcessingStatus.SUCCESS, self.details, self.metrics
-        message = error_type = None
+        message = error_type = duration_ms = None
         try:
-            metrics = bounded_copy(metrics) if type(metrics) is dict else _as_dict(metrics, "metrics")
-            metrics.setdefault("duration_ms", measured_ms)
-            details = bounded_copy(details) if type(details) is dict else _as_dict(details, "details")
+            if type(metrics) is not dict or len(metrics) > _FEW:
+                metrics = _as_dict(metrics, "metrics")
+            if "duration_ms" not in metrics:
+                metrics = {**metrics, "duration_ms": measured_ms}
+                duration_ms = measured_ms
+            if type(details) is not dict:
+                details = _as_dict(details, "details")
             if error is not None or self._outcome is not None:
+                details = bounded_copy(details)
                 status, message, error_type = self._told(error, details)
             bounds = self._thresholds
             if (
@@ -252,7 +266,7 @@ class StepContext:
                 and (error is None or status in _NO_FAULT)
                 and (passed := bounds.passed(metrics))
             ):
-                details[PASSED_KEY] = passed
+                details = {**bounded_copy(details), PASSED_KEY: passed}
                 if status is ProcessingStatus.SUCCESS:
                     status = ProcessingStatus.WARNING
         except BaseException as fault:
@@ -265,7 +279,7 @@ class StepContext:
             if is_foreign(fault):  # a time limit's, and not ours to keep
                 self._record(status, details, metrics, message, error_type)
                 raise
-        self._record(status, details, metrics, message, error_type)
+        self._record(status, details, metrics, message, error_type, duration_ms)
 
     def _told(
         self, error: BaseException | None, details: dict[str, Any]
@@ -302,17 +316,29 @@ class StepContext:
         metrics: dict[str, Any],
         message: str | None,
         error_type: str | None,
+        duration_ms: float | None = None,
     ) -> None:
-        self._manager.add_step(
-            self.doc_id,
-            self.step_name,
+        manager = self._manager
+        if self._handle is None:
+            execution_id, attempt, doc_id, step_name = None, None, self.doc_id, self.step_name
+        else:
+            _, execution_id, attempt, doc_id, step_name = self._handle
+        # As add_step does, without what it checks.
+        emitted = manager._emit(
+            doc_id,
+            step_name,
             status,
-            details,
+            None,
+            details or None,
             metrics,
             message,
-            error_type=error_type,
-            execution=self._handle,
+            error_type,
+            execution_id,
+            attempt,
+            duration_ms,
         )
+        if status in LEVELS:
+            log_step(manager.pipeline, doc_id, step_name, status, message, emitted)
 
     # --- decorator -----------------------------------------------------------------------------------
 
@@ -348,6 +374,7 @@ class StepContext:
         )
 
 
+_FEW = 1000  # metrics that are copied without counting them
 _NO_FAULT = (ProcessingStatus.SUCCESS, ProcessingStatus.WARNING)
 _FAULTS = (ProcessingStatus.ERROR, ProcessingStatus.FAILED)
 

@@ -45,6 +45,9 @@ class Thresholds:
         return found
 
 
+NO_THRESHOLDS = Thresholds({})
+
+
 def _number(name: str, value: object) -> float:
     number = plain_number(value)
     if number is None:

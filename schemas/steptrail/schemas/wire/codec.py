@@ -28,6 +28,7 @@ __all__ = [
 _SMALL: Final = len(SMALL_LONGS)
 # Zigzag doubles a number, so that two pairs of bytes hold 27 bits of one that is not negative, and one pair 13.
 _ONE_PAIR: Final = 1 << 13
+_EVEN_PAIRS: Final = PAIRS[::2]  # the pairs that begin such numbers
 _PAIR_AND_END: Final = len(ENDS) << 13
 _TWO_PAIRS: Final = 1 << 27
 _LONGEST: Final = 1 << 62
@@ -164,9 +165,9 @@ def _encoder(head: bytes, pipeline: bytes, tail: bytes) -> Encode:
         doc_size = len(doc_id)
         high, time_end = latest_8_ms
         if timestamp >> 13 == high:
-            time_start = PAIRS[timestamp << 1 & 0x3FFF]
+            time_start = _EVEN_PAIRS[timestamp & 0x1FFF]
         elif _TWO_PAIRS <= timestamp < _LONGEST:
-            time_start = PAIRS[timestamp << 1 & 0x3FFF]
+            time_start = _EVEN_PAIRS[timestamp & 0x1FFF]
             high, time_end = latest_134_seconds
             if timestamp >> 27 != high:
                 time_end = encode_unsigned(timestamp >> 27)
@@ -176,7 +177,7 @@ def _encoder(head: bytes, pipeline: bytes, tail: bytes) -> Encode:
         else:
             time_start, time_end = encode_long(timestamp), b""
         if _ONE_PAIR <= sequence < _PAIR_AND_END:
-            count_start, count_end = PAIRS[sequence << 1 & 0x3FFF], ENDS[sequence >> 13]
+            count_start, count_end = _EVEN_PAIRS[sequence & 0x1FFF], ENDS[sequence >> 13]
         else:
             count_start, count_end = encode_long(sequence), b""
         attempt_and_status = (

@@ -1,0 +1,17 @@
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture
+def no_gc_callbacks() -> Iterator[None]:
+    """For tests of real signals: Python swallows what a handler raises within a callback of the collector, and
+    Hypothesis leaves one behind in the process.
+    """
+    before = list(gc.callbacks)
+    gc.callbacks.clear()
+    yield
+    gc.callbacks[:] = before
