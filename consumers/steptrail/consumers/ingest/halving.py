@@ -21,9 +21,11 @@ Bury = Callable[[Sequence[DeadLetter]], None]
 
 
 class Write(Protocol):
-    """Projects a batch: see `steptrail.projections.delivery.projection.Projection.write`."""
+    """Projects a batch, as `steptrail.projections.delivery.projection.Projection.write` does."""
 
-    def __call__(self, batch: Batch, set_aside: SetAside | None = None, /) -> dict[int, int]: ...
+    def __call__(self, batch: Batch, set_aside: SetAside | None = None, /) -> dict[int, int]:
+        """Partition -> next offset to commit."""
+        ...
 
 
 class Halving:

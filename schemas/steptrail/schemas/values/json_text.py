@@ -61,7 +61,7 @@ def beyond_limits(text: bytes) -> str | None:
 
 def _depth(text: bytes) -> int:
     """How deep it nests; of what is too deep, no more than that."""
-    # Without escapes, every second piece between quotes is outside of strings: a third of the regular expression's time.
+    # Without escapes, every second piece between quotes is outside of strings: faster than the regular expression.
     outside = _STRING.sub(b"", text) if b"\\" in text else b"".join(text.split(b'"')[::2])
     brackets = outside.translate(None, _OTHERS)
     if len(brackets) - len(brackets.lstrip(b"{[")) > MAX_JSON_DEPTH:
