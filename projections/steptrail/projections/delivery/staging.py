@@ -200,13 +200,14 @@ def _size(spec: ProjectionSpec, batch: Batch) -> str:
 
     0 for rows with fields that are not staged: those are looked at in Python.
     """
+    if spec.size is None:
+        return "0"
     cases = [
-        f"frame = unhex('{run.schema.frame.hex()}'), {len(run.schema.frame)} + "
-        + " + ".join(spec.sizes[column] for column in run.schema.columns if column in spec.sizes)
+        f"frame = unhex('{run.schema.frame.hex()}'), {len(run.schema.frame)} + {spec.size(run.schema.columns)}"
         for run in _sized(spec, batch)
     ]
     return f"multiIf({', '.join(cases)}, 0)" if cases else "0"
 
 
 def _sized(spec: ProjectionSpec, batch: Batch) -> list[Run]:
-    return [run for run in batch.runs if spec.sizes and run.schema.whole]
+    return [run for run in batch.runs if spec.size is not None and run.schema.whole]
