@@ -61,11 +61,11 @@ class Clock:
     def _on_write(self) -> None:
         write = Projection.write
 
-        def timed(projection: Projection, batch: Batch) -> dict[int, int]:
+        def timed(projection: Projection, batch: Batch, *rest: Any) -> dict[int, int]:
             if projection._spec is not STEP_EVENTS:  # dead letters, emitters' reports
-                return write(projection, batch)
+                return write(projection, batch, *rest)
             before, cpu = time.perf_counter(), time.thread_time()
-            done = write(projection, batch)
+            done = write(projection, batch, *rest)
             self.ended = time.perf_counter()
             self.writing += self.ended - before
             self.writer_cpu += time.thread_time() - cpu

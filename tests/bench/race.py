@@ -80,7 +80,7 @@ def run_race(session: Session) -> Race:
     """Run the repeats."""
     events = session.scaled(EVENTS)
     messages = topic.encoded(events)
-    ports = {"broker": port_of(session.stack.kafka), "engine": port_of(session.stack.clickhouse)}
+    ports = _ports(session)
     laps = []
     for number in range(1 if session.quick else 5):
         settings = session.workspace("race")
@@ -118,19 +118,27 @@ def run_projector(
     events: int | None = None,
     dead_letters: int = 0,
 ) -> dict[str, Any]:
-    """Have `module` project `messages` in a workspace of its own; what it told.
+    """Have `module` project `messages` in a workspace of its own; what it told, and `cpu_us`: processor time of all
+    processes in µs an event.
 
     `events` of them are events, all unless said otherwise, and `dead_letters` are none. Raises RuntimeError when what
     is in the table, or in the dead-letter topic, is not that.
     """
     settings = session.workspace("projector")
     topic.fill(settings, messages)
-    told = _ours(session, settings, len(messages) if events is None else events, module)
+    count = len(messages) if events is None else events
+    with measured(_ports(session)) as cpu:
+        told = _ours(session, settings, count, module)
+    told["cpu_us"] = sum(cpu.values()) / count * 1e6
     letters = topic.count(settings, Topics(settings.topic_prefix).dlq.name)
     if letters != dead_letters:
         raise RuntimeError(f"there are {letters} dead letters, not {dead_letters}")
     session.forget(settings)
     return told
+
+
+def _ports(session: Session) -> dict[str, int]:
+    return {"broker": port_of(session.stack.kafka), "engine": port_of(session.stack.clickhouse)}
 
 
 def _ours(session: Session, settings: Settings, events: int, module: str = "bench.ours") -> dict[str, Any]:

@@ -27,6 +27,7 @@ FIGURES = (
     "journal_cost",
     "emit_to_readable_s",
     "projection_vs_handwritten",
+    "cpu_vs_handwritten",
     "projection_vs_engine_copy",
     "ledger_cost",
     "poison_cost",

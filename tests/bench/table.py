@@ -13,6 +13,7 @@ from support.marked_block import fill, json_lines
 
 NAMES = {
     "projection_vs_handwritten": "from Kafka to all tables, against the consumer that everyone writes",
+    "cpu_vs_handwritten": "processor time from Kafka to all tables, against that consumer's",
     "projection_vs_engine_copy": "from Kafka to all tables, against the engine's own copy of the rows",
     "step_vs_otel_span": "a worker's time for a whole step by two `add_step`, against one OpenTelemetry span",
     "step_block_cost": "a worker's time for a whole step by `with manager.step()`, against two `add_step`",
@@ -39,6 +40,9 @@ def beside(line: dict[str, Any]) -> str:
     texts = {
         "projection_vs_handwritten": lambda: f"{detail['ours_events_per_s']:,.0f} events/s",
         "projection_vs_engine_copy": lambda: f"copy {detail['copy_events_per_s']:,.0f} rows/s",
+        "cpu_vs_handwritten": lambda: (
+            f"{sum(detail['ours_us'].values()):.1f} µs, {sum(detail['handwritten_us'].values()):.1f} µs an event"
+        ),
         "step_vs_otel_span": lambda: f"{detail['step_us']} µs, {detail['span_us']} µs",
         "step_block_cost": lambda: f"{detail['block_us']} µs, {detail['vs_otel_span']} × a span",
         "ledger_cost": lambda: f"{detail['with_events_per_s']:,.0f} events/s",

@@ -41,8 +41,8 @@ class Clock:
                 self.started = time.perf_counter()
             return extend(buffer, messages, now)
 
-        def timed_write(projection: Projection, batch: Batch) -> dict[int, int]:
-            done = write(projection, batch)
+        def timed_write(projection: Projection, batch: Batch, *rest: Any) -> dict[int, int]:
+            done = write(projection, batch, *rest)
             if projection._spec is HEALTH_EVENTS:
                 self.ended = time.perf_counter()
                 self.rows += sum(span.rows for part, span in batch.spans.items() if part in done)

@@ -86,12 +86,24 @@ def test_the_store_names_the_rows_that_fail(store: ClickHouse, values: list[byte
     """Where each record ends where it should, all that fail a check are named in one go, and no others."""
     faults = [fault_of(message(0, offset, value), SCHEMAS) for offset, value in enumerate(values)]
     named: set[tuple[int, int]] = set()
-    try:
-        with staged(store, STEP_EVENTS, batch_of(values)):
-            pass
-    except BatchRejected as rejected:
-        named = set(rejected.rows)
+    with staged(store, STEP_EVENTS, batch_of(values), named.update) as stage:
+        [left] = store.query(f"SELECT arraySort(groupArray(kafka_offset)) FROM {stage.table}")
+        assert store.query(f"SELECT {stage.whole}") == [(1,)]
     assert named == {(0, offset) for offset, fault in enumerate(faults) if fault is not None}
+    assert left == ([offset for offset, fault in enumerate(faults) if fault is None],)
+
+
+@SEARCH
+@given(st.lists(VALUES | EVENTS, min_size=1, max_size=60))
+def test_without_a_look_into_texts_the_store_names_the_rest(store: ClickHouse, values: list[bytes]) -> None:
+    """What such a prefilter leaves over is in its place for the store, which names what else is wrong."""
+    faults = [fault_of(message(0, offset, value), SCHEMAS) for offset, value in enumerate(values)]
+    found = {(0, offset) for offset in suspects(values, texts=False)}
+    batch = batch_of(values).without(found)
+    if batch.rows:
+        with staged(store, STEP_EVENTS, batch, found.update):
+            pass
+    assert found == {(0, offset) for offset, fault in enumerate(faults) if fault is not None}
 
 
 def test_what_is_valid_reaches_every_table(store: ClickHouse) -> None:

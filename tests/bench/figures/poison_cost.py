@@ -1,8 +1,8 @@
 """From a real Kafka to all tables with one message in a hundred no event, against the same events alone.
 
-The bad ones are of every kind of the fault matrix, spread evenly, also those that one parser takes and another
-does not; each ends in the dead-letter topic, and all of
-the good ones in the tables. Each repeat runs both, in turns first and second, each in a topic and tables of its own.
+The bad ones are of every kind of the fault matrix, spread evenly, also those that one parser takes and another does
+not; each ends in the dead-letter topic, and all of the good ones in the tables. Each repeat runs both, in turns first
+and second, each in a topic and tables of its own.
 """
 
 from __future__ import annotations
@@ -27,11 +27,13 @@ def measure(session: Session) -> Figure:
     clean = encoded(events)
     poisoned = list(_poisoned(clean))
     rates: dict[str, list[float]] = {"clean": [], "poisoned": []}
+    cpu_us: dict[str, list[float]] = {"clean": [], "poisoned": []}
     for lap in range(1 if session.quick else LAPS):
         for name in sorted(rates, reverse=lap % 2 == 1):
             messages = clean if name == "clean" else poisoned
             told = run_projector(session, messages, events=events, dead_letters=len(messages) - events)
             rates[name].append(events / told["seconds"])
+            cpu_us[name].append(told["cpu_us"])
     ratios = [bad / good for bad, good in zip(rates["poisoned"], rates["clean"], strict=True)]
     ratio = statistics.median(ratios)
     return Figure(
@@ -44,6 +46,8 @@ def measure(session: Session) -> Figure:
             "clean_events_per_s": statistics.median(rates["clean"]),
             "poisoned_events_per_s": statistics.median(rates["poisoned"]),
             "ratios": ratios,
+            "clean_cpu_us": statistics.median(cpu_us["clean"]),
+            "poisoned_cpu_us": statistics.median(cpu_us["poisoned"]),
             "events": events,
             "poison": len(poisoned) - events,
             "kinds": len(KINDS),

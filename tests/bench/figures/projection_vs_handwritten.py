@@ -24,7 +24,6 @@ def measure(session: Session) -> Figure:
             "ratios": [lap.ours / lap.handwritten for lap in race.laps],
             "shares_of_wall_time": race.share("shares"),
             "shares_of_cpu_time": race.share("cpu_shares"),
-            "cpu_us_per_event": {"ours": race.cpu("cpu_us"), "handwritten": race.cpu("handwritten_cpu_us")},
             "handwritten_insert_share": race.laps[0].handwritten_told["insert_share"],
             "events": race.events,
             "batches": race.laps[0].told["batches"],

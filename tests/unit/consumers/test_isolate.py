@@ -14,8 +14,18 @@ from steptrail.consumers.ingest.poison_limit import PoisonLimit, TooMuchPoison
 from steptrail.consumers.ingest.writer_schemas import WriterSchemas
 from steptrail.projections.clickhouse.errors import BatchRejected
 from steptrail.projections.delivery.batch import Batch
+from steptrail.projections.delivery.staging import SetAside
 from steptrail.schemas.errors import InfrastructureError
 from support.consumed import batch_of, event_value, message
+
+
+def records_of(batch: Batch) -> list[tuple[tuple[int, int], bytes]]:
+    """Partition and offset, and value, of each record."""
+    return [
+        ((int.from_bytes(trailer[8:12], "little"), int.from_bytes(trailer[12:20], "little")), value)
+        for run in batch.runs
+        for value, trailer in zip(run.parts[::2], run.parts[1::2], strict=True)
+    ]
 
 
 class Store:
@@ -32,20 +42,18 @@ class Store:
         self.lost: set[int] = set()
         self.writes = 0
 
-    def write(self, batch: Batch) -> dict[int, int]:
+    def write(self, batch: Batch, set_aside: SetAside | None = None) -> dict[int, int]:
         self.writes += 1
-        places = [place for run in batch.runs for place in run.places()]
-        values = [part for run in batch.runs for part in run.parts[::2]]
-        bad = [place for place, value in zip(places, values, strict=True) if self.refuses(value)]
-        if bad:
-            rows = dict.fromkeys(bad, "details") if self.names_rows else {}
-            raise BatchRejected("some record is bad", {"details": len(bad)}, rows)
+        bad = [place for place, value in records_of(batch) if self.refuses(value)]
+        if bad and self.names_rows and set_aside is not None:
+            set_aside(dict.fromkeys(bad, "details"))
+            batch = batch.without(bad)
+        elif bad:
+            raise BatchRejected("some record is bad", {"details": len(bad)})
         done = {}
-        for run in batch.runs:
-            for trailer in run.parts[1::2]:
-                partition = int.from_bytes(trailer[8:12], "little")
-                if partition not in self.lost:
-                    self.offsets.setdefault(partition, []).append(int.from_bytes(trailer[12:20], "little"))
+        for (partition, offset), _ in records_of(batch):
+            if partition not in self.lost:
+                self.offsets.setdefault(partition, []).append(offset)
         for partition, span in batch.spans.items():
             if partition not in self.lost:
                 self.spans.setdefault(partition, []).append((span.first, span.last))
@@ -107,13 +115,15 @@ def test_what_only_the_store_refuses_is_found_by_halving() -> None:
 
 
 def test_what_only_the_store_refuses_goes_at_once_where_it_names_the_rows() -> None:
-    """Half of a batch, in two statements; each letter says which check it was."""
+    """Half of a batch, which is staged once; each letter says which check it was."""
     odd = event_value(details='{"odd": 1}')
     store = Store(lambda value: b'"odd"' in value, names_rows=True)
     values = [odd if number % 2 else event_value() for number in range(400)]
     batch = batch_of(*(message(0, n, value) for n, value in enumerate(values)))
     assert store.isolation().write(batch) == {0: 400}
-    assert store.writes == 2
+    assert store.writes == 1
+    assert store.offsets[0] == list(range(0, 400, 2))
+    assert store.covered(0) == (0, 399)
     assert [letter.offset[1] for letter in store.letters] == list(range(1, 400, 2))
     assert {(letter.reason, letter.field) for letter in store.letters} == {("REFUSED_BY_STORE", "details")}
 
@@ -131,23 +141,34 @@ def test_halving_takes_the_logarithm_of_the_batch_for_each_bad_one(bad: int) -> 
     assert store.writes <= bad * (2 * 10 + 2) + 1
 
 
-def test_letters_found_in_the_last_pass_are_sent_before_halving() -> None:
-    """A store that names one row at a time ends in halving, and loses no letter on the way."""
-    odd = event_value(details='{"odd": 1}')
-    store = Store()
+def test_letters_of_the_strict_decoder_are_sent_before_halving() -> None:
+    """What it finds, and what only the store finds: each has one letter, with its own reason."""
+    odd, cut, not_json = event_value(details='{"odd": 1}'), event_value()[:-1], event_value(details="{")
+    store = Store(lambda value: value in (odd, cut, not_json))
+    values = {5: odd, 6: cut, 7: not_json, 30: odd, 40: not_json}
+    batch = batch_of(*(message(0, n, values.get(n, event_value())) for n in range(50)))
+    assert store.isolation().write(batch) == {0: 50}
+    assert sorted((letter.offset[1], letter.reason) for letter in store.letters) == [
+        (5, "REFUSED_BY_STORE"),
+        (6, "TRUNCATED"),
+        (7, "BAD_JSON"),
+        (30, "REFUSED_BY_STORE"),
+        (40, "BAD_JSON"),
+    ]
+    assert store.covered(0) == (0, 49)
 
-    def write(batch: Batch) -> dict[int, int]:
-        store.writes += 1
-        for run in batch.runs:
-            for place, value in zip(run.places(), run.parts[::2], strict=True):
-                if value == odd:
-                    raise BatchRejected("one row is bad", {"details": 1}, {place: "details"})
-        return {partition: span.last + 1 for partition, span in batch.spans.items()}
 
-    isolation = Isolation(write, store.bury, WriterSchemas(), PoisonLimit())
-    batch = batch_of(*(message(0, n, odd if n in range(5, 15) else event_value()) for n in range(50)))
-    assert isolation.write(batch) == {0: 50}
-    assert sorted(letter.offset[1] for letter in store.letters) == list(range(5, 15))
+def test_letters_of_rows_are_acknowledged_before_anything_is_written() -> None:
+    """Also where the store names the rows; when the dead-letter topic is away, nothing is written."""
+    store = Store(lambda value: b'"odd"' in value, names_rows=True)
+
+    def bury(_: Sequence[DeadLetter]) -> None:
+        raise InfrastructureError("away")
+
+    isolation = Isolation(store.write, bury, WriterSchemas(), PoisonLimit())
+    with pytest.raises(InfrastructureError):
+        isolation.write(batch_of(message(0, 0), message(0, 1, event_value(details='{"odd": 1}'))))
+    assert store.offsets == {}
 
 
 def test_a_hundred_and_fifty_bad_ones_of_every_kind_among_thousands_stop_nothing() -> None:

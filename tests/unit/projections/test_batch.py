@@ -10,7 +10,7 @@ from typing import Any
 import fastavro
 import pytest
 
-from steptrail.projections.delivery.avro_block import writer_schema, zigzag
+from steptrail.projections.delivery.avro_block import writer_schema
 from steptrail.projections.delivery.batch import BatchBuilder, Run
 from steptrail.schemas.errors import DecodeReason, EventDecodeError
 from steptrail.schemas.event import MAX_EVENT_BYTES, StepEvent
@@ -108,7 +108,9 @@ def test_a_batch_without_some_records_is_the_one_that_was_built_without_them() -
     assert (left.rows, left.size, left.resent) == (right.rows, right.size, right.resent)
     assert left.spans == right.spans
     assert left.runs[0].parts[::2] == right.runs[0].parts[::2]
-    assert list(left.runs[0].places()) == [place for place in places if place not in bad]
+    assert [trailer[8:] for trailer in left.runs[0].parts[1::2]] == [
+        trailer[8:] for trailer in right.runs[0].parts[1::2]
+    ]
     assert left.runs[0].size == right.runs[0].size
     assert whole.build().without(set(places)).runs == ()
 
@@ -169,11 +171,3 @@ def test_the_longest_event_is_taken_whatever_its_frame() -> None:
         with pytest.raises(EventDecodeError, match="TOO_LARGE"):
             builder.add(0, 2, 1, frame + b"x" * (MAX_EVENT_BYTES + 1))
         assert builder.rows == 1
-
-
-@pytest.mark.parametrize("number", [0, 1, -1, 63, 64, -65, 2**31, -(2**63), 2**63 - 1])
-def test_zigzag_is_avros_long(number: int) -> None:
-    """Counts and sizes are spelt as Avro spells them."""
-    out = io.BytesIO()
-    fastavro.schemaless_writer(out, "long", number)
-    assert zigzag(number) == out.getvalue()

@@ -1,7 +1,9 @@
 import dataclasses
+import io
 import pickle
 from typing import Any
 
+import fastavro
 import pytest
 
 from steptrail.schemas.errors import DecodeReason, EventDecodeError
@@ -201,3 +203,11 @@ def test_an_encoder_keeps_what_its_events_share() -> None:
         )
         assert message == b"frame" + encode_event(event)
         assert decode_event(message[5:]) == event
+
+
+@pytest.mark.parametrize("number", [0, 1, -1, 63, 64, -65, 2**31, -(2**63), 2**63 - 1])
+def test_a_long_is_encoded_as_avro_does(number: int) -> None:
+    """Also the sizes and counts of a container file."""
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, "long", number)
+    assert encode_long(number) == out.getvalue()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 from confluent_kafka import Message
 
@@ -12,7 +13,19 @@ from steptrail.consumers.ingest.finding import place_of, refused_by_store
 from steptrail.consumers.ingest.poison_limit import Place, TooMuchPoison
 from steptrail.projections.clickhouse.errors import BatchRejected
 from steptrail.projections.delivery.batch import Batch, BatchBuilder
+from steptrail.projections.delivery.staging import SetAside
 from steptrail.schemas.wire.headers import times_resent
+
+Bury = Callable[[Sequence[DeadLetter]], None]
+"""Sends letters to the dead-letter topic; returns when all are acknowledged."""
+
+
+class Write(Protocol):
+    """Projects a batch, as `steptrail.projections.delivery.projection.Projection.write` does."""
+
+    def __call__(self, batch: Batch, set_aside: SetAside | None = None, /) -> dict[int, int]:
+        """Partition -> next offset to commit."""
+        ...
 
 
 class Halving:
@@ -24,8 +37,8 @@ class Halving:
 
     def __init__(
         self,
-        write: Callable[[Batch], dict[int, int]],
-        bury: Callable[[Sequence[DeadLetter]], None],
+        write: Write,
+        bury: Bury,
         new_builder: Callable[[], BatchBuilder],
         most: int,
     ) -> None:

@@ -17,6 +17,7 @@ from steptrail.projections.clickhouse.errors import ClaimLost, QueryError, Store
 from steptrail.projections.delivery.batch import Batch
 from steptrail.projections.delivery.projection import Projection
 from steptrail.projections.delivery.spec import ProjectionSpec
+from steptrail.projections.delivery.staging import SetAside
 from steptrail.projections.tables.step_events import STEP_EVENTS
 
 
@@ -101,10 +102,10 @@ class ProjectionSink:
                 f"--accept-topic {found}"
             )
 
-    def _project(self, batch: Batch) -> dict[int, int]:
+    def _project(self, batch: Batch, set_aside: SetAside | None = None) -> dict[int, int]:
         if self._projection is None:
             raise ClaimLost("nothing is claimed yet")
-        return self._projection.write(batch)
+        return self._projection.write(batch, set_aside)
 
 
 class ProjectorSink(ProjectionSink):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from steptrail.schemas.wire.varint import encode_unsigned
+
 _CANONICAL = {"TSV": "TabSeparated", "TSVRaw": "TabSeparatedRaw", "NDJSON": "JSONLines"}
 # The engine hands each block over as a whole document: only formats without header, footer or separators
 # between rows may be put one after the other.
@@ -64,18 +66,9 @@ def native_header(columns: list[tuple[str, str]]) -> bytes:
 
     The engine gives no bytes at all for an empty result, where a server sends the columns.
     """
-    parts = [_varint(len(columns)), b"\x00"]
+    parts = [encode_unsigned(len(columns)), b"\x00"]
     for name, kind in columns:
         for text in (name, kind):
             encoded = text.encode()
-            parts += (_varint(len(encoded)), encoded)
+            parts += (encode_unsigned(len(encoded)), encoded)
     return b"".join(parts)
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)

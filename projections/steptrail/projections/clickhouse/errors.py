@@ -48,19 +48,12 @@ class BatchRejected(DataError):
     """A staged batch did not pass validation: at least one record in it is not what it claims to be.
 
     Nothing was written. `checks` maps the name of each failed check to how many rows failed it; it is empty when the
-    engine could not parse the batch at all. `rows` maps partition and offset of each such row to the check that it
-    failed; it is empty where the engine could not tell the rows apart.
+    engine could not parse the batch at all.
     """
 
-    def __init__(
-        self,
-        message: str,
-        checks: Mapping[str, int],
-        rows: Mapping[tuple[int, int], str] | None = None,
-    ) -> None:
+    def __init__(self, message: str, checks: Mapping[str, int]) -> None:
         super().__init__(message)
         self.checks = checks
-        self.rows = rows or {}
 
 
 class ClaimLost(InfrastructureError):

@@ -11,6 +11,7 @@ from typing import Any
 
 from steptrail.schemas.wire.bundled import fingerprint, plain_schema, released_schemas
 from steptrail.schemas.wire.framing import single_object_prefix
+from steptrail.schemas.wire.varint import encode_long
 
 # What follows each value in a batch; see steptrail.projections.delivery.batch.
 _TRAILER_FIELDS = (
@@ -21,7 +22,7 @@ _TRAILER_FIELDS = (
 
 @dataclass(frozen=True, slots=True)
 class WriterSchema:
-    """A schema that events were written with, as the engine is told of it.
+    """A schema that events were written with, as ClickHouse needs it.
 
     `frame` is what begins each value (10 bytes with single-object encoding, 5 with Confluent's); `columns` are
     the names of the stage's columns in the order of the bytes; `header` is the container file's header.
@@ -32,7 +33,7 @@ class WriterSchema:
     header: bytes
     sync: bytes
     whole: bool = True
-    """Whether each of its fields has a column; the engine passes over those that have none."""
+    """Whether each of its fields has a column; ClickHouse skips those that have none."""
 
 
 def writer_schema(
@@ -43,7 +44,7 @@ def writer_schema(
     Of its fields those in `known` have a column in the stage, by default all of them.
 
     The header carries a *plain* schema: enumerations as int, logical types dropped. The bytes are the same, and
-    an index out of range is a number to be validated instead of something for the engine to trip over.
+    an index out of range is a number to be validated instead of a parse error.
     """
     plain = plain_schema(dict(schema))
     frame_field = {"name": "frame", "type": {"type": "fixed", "name": "frame_t", "size": len(frame)}}
@@ -51,10 +52,10 @@ def writer_schema(
     sync = os.urandom(16)
     meta = {"avro.schema": json.dumps(wide).encode(), "avro.codec": b"null"}
     entries = b"".join(_bytes(key.encode()) + _bytes(value) for key, value in meta.items())
-    header = b"Obj\x01" + zigzag(len(meta)) + entries + b"\x00" + sync
-    strange = () if known is None else tuple(f["name"] for f in plain["fields"] if f["name"] not in known)
-    columns = tuple(f["name"] for f in wide["fields"] if f["name"] not in strange)
-    return WriterSchema(frame, columns, header, sync, not strange)
+    header = b"Obj\x01" + encode_long(len(meta)) + entries + b"\x00" + sync
+    unknown = () if known is None else tuple(f["name"] for f in plain["fields"] if f["name"] not in known)
+    columns = tuple(f["name"] for f in wide["fields"] if f["name"] not in unknown)
+    return WriterSchema(frame, columns, header, sync, not unknown)
 
 
 @cache
@@ -69,19 +70,8 @@ def bundled_writer_schemas() -> Mapping[bytes, WriterSchema]:
 
 def container(schema: WriterSchema, rows: int, size: int, parts: list[bytes]) -> bytes:
     """A container file with one block of `rows` records of together `size` bytes, given in pieces."""
-    return b"".join([schema.header, zigzag(rows), zigzag(size), *parts, schema.sync])
-
-
-def zigzag(number: int) -> bytes:
-    """Avro's long: zigzag, then 7 bits a byte, least significant first."""
-    rest = (number << 1) ^ (number >> 63)
-    out = bytearray()
-    while rest > 0x7F:
-        out.append(rest & 0x7F | 0x80)
-        rest >>= 7
-    out.append(rest)
-    return bytes(out)
+    return b"".join([schema.header, encode_long(rows), encode_long(size), *parts, schema.sync])
 
 
 def _bytes(value: bytes) -> bytes:
-    return zigzag(len(value)) + value
+    return encode_long(len(value)) + value

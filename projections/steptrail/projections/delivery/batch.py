@@ -24,7 +24,8 @@ from steptrail.schemas.limits import MAX_BROKER_TIME_MS, MAX_EVENT_BYTES
 from steptrail.schemas.wire.framing import split_frame
 
 _TRAILER = struct.Struct("<8siqqB")
-_PLACE = struct.Struct("<8xiq9x")  # of a trailer
+_PLACE = struct.Struct("<iq")
+_PLACE_OF_TRAILER = slice(8, 8 + _PLACE.size)
 TRAILER_BYTES = _TRAILER.size
 
 
@@ -63,9 +64,11 @@ class Run:
             parts = self.parts[begin : begin + 2 * most_rows]
             yield container(self.schema, len(parts) // 2, sum(map(len, parts)), parts)
 
-    def places(self) -> Iterator[tuple[int, int]]:
-        """Partition and offset of each record, in order."""
-        return _PLACE.iter_unpack(b"".join(self.parts[1::2]))
+    def numbers_of(self, places: Collection[tuple[int, int]]) -> list[int]:
+        """The indexes of the records at these places (partition and offset), in order."""
+        packed = {_PLACE.pack(*place) for place in places}
+        trailers = enumerate(self.parts[1::2])
+        return [number for number, trailer in trailers if trailer[_PLACE_OF_TRAILER] in packed]
 
     def without(self, numbers: Sequence[int]) -> Run:
         """The same but for the records of these numbers, which are in ascending order."""
@@ -109,7 +112,7 @@ class Batch:
         runs = []
         size, resent, removed = self.size, self.resent, 0
         for run in self.runs:
-            numbers = [number for number, place in enumerate(run.places()) if place in places]
+            numbers = run.numbers_of(places)
             for number in numbers:
                 value, trailer = run.parts[2 * number], run.parts[2 * number + 1]
                 _, partition, offset, _, again = _TRAILER.unpack(trailer)

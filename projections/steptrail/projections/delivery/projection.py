@@ -19,7 +19,7 @@ from steptrail.projections.clickhouse.migrate import require_current
 from steptrail.projections.delivery.batch import Batch
 from steptrail.projections.delivery.ledger import Claim, Claims, Ledger
 from steptrail.projections.delivery.spec import EventOnce, ProjectionSpec, Target
-from steptrail.projections.delivery.staging import Stage, drop_abandoned, staged
+from steptrail.projections.delivery.staging import SetAside, Stage, drop_abandoned, staged
 from steptrail.projections.delivery.topic_gaps import TopicGaps
 
 _log = logging.getLogger("steptrail.projection")
@@ -81,12 +81,13 @@ class Projection:
         for part in partitions:
             self._held.pop(part, None)
 
-    def write(self, batch: Batch) -> dict[int, int]:
+    def write(self, batch: Batch, set_aside: SetAside | None = None) -> dict[int, int]:
         """Project `batch`: stage, validate, insert into all tables side by side, ledger rows last, read back.
 
         Returns partition → next offset to commit, for the partitions that are still held: fewer than the batch's
-        when another consumer has claimed some meanwhile. Raises BatchRejected, with nothing written, when the
-        batch does not hold what it should; ClaimLost when none of its partitions is claimed.
+        when another consumer has claimed some meanwhile. Rows that fail a check go to `set_aside`, and the rest is
+        written, where every record is in its place. Raises BatchRejected, with nothing written, when the batch does
+        not hold what it should; ClaimLost when none of its partitions is claimed; and what `set_aside` raises.
         """
         claims = {part: claim for part, claim in self._held.items() if part in batch.spans}
         if not claims:
@@ -98,7 +99,8 @@ class Projection:
 
         try:
             if batch.rows:
-                with staged(self._clickhouse, self._spec, batch) as stage:
+                with staged(self._clickhouse, self._spec, batch, set_aside) as stage:
+                    batch = stage.batch
                     together(partial(self._fill, target, stage, claims) for target in self._spec.targets)
                     together([record, stage.drop])
             else:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +83,12 @@ class ProjectionSpec:
 
     `name` is its key in the ledger. `stage_columns` is the SQL of the stage's columns between the frame and the
     trailer, in the order of the record's fields, computed ones (MATERIALIZED) last. `checks` maps names to SQL
-    that is true for a row that must not pass. `sizes` maps columns to SQL for the bytes that the field has in Avro;
-    without it, numbers may be spelled longer than they need to be.
+    that is true for a row that must not pass. `size` gives SQL for how many bytes the fields with these columns have
+    in Avro; without it, numbers may be spelled longer than they need to be.
     """
 
     name: str
     stage_columns: str
     checks: Mapping[str, str]
     targets: tuple[Target, ...]
-    sizes: Mapping[str, str] = field(default_factory=dict)
+    size: Callable[[Collection[str]], str] | None = None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -44,6 +45,13 @@ _COMMON_CHECKS = {
 }
 
 
+FailingRows = Mapping[tuple[int, int], str]
+"""Partition and offset of each row that fails a check -> the first check that it fails."""
+
+SetAside = Callable[[FailingRows], None]
+"""Sets the failing rows of a batch aside; when it returns, the batch is written without them."""
+
+
 @dataclass(slots=True)
 class Stage:
     """A staged batch: `table` holds `batch.rows` rows until it is dropped."""
@@ -59,6 +67,11 @@ class Stage:
             self.dropped = True
             drop_quietly(self.clickhouse, self.table)
 
+    def remove(self, spec: ProjectionSpec, rows: FailingRows) -> None:
+        """Delete the rows that fail a check, which are these. `whole` proves that none other was deleted."""
+        self.clickhouse.command(f"ALTER TABLE {self.table} DELETE WHERE {_failed_checks(spec)} != 0")
+        self.batch = self.batch.without(rows)
+
     @property
     def whole(self) -> str:
         """SQL, true or an error: the stage still has every row.
@@ -73,16 +86,26 @@ _LOST = "steptrail: the stage has lost its rows"
 
 
 @contextmanager
-def staged(clickhouse: ClickHouse, spec: ProjectionSpec, batch: Batch) -> Iterator[Stage]:
+def staged(
+    clickhouse: ClickHouse, spec: ProjectionSpec, batch: Batch, set_aside: SetAside | None = None
+) -> Iterator[Stage]:
     """Stage and validate `batch`; the stage is dropped at the end, if it was not before, whatever happens.
 
-    Raises BatchRejected when the batch does not hold what it should, InfrastructureError when the store is away.
+    Rows that fail a check go to `set_aside` where every record is in its place, and the stage is that of the others.
+    Raises BatchRejected when the batch does not hold what it should, InfrastructureError when the store is away, and
+    whatever `set_aside` raises.
     """
     stage = Stage(clickhouse, f"stage_{spec.name}_{uuid.uuid4().hex}", batch)
     clickhouse.command(_STAGE.format(table=stage.table, columns=spec.stage_columns.strip("\n")))
     try:
         _load(clickhouse, stage)
-        _validate(clickhouse, spec, stage)
+        if rows := _validate(clickhouse, spec, stage):
+            if set_aside is None:
+                raise BatchRejected(
+                    f"{len(rows)} of {batch.rows} records fail a check", Counter(rows.values())
+                )
+            set_aside(rows)
+            stage.remove(spec, rows)
         yield stage
     finally:
         stage.drop()
@@ -123,57 +146,53 @@ def _load(clickhouse: ClickHouse, stage: Stage) -> None:
         raise BatchRejected(f"the engine cannot parse the batch: {error}", {}) from error
 
 
-def _validate(clickhouse: ClickHouse, spec: ProjectionSpec, stage: Stage) -> None:
+def _validate(clickhouse: ClickHouse, spec: ProjectionSpec, stage: Stage) -> FailingRows:
+    """The rows that fail a check of `spec`; every record is in its place.
+
+    Raises BatchRejected where that is not so. One query does it all: each check is computed once for a row.
+    """
     batch = stage.batch
-    checks = {**_COMMON_CHECKS, **spec.checks}
-    counts = ", ".join(f"countIf({condition})" for condition in checks.values())
-    parameters = {
-        "guard": batch.guard.hex(),
-        "frames": [run.schema.frame.hex().upper() for run in batch.runs],
-    }
+    counts = ", ".join(f"countIf({condition})" for condition in _COMMON_CHECKS.values())
     found = clickhouse.query(
+        f"WITH {_failed_checks(spec)} AS failed_checks "
         "SELECT kafka_partition, count(), min(kafka_offset), max(kafka_offset), sum(kafka_offset), "
-        f"min(broker_ms), max(broker_ms), sum({_size(spec, batch)}), {counts} FROM {stage.table} "
+        f"min(broker_ms), max(broker_ms), sumIf({_size(spec, batch)}, failed_checks = 0), {counts}, "
+        f"groupArrayIf((kafka_offset, failed_checks), failed_checks != 0) FROM {stage.table} "
         "GROUP BY kafka_partition LIMIT 10000",
-        parameters,
+        {"guard": batch.guard.hex(), "frames": [run.schema.frame.hex().upper() for run in batch.runs]},
     )
-    failed = dict.fromkeys(checks, 0)
+    wrong: Counter[str] = Counter()
+    rows: dict[tuple[int, int], str] = {}
+    names = list(spec.checks)
     seen = {}
     size = 0
-    for partition, rows, first, last, total, first_ms, last_ms, part_size, *bad in found:
-        seen[partition] = (rows, total)
+    for partition, count, first, last, total, first_ms, last_ms, part_size, *bad, failing in found:
+        seen[partition] = (count, total)
         size += part_size
-        for name, count in zip(checks, bad, strict=True):
-            failed[name] += count
+        wrong.update(dict(zip(_COMMON_CHECKS, bad, strict=True)))
+        for offset, checks in failing:
+            rows[partition, offset] = names[(checks & -checks).bit_length() - 1]  # the lowest bit that is set
         span = batch.spans.get(partition)
         if span is None or first < span.first or last > span.last:
-            failed["offsets"] = failed.get("offsets", 0) + rows
+            wrong["offsets"] += count
         elif first_ms < batch.first_time_ms or last_ms > batch.last_time_ms:
-            failed["broker_time"] = failed.get("broker_time", 0) + rows
+            wrong["broker_time"] += count
     expected = {p: (span.rows, span.offset_sum) for p, span in batch.spans.items() if span.rows}
-    if seen != expected and "offsets" not in failed:
-        staged_rows = sum(rows for rows, _ in seen.values())
-        failed["offsets"] = abs(batch.rows - staged_rows) or 1
-    failed = {name: count for name, count in failed.items() if count}
-    # A record that ends in another place than it should shifts all behind it, and what tells their places.
-    in_place = failed.keys() <= spec.checks.keys()
-    sent = sum(run.size - run.rows * TRAILER_BYTES for run in _sized(spec, batch))
-    if in_place and size != sent:
-        failed["size"] = abs(sent - size)  # a number is spelled longer than it has to be
-    if failed:
-        rows_of = _failing_rows(clickhouse, spec, stage) if in_place else {}
+    if seen != expected and "offsets" not in wrong:
+        wrong["offsets"] = abs(batch.rows - sum(count for count, _ in seen.values())) or 1
+    if not +wrong:  # every record is in its place
+        sent = sum(run.size - run.rows * TRAILER_BYTES for run in _sized(spec, batch.without(rows)))
+        wrong["size"] = abs(sent - size)  # else a number is spelled longer than it has to be
+    if failed := +wrong:
         told = ", ".join(f"{name} in {count}" for name, count in failed.items())
-        raise BatchRejected(f"{batch.rows} records do not pass: {told}", failed, rows_of)
+        raise BatchRejected(f"{batch.rows} records do not pass: {told}", failed)
+    return rows
 
 
-def _failing_rows(clickhouse: ClickHouse, spec: ProjectionSpec, stage: Stage) -> dict[tuple[int, int], str]:
-    """Partition and offset of each row that fails a check, with the first that it fails."""
-    first = ", ".join(f"{condition}, '{name}'" for name, condition in spec.checks.items())
-    found = clickhouse.query(
-        f"SELECT kafka_partition, kafka_offset, multiIf({first}, '') AS failed FROM {stage.table} "
-        f"WHERE failed != '' LIMIT {stage.batch.rows}"
-    )
-    return {(int(partition), int(offset)): name for partition, offset, name in found}
+def _failed_checks(spec: ProjectionSpec) -> str:
+    """SQL: which checks a row fails, as bits. A sum, since `multiIf` and `OR` copy the columns for each condition."""
+    bits = (f"toUInt64({condition}) * {1 << number}" for number, condition in enumerate(spec.checks.values()))
+    return f"({' + '.join(['toUInt64(0)', *bits])})"
 
 
 def _size(spec: ProjectionSpec, batch: Batch) -> str:
@@ -181,13 +200,14 @@ def _size(spec: ProjectionSpec, batch: Batch) -> str:
 
     0 for rows with fields that are not staged: those are looked at in Python.
     """
+    if spec.size is None:
+        return "0"
     cases = [
-        f"frame = unhex('{run.schema.frame.hex()}'), {len(run.schema.frame)} + "
-        + " + ".join(spec.sizes[column] for column in run.schema.columns if column in spec.sizes)
+        f"frame = unhex('{run.schema.frame.hex()}'), {len(run.schema.frame)} + {spec.size(run.schema.columns)}"
         for run in _sized(spec, batch)
     ]
     return f"multiIf({', '.join(cases)}, 0)" if cases else "0"
 
 
 def _sized(spec: ProjectionSpec, batch: Batch) -> list[Run]:
-    return [run for run in batch.runs if spec.sizes and run.schema.whole]
+    return [run for run in batch.runs if spec.size is not None and run.schema.whole]

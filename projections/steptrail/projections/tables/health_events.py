@@ -8,7 +8,7 @@ from steptrail.projections.delivery.spec import EventOnce, ProjectionSpec, Targe
 from steptrail.projections.tables.step_events import (
     BROKER_TIME,
     CHECKS,
-    SIZES,
+    SIZE,
     STAGE_COLUMNS,
     STATUS,
     TIMESTAMP,
@@ -56,5 +56,5 @@ HEALTH_EVENTS = ProjectionSpec(
             ),
         ),
     ),
-    SIZES,
+    SIZE,
 )

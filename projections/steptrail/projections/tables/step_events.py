@@ -5,7 +5,9 @@ What every projection of step events needs, the stage's columns, the checks and 
 
 from __future__ import annotations
 
-from steptrail.projections.delivery.event_checks import checks_of, sizes_of
+from functools import partial
+
+from steptrail.projections.delivery.event_checks import checks_of, message_size
 from steptrail.projections.delivery.spec import ProjectionSpec, ResentOnce, Target
 from steptrail.schemas.wire.bundled import STEP_EVENT_SCHEMA
 
@@ -23,7 +25,7 @@ STAGE_COLUMNS = """
 """
 
 CHECKS = checks_of(STEP_EVENT_SCHEMA)
-SIZES = sizes_of(STEP_EVENT_SCHEMA)
+SIZE = partial(message_size, STEP_EVENT_SCHEMA)
 
 TIMESTAMP = "fromUnixTimestamp64Micro(timestamp, 'UTC')"
 BROKER_TIME = "fromUnixTimestamp64Milli(broker_ms, 'UTC')"
@@ -96,5 +98,5 @@ EMITTER_SEQUENCES = Target(
 )
 
 STEP_EVENTS = ProjectionSpec(
-    "steps", STAGE_COLUMNS, CHECKS, (STEPS, STEP_EXECUTIONS, EMITTER_SEQUENCES), SIZES
+    "steps", STAGE_COLUMNS, CHECKS, (STEPS, STEP_EXECUTIONS, EMITTER_SEQUENCES), SIZE
 )

@@ -9,22 +9,15 @@ import json
 from importlib import resources
 from typing import Any, Final
 
+from fastavro.schema import fingerprint as _fingerprint
 from fastavro.schema import to_parsing_canonical_form
 
 _AVRO = resources.files("steptrail.schemas") / "avro"
 
 
-def crc64_avro(data: bytes) -> int:
-    """CRC-64-AVRO (Rabin) of some bytes, as the Avro specification defines it for fingerprints."""
-    value = _CRC_EMPTY
-    for byte in data:
-        value = (value >> 8) ^ _CRC_TABLE[(value ^ byte) & 0xFF]
-    return value
-
-
 def fingerprint(schema: dict[str, Any]) -> bytes:
     """The 8 bytes that name a schema on the wire: CRC-64-AVRO of its canonical form, little-endian."""
-    return crc64_avro(to_parsing_canonical_form(schema).encode()).to_bytes(8, "little")
+    return bytes.fromhex(_fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO"))
 
 
 def released_schemas(record: str = "step_event") -> dict[str, dict[str, Any]]:
@@ -66,18 +59,6 @@ def _plain_type(kind: Any) -> Any:
 def _version(entry: Any) -> int:
     return int(entry.name.rsplit(".v", 1)[1].removesuffix(".avsc"))
 
-
-def _crc_table() -> tuple[int, ...]:
-    table = []
-    for value in range(256):
-        for _ in range(8):
-            value = (value >> 1) ^ (_CRC_EMPTY & -(value & 1))
-        table.append(value)
-    return tuple(table)
-
-
-_CRC_EMPTY: Final = 0xC15D213AA4D7A795
-_CRC_TABLE: Final = _crc_table()
 
 STEP_EVENT_SCHEMA: Final[dict[str, Any]] = json.loads((_AVRO / "step_event.avsc").read_text("utf-8"))
 """The schema that this version writes; treat it as constant."""
