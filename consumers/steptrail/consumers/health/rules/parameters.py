@@ -62,10 +62,12 @@ class RulePolicy:
             for f in fields(cls)
         }
 
+        policy = cls
+
         class Checked(Table):
             @classmethod
-            def _clashes(_, found: Found, context: Any) -> Clashes:
-                return cls.clashes(found)
+            def _clashes(cls, found: Found, context: Any) -> Clashes:
+                return policy.clashes(found)
 
         return create_model(cls.rule, __base__=Checked, **keys)
 
