@@ -18,7 +18,9 @@ from steptrail.projections.delivery.projection import Projection
 from steptrail.projections.delivery.staging import staged
 from steptrail.projections.tables.health_events import HEALTH_EVENTS
 from steptrail.projections.tables.step_events import STEP_EVENTS
+from steptrail.schemas.errors import InfrastructureError
 from steptrail.schemas.event import MAX_TIMESTAMP_US, MIN_TIMESTAMP_US
+from steptrail.schemas.ids import uuid7
 from steptrail.schemas.values.json_text import MAX_JSON_DEPTH, MAX_JSON_DIGITS
 from support.consumed import TIME_MS, event_value, message
 from support.odd_events import EVENTS, ROWS, VALUES, damaged
@@ -125,3 +127,40 @@ def test_what_is_valid_reaches_every_table(store: ClickHouse) -> None:
         projection = Projection(store, spec, topic="made-up", topic_id="made-up")
         projection.open([0])
         assert projection.write(batch) == {0: len(values)}
+
+
+def test_rows_that_are_set_aside_are_as_if_they_had_not_been_sent(store: ClickHouse) -> None:
+    """An event that was sent again is written although one of them has its id; the ledger does not count them."""
+    once = uuid7()
+    builder = BatchBuilder()
+    builder.add(0, 0, TIME_MS, event_value(event_id=once, attempt=0))
+    builder.add(0, 1, TIME_MS, event_value(event_id=once), True)
+    builder.add(0, 2, TIME_MS, event_value(details="{"))
+    named: dict[tuple[int, int], str] = {}
+    for spec, table in ((STEP_EVENTS, "steps"), (HEALTH_EVENTS, "health_events")):
+        projection = Projection(store, spec, topic="set-aside", topic_id="set-aside")
+        projection.open([0])
+        assert projection.write(builder.build(), named.update) == {0: 3}
+        assert named == {(0, 0): "attempt", (0, 2): "details"}
+        assert store.query(f"SELECT kafka_offset FROM {table} WHERE topic_id = 'set-aside'") == [(1,)]
+        ledger = "SELECT first_offset, last_offset, rows FROM projection_ledger WHERE topic_id = 'set-aside'"
+        assert store.query(f"{ledger} AND projection_name = '{spec.name}'") == [(0, 2, 1)]
+
+
+def test_nothing_is_written_of_a_batch_whose_rows_cannot_be_set_aside(store: ClickHouse) -> None:
+    """While the dead-letter topic is away, the tables and the ledger stay as they are, and no stage is left."""
+    builder = BatchBuilder()
+    builder.add(0, 0, TIME_MS, event_value(attempt=0))
+    builder.add(0, 1, TIME_MS, event_value())
+    projection = Projection(store, STEP_EVENTS, topic="away", topic_id="away")
+    projection.open([0])
+
+    def away(_: object) -> None:
+        raise InfrastructureError("away")
+
+    with pytest.raises(InfrastructureError, match="away"):
+        projection.write(builder.build(), away)
+    for table in ("steps", "projection_ledger"):
+        assert store.query(f"SELECT count() FROM {table} WHERE topic_id = 'away'") == [(0,)]
+    stages = "SELECT count() FROM system.tables WHERE database = currentDatabase() AND name LIKE 'stage%'"
+    assert store.query(stages) == [(0,)]

@@ -1,1 +1,1 @@
-"""From a batch of messages to rows in the store: events told from messages that are none, and what happens to those."""
+"""From a batch of messages to rows in the store: finding the messages that are no events, and dead-lettering them."""

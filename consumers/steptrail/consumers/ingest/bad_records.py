@@ -22,7 +22,7 @@ import logging
 from dataclasses import replace
 
 from steptrail.consumers.ingest.finding import Search, place_of
-from steptrail.consumers.ingest.halving import Bury, Halving, Write, batch_of
+from steptrail.consumers.ingest.halving import Halving, SendLetters, Write, batch_of
 from steptrail.consumers.ingest.poison_limit import PoisonLimit
 from steptrail.consumers.ingest.writer_schemas import WriterSchemas
 from steptrail.consumers.loop.buffer import ConsumedBatch, Refused
@@ -42,22 +42,22 @@ _PASSES = 4
 
 
 class Isolation:
-    """Writes batches by `write`; sends the bad records among them to `bury` first.
+    """Writes batches by `write`; sends the bad records among them to `send_letters` first.
 
     `write` projects a batch and returns partition -> next offset; it gives rows that fail a check to the function
-    that it is called with, and raises BatchRejected with nothing written. `bury` returns when the letters are
+    that it is called with, and raises BatchRejected with nothing written. `send_letters` returns when the letters are
     acknowledged. `limit` stops it all when too much is bad.
     """
 
     def __init__(
         self,
         write: Write,
-        bury: Bury,
+        send_letters: SendLetters,
         schemas: WriterSchemas,
         limit: PoisonLimit,
     ) -> None:
         self._write = write
-        self._bury = bury
+        self._send_letters = send_letters
         self._schemas = schemas
         self._limit = limit
         self._wary = 0  # batches still to be prefiltered before they are written
@@ -67,7 +67,7 @@ class Isolation:
         """Write all of the batch that can be written; partition -> next offset to commit.
 
         Raises TooMuchPoison, with nothing of the batch written, RegistryUnavailable when it is not known which
-        schema wrote a message and the registry does not answer, and whatever `write` and `bury` raise.
+        schema wrote a message and the registry does not answer, and whatever `write` and `send_letters` raise.
         """
         consumed = self._resolved(consumed)
         search = Search(consumed, self._schemas)
@@ -103,7 +103,7 @@ class Isolation:
                     break
         self._set_aside(search)
         self._wary = WARY_BATCHES
-        halving = Halving(self._write, self._bury, self._schemas.new_builder, self._limit.unexplained)
+        halving = Halving(self._write, self._send_letters, self._schemas.new_builder, self._limit.unexplained)
         done = halving.write(messages, search.places, search.consumed.starts)
         search.letters += halving.letters
         return done
@@ -112,7 +112,7 @@ class Isolation:
         """Send the letters that were found since the last call, unless all together are too many."""
         if letters := search.taken():
             self._limit.check(search.consumed.messages, search.letters)
-            self._bury(letters)
+            self._send_letters(letters)
 
     def _resolved(self, consumed: ConsumedBatch) -> ConsumedBatch:
         """The batch with the messages whose schema was not known when it was built, and is now."""

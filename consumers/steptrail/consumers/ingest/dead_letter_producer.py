@@ -1,4 +1,4 @@
-"""Messages that are no events go to the dead-letter topic: unchanged, with the reason, and acknowledged."""
+"""Sends messages that are no events to the dead-letter topic, unchanged, with the reason, and waits for the brokers."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class DeadLetter:
     def headers(self, connector: str, task: str, topic_id: str | None) -> names.Headers:
         """The message's own headers, then Kafka Connect's, then ours. Values are UTF-8 text."""
         partition, offset = self.offset
-        told: dict[str, object] = {
+        context: dict[str, object] = {
             f"{names.CONNECT}topic": self.message.topic(),
             f"{names.CONNECT}partition": partition,
             f"{names.CONNECT}offset": offset,
@@ -65,8 +65,8 @@ class DeadLetter:
             names.BROKER_TIME_MS: self.message.timestamp()[1],
             names.TOPIC_ID: topic_id,
         }
-        own = [(k, v) for k, v in names.header_list(self.message.headers()) if k not in told]
-        return [*own, *((k, str(v).encode()) for k, v in told.items() if v is not None)]
+        own = [(k, v) for k, v in names.header_list(self.message.headers()) if k not in context]
+        return [*own, *((k, str(v).encode()) for k, v in context.items() if v is not None)]
 
 
 class DeadLetters:
@@ -126,7 +126,7 @@ class DeadLetters:
                     failed[offset] = error
 
             self._produce(producer, letter, topic_id, refused, deadline)
-        # message.timeout.ms ends the wait by itself; the extra second lets it say why.
+        # message.timeout.ms ends the wait by itself; the extra second lets its error arrive.
         left = producer.flush(deadline.remaining() + 1.0)
         if not left:
             self._acknowledged.update(letter.offset for letter in pending if letter.offset not in failed)

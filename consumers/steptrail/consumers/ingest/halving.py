@@ -1,4 +1,4 @@
-"""The last resort: a batch that is rejected for what nobody finds is halved until the bad ones stand alone."""
+"""The last resort: a batch that is rejected for an unknown reason is halved until the bad records stand alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from steptrail.projections.delivery.batch import Batch, BatchBuilder
 from steptrail.projections.delivery.staging import SetAside
 from steptrail.schemas.wire.headers import times_resent
 
-Bury = Callable[[Sequence[DeadLetter]], None]
+SendLetters = Callable[[Sequence[DeadLetter]], None]
 """Sends letters to the dead-letter topic; returns when all are acknowledged."""
 
 
@@ -29,7 +29,7 @@ class Write(Protocol):
 
 
 class Halving:
-    """Writes messages by `write` piece by piece, and sends those to `bury` that the store refuses alone.
+    """Writes messages by `write` piece by piece, and sends those to `send_letters` that the store refuses alone.
 
     That takes about twice the logarithm of their number in statements for each bad one. Raises TooMuchPoison at more
     than `most` of them.
@@ -38,12 +38,12 @@ class Halving:
     def __init__(
         self,
         write: Write,
-        bury: Bury,
+        send_letters: SendLetters,
         new_builder: Callable[[], BatchBuilder],
         most: int,
     ) -> None:
         self._write = write
-        self._bury = bury
+        self._send_letters = send_letters
         self._new_builder = new_builder
         self._most = most
         self.letters: list[DeadLetter] = []
@@ -88,7 +88,7 @@ class Halving:
                 "Stopped, because then it is the store, or this program, that is wrong. If it really are the "
                 "messages, raise STEPTRAIL_POISON_MAX_UNEXPLAINED and start again."
             ) from rejected
-        self._bury([letter])
+        self._send_letters([letter])
         return letter
 
 

@@ -69,7 +69,7 @@ class PoisonLimit:
 
     @classmethod
     def of(cls, settings: Settings) -> PoisonLimit:
-        """As the settings say."""
+        """With the limits of the settings."""
         return cls(settings.poison_max_in_a_row, settings.poison_max_ratio, settings.poison_max_unexplained)
 
     def check(self, messages: Sequence[_Placed], letters: Sequence[_Letter]) -> None:
@@ -78,8 +78,8 @@ class PoisonLimit:
         if 0 < self._in_a_row <= longest:
             raise _stop(letters, f"{counted(longest, 'message')} in a row", "STEPTRAIL_POISON_MAX_IN_A_ROW")
         if stand.messages >= self._min_messages and stand.bad > self._ratio * stand.messages:
-            told = f"{stand.bad} of the latest {stand.messages} messages"
-            raise _stop(letters, told, "STEPTRAIL_POISON_MAX_RATIO")
+            share = f"{stand.bad} of the latest {stand.messages} messages"
+            raise _stop(letters, share, "STEPTRAIL_POISON_MAX_RATIO")
 
     def passed(self, messages: Sequence[_Placed], letters: Sequence[_Letter]) -> None:
         """The batch is written, its letters are set aside: go on counting behind it."""
@@ -117,10 +117,10 @@ def _place(message: _Placed) -> Place:
 
 def _stop(letters: Sequence[_Letter], how_many: str, setting: str) -> TooMuchPoison:
     reasons = Counter(letter.reason for letter in letters)
-    told = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
+    counts = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
     partition, offset = letters[0].offset
     return TooMuchPoison(
-        f"{how_many} are no events; of the batch at hand: {told}, first at partition {partition}, offset {offset}. "
+        f"{how_many} are no events; of the batch at hand: {counts}, first at partition {partition}, offset {offset}. "
         "Stopped before anything of this batch was written.\n"
         "Look at the messages and at what produced them. If they really are bad, raise "
         f"{setting} and start again: they are then set aside in the dead-letter topic."

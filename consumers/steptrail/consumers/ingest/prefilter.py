@@ -23,7 +23,7 @@ from steptrail.schemas.wire.framing import SINGLE_OBJECT_PREFIX
 _Numbers: TypeAlias = "npt.NDArray[Any]"
 _Rows: TypeAlias = "npt.NDArray[np.intp] | slice"
 
-# What is read and written then stays in a core's cache, and is little beside a batch.
+# Small enough that the arrays stay in a core's cache.
 _AT_ONCE = 8_192
 _BYTES_AT_ONCE = 4 * 1024 * 1024
 _JSON_AT_ONCE = 64
@@ -40,7 +40,7 @@ def suspects(
     """The indexes of those `values` that are no events, in order.
 
     `schemas` are the writers' schemas by the frames that begin their messages; by default this version's alone.
-    Without `texts`, nothing is said about what texts hold (UTF-8, JSON), which is most of the work.
+    Without `texts`, the contents of texts (UTF-8, JSON) are not checked, which is most of the work.
     """
     schemas = {SINGLE_OBJECT_PREFIX: STEP_EVENT_SCHEMA} if schemas is None else schemas
     lengths = sorted({len(frame) for frame in schemas}, reverse=True)
@@ -156,7 +156,7 @@ class _Look:
             byte = self._bytes[np.minimum(at[more], len(self._bytes) - 1)]
             at[more] += 1
             number[more] |= (byte & 0x7F).astype(np.uint64) << np.uint64(shift)
-            # The last byte of a number that has several says something, and the tenth says one bit.
+            # The last of several bytes is not zero, and the tenth holds one bit.
             right[more] = (byte != 0) & ((shift < 63) | (byte < 2))
             more = more[byte >= 0x80]
         at[more] = len(self._bytes)  # a number of more bytes than there are

@@ -25,7 +25,7 @@ class ProjectionSink:
     """The loop's sink (`steptrail.consumers.loop.sink.Sink`) for a projection of the topic of `questions`.
 
     Nothing is asked of Kafka or the store before the first `open`, so that either may be away at the start.
-    Raises TopicRecreated, besides what Sink says, when the topic is not the one that it was; a recreated topic
+    Raises TopicRecreated, besides what Sink documents, when the topic was recreated; a recreated topic
     is only taken when its id is `accept_topic`.
     """
 
@@ -68,7 +68,7 @@ class ProjectionSink:
         return starts
 
     def write(self, batch: ConsumedBatch) -> dict[int, int]:
-        """Project the batch. Raises BatchRejected, besides what Sink says, when a record is not what it should be."""
+        """Project the batch. Raises BatchRejected, besides what Sink documents, when a record is invalid."""
         # Asked after the batch was read: if the topic is the same now, every record in it was of that topic.
         self._require_same_topic()
         return self._project(batch.batch)
@@ -126,7 +126,7 @@ class ProjectorSink(ProjectionSink):
         super().__init__(clickhouse, questions, STEP_EVENTS, group=group, accept_topic=accept_topic)
         self._dead_letters = dead_letters
         self._metrics = metrics
-        self._isolation = Isolation(self._project, self._bury, schemas, limit)
+        self._isolation = Isolation(self._project, self._send_letters, schemas, limit)
 
     def write(self, batch: ConsumedBatch) -> dict[int, int]:
         """Project the batch but for its bad records, which are in the dead-letter topic when this returns."""
@@ -137,7 +137,7 @@ class ProjectorSink(ProjectionSink):
         self._dead_letters.written(done)
         return done
 
-    def _bury(self, letters: Sequence[DeadLetter]) -> None:
+    def _send_letters(self, letters: Sequence[DeadLetter]) -> None:
         if letters:
             self._dead_letters.send(letters, self._topic_id)
             for letter in letters:

@@ -1,4 +1,4 @@
-"""Which schema wrote a message: one that comes with the package, or one that newer writers have told of."""
+"""Which schema wrote a message: a bundled one, or one that newer writers have published."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class WriterSchemas:
             single_object_prefix(fingerprint(schema)): schema for schema in released_schemas().values()
         }
         """The schemas that are known now, by the frames that name them."""
-        self._unknown: dict[int, tuple[float, str]] = {}  # id -> ask again at, what was told
+        self._unknown: dict[int, tuple[float, str]] = {}  # id -> ask again at, why
         self._unreadable: dict[bytes, str] = {}  # fingerprint -> why
         self._looked_at: float | None = None
 
@@ -137,9 +137,9 @@ class WriterSchemas:
             raise _unknown(
                 f"the message names schema {schema_id} of a schema registry, and none is configured", 1
             )
-        until, told = self._unknown.get(schema_id, (0.0, ""))
+        until, why = self._unknown.get(schema_id, (0.0, ""))
         if self._clock() < until:
-            raise _unknown(told, 1)
+            raise _unknown(why, 1)
         try:
             found = self._registry.schema(schema_id)
         except UnknownSchemaId as error:
@@ -153,11 +153,11 @@ class WriterSchemas:
             )
         return self._add(confluent_prefix(schema_id), known or dict(found))
 
-    def _remember(self, schema_id: int, told: str) -> EventDecodeError:
+    def _remember(self, schema_id: int, why: str) -> EventDecodeError:
         if len(self._unknown) >= _MOST_UNKNOWN:
             self._unknown.clear()
-        self._unknown[schema_id] = (self._clock() + ASK_AGAIN_S, told)
-        return _unknown(told, 1)
+        self._unknown[schema_id] = (self._clock() + ASK_AGAIN_S, why)
+        return _unknown(why, 1)
 
 
 def _prefix(frame: Frame) -> bytes:
@@ -173,5 +173,5 @@ def _fingerprint(schema: Mapping[str, Any]) -> bytes:
         return b""
 
 
-def _unknown(told: str, position: int) -> EventDecodeError:
-    return EventDecodeError(DecodeReason.UNKNOWN_SCHEMA, told, position=position)
+def _unknown(why: str, position: int) -> EventDecodeError:
+    return EventDecodeError(DecodeReason.UNKNOWN_SCHEMA, why, position=position)

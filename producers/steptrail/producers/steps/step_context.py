@@ -156,8 +156,10 @@ class StepContext:
     def __enter__(self) -> Self:
         if self._outer is not None:
             raise RuntimeError(f"step {self.step_name!r} already runs; make another by manager.step(…)")
-        doc_id, step_name = self._doc_id, self._step_name
-        if type(doc_id) is not str or step_name is None:
+        given, step_name = self._doc_id, self._step_name
+        if type(given) is str and step_name is not None:
+            doc_id = given
+        else:
             doc_id, step_name = self.doc_id, self.step_name
         self.details = {**self._initial}
         self.metrics = {}

@@ -106,7 +106,7 @@ class Batch:
     def without(self, places: Collection[tuple[int, int]]) -> Batch:
         """The same batch but for the records at these places, partition and offset; it covers their offsets still.
 
-        Much faster than building it anew, which matters where every batch has a bad record or a thousand.
+        Much faster than building it again.
         """
         spans = {partition: replace(span) for partition, span in self.spans.items()}
         runs = []
@@ -157,8 +157,8 @@ class BatchBuilder:
 
         `resent` says that the record carries the header of one that was sent again.
 
-        Raises EventDecodeError, and takes in nothing, for a value that no known frame begins, that is empty or
-        that is longer than an event may be. The caller then decides, and says `skip`.
+        Raises EventDecodeError and adds nothing for a value that no known frame begins, that is empty or
+        that is longer than an event may be. The caller then calls `skip`.
         """
         if not value:
             raise EventDecodeError(DecodeReason.EMPTY, "the message has no value")
@@ -230,7 +230,7 @@ def unknown_frame(value: bytes) -> EventDecodeError:
     """Why no schema was found for `value`; raises instead when what begins it is no frame at all."""
     frame = split_frame(value)
     if frame.fingerprint is not None:
-        told = f"no bundled schema has fingerprint {frame.fingerprint.hex()}"
+        why = f"no bundled schema has fingerprint {frame.fingerprint.hex()}"
     else:
-        told = f"the message names schema {frame.schema_id} of a schema registry, and none is configured"
-    return EventDecodeError(DecodeReason.UNKNOWN_SCHEMA, told, position=0)
+        why = f"the message names schema {frame.schema_id} of a schema registry, and none is configured"
+    return EventDecodeError(DecodeReason.UNKNOWN_SCHEMA, why, position=0)

@@ -13,7 +13,7 @@ table that keeps its Kafka offsets:
 3. **High-water** from the ledger, then read on from there.
 4. **Guarded insert** into each target: only offsets that the target does not have (`not_in`).
 5. **Ledger rows** last, for the partitions still held; read back, and only what is there is committed.
-6. Any error or lost reply: drop the claims, claim anew, stage anew.
+6. Any error or lost reply: drop the claims, claim again, stage again.
 
 None of 1, 2 and 4 can be left out: without the claim in the statement, without the wait or without the
 target's own rows, random histories with crashes and freezes wrote records twice. On a replicated cluster the

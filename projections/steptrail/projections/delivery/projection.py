@@ -66,7 +66,7 @@ class Projection:
         self._gaps.record(partition, first_offset, last_offset, reason)
 
     def open(self, partitions: Collection[int]) -> dict[int, int]:
-        """Claim `partitions` and say where to read on: the offset after the last one that is projected.
+        """Claim `partitions` and return where to read on: the offset after the last one that is projected.
 
         Returns partition → offset for the partitions that were won. Blocks while a predecessor's statement runs.
         """

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 class Target:
     """A table that a batch is written to; `columns` maps its columns to expressions over the stage.
 
-    `keeps_offsets` says that its rows carry their Kafka offsets and broker time, so that the ledger can ask it
+    `keeps_offsets`: its rows carry their Kafka offsets and broker time, so that the ledger can ask it
     what it has. One that does not must hold idempotent aggregates only: it may be given a record twice.
     `once_by` names the stage's column and the table's column that identify an event, for records that were sent
     again on purpose: of those, only events that are not there yet are written. With `EventOnce` that holds for all.

@@ -67,10 +67,10 @@ class Stage:
             self.dropped = True
             drop_quietly(self.clickhouse, self.table)
 
-    def remove(self, spec: ProjectionSpec, rows: FailingRows) -> None:
-        """Delete the rows that fail a check, which are these. `whole` proves that none other was deleted."""
+    def remove_failing(self, spec: ProjectionSpec, others: Batch) -> None:
+        """Delete the rows that fail a check. `whole` proves that those of `others` are left, and no more."""
         self.clickhouse.command(f"ALTER TABLE {self.table} DELETE WHERE {_failed_checks(spec)} != 0")
-        self.batch = self.batch.without(rows)
+        self.batch = others
 
     @property
     def whole(self) -> str:
@@ -99,13 +99,14 @@ def staged(
     clickhouse.command(_STAGE.format(table=stage.table, columns=spec.stage_columns.strip("\n")))
     try:
         _load(clickhouse, stage)
-        if rows := _validate(clickhouse, spec, stage):
+        rows, others = _validate(clickhouse, spec, stage)
+        if rows:
             if set_aside is None:
                 raise BatchRejected(
                     f"{len(rows)} of {batch.rows} records fail a check", Counter(rows.values())
                 )
             set_aside(rows)
-            stage.remove(spec, rows)
+            stage.remove_failing(spec, others)
         yield stage
     finally:
         stage.drop()
@@ -146,8 +147,8 @@ def _load(clickhouse: ClickHouse, stage: Stage) -> None:
         raise BatchRejected(f"the engine cannot parse the batch: {error}", {}) from error
 
 
-def _validate(clickhouse: ClickHouse, spec: ProjectionSpec, stage: Stage) -> FailingRows:
-    """The rows that fail a check of `spec`; every record is in its place.
+def _validate(clickhouse: ClickHouse, spec: ProjectionSpec, stage: Stage) -> tuple[FailingRows, Batch]:
+    """The rows that fail a check of `spec`, and the batch without them; every record is in its place.
 
     Raises BatchRejected where that is not so. One query does it all: each check is computed once for a row.
     """
@@ -180,13 +181,15 @@ def _validate(clickhouse: ClickHouse, spec: ProjectionSpec, stage: Stage) -> Fai
     expected = {p: (span.rows, span.offset_sum) for p, span in batch.spans.items() if span.rows}
     if seen != expected and "offsets" not in wrong:
         wrong["offsets"] = abs(batch.rows - sum(count for count, _ in seen.values())) or 1
+    others = batch
     if not +wrong:  # every record is in its place
-        sent = sum(run.size - run.rows * TRAILER_BYTES for run in _sized(spec, batch.without(rows)))
+        others = batch.without(rows) if rows else batch
+        sent = sum(run.size - run.rows * TRAILER_BYTES for run in _sized(spec, others))
         wrong["size"] = abs(sent - size)  # else a number is spelled longer than it has to be
     if failed := +wrong:
-        told = ", ".join(f"{name} in {count}" for name, count in failed.items())
-        raise BatchRejected(f"{batch.rows} records do not pass: {told}", failed)
-    return rows
+        summary = ", ".join(f"{name} in {count}" for name, count in failed.items())
+        raise BatchRejected(f"{batch.rows} records do not pass: {summary}", failed)
+    return rows, others
 
 
 def _failed_checks(spec: ProjectionSpec) -> str:

@@ -53,7 +53,7 @@ _PARSED: Final = fastavro.parse_schema(DEAD_LETTER_SCHEMA)
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterRow:
-    """What the table says of a letter; the columns' comments in its migration say what each means.
+    """A row of the table; the comments on the columns, in its migration, explain them.
 
     `event_id` is a UUID's text, `source_ms` milliseconds since the epoch.
     """

@@ -11,7 +11,7 @@ from steptrail.projections.delivery.event_checks import checks_of, message_size
 from steptrail.projections.delivery.spec import ProjectionSpec, ResentOnce, Target
 from steptrail.schemas.wire.bundled import STEP_EVENT_SCHEMA
 
-# Raw columns are what the bytes say, and are checked; a UUID is computed from them once, for every table. Its
+# Raw columns hold what was sent, and are checked; a UUID is computed from them once, for every table. Its
 # halves are stored least significant byte first, hence the reversals.
 STAGE_COLUMNS = """
     event_id FixedString(16), pipeline String, doc_id String, step_name String, execution_id FixedString(16),
