@@ -1,5 +1,6 @@
 // What every page has: theme, zone, copying, keyboard, the palette, and live updates.
 import { startLive } from "./live.js";
+import "./actions.js";
 import { openPalette, startPalette } from "./palette.js";
 
 const cookie = (name, value) => {
