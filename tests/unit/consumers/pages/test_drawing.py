@@ -17,7 +17,9 @@ from steptrail.consumers.web.pages.drawing.waterfall import Bar, axis, lane
 HOSTILE = '"><script>alert(1)</script>&<!--'
 
 moments = st.floats(0, 4e9, allow_nan=False)
-spans = st.lists(st.tuples(moments, st.floats(0, 1e6)).map(lambda each: (each[0], each[0] + each[1])), max_size=20)
+spans = st.lists(
+    st.tuples(moments, st.floats(0, 1e6)).map(lambda each: (each[0], each[0] + each[1])), max_size=20
+)
 
 
 def test_a_long_pause_is_cut_and_says_how_long_it_was() -> None:

@@ -19,7 +19,11 @@ def test_today_is_a_time_and_another_day_has_its_date() -> None:
     late = datetime(2026, 5, 3, 23, 0, tzinfo=timezone.utc)
     assert CLOCK.text(late) == "2026-05-03 23:00:00"
     assert BERLIN.text(late) == "01:00:00"
-    assert (CLOCK.offset, BERLIN.offset, Clock(zone_of("Asia/Kolkata"), NOW).offset) == ("UTC", "UTC+2", "UTC+5:30")
+    assert (CLOCK.offset, BERLIN.offset, Clock(zone_of("Asia/Kolkata"), NOW).offset) == (
+        "UTC",
+        "UTC+2",
+        "UTC+5:30",
+    )
 
 
 @pytest.mark.parametrize("name", ["", None, "Nowhere/There", "../../etc/passwd", "\0", "x" * 5000])
@@ -29,7 +33,8 @@ def test_a_zone_that_is_none_is_utc(name: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0.25, "250 ms"), (18, "18 s"), (190, "3 min"), (7300, "2 h"), (200_000, "2 d"), (1e6, "1 w")]
+    ("seconds", "text"),
+    [(0.25, "250 ms"), (18, "18 s"), (190, "3 min"), (7300, "2 h"), (200_000, "2 d"), (1e6, "1 w")],
 )
 def test_spans_have_the_greatest_unit(seconds: float, text: str) -> None:
     """One number that is read at a glance."""
@@ -53,7 +58,8 @@ def test_the_ends_of_the_calendar_can_be_shown() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(None, ""), (0.42, "0.4 ms"), (112.4, "112 ms"), (1200, "1.2 s"), (250_000, "4 min 10 s")]
+    ("value", "text"),
+    [(None, ""), (0.42, "0.4 ms"), (112.4, "112 ms"), (1200, "1.2 s"), (250_000, "4 min 10 s")],
 )
 def test_durations(value: float | None, text: str) -> None:
     """In the unit that a person would choose; nothing where nothing is known."""
@@ -62,7 +68,13 @@ def test_durations(value: float | None, text: str) -> None:
 
 def test_no_error_and_few_errors_are_told_apart() -> None:
     """0.4 % is not 0 %."""
-    assert [percent(share) for share in (None, 0.0, 0.004, 0.21, 1.0)] == ["", "0 %", "0.4 %", "21 %", "100 %"]
+    assert [percent(share) for share in (None, 0.0, 0.004, 0.21, 1.0)] == [
+        "",
+        "0 %",
+        "0.4 %",
+        "21 %",
+        "100 %",
+    ]
 
 
 def test_what_turns_text_around_is_written_out() -> None:

@@ -29,6 +29,7 @@ class Clock:
 
     @property
     def zone_name(self) -> str:
+        """Such as `UTC`, `Europe/Berlin`."""
         return getattr(self.zone, "key", None) or "UTC"
 
     @property

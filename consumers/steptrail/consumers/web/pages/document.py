@@ -8,7 +8,13 @@ from typing import Any
 
 from fastapi.responses import HTMLResponse
 
-from steptrail.consumers.web.models.documents import Attempt, DocumentAnswer, DocumentIn, StepAttempts, StepNow
+from steptrail.consumers.web.models.documents import (
+    Attempt,
+    DocumentAnswer,
+    DocumentIn,
+    StepAttempts,
+    StepNow,
+)
 from steptrail.consumers.web.pages.clock import span
 from steptrail.consumers.web.pages.drawing.timescale import Timescale, timescale
 from steptrail.consumers.web.pages.drawing.waterfall import Bar, axis, lane
@@ -21,9 +27,14 @@ from steptrail.projections.stores.error_groups import GroupDetails, UnknownGroup
 from steptrail.schemas.figures import counted
 
 _COMPARED = (
-    ("status", "status"), ("duration_ms", "took"), ("worker", "worker"), ("error_type", "error type"),
-    ("error_message", "error"), ("details", "details"), ("metrics", "metrics"),
-)  # fmt: skip
+    ("status", "status"),
+    ("duration_ms", "took"),
+    ("worker", "worker"),
+    ("error_type", "error type"),
+    ("error_message", "error"),
+    ("details", "details"),
+    ("metrics", "metrics"),
+)
 _ATTEMPTS_COMPARED = 8
 _BAD = ("ERROR", "FAILED")
 
@@ -41,7 +52,13 @@ async def document(page: Page) -> HTMLResponse:
         lines = [panel.problem, *([panel.remedy] if panel.remedy else [])]
         if status == 404:
             lines.append("Retention may have removed it, or its events have not been projected yet.")
-        return page.answer("gone.html", f"{doc_id[:80]} is not here" if status == 404 else "Not known", status=status, lines=lines, near=[])
+        return page.answer(
+            "gone.html",
+            f"{doc_id[:80]} is not here" if status == 404 else "Not known",
+            status=status,
+            lines=lines,
+            near=[],
+        )
     answer: DocumentAnswer = panel.found
     found = answer.items[0]
     values = _values(page, found)
@@ -60,7 +77,11 @@ def _values(page: Page, found: DocumentIn) -> dict[str, Any]:
     complete = found.completeness
     scale, lanes = _lanes(page, found)
     total = (found.last_at - found.first_at).total_seconds()
-    way = Way("/document", {"doc_id": found.doc_id, "pipeline": found.pipeline}, ("doc", found.doc_id, "--pipeline", found.pipeline))
+    way = Way(
+        "/document",
+        {"doc_id": found.doc_id, "pipeline": found.pipeline},
+        ("doc", found.doc_id, "--pipeline", found.pipeline),
+    )
     return {
         "doc_id": found.doc_id,
         "pipeline": found.pipeline,
@@ -78,7 +99,9 @@ def _values(page: Page, found: DocumentIn) -> dict[str, Any]:
         "events": [_event(each) for each in found.events],
         "events_text": f"{counted(found.events_total, 'event')}, oldest first"
         + (f"; the first {len(found.events):,} are here" if found.events_total > len(found.events) else ""),
-        "next": page.api("/events", doc_id=found.doc_id, pipeline=found.pipeline, after=found.next) if found.next else "",
+        "next": page.api("/events", doc_id=found.doc_id, pipeline=found.pipeline, after=found.next)
+        if found.next
+        else "",
         "ways": page.ways(way),
     }
 
@@ -147,11 +170,11 @@ def _extent(page: Page, attempt: Attempt) -> tuple[float, float, bool]:
 def _axis(page: Page, scale: Timescale) -> str:
     ticks = [page.clock.text(datetime.fromtimestamp(moment, page.clock.now.tzinfo)) for moment in scale.ticks]
     shown: list[str] = []
+    last = -1.0
     for place, text in zip((scale.at(moment) for moment in scale.ticks), ticks, strict=True):
-        # Labels that would run into one another: the earlier one stays, but for the last.
-        shown.append(text if not shown or place - last > 0.12 else "")
-        if shown[-1]:
-            last = place
+        # Labels that would run into one another: the earlier one stays.
+        shown.append(text if place - last > 0.12 else "")
+        last = place if shown[-1] else last
     return axis(scale, shown, [span(cut.seconds) for cut in scale.cuts])
 
 
@@ -162,9 +185,24 @@ def _compared(page: Page, step: StepAttempts) -> dict[str, Any]:
     for name, title in _COMPARED:
         cells = [_cell(getattr(attempt, name), name) for attempt in attempts]
         if any(cells):
-            lines.append({"name": title, "cells": cells, "differs": name in step.differs, "is_text": name in ("details", "metrics", "worker")})  # fmt: skip
+            lines.append(
+                {
+                    "name": title,
+                    "cells": cells,
+                    "differs": name in step.differs,
+                    "is_text": name in ("details", "metrics", "worker"),
+                }
+            )
     begun = [attempt.started_at or attempt.queued_at or attempt.ended_at for attempt in attempts]
-    lines.insert(0, {"name": "begun", "cells": [page.clock.text(at, precise=True) if at else "" for at in begun], "differs": False, "is_text": False})  # fmt: skip
+    lines.insert(
+        0,
+        {
+            "name": "begun",
+            "cells": [page.clock.text(at, precise=True) if at else "" for at in begun],
+            "differs": False,
+            "is_text": False,
+        },
+    )
     return {
         "step_name": step.step_name,
         "attempts": [f"attempt {number}" for number in range(first, first + len(attempts))],
@@ -221,6 +259,8 @@ async def _group(page: Page, found: DocumentIn) -> tuple[str, str]:
 def _group_of(page: Page, pipeline: str, step: StepNow) -> GroupDetails | None:
     store = page.desk.store
     try:
-        return error_group(store, group_of_error(store, pipeline, step.step_name, step.error_type, step.error_message))
+        return error_group(
+            store, group_of_error(store, pipeline, step.step_name, step.error_type, step.error_message)
+        )
     except UnknownGroup:
         return None  # its minute has not been counted yet

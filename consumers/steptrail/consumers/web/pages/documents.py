@@ -39,7 +39,9 @@ async def documents(page: Page) -> HTMLResponse:
                     "doc_id": each.doc_id,
                     "pipeline": each.pipeline,
                     "status": each.status,
-                    "step_name": next((step.step_name for step in each.steps if step.status == each.status), ""),
+                    "step_name": next(
+                        (step.step_name for step in each.steps if step.status == each.status), ""
+                    ),
                     "steps": len(each.steps),
                     "last": each.last_at,
                 }

@@ -17,7 +17,13 @@ from steptrail.projections.stores.error_groups import GroupState
 from steptrail.schemas.figures import counted
 
 LIMIT = 100
-_LEVELS = {"NEW": "ERROR", "REGRESSED": "FAILED", "ONGOING": "WARNING", "RESOLVED": "SUCCESS", "MUTED": "SKIPPED"}
+_LEVELS = {
+    "NEW": "ERROR",
+    "REGRESSED": "FAILED",
+    "ONGOING": "WARNING",
+    "RESOLVED": "SUCCESS",
+    "MUTED": "SKIPPED",
+}
 _ACTIONS = {"RESOLVED": ("reopen", "mute"), "MUTED": ("reopen", "resolve")}
 _HOURS_SHOWN = 48
 
@@ -36,7 +42,11 @@ async def errors(page: Page) -> HTMLResponse:
     )
     panel = panels["groups"]
     found: GroupsAnswer | None = panel.found
-    parameters = {**page.links.kept, **({"state": state} if state else {}), **({"step_name": step} if step else {})}
+    parameters = {
+        **page.links.kept,
+        **({"state": state} if state else {}),
+        **({"step_name": step} if step else {}),
+    }
     judged = found.judged_until if found else None
     return page.answer(
         "errors.html",
@@ -44,18 +54,28 @@ async def errors(page: Page) -> HTMLResponse:
         groups={
             "rows": [_row(page, each) for each in (found.items if found else ())],
             "choices": [
-                {"name": name.lower(), "is_current": (name if name != "ALL" else "") == state, "href": page.links.here(state=None if name == "ALL" else name)}
+                {
+                    "name": name.lower(),
+                    "is_current": (name if name != "ALL" else "") == state,
+                    "href": page.links.here(state=None if name == "ALL" else name),
+                }
                 for name in ("ALL", *(each.value for each in GroupState))
             ],
             "problem": panel.problem,
             "remedy": panel.remedy,
-            "summary": f"counted up to {page.clock.text(judged)}" if judged else "nobody counts: is the health consumer running?",
-            "nothing": f", as far as was counted (up to {page.clock.text(judged)})." if judged else ": nobody counts.",
-            "more": f"{counted(found.other_groups, 'other group')} with {counted(found.other_errors, 'error')}" if found and found.other_groups else "",
+            "summary": f"counted up to {page.clock.text(judged)}"
+            if judged
+            else "nobody counts: is the health consumer running?",
+            "nothing": f", as far as was counted (up to {page.clock.text(judged)})."
+            if judged
+            else ": nobody counts.",
+            "more": f"{counted(found.other_groups, 'other group')} with {counted(found.other_errors, 'error')}"
+            if found and found.other_groups
+            else "",
             "export": page.api("/groups/export", **parameters, format="csv"),
             "ways": page.ways(Way("/groups", parameters, ("groups",), "error_groups")),
         },
-    )  # fmt: skip
+    )
 
 
 async def group(page: Page, group_id: str) -> HTMLResponse:
@@ -67,7 +87,9 @@ async def group(page: Page, group_id: str) -> HTMLResponse:
     panel = panels["group"]
     if panel.failed:
         lines = [panel.problem, *([panel.remedy] if panel.remedy else [])]
-        return page.answer("gone.html", "This error group is not here", status=panel.status, lines=lines, near=[])
+        return page.answer(
+            "gone.html", "This error group is not here", status=panel.status, lines=lines, near=[]
+        )
     found: GroupAnswer = panel.found
     of = found.group
     return page.answer(
@@ -123,8 +145,12 @@ def _row(page: Page, of: Group) -> dict[str, Any]:
 def _trend(page: Page, trend: Sequence[TrendPoint]) -> Any:
     """Errors by hour up to now, the last two days of the page's time at most."""
     until = page.range.between.until
-    first = max(page.range.between.since, until - timedelta(hours=_HOURS_SHOWN)).replace(minute=0, second=0, microsecond=0)
+    first = max(page.range.between.since, until - timedelta(hours=_HOURS_SHOWN)).replace(
+        minute=0, second=0, microsecond=0
+    )
     by_hour = {point.begins: point.count for point in trend}
     hours = int((until - first).total_seconds() // 3600) + 1
     values = [float(by_hour.get(first + timedelta(hours=hour), 0)) for hour in range(hours)]
-    return bars(values, f"{counted(int(sum(values)), 'error')} in {counted(hours, 'hour')}", "error", inline=True)
+    return bars(
+        values, f"{counted(int(sum(values)), 'error')} in {counted(hours, 'hour')}", "error", inline=True
+    )

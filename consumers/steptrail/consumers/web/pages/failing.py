@@ -52,7 +52,8 @@ async def failing(page: Page) -> HTMLResponse:
             "rows": rows,
             "groups": _groups(rows, grouping),
             "groupings": [
-                {"name": name, "is_current": name == grouping, "href": page.links.here(by=name)} for name in GROUPINGS
+                {"name": name, "is_current": name == grouping, "href": page.links.here(by=name)}
+                for name in GROUPINGS
             ],
             "problem": panels["failing"].problem,
             "remedy": panels["failing"].remedy,
@@ -87,7 +88,9 @@ def _groups(rows: Sequence[dict[str, Any]], grouping: str) -> list[dict[str, Any
     found: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         title = row["error_message"].partition("\n")[0][:200] or row["error_type"] or "no message"
-        found.setdefault(title if grouping == "error" else f"{row['pipeline']} / {row['step_name']}", []).append(row)
+        found.setdefault(
+            title if grouping == "error" else f"{row['pipeline']} / {row['step_name']}", []
+        ).append(row)
     ordered = sorted(found.items(), key=lambda each: -len(each[1]))
     return [{"title": title, "count": counted(len(of), "document"), "rows": of} for title, of in ordered]
 

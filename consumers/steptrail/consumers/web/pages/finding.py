@@ -15,9 +15,13 @@ from steptrail.projections.reading.search import KINDS
 from steptrail.schemas.figures import counted
 
 _KIND_WORDS = {
-    "documents": "document", "errors": "error", "groups": "error group", "workers": "worker", "traces": "trace",
+    "documents": "document",
+    "errors": "error",
+    "groups": "error group",
+    "workers": "worker",
+    "traces": "trace",
     "executions": "execution",
-}  # fmt: skip
+}
 _LIMIT, _PALETTE_LIMIT = 30, 6
 
 
@@ -41,7 +45,9 @@ async def search_page(page: Page) -> HTMLResponse:
             "problem": panel.problem,
             "remedy": panel.remedy,
             "summary": counted(len(found.items), "hit") if found and text else "",
-            "more": f"There is more, or not all was looked through in time: {', '.join(more)}." if more else "",
+            "more": f"There is more, or not all was looked through in time: {', '.join(more)}."
+            if more
+            else "",
             "ways": page.ways(Way("/search", {**page.links.kept, "q": text}, command)) if text else [],
         },
     )
@@ -56,11 +62,14 @@ async def palette(page: Page) -> JSONResponse:
     return JSONResponse(
         {
             "results": [
-                {"href": row["href"], "text": " · ".join(filter(None, (row["kind"], row["doc_id"], short(row["text"], 100))))}
+                {
+                    "href": row["href"],
+                    "text": " · ".join(filter(None, (row["kind"], row["doc_id"], short(row["text"], 100)))),
+                }
                 for row in rows
             ]
         }
-    )  # fmt: skip
+    )
 
 
 def _question(page: Page, text: str, limit: int) -> Any:
@@ -81,13 +90,31 @@ def _row(page: Page, hit: Hit) -> dict[str, Any]:
     else:
         href = page.links.to("/operations", pipeline=hit.pipeline) + "#section-workers"
     return {
-        "key": "\x1f".join(map(str, (hit.kind, hit.pipeline, hit.doc_id, hit.group_id, hit.worker, hit.trace_id, hit.execution_id, hit.event))),
+        "key": "\x1f".join(
+            map(
+                str,
+                (
+                    hit.kind,
+                    hit.pipeline,
+                    hit.doc_id,
+                    hit.group_id,
+                    hit.worker,
+                    hit.trace_id,
+                    hit.execution_id,
+                    hit.event,
+                ),
+            )
+        ),
         "kind": _KIND_WORDS.get(hit.kind, hit.kind),
         "href": href,
         "doc_id": hit.doc_id or hit.worker or hit.group_id or "",
         "pipeline": hit.pipeline,
         "step_name": hit.step_name or "",
         "status": hit.status or "",
-        "text": hit.text or hit.trace_id or hit.execution_id or (hit.worker if hit.kind != "workers" else "") or "",
+        "text": hit.text
+        or hit.trace_id
+        or hit.execution_id
+        or (hit.worker if hit.kind != "workers" else "")
+        or "",
         "timestamp": hit.at,
-    }  # fmt: skip
+    }

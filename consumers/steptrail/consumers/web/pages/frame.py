@@ -45,14 +45,17 @@ def shown_freshness(freshness: Iterable[Freshness | None], clock: Clock) -> Show
     if blind is not None:
         return Shown(f"up to when this is known cannot be said: {blind.problem}", "blind", "?")
     least = min(known, key=lambda each: each.as_of or clock.now)
-    assert least.as_of is not None and least.behind_seconds is not None
+    assert least.as_of is not None
+    assert least.behind_seconds is not None
     behind = least.behind_seconds
     moved = least.stands_still_since(datetime.now(timezone.utc).timestamp())
     stands = f"; the projector has not moved since {clock.text(moved)}" if moved is not None else ""
     sentence = f"everything up to {clock.text(least.as_of)}"
     if behind > LATE_AFTER_S:
         return Shown(
-            f"{sentence}; {least.behind_events:,} events wait, the oldest for {span(behind)}{stands}", "late", "▲"
+            f"{sentence}; {least.behind_events:,} events wait, the oldest for {span(behind)}{stands}",
+            "late",
+            "▲",
         )
     return Shown(f"{sentence}, {span(behind) if behind >= 1 else 'nothing'} behind{stands}", "", "✓")
 
@@ -60,7 +63,9 @@ def shown_freshness(freshness: Iterable[Freshness | None], clock: Clock) -> Show
 class Links:
     """Addresses of pages that keep what the present one says: pipeline and time."""
 
-    def __init__(self, path: str, pipeline: str | None, chosen: TimeRange | None, extra: Sequence[tuple[str, str]]) -> None:
+    def __init__(
+        self, path: str, pipeline: str | None, chosen: TimeRange | None, extra: Sequence[tuple[str, str]]
+    ) -> None:
         self.path = path
         self.kept = {**({"pipeline": pipeline} if pipeline else {}), **(chosen.parameters if chosen else {})}
         self.extra = list(extra)
@@ -99,7 +104,8 @@ def frame(
             "since_text": chosen.since_text,
             "is_absolute": chosen.is_absolute,
             "label": f"{clock.text(chosen.between.since)} – {clock.text(chosen.between.until)}",
-            "choices": CHOICES if any(chosen.since_text == key for key, _ in CHOICES) or chosen.is_absolute
+            "choices": CHOICES
+            if any(chosen.since_text == key for key, _ in CHOICES) or chosen.is_absolute
             else ((chosen.since_text, chosen.since_text), *CHOICES),
             "frozen": links.here(**chosen.frozen),
         }

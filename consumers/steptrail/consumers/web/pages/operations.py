@@ -72,22 +72,78 @@ async def operations(page: Page) -> HTMLResponse:
         "operations.html",
         "Operations",
         panels=[
-            _panel("alerts", "Alerts", panels["alerts"], page, Way("/alerts", _pipeline(page), ("alerts",)), _alerts,
-                   nothing="Nothing fires."),
-            _panel("silences", "Silences", panels["silences"], page, Way("/silences", {}, ("alerts", "silences")), _silences,
-                   nothing="Nothing is silenced.", form="silence"),
-            _panel("stuck", "Stuck, or never picked up", panels["stuck"], page,
-                   Way("/in-progress", {**_pipeline(page), "stalled": "true"}, ("errors", "--stalled"), "in_progress"), _stuck,
-                   nothing="Nothing is known to be stuck."),
-            _panel("lag", "Projection", panels["lag"], page, Way("/lag", {}, ("lag",)), _lag, nothing="The topic has no partitions."),
-            _panel("workers", "Workers that lost events", panels["losses"], page, Way("/losses", kept, ("emitters",), "losses_by_worker"),
-                   _losses, nothing="No worker lost an event in this time."),
-            _panel("emitters", "Emitters", panels["emitters"], page, Way("/emitters", kept, ("emitters",)), _emitters,
-                   nothing="No emitter was heard of in this time."),
-            _panel("letters", "Dead letters: messages that are no events", panels["letters"], page,
-                   Way("/dead-letters", _pipeline(page), ("dlq", "list")), _letters, nothing="There are none.", form="redrive"),
+            _panel(
+                "alerts",
+                "Alerts",
+                panels["alerts"],
+                page,
+                Way("/alerts", _pipeline(page), ("alerts",)),
+                _alerts,
+                nothing="Nothing fires.",
+            ),
+            _panel(
+                "silences",
+                "Silences",
+                panels["silences"],
+                page,
+                Way("/silences", {}, ("alerts", "silences")),
+                _silences,
+                nothing="Nothing is silenced.",
+                form="silence",
+            ),
+            _panel(
+                "stuck",
+                "Stuck, or never picked up",
+                panels["stuck"],
+                page,
+                Way(
+                    "/in-progress",
+                    {**_pipeline(page), "stalled": "true"},
+                    ("errors", "--stalled"),
+                    "in_progress",
+                ),
+                _stuck,
+                nothing="Nothing is known to be stuck.",
+            ),
+            _panel(
+                "lag",
+                "Projection",
+                panels["lag"],
+                page,
+                Way("/lag", {}, ("lag",)),
+                _lag,
+                nothing="The topic has no partitions.",
+            ),
+            _panel(
+                "workers",
+                "Workers that lost events",
+                panels["losses"],
+                page,
+                Way("/losses", kept, ("emitters",), "losses_by_worker"),
+                _losses,
+                nothing="No worker lost an event in this time.",
+            ),
+            _panel(
+                "emitters",
+                "Emitters",
+                panels["emitters"],
+                page,
+                Way("/emitters", kept, ("emitters",)),
+                _emitters,
+                nothing="No emitter was heard of in this time.",
+            ),
+            _panel(
+                "letters",
+                "Dead letters: messages that are no events",
+                panels["letters"],
+                page,
+                Way("/dead-letters", _pipeline(page), ("dlq", "list")),
+                _letters,
+                nothing="There are none.",
+                form="redrive",
+            ),
         ],
-    )  # fmt: skip
+    )
 
 
 async def redrive_plan(page: Page) -> HTMLResponse:
@@ -97,7 +153,9 @@ async def redrive_plan(page: Page) -> HTMLResponse:
     panel = await page.question(
         ("redrive plan", page.pipeline, who.name), lambda: redrive(page.desk.settings, body, who)
     )
-    return HTMLResponse(render("redrive_plan.html", plan=panel.found, panel=panel, body=body.model_dump_json()))
+    return HTMLResponse(
+        render("redrive_plan.html", plan=panel.found, panel=panel, body=body.model_dump_json())
+    )
 
 
 def _panel(
@@ -130,7 +188,14 @@ Table = tuple[str, Sequence[tuple[str, bool]], list[dict[str, Any]]]
 
 
 def _alerts(page: Page, found: AlertsAnswer) -> Table:
-    columns = [("severity", False), ("what", False), ("where", False), ("since", False), ("who was told", False), ("held back", False)]
+    columns = [
+        ("severity", False),
+        ("what", False),
+        ("where", False),
+        ("since", False),
+        ("who was told", False),
+        ("held back", False),
+    ]
     rows = []
     for each in found.items:
         told = ", ".join(f"{of.target}{'' if of.sure else ' (perhaps)'}" for of in each.told)
@@ -155,17 +220,30 @@ def _alerts(page: Page, found: AlertsAnswer) -> Table:
 
 
 def _silences(page: Page, found: SilencesAnswer) -> Table:
-    columns = [("pipeline", False), ("step", False), ("kind", False), ("until", False), ("because", False), ("by", False), ("", False)]
+    columns = [
+        ("pipeline", False),
+        ("step", False),
+        ("kind", False),
+        ("until", False),
+        ("because", False),
+        ("by", False),
+        ("", False),
+    ]
     rows = [
         {
             "key": each.id,
             "cells": [
-                cell(each.pipeline), cell(each.step_name), cell(each.kind), cell(page.clock.text(each.ends_at)),
-                cell(each.reason), cell(each.by), {**cell("end it now"), "expire": f"/api/v1/silences/{each.id}/expire"},
+                cell(each.pipeline),
+                cell(each.step_name),
+                cell(each.kind),
+                cell(page.clock.text(each.ends_at)),
+                cell(each.reason),
+                cell(each.by),
+                {**cell("end it now"), "expire": f"/api/v1/silences/{each.id}/expire"},
             ],
         }
         for each in found.items
-    ]  # fmt: skip
+    ]
     return "", columns, rows
 
 
@@ -176,7 +254,9 @@ def _stuck(page: Page, found: InProgressAnswer) -> Table:
             "key": each.execution_id,
             "cells": [
                 cell(each.doc_id, href=page.doc_href(each.pipeline, each.doc_id)),
-                cell(f"{each.pipeline} / {each.step_name}", href=page.step_href(each.pipeline, each.step_name)),
+                cell(
+                    f"{each.pipeline} / {each.step_name}", href=page.step_href(each.pipeline, each.step_name)
+                ),
                 cell("never picked up" if each.status == "PENDING" else "stuck", status="STALLED"),
                 cell(f"{page.clock.text(each.open_since)} ({page.clock.ago(each.open_since).striptags()})"),
                 cell(each.sentence),
@@ -188,7 +268,13 @@ def _stuck(page: Page, found: InProgressAnswer) -> Table:
 
 
 def _lag(page: Page, found: LagAnswer) -> Table:
-    columns = [("partition", True), ("events waiting", True), ("oldest waits", True), ("projected up to", True), ("read by", False)]
+    columns = [
+        ("partition", True),
+        ("events waiting", True),
+        ("oldest waits", True),
+        ("projected up to", True),
+        ("read by", False),
+    ]
     rows = [
         {
             "key": str(each.partition),
@@ -210,25 +296,51 @@ def _lag(page: Page, found: LagAnswer) -> Table:
 
 
 def _losses(page: Page, found: LossesAnswer) -> Table:
-    columns = [("worker", False), ("pipeline", False), ("accepted", True), ("arrived", True), ("missing", True), ("dropped", True), ("failed", True), ("why", False), ("last heard", False)]
+    columns = [
+        ("worker", False),
+        ("pipeline", False),
+        ("accepted", True),
+        ("arrived", True),
+        ("missing", True),
+        ("dropped", True),
+        ("failed", True),
+        ("why", False),
+        ("last heard", False),
+    ]
     rows = [
         {
             "key": f"{each.worker}\x1f{each.pipeline}",
             "cells": [
-                cell(each.worker), cell(each.pipeline), cell(f"{each.accepted:,}"), cell(f"{each.arrived:,}"),
-                cell(f"{each.missing:,}"), cell(f"{each.dropped:,}"), cell(f"{each.failed:,}"),
-                cell(", ".join(f"{why} {count:,}" for why, count in each.reasons.items())
-                     or ("ended without a report, or runs" if each.not_closed else "")),
+                cell(each.worker),
+                cell(each.pipeline),
+                cell(f"{each.accepted:,}"),
+                cell(f"{each.arrived:,}"),
+                cell(f"{each.missing:,}"),
+                cell(f"{each.dropped:,}"),
+                cell(f"{each.failed:,}"),
+                cell(
+                    ", ".join(f"{why} {count:,}" for why, count in each.reasons.items())
+                    or ("ended without a report, or runs" if each.not_closed else "")
+                ),
                 cell(page.clock.ago(each.last_heard_at).striptags()),
             ],
         }
         for each in found.items
-    ]  # fmt: skip
+    ]
     return f"{found.missing:,} missing, {found.dropped:,} dropped, {found.failed:,} failed", columns, rows
 
 
 def _emitters(page: Page, found: EmittersAnswer) -> Table:
-    columns = [("worker", False), ("pipeline", False), ("state", False), ("accepted", True), ("arrived", True), ("missing", True), ("clock", False), ("last heard", False)]
+    columns = [
+        ("worker", False),
+        ("pipeline", False),
+        ("state", False),
+        ("accepted", True),
+        ("arrived", True),
+        ("missing", True),
+        ("clock", False),
+        ("last heard", False),
+    ]
     rows = []
     for each in found.items:
         clock = ""
@@ -239,30 +351,49 @@ def _emitters(page: Page, found: EmittersAnswer) -> Table:
             {
                 "key": each.emitter_id,
                 "cells": [
-                    cell(each.worker), cell(each.pipeline), cell(each.state), cell(f"{each.accepted:,}"),
-                    cell(f"{each.arrived:,}"), cell(f"{each.missing:,}" if each.missing else ""),
+                    cell(each.worker),
+                    cell(each.pipeline),
+                    cell(each.state),
+                    cell(f"{each.accepted:,}"),
+                    cell(f"{each.arrived:,}"),
+                    cell(f"{each.missing:,}" if each.missing else ""),
                     cell(clock, status="WARNING") if clock else cell(""),
                     cell(page.clock.ago(each.last_heard_at).striptags()),
                 ],
             }
-        )  # fmt: skip
-    return counted(len(rows), "emitter") + (", those heard of last" if len(rows) == LIMIT else ""), columns, rows
+        )
+    return (
+        counted(len(rows), "emitter") + (", those heard of last" if len(rows) == LIMIT else ""),
+        columns,
+        rows,
+    )
 
 
 def _letters(page: Page, found: DeadLettersAnswer) -> Table:
-    columns = [("place", False), ("reason", False), ("explanation", False), ("document", False), ("bytes", True), ("sent again", True), ("since", False)]
+    columns = [
+        ("place", False),
+        ("reason", False),
+        ("explanation", False),
+        ("document", False),
+        ("bytes", True),
+        ("sent again", True),
+        ("since", False),
+    ]
     rows = [
         {
             "key": f"{each.topic}:{each.place}",
             "cells": [
-                cell(each.place), cell(each.reason), cell(each.explanation),
+                cell(each.place),
+                cell(each.reason),
+                cell(each.explanation),
                 cell(" / ".join(filter(None, (each.pipeline, each.doc_id, each.step_name)))),
-                cell(f"{each.value_bytes:,}"), cell(each.times_resent or ""),
+                cell(f"{each.value_bytes:,}"),
+                cell(each.times_resent or ""),
                 cell(page.clock.ago(each.broker_time).striptags()),
             ],
         }
         for each in found.items
-    ]  # fmt: skip
+    ]
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in found.by_reason.items())
     return (f"{counted(found.letters, 'open letter')}: {reasons}" if found.letters else ""), columns, rows
 

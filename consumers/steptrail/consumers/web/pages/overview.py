@@ -67,7 +67,9 @@ def _findings(page: Page, found: OverviewAnswer | None) -> list[dict[str, Any]]:
         return lines
     wrong = [_wrong(page, row) for row in found.steps if row.health in ("CRITICAL", "WARNING")]
     stuck = [_stuck(page, row) for row in found.steps if row.stalled]
-    failing = [_failing(page, row) for row in found.steps if row.failing_documents and row.health == "HEALTHY"]
+    failing = [
+        _failing(page, row) for row in found.steps if row.failing_documents and row.health == "HEALTHY"
+    ]
     lines += _shortened(wrong, "steps are not well") + _shortened(stuck, "steps have stuck executions")
     lines += _shortened(failing[:3], "steps have failing documents")
     if check is not None and check.status.value in ("CRITICAL", "WARNING"):
@@ -75,7 +77,9 @@ def _findings(page: Page, found: OverviewAnswer | None) -> list[dict[str, Any]]:
         lines += [
             _line(finding.status.value, finding.status.value, finding.sentence)
             for finding in check.findings
-            if finding.rule != "parts" and finding.status.value in ("CRITICAL", "WARNING") and page.pipeline is None
+            if finding.rule != "parts"
+            and finding.status.value in ("CRITICAL", "WARNING")
+            and page.pipeline is None
         ]
     lines += _changed(page, found)
     healthy = sum(row.health == "HEALTHY" and not row.failing_documents for row in found.steps)
@@ -88,7 +92,11 @@ def _findings(page: Page, found: OverviewAnswer | None) -> list[dict[str, Any]]:
 
 
 def _wrong(page: Page, row: StepRow) -> dict[str, Any]:
-    since = f", since {page.clock.text(row.health_since)} ({page.clock.ago(row.health_since).striptags()})" if row.health_since else ""
+    since = (
+        f", since {page.clock.text(row.health_since)} ({page.clock.ago(row.health_since).striptags()})"
+        if row.health_since
+        else ""
+    )
     return {
         **_line(row.health, row.health, f"{row.sentence or 'no evidence is kept'}{since}"),
         **_where(page, row),
@@ -108,7 +116,10 @@ def _failing(page: Page, row: StepRow) -> dict[str, Any]:
 
 
 def _where(page: Page, row: StepRow) -> dict[str, Any]:
-    return {"where": f"{row.pipeline} / {row.step_name}", "where_href": page.step_href(row.pipeline, row.step_name)}
+    return {
+        "where": f"{row.pipeline} / {row.step_name}",
+        "where_href": page.step_href(row.pipeline, row.step_name),
+    }
 
 
 def _documents(page: Page, row: StepRow) -> dict[str, Any]:

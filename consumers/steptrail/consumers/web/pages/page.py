@@ -67,7 +67,12 @@ class Page:
 
     async def ask(self, **questions: Question) -> dict[str, Panel]:
         """The answers to this page's questions, asked side by side with what every page asks."""
-        always = {"pipelines": (("pipelines",), lambda: ask_store(self.desk.store, "known_pipelines", {"fetch": 1000}))}
+        always = {
+            "pipelines": (
+                ("pipelines",),
+                lambda: ask_store(self.desk.store, "known_pipelines", {"fetch": 1000}),
+            )
+        }
         panels, self.health = await asyncio.gather(
             ask_all(self.desk, {**always, **questions}), asyncio.to_thread(self._check)
         )
@@ -90,7 +95,9 @@ class Page:
         """How to ask a panel's question elsewhere, ready to be copied."""
         return way.written(self.base)
 
-    def answer(self, template: str, title: str, *, status: int = 200, query: str | None = None, **values: Any) -> HTMLResponse:
+    def answer(
+        self, template: str, title: str, *, status: int = 200, query: str | None = None, **values: Any
+    ) -> HTMLResponse:
         """The page as HTML."""
         pipelines = self.asked["pipelines"].found if "pipelines" in self.asked else None
         verdict = self.health.status.value if self.health is not None else "UNKNOWN"
@@ -112,7 +119,9 @@ class Page:
         return HTMLResponse(html, status, {"Cache-Control": "no-store"})
 
 
-def refusal(page_title: str, lines: list[str], status: int, request: Request, desk: Desk, **values: Any) -> HTMLResponse:
+def refusal(
+    page_title: str, lines: list[str], status: int, request: Request, desk: Desk, **values: Any
+) -> HTMLResponse:
     """A page that says what is wrong with its own address, or with what it was to show."""
     # The address cannot be trusted to be readable: only the frame's plain parts are drawn from it.
     clean = Request({**request.scope, "query_string": b""})

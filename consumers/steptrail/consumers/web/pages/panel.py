@@ -56,6 +56,7 @@ class Panel:
 
     @property
     def failed(self) -> bool:
+        """Whether it could not be asked."""
         return bool(self.problem)
 
 
@@ -71,7 +72,9 @@ async def ask_one(desk: Desk, key: Hashable, question: Callable[[], Any]) -> Pan
         return _unanswered(problem)
 
 
-async def ask_all(desk: Desk, questions: Mapping[str, tuple[Hashable, Callable[[], Any]]]) -> dict[str, Panel]:
+async def ask_all(
+    desk: Desk, questions: Mapping[str, tuple[Hashable, Callable[[], Any]]]
+) -> dict[str, Panel]:
     """All the questions of a page side by side, by name."""
     panels = await asyncio.gather(*(ask_one(desk, key, question) for key, question in questions.values()))
     return dict(zip(questions, panels, strict=True))
@@ -79,4 +82,6 @@ async def ask_all(desk: Desk, questions: Mapping[str, tuple[Hashable, Callable[[
 
 def _unanswered(problem: ProblemError) -> Panel:
     said = problem.problem
-    return Panel(problem=said.detail.partition("\n")[0], remedy=_REMEDIES.get(said.error, ""), status=said.status)
+    return Panel(
+        problem=said.detail.partition("\n")[0], remedy=_REMEDIES.get(said.error, ""), status=said.status
+    )

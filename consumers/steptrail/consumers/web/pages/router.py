@@ -25,7 +25,9 @@ router = APIRouter(include_in_schema=False)
 _STATIC = files("steptrail.consumers.web.pages") / "static"
 
 
-def _serve(path: str, current: str, show: Callable[[Page], Awaitable[Response]], *, has_range: bool = True) -> None:
+def _serve(
+    path: str, current: str, show: Callable[[Page], Awaitable[Response]], *, has_range: bool = True
+) -> None:
     async def endpoint(request: Request) -> Response:
         return await _shown(request, current, show, has_range=has_range)
 
@@ -74,7 +76,10 @@ async def _file(request: Request, name: str) -> Response:
         return Response(status_code=404)
     kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
     kept = request.url.query == static(name).partition("?")[2]
-    headers = {"Cache-Control": "public, max-age=31536000, immutable" if kept else "no-cache", "ETag": f'"{static(name)[-12:]}"'}
+    headers = {
+        "Cache-Control": "public, max-age=31536000, immutable" if kept else "no-cache",
+        "ETag": f'"{static(name)[-12:]}"',
+    }
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(status_code=304, headers=headers)
     return Response(file.read_bytes(), media_type=kind, headers=headers)

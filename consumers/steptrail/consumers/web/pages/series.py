@@ -39,9 +39,29 @@ def charts(page: Page, points: Sequence[Point], bucket_seconds: int) -> list[dic
     texts = [f"{point.ended:,}" if point else "" for point in shown]
     ratios = ["" if share is None else percent(share) for share in shares]
     return [
-        _chart("chart-ended", "executions ended", f"{total:,}, {figure(total / minutes)} a minute", rates, "text", begins, texts, way, bucket_seconds),
-        _chart("chart-errors", "errors, share of ended", f"{percent(bad / total)}: {bad:,} of {total:,}" if total else "nothing ended", shares, "failed", begins, ratios, way, bucket_seconds),
-    ]  # fmt: skip
+        _chart(
+            "chart-ended",
+            "executions ended",
+            f"{total:,}, {figure(total / minutes)} a minute",
+            rates,
+            "text",
+            begins,
+            texts,
+            way,
+            bucket_seconds,
+        ),
+        _chart(
+            "chart-errors",
+            "errors, share of ended",
+            f"{percent(bad / total)}: {bad:,} of {total:,}" if total else "nothing ended",
+            shares,
+            "failed",
+            begins,
+            ratios,
+            way,
+            bucket_seconds,
+        ),
+    ]
 
 
 def _chart(

@@ -79,7 +79,10 @@ async def step(page: Page) -> HTMLResponse:
     scope = (*page.scope, name)
     panels = await page.ask(
         row=(("step", *scope), lambda: steps_answer(store, pipeline, name, span)),
-        series=(("step series", *scope), lambda: throughput_answer(store, pipeline, name, span, None, by_step=True)),
+        series=(
+            ("step series", *scope),
+            lambda: throughput_answer(store, pipeline, name, span, None, by_step=True),
+        ),
         waits=(("step waits", *scope), lambda: waits_answer(store, pipeline, name, span)),
         durations=(("step durations", *scope), lambda: durations_answer(store, pipeline, name, span)),
         failing=(
@@ -94,7 +97,10 @@ async def step(page: Page) -> HTMLResponse:
     answer: StepsAnswer | None = panels["row"].found
     row = answer.items[0] if answer and answer.items else None
     if answer is not None and row is None:
-        lines = [f"Nothing was heard of step {name!r} of pipeline {pipeline!r} in this time.", "A longer time range looks further back."]
+        lines = [
+            f"Nothing was heard of step {name!r} of pipeline {pipeline!r} in this time.",
+            "A longer time range looks further back.",
+        ]
         return page.answer("gone.html", "This step is not here", status=404, lines=lines, near=[])
     state, word = step_state(row) if row else ("UNKNOWN", "not known")
     return page.answer(
@@ -119,13 +125,22 @@ async def step(page: Page) -> HTMLResponse:
 def _facts(page: Page, row: StepRow, waits: WaitsAnswer | None) -> list[tuple[str, str]]:
     facts = [
         ("ended", f"{row.ended:,}, {figure(row.per_minute)} a minute"),
-        ("errors", f"{percent(row.error_ratio)} ({row.error + row.failed:,})" if row.ended else "nothing ended"),
-        ("p50", duration(row.p50_ms)), ("p95", duration(row.p95_ms)), ("p99", duration(row.p99_ms)),
-        ("running", f"{row.running:,}"), ("queued", f"{row.queued:,}"), ("stuck", f"{row.stalled:,}"),
+        (
+            "errors",
+            f"{percent(row.error_ratio)} ({row.error + row.failed:,})" if row.ended else "nothing ended",
+        ),
+        ("p50", duration(row.p50_ms)),
+        ("p95", duration(row.p95_ms)),
+        ("p99", duration(row.p99_ms)),
+        ("running", f"{row.running:,}"),
+        ("queued", f"{row.queued:,}"),
+        ("stuck", f"{row.stalled:,}"),
         ("failing now", counted(row.failing_documents, "document")),
-    ]  # fmt: skip
-    for each in waits.items[:3] if waits else ():
-        facts.append((f"waits after {each.after_step}", f"p50 {duration(each.p50_ms)}, p95 {duration(each.p95_ms)}"))
+    ]
+    facts += [
+        (f"waits after {each.after_step}", f"p50 {duration(each.p50_ms)}, p95 {duration(each.p95_ms)}")
+        for each in (waits.items[:3] if waits else ())
+    ]
     return [(name, text) for name, text in facts if text]
 
 
@@ -135,13 +150,22 @@ def _charts(page: Page, panel: Panel, name: str) -> list[dict[str, Any]]:
     found: ThroughputAnswer | None = panel.found
     for key, title in (("durations", "how long it takes"), ("ended", "executions ended, and errors")):
         chart: dict[str, Any] = {
-            "id": f"chart-{key}", "title": title, "problem": panel.problem, "remedy": panel.remedy,
-            "columns": [], "rows": [], "ways": page.ways(way),
-        }  # fmt: skip
+            "id": f"chart-{key}",
+            "title": title,
+            "problem": panel.problem,
+            "remedy": panel.remedy,
+            "columns": [],
+            "rows": [],
+            "ways": page.ways(way),
+        }
         if found is not None:
             points = {point.begins: point for point in found.items}
             moments = slots(page, found.bucket_seconds)
-            chart.update(_duration_rows(page, moments, points) if key == "durations" else _count_rows(page, moments, points))
+            chart.update(
+                _duration_rows(page, moments, points)
+                if key == "durations"
+                else _count_rows(page, moments, points)
+            )
         made.append(chart)
     return made
 
@@ -161,7 +185,9 @@ def _count_rows(page: Page, moments: Sequence[datetime], points: dict[datetime, 
     for moment in moments:
         point = points.get(moment)
         counts = (point.ended, point.error + point.failed) if point else (0, 0)
-        rows.append([(moment.timestamp(), page.clock.text(moment)), *((count, f"{count:,}") for count in counts)])
+        rows.append(
+            [(moment.timestamp(), page.clock.text(moment)), *((count, f"{count:,}") for count in counts)]
+        )
     return {"columns": ["time", "ended", "errors"], "rows": rows}
 
 
@@ -179,24 +205,35 @@ def _histogram(found: DurationsAnswer | None) -> dict[str, Any] | None:
         counts.append(float(each.executions))
         edge = each.to_ms
     label = f"{counted(int(sum(count or 0 for count in counts)), 'execution')} by how long they took"
-    return {"drawing": bars(counts, label), "least": duration(found.items[0].from_ms), "most": duration(found.items[-1].to_ms)}
+    return {
+        "drawing": bars(counts, label),
+        "least": duration(found.items[0].from_ms),
+        "most": duration(found.items[-1].to_ms),
+    }
 
 
 def _failing(page: Page, found: FailingAnswer | None) -> list[dict[str, Any]]:
     return [
         {
-            "key": each.execution_id, "href": page.doc_href(each.pipeline, each.doc_id), "doc_id": each.doc_id,
-            "status": each.status, "error_message": each.error_message or "", "since": each.failing_since,
+            "key": each.execution_id,
+            "href": page.doc_href(each.pipeline, each.doc_id),
+            "doc_id": each.doc_id,
+            "status": each.status,
+            "error_message": each.error_message or "",
+            "since": each.failing_since,
         }
         for each in (found.items if found else ())
-    ]  # fmt: skip
+    ]
 
 
 def _stuck(page: Page, found: InProgressAnswer | None) -> list[dict[str, Any]]:
     return [
         {
-            "key": each.execution_id, "href": page.doc_href(each.pipeline, each.doc_id), "doc_id": each.doc_id,
-            "since": each.open_since, "sentence": each.sentence or "",
+            "key": each.execution_id,
+            "href": page.doc_href(each.pipeline, each.doc_id),
+            "doc_id": each.doc_id,
+            "since": each.open_since,
+            "sentence": each.sentence or "",
         }
         for each in (found.items if found else ())
-    ]  # fmt: skip
+    ]

@@ -7,7 +7,14 @@ from datetime import datetime, timezone
 
 from steptrail.consumers.web.spans import Between, between
 
-CHOICES = (("15m", "15 min"), ("1h", "hour"), ("6h", "6 h"), ("1d", "day"), ("7d", "7 days"), ("30d", "30 days"))
+CHOICES = (
+    ("15m", "15 min"),
+    ("1h", "hour"),
+    ("6h", "6 h"),
+    ("1d", "day"),
+    ("7d", "7 days"),
+    ("30d", "30 days"),
+)
 DEFAULT = "1h"
 
 
@@ -22,7 +29,9 @@ class TimeRange:
     @property
     def is_absolute(self) -> bool:
         """Whether the address means the same time tomorrow."""
-        return bool(self.until_text) or self.since_text[:1].isdigit() and self.since_text[-1:] not in "smhdw"
+        return bool(self.until_text) or (
+            self.since_text[:1].isdigit() and self.since_text[-1:] not in "smhdw"
+        )
 
     @property
     def parameters(self) -> dict[str, str]:
@@ -38,7 +47,9 @@ class TimeRange:
 
 def read_range(since: str | None, until: str | None, now: datetime) -> TimeRange:
     """The range that an address says. Raises ProblemError (400)."""
-    return TimeRange(between(since or None, until or None, now, DEFAULT), (since or DEFAULT).strip(), (until or "").strip())
+    return TimeRange(
+        between(since or None, until or None, now, DEFAULT), (since or DEFAULT).strip(), (until or "").strip()
+    )
 
 
 def iso(moment: datetime) -> str:

@@ -7,9 +7,18 @@ from markupsafe import Markup, escape
 from steptrail.schemas.values.visible import visible
 
 SIGNS = {
-    "SUCCESS": "✓", "HEALTHY": "✓", "RUNNING": "▶", "WARNING": "▲", "ERROR": "✕", "FAILED": "■",
-    "CRITICAL": "■", "PENDING": "○", "SKIPPED": "–", "STALLED": "⏸", "UNKNOWN": "?",
-}  # fmt: skip
+    "SUCCESS": "✓",
+    "HEALTHY": "✓",
+    "RUNNING": "▶",
+    "WARNING": "▲",
+    "ERROR": "✕",
+    "FAILED": "■",
+    "CRITICAL": "■",
+    "PENDING": "○",
+    "SKIPPED": "–",
+    "STALLED": "⏸",
+    "UNKNOWN": "?",
+}
 
 
 def sign(status: str) -> str:
@@ -51,7 +60,7 @@ def size(count: int) -> str:
 
 
 def short(text: str | None, most: int) -> str:
-    """At most so many characters, with … where there is more; what nobody sees or what turns text around is written out."""
+    """At most so many characters, with … where there is more; what is not visible is written out."""
     shown = visible(text or "", keep="\n\t")
     return shown if len(shown) <= most else shown[: most - 1] + "…"
 

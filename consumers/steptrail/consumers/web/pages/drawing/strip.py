@@ -19,7 +19,9 @@ def strip(states: Sequence[str], label: str) -> Markup:
         word = state.lower() if state.lower() in _SHARE else "unknown"
         height = _HEIGHT * _SHARE[word]
         drawn.append(
-            element("rect", x=slot + 0.05, y=_HEIGHT - height, width=0.9, height=height, class_=f"fill-{word}")
+            element(
+                "rect", x=slot + 0.05, y=_HEIGHT - height, width=0.9, height=height, class_=f"fill-{word}"
+            )
         )
     return element(
         "svg",

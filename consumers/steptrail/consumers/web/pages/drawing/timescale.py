@@ -25,6 +25,7 @@ class Stretch:
 
     @property
     def seconds(self) -> float:
+        """How long it is."""
         return self.end - self.start
 
 
@@ -36,6 +37,7 @@ class Timescale:
 
     @property
     def cuts(self) -> list[Stretch]:
+        """The pauses that are cut."""
         return [stretch for stretch in self.stretches if stretch.is_cut]
 
     def at(self, moment: float) -> float:
@@ -75,10 +77,8 @@ def timescale(spans: Iterable[Span]) -> Timescale:
     room = 1.0 - _CUT_WIDTH * cuts
     stretches, place = [], 0.0
     for start, end, is_cut in parts:
-        if is_cut:
-            width = _CUT_WIDTH
-        else:
-            width = room * (end - start) / shown if shown else room / (len(parts) - cuts)
+        share = (end - start) / shown if shown else 1 / (len(parts) - cuts)
+        width = _CUT_WIDTH if is_cut else room * share
         stretches.append(Stretch(start, end, place, width, is_cut))
         place += width
     return Timescale(tuple(stretches))

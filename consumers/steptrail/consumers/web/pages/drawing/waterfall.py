@@ -33,7 +33,9 @@ def lane(bars: Sequence[Bar], scale: Timescale) -> Markup:
         if bar.waited_since is not None and bar.waited_since < bar.start:
             since = scale.at(bar.waited_since) * 100
             drawn.append(
-                element("rect", x=_percent(since), y=8, width=_percent(left - since), height=4, class_="fill-wait")
+                element(
+                    "rect", x=_percent(since), y=8, width=_percent(left - since), height=4, class_="fill-wait"
+                )
             )
         width = max(right - left, _LEAST)
         drawn.append(
@@ -48,7 +50,9 @@ def lane(bars: Sequence[Bar], scale: Timescale) -> Markup:
                 class_=f"open stroke-{bar.status}" if bar.is_open else f"fill-{bar.status}",
             )
         )
-    return element("svg", *drawn, role="img", aria_label="; ".join(bar.label for bar in bars) or "nothing yet")
+    return element(
+        "svg", *drawn, role="img", aria_label="; ".join(bar.label for bar in bars) or "nothing yet"
+    )
 
 
 def axis(scale: Timescale, tick_labels: Sequence[str], cut_labels: Sequence[str]) -> Markup:
@@ -58,7 +62,9 @@ def axis(scale: Timescale, tick_labels: Sequence[str], cut_labels: Sequence[str]
         place = scale.at(moment)
         drawn.append(element("text", text, x=_percent(place * 100), y=14, text_anchor=_anchor(place)))
     for cut, text in zip(scale.cuts, cut_labels, strict=True):
-        drawn.append(element("text", text, x=_percent((cut.place + cut.width / 2) * 100), y=14, text_anchor="middle"))
+        drawn.append(
+            element("text", text, x=_percent((cut.place + cut.width / 2) * 100), y=14, text_anchor="middle")
+        )
     return element("svg", *drawn, aria_hidden="true")
 
 
