@@ -97,7 +97,10 @@ def documents_by_name(
     after: DocumentCursor | str | None = None,
     limit: int = 100,
 ) -> DocumentsPage:
-    """A page of documents whose names begin so, by pipeline and name. Raises what `ask` does, ValueError, `BadCursor`."""
+    """A page of documents whose names begin so, by pipeline and name.
+
+    Raises what `ask` does, ValueError, `BadCursor`.
+    """
     wanted = {ProcessingStatus(status) for status in statuses}
     fetch = positive("limit", limit) + 1 if len(wanted) == len(WORST_FIRST) else max(limit + 1, 100)
     place = None if after is None else DocumentCursor.parse(after)

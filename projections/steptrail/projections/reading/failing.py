@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -18,6 +18,9 @@ BAD: Final = (ProcessingStatus.ERROR, ProcessingStatus.FAILED)
 MESSAGE_CHARACTERS: Final = 2_000
 """What a row shows of an error's message; the document has all of it."""
 MOST_STEPS: Final = 1_000
+_LEAST_FETCHED: Final = 90
+_MOST_LOOKED_AT: Final = 2_000
+"""So many bad endings are looked through for one page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,7 @@ class FailingStep:
     """One step of one document that is in ERROR or FAILED now. Times are aware, UTC.
 
     `failing_since`: the first bad ending after the last good one; `failed_at`: the last. `executions`: how often it
-    was begun. What the event itself says (error, worker, trace) is None where the event is not in the tables any more.
+    was begun; `cursor` is the event that says so.
     """
 
     pipeline: str
@@ -39,11 +42,9 @@ class FailingStep:
     executions: int
     error_type: str | None
     error_message: str | None
-    worker: str | None
+    worker: str
     trace_id: str | None
     duration_ms: float | None
-    event: Cursor | None
-    """The event that says so."""
     cursor: Cursor
 
     @property
@@ -82,17 +83,31 @@ def failing(
     after: Cursor | str | None = None,
     limit: int = 100,
 ) -> FailingPage:
-    """A page of what is failing now and failed last within `span`. Raises what `ask` does, ValueError, `BadCursor`."""
-    parameters = {
-        **_parameters(store, pipeline, step_name, span, statuses),
-        **position(after, LAST),
-        "fetch": positive("limit", limit) + 1,
-    }
-    rows = ask(store, "failing", parameters)
-    shown = rows[:limit]
-    errors = _last_errors(store, shown)
-    items = tuple(_step(row, errors.get(row["execution_id"], {})) for row in shown)
-    return FailingPage(items, items[-1].cursor if len(rows) > limit else None)
+    """A page of what is failing now and failed last within `span`. Raises what `ask` does, ValueError, `BadCursor`.
+
+    Bad endings are gone through, the latest first, and of each is looked up whether its step is in it still. One that
+    was mended by a retry is none; where there are many of these, a page holds fewer than `limit` and has a `next`.
+    """
+    positive("limit", limit)
+    base = {**_parameters(store, pipeline, step_name, span, statuses), "most": MESSAGE_CHARACTERS}
+    place = LAST if after is None else Cursor.parse(after)
+    found: list[FailingStep] = []
+    looked_at = 0
+    while looked_at < _MOST_LOOKED_AT:
+        fetch = min(max(_LEAST_FETCHED, 3 * (limit - len(found))), _MOST_LOOKED_AT)
+        rows = ask(store, "failing_candidates", {**base, **position(place, LAST), "fetch": fetch})
+        for chunk in chunks(rows, _characters):
+            for step in _still(store, chunk):
+                if found and step.cursor == found[-1].cursor:
+                    continue  # a copy of the same event
+                if len(found) == limit:
+                    return FailingPage(tuple(found), found[-1].cursor)
+                found.append(step)
+            place = Cursor(int(chunk[-1]["timestamp_us"]), chunk[-1]["event_id"])
+        looked_at += len(rows)
+        if len(rows) < fetch:
+            return FailingPage(tuple(found), None)
+    return FailingPage(tuple(found), place)
 
 
 def failing_counts(
@@ -131,36 +146,45 @@ def _parameters(
     return {**step_scope(store, pipeline, step_name), **span.parameters(), "statuses": chosen}
 
 
-def _last_errors(store: Store, rows: Sequence[Mapping[str, Any]]) -> dict[UUID, Mapping[str, Any]]:
-    found: dict[UUID, Mapping[str, Any]] = {}
-    for chunk in chunks(rows, lambda row: len(row["pipeline"]) + len(row["doc_id"]) + 48):
-        parameters = {
-            "pipelines": [row["pipeline"] for row in chunk],
-            "docs": [row["doc_id"] for row in chunk],
-            "executions": [str(row["execution_id"]) for row in chunk],
-            "most": MESSAGE_CHARACTERS,
-        }
-        found.update((row["execution_id"], row) for row in ask(store, "last_errors", parameters))
-    return found
+def _still(store: Store, rows: Sequence[Mapping[str, Any]]) -> Iterator[FailingStep]:
+    """Those of the bad endings that decide what their step is in now, each once."""
+    parameters = {
+        "pipelines": [row["pipeline"] for row in rows],
+        "steps": [row["step_name"] for row in rows],
+        "docs": [row["doc_id"] for row in rows],
+    }
+    now = {
+        (row["pipeline"], row["step_name"], row["doc_id"]): row for row in ask(store, "runs_now", parameters)
+    }
+    for row in rows:
+        # Copies of an event come side by side, and only the one that decides is shown.
+        run = now.get((row["pipeline"], row["step_name"], row["doc_id"]))
+        if run is None or run["waits"] or int(run["last_event"]) != row["event_id"].int:
+            continue
+        del now[row["pipeline"], row["step_name"], row["doc_id"]]
+        yield _step(row, run)
 
 
-def _step(row: Mapping[str, Any], error: Mapping[str, Any]) -> FailingStep:
-    event = Cursor(int(error["timestamp_us"]), error["event_id"]) if error else None
+def _characters(row: Mapping[str, Any]) -> int:
+    return len(row["pipeline"]) + len(row["step_name"]) + len(row["doc_id"])
+
+
+def _step(row: Mapping[str, Any], run: Mapping[str, Any]) -> FailingStep:
+    event = Cursor(int(row["timestamp_us"]), row["event_id"])
     return FailingStep(
         pipeline=row["pipeline"],
         step_name=row["step_name"],
         doc_id=row["doc_id"],
         execution_id=row["execution_id"],
         status=ProcessingStatus(row["status"]),
-        failing_since=datetime_from_us(row["since_us"]),
-        failed_at=datetime_from_us(row["failed_us"]),
-        attempt=int(row["attempt"]),
-        executions=int(row["executions"]),
-        error_type=error.get("error_type"),
-        error_message=error.get("error_message"),
-        worker=error.get("worker"),
-        trace_id=error.get("trace_id"),
-        duration_ms=error.get("duration_ms"),
-        event=event,
-        cursor=Cursor(int(row["failed_us"]), row["execution_id"]),
+        failing_since=datetime_from_us(min(int(run["since_us"]), event.micros)),
+        failed_at=event.timestamp,
+        attempt=int(run["attempt"]),
+        executions=int(run["executions"]),
+        error_type=row["error_type"],
+        error_message=row["error_message"],
+        worker=row["worker"],
+        trace_id=row["trace_id"],
+        duration_ms=row["duration_ms"],
+        cursor=event,
     )

@@ -180,20 +180,12 @@ def waits(store: Store, pipeline: str | None, step_name: str | None, span: Span)
     [row] = ask(store, "executions_in_span", within)
     one_in = max(1, math.ceil(int(row["executions"]) / _MOST_EXECUTIONS))
     parameters = {**within, **step_scope(store, pipeline, step_name), "share": one_in, "fetch": 10_000}
-    return Waits(
-        tuple(
-            Wait(
-                row["pipeline"],
-                row["step_name"],
-                row["after_step"],
-                int(row["waits"]),
-                *row["quantiles"],
-                row["max_ms"],
-            )
-            for row in ask(store, "waits", parameters)
-        ),
-        one_in,
-    )
+    found = []
+    for row in ask(store, "waits", parameters):
+        p50, p95, p99 = row["quantiles"]
+        names = row["pipeline"], row["step_name"], row["after_step"]
+        found.append(Wait(*names, int(row["waits"]), p50, p95, p99, row["max_ms"]))
+    return Waits(tuple(found), one_in)
 
 
 def duration_histogram(store: Store, pipeline: str, step_name: str, span: Span) -> list[DurationClass]:
@@ -207,3 +199,9 @@ def duration_histogram(store: Store, pipeline: str, step_name: str, span: Span) 
         DurationClass(2 ** (row["class"] / 2.4), 2 ** ((row["class"] + 1) / 2.4), int(row["executions"]))
         for row in ask(store, "duration_histogram", parameters)
     ]
+
+
+def judged_until(store: Store) -> datetime | None:
+    """Up to when minutes and error groups have been counted, by the broker's clock; None: nothing was."""
+    rows = ask(store, "judged_until", {})
+    return datetime_from_us(int(rows[0]["until_ms"]) * 1000) if rows else None
