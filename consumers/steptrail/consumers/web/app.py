@@ -15,6 +15,7 @@ from steptrail.consumers.web.access.access import Access
 from steptrail.consumers.web.access.guard import Guard
 from steptrail.consumers.web.desk import Desk
 from steptrail.consumers.web.metrics import Measured, WebMetrics
+from steptrail.consumers.web.pages.router import router as pages
 from steptrail.consumers.web.problems import MEDIA_TYPE, Problem, ProblemError, as_problem
 from steptrail.consumers.web.routes import changes, export, live, operations, questions
 from steptrail.schemas.configuration.settings import Settings
@@ -74,6 +75,8 @@ def create_app(settings: Settings, desk: Desk | None = None) -> FastAPI:
     app.state.metrics = metrics
     for module in (questions, operations, export, live, changes):
         app.include_router(module.router, prefix=API, responses=_ANSWERS)
+
+    app.include_router(pages)
 
     @app.get("/healthz", include_in_schema=False)
     async def healthz() -> dict[str, bool]:
