@@ -44,7 +44,7 @@ async def failing(page: Page) -> HTMLResponse:
         summary = f"{counted(counts.documents, 'document')}, {counts.can_be_retried:,} can be tried again"
         if step:
             summary += f", in step {step}"
-    way = Way("/failing", _scope(page, step), ("failing", *_options(page, step)), "failing")
+    way = Way("/failing", _scope(page, step), ("failing", *_options(page, step)), "failing_steps")
     return page.answer(
         "failing.html",
         "Failing now",
