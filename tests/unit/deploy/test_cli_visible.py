@@ -22,7 +22,7 @@ from steptrail.consumers.runtime.json_logging import JsonFormatter
 from steptrail.deploy.cli.main import build, run
 from steptrail.deploy.terminal.guard import guard_terminal
 from steptrail.deploy.terminal.output import note, say, tell, write_json
-from steptrail.deploy.terminal.visible import distinct, is_visible, visible, visible_json
+from steptrail.schemas.values.visible import distinct, is_visible, visible, visible_json
 from support.cli_commands import commands
 from support.cli_screens import Terminal
 from support.hostile import HOSTILE, unwanted

@@ -69,6 +69,9 @@ WRITE_SETTINGS: Mapping[str, Any] = {"async_insert": 0, "insert_deduplicate": 0,
 CAREFUL_SETTINGS: Mapping[str, Any] = {"use_query_condition_cache": 0}
 
 
+_PIECE = 1 << 18
+
+
 class ClickHouse:
     """A ClickHouse database over HTTP; connects at first use, is safe to share between threads.
 
@@ -124,6 +127,25 @@ class ClickHouse:
         """Like `table`, each row a dict by column name."""
         names, found = self.table(sql, parameters, settings)
         return [dict(zip(names, row, strict=True)) for row in found]
+
+    def stream(
+        self,
+        sql: str,
+        parameters: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> Iterator[bytes]:
+        """Run a reading statement that ends in FORMAT: its output, as it comes."""
+        with self._errors():
+            source = self._connected().raw_stream(sql, parameters=_dict(parameters), settings=_dict(settings))
+        try:
+            while True:
+                with self._errors():
+                    piece = source.read(_PIECE)
+                if not piece:
+                    return
+                yield piece
+        finally:
+            source.close()
 
     def command(
         self,

@@ -43,18 +43,22 @@ def query(name: str) -> str:
     return "\n".join(lines)
 
 
-def ask(store: Store, name: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
+def ask(
+    store: Store, name: str, parameters: Mapping[str, Any], settings: Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
     """The rows that `sql/<name>.sql` gives.
 
     Raises StoreUnavailable and SchemaMismatch with what to do about it; other errors as they are.
     """
-    return ask_sql(store, query(name), parameters)
+    return ask_sql(store, query(name), parameters, settings)
 
 
-def ask_sql(store: Store, sql: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
+def ask_sql(
+    store: Store, sql: str, parameters: Mapping[str, Any], settings: Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
     """The rows that a statement gives which is put together in Python; like `ask`."""
     try:
-        return store.rows(sql, parameters)
+        return store.rows(sql, parameters, settings)
     except StoreUnavailable as error:
         raise StoreUnavailable(
             f"{error}\nIs ClickHouse running there? STEPTRAIL_CLICKHOUSE says where it is; {_local_stack()}."

@@ -6,21 +6,17 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from uuid import UUID
 
 from steptrail.projections.clickhouse.queries import Store, ask, scope, stored
+from steptrail.projections.reading.spans import BEFORE_ALL, chunks
 from steptrail.schemas.event import datetime_from_us
 from steptrail.schemas.observation import Observed
 from steptrail.schemas.status import ProcessingStatus
 from steptrail.schemas.step import ObservedError, ObservedStep
 
-T = TypeVar("T")
-
 _PAGE: Final = 2_000
-_CHUNK: Final = 100
-_CHUNK_CHARACTERS: Final = 8_000  # what goes into a request's address, where a character may become nine
-_BEFORE_ALL: Final = -(2**61)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +164,7 @@ class StallStore:
     ) -> Iterator[list[Overdue]]:
         queued = name == "overdue_queued"
         bounds = sorted(before_us.items(), key=lambda item: (-item[1], item[0]))
-        for chunk in _chunks(bounds, lambda item: len(item[0][0]) + len(item[0][1]) + 24):
+        for chunk in chunks(bounds, lambda item: len(item[0][0]) + len(item[0][1]) + 24):
             parameters: dict[str, Any] = {
                 "pipelines": [pipeline for (pipeline, _), _ in chunk],
                 "steps": [step for (_, step), _ in chunk],
@@ -176,7 +172,7 @@ class StallStore:
                 "fetch": _PAGE,
                 **more,
             }
-            after_us, after_id = _BEFORE_ALL, UUID(int=0)
+            after_us, after_id = BEFORE_ALL, UUID(int=0)
             while True:
                 position = {"after_us": after_us, "after_id": str(after_id)}
                 rows = ask(self._store, name, parameters | position)
@@ -187,7 +183,7 @@ class StallStore:
                     break
 
     def _started(self, rows: Sequence[Mapping[str, Any]], queued: bool) -> Iterator[list[Overdue]]:
-        for chunk in _chunks(rows, lambda row: len(row["pipeline"]) + len(row["doc_id"]) + 48):
+        for chunk in chunks(rows, lambda row: len(row["pipeline"]) + len(row["doc_id"]) + 48):
             parameters = {
                 "pipelines": [row["pipeline"] for row in chunk],
                 "docs": [row["doc_id"] for row in chunk],
@@ -208,18 +204,3 @@ class StallStore:
                 for row in chunk
                 if row["execution_id"] in found
             ]
-
-
-def _chunks(items: Sequence[T], characters: Any) -> Iterator[list[T]]:
-    """The items in lists that fit into one request each."""
-    chunk: list[T] = []
-    size = 0
-    for item in items:
-        more = characters(item)
-        if chunk and (len(chunk) == _CHUNK or size + more > _CHUNK_CHARACTERS):
-            yield chunk
-            chunk, size = [], 0
-        chunk.append(item)
-        size += more
-    if chunk:
-        yield chunk

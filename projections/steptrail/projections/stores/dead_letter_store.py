@@ -16,6 +16,8 @@ State = Literal["OPEN", "REDRIVEN", "DROPPED"]
 STATES: Final[tuple[State, ...]] = ("OPEN", "REDRIVEN", "DROPPED")
 Place = tuple[int, int]
 """Partition and offset in the topic that a message was read from."""
+LetterPlace = tuple[str, int, int]
+"""Kafka id of the dead-letter topic, partition and offset there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,11 @@ class StoredLetter:
         return self.source_partition, self.source_offset
 
     @property
+    def letter_place(self) -> LetterPlace:
+        """Where the letter itself is."""
+        return self.topic_id, self.letter_partition, self.letter_offset
+
+    @property
     def shown_place(self) -> str:
         """The same for people, as the commands take it."""
         return f"{self.source_partition}:{self.source_offset}"
@@ -165,7 +172,7 @@ class DeadLetterStore:
         selection: Selection,
         *,
         limit: int,
-        after: StoredLetter | None = None,
+        after: StoredLetter | LetterPlace | None = None,
         newest_first: bool = False,
     ) -> list[StoredLetter]:
         """Up to `limit` letters in the order of the dead-letter topic, from the one behind `after` on."""
@@ -173,7 +180,8 @@ class DeadLetterStore:
         key = "(topic_id, kafka_partition, kafka_offset)"
         if after is not None:
             condition += f" AND {key} > ({{a:String}}, {{b:Int32}}, {{c:Int64}})"
-            parameters |= {"a": after.topic_id, "b": after.letter_partition, "c": after.letter_offset}
+            place = after if isinstance(after, tuple) else after.letter_place
+            parameters |= dict(zip("abc", place, strict=True))
         order = "broker_time DESC, kafka_offset DESC" if newest_first else key
         rows = self._clickhouse.query(
             f"SELECT {_COLUMNS} FROM dead_letter_state WHERE topic IN {{topics:Array(String)}} AND {condition} "

@@ -292,6 +292,42 @@ class Settings(BaseSettings):
         "unset: they have no links.",
     )
 
+    # HTTP API and pages
+    web_host: str = Field(
+        "127.0.0.1",
+        min_length=1,
+        description="Address that `steptrail run web` listens on. Other than on loopback it needs tokens or a trusted"
+        " proxy.",
+    )
+    web_port: int = Field(
+        8321, ge=0, le=65535, description="Port that `steptrail run web` listens on; 0 for any free one."
+    )
+    web_tokens: str | None = Field(
+        None,
+        min_length=1,
+        description="TOML file with the hashes of the tokens that may use the API; `steptrail run web --new-token`"
+        " writes it. It is read again when it changes.",
+    )
+    web_names: str | None = Field(
+        None,
+        min_length=1,
+        description="Host names under which browsers may reach the API beside its address, with commas between.",
+    )
+    web_proxy_header: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9-]{1,64}$",
+        description="Header in which a trusted proxy names the user whom it has authenticated, such as"
+        " X-Forwarded-User.",
+    )
+    web_proxy_addresses: str = Field(
+        "127.0.0.1,::1",
+        min_length=1,
+        description="Addresses and networks of the proxies whose header is believed, with commas between.",
+    )
+    web_proxy_role: Literal["read", "operate"] = Field(
+        "read", description="What users whom the trusted proxy names may do: read, or operate."
+    )
+
     def __init__(self, **values: Unpack[SettingsValues]) -> None:
         try:
             super().__init__(**values)

@@ -65,6 +65,13 @@ class SettingsOverrides(TypedDict, total=False):
     health_rules: str | None
     alerts_file: str | None
     link_base: str | None
+    web_host: str
+    web_port: int
+    web_tokens: str | None
+    web_names: str | None
+    web_proxy_header: str | None
+    web_proxy_addresses: str
+    web_proxy_role: str
 
 
 class SettingsValues(SettingsOverrides, total=False):

@@ -22,7 +22,7 @@ from steptrail.deploy.terminal.output import (
     write_json_lines,
 )
 from steptrail.deploy.terminal.times import SINCE_HELP, parse_since, show_age, show_time
-from steptrail.deploy.terminal.visible import distinct
+from steptrail.schemas.values.visible import distinct
 from steptrail.deploy.terminal.vocabulary import named
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from steptrail.consumers.runtime.signals import stop_at_signals
 from steptrail.deploy.cli.commands.run.alerts import alerts
 from steptrail.deploy.cli.commands.run.health import health
 from steptrail.deploy.cli.commands.run.spool import spool
+from steptrail.deploy.cli.commands.run.web import web
 from steptrail.deploy.terminal.options import StackDir, settings_for
 from steptrail.deploy.terminal.until_stopped import AcceptTopic
 
@@ -36,11 +37,12 @@ def register(app: typer.Typer) -> None:
     """Add `run` and what can be run."""
     group = typer.Typer(
         help="Run a part until it is stopped: the projector, the health consumer, the alerting consumer,"
-        " what sends spools and journals.",
+        " the HTTP API, what sends spools and journals.",
         no_args_is_help=True,
     )
     group.command("projector")(projector)
     group.command("health")(health)
     group.command("alerts")(alerts)
+    group.command("web")(web)
     group.command("spool")(spool)
     app.add_typer(group, name="run")

@@ -1,0 +1,1 @@
+"""What answers and requests look like; the names are those of docs/json.md."""

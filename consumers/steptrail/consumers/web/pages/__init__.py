@@ -1,0 +1,1 @@
+"""The dashboard: pages drawn on the server from the same questions that the API answers."""

@@ -1,0 +1,1 @@
+"""Drawings as SVG text, made on the server: pure functions from numbers to markup."""

@@ -1,0 +1,109 @@
+"""What is failing now: documents whose current state is bad, not events of the past."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from fastapi.responses import HTMLResponse
+
+from steptrail.consumers.web.models.work import FailingAnswer, FailingCountsAnswer, FailingStep
+from steptrail.consumers.web.pages.page import Page
+from steptrail.consumers.web.pages.panel import Way
+from steptrail.consumers.web.service.work import failing_answer, failing_counts_answer
+from steptrail.consumers.web.spans import Between
+from steptrail.projections.reading.failing import BAD
+from steptrail.schemas.figures import counted
+
+LIMIT = 100
+GROUPINGS = ("time", "error", "step")
+
+
+async def failing(page: Page) -> HTMLResponse:
+    """`/failing`."""
+    step = page.request.query_params.get("step") or None
+    grouping = page.request.query_params.get("by", "time")
+    whole = Between(datetime.fromtimestamp(0, page.clock.now.tzinfo), page.clock.now)
+    store = page.desk.store
+    panels = await page.ask(
+        failing=(
+            ("failing", page.pipeline, step, page.after),
+            lambda: failing_answer(store, page.pipeline, step, whole, BAD, page.after, LIMIT),
+        ),
+        counts=(
+            ("failing counts", page.pipeline, step),
+            lambda: failing_counts_answer(store, page.pipeline, step, whole),
+        ),
+    )
+    found: FailingAnswer | None = panels["failing"].found
+    counts: FailingCountsAnswer | None = panels["counts"].found
+    rows = [_row(page, each) for each in found.items] if found else []
+    summary = ""
+    if counts is not None:
+        summary = f"{counted(counts.documents, 'document')}, {counts.can_be_retried:,} can be tried again"
+        if step:
+            summary += f", in step {step}"
+    way = Way("/failing", _scope(page, step), ("failing", *_options(page, step)), "failing_steps")
+    return page.answer(
+        "failing.html",
+        "Failing now",
+        documents={
+            "rows": rows,
+            "groups": _groups(rows, grouping),
+            "groupings": [
+                {"name": name, "is_current": name == grouping, "href": page.links.here(by=name)}
+                for name in GROUPINGS
+            ],
+            "problem": panels["failing"].problem,
+            "remedy": panels["failing"].remedy,
+            "summary": summary,
+            "nothing": f" in {page.pipeline}." if page.pipeline else ".",
+            "export": page.api("/failing/export", **_scope(page, step), format="csv"),
+            "next": page.links.here(after=found.next) if found and found.next else "",
+            "ways": page.ways(way),
+        },
+    )
+
+
+def _row(page: Page, each: FailingStep) -> dict[str, Any]:
+    return {
+        "key": each.execution_id,
+        "href": page.doc_href(each.pipeline, each.doc_id),
+        "doc_id": each.doc_id,
+        "pipeline": each.pipeline,
+        "step_name": each.step_name,
+        "status": each.status,
+        "tries": each.executions,
+        "since": each.failing_since,
+        "error_type": each.error_type or "",
+        "error_message": each.error_message or "",
+        "retry": "yes" if each.can_be_retried else "no, FAILED is for good",
+    }
+
+
+def _groups(rows: Sequence[dict[str, Any]], grouping: str) -> list[dict[str, Any]]:
+    if grouping not in ("error", "step"):
+        return [{"title": "", "count": "", "rows": rows}] if rows else []
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        title = row["error_message"].partition("\n")[0][:200] or row["error_type"] or "no message"
+        found.setdefault(
+            title if grouping == "error" else f"{row['pipeline']} / {row['step_name']}", []
+        ).append(row)
+    ordered = sorted(found.items(), key=lambda each: -len(each[1]))
+    return [{"title": title, "count": counted(len(of), "document"), "rows": of} for title, of in ordered]
+
+
+def _scope(page: Page, step: str | None) -> dict[str, str]:
+    return {
+        **({"pipeline": page.pipeline} if page.pipeline else {}),
+        **({"step_name": step} if step else {}),
+    }
+
+
+def _options(page: Page, step: str | None) -> list[str]:
+    return [
+        *(["--pipeline", page.pipeline] if page.pipeline else []),
+        *(["--step", step] if step else []),
+    ]

@@ -1,0 +1,1 @@
+"""Which address asks which question."""

@@ -1,0 +1,184 @@
+"""Documents, their events and attempts, what is missing, and search."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import timedelta
+from typing import Final, Literal
+
+from steptrail.consumers.web.models import documents
+from steptrail.consumers.web.problems import ProblemError
+from steptrail.consumers.web.spans import Between
+from steptrail.projections.clickhouse.pages import Cursor
+from steptrail.projections.clickhouse.queries import Store, stored
+from steptrail.projections.reading.attempts import attempts
+from steptrail.projections.reading.completeness import CompletenessState
+from steptrail.projections.reading.documents import documents_by_name, documents_by_time, summaries_of
+from steptrail.projections.reading.reader import Reader
+from steptrail.projections.reading.search import search
+from steptrail.schemas.status import ProcessingStatus
+
+FIRST_EVENTS: Final = 1_000
+Order = Literal["recent", "name"]
+
+
+def documents_answer(
+    store: Store,
+    pipeline: str | None,
+    order: Order,
+    prefix: str,
+    statuses: Collection[ProcessingStatus],
+    span: Between,
+    after: str | None,
+    limit: int,
+) -> documents.DocumentsAnswer:
+    """Documents with their states: those heard of last first, or by name (whatever the span)."""
+    if order == "name":
+        page = documents_by_name(store, pipeline, prefix=prefix, statuses=statuses, after=after, limit=limit)
+    else:
+        page = documents_by_time(
+            store, pipeline, span=span.span, prefix=prefix, statuses=statuses, after=after, limit=limit
+        )
+    items = [documents.DocumentSummary.model_validate(each, extra="ignore") for each in page.items]
+    return documents.DocumentsAnswer(items=items, next=page.next)
+
+
+def document_answer(
+    store: Store, doc_id: str, pipeline: str | None, pipelines: Collection[str] | None = None
+) -> documents.DocumentAnswer:
+    """One document in each pipeline that knows it, and may be seen. Raises ProblemError (404)."""
+    reader = Reader(store)
+    states = [
+        each
+        for each in reader.document_state(pipeline, doc_id)
+        if pipelines is None or each.pipeline in pipelines
+    ]
+    if not states:
+        where = f" in pipeline {pipeline!r}" if pipeline else ""
+        raise ProblemError(
+            404,
+            "not_found",
+            f"nothing has been heard of a document {doc_id[:200]!r}{where}, or it has expired",
+        )
+    found = []
+    for name in dict.fromkeys(state.pipeline for state in states):
+        summary = summaries_of(store, [(name, stored(doc_id, store))])[name, stored(doc_id, store)]
+        page = reader.timeline(name, doc_id, limit=FIRST_EVENTS)
+        complete = reader.completeness(name, doc_id)
+        found.append(
+            documents.DocumentIn(
+                pipeline=name,
+                doc_id=summary.doc_id,
+                status=summary.status,
+                first_at=summary.first_at,
+                last_at=summary.last_at,
+                events_total=summary.events,
+                completeness=documents.Completeness.model_validate(complete[0], extra="ignore")
+                if complete
+                else None,
+                steps=[
+                    documents.StepNow.model_validate(each, extra="ignore")
+                    for each in states
+                    if each.pipeline == name
+                ],
+                attempts=[
+                    documents.StepAttempts.model_validate(each, extra="ignore")
+                    for each in attempts(page.items)
+                ],
+                observed=[
+                    documents.Observed(
+                        step_name=each.step_name,
+                        execution_id=each.execution_id,
+                        what=each.what,
+                        number=each.number,
+                        sentence=each.sentence,
+                        stands=each.stands,
+                        queued=each.queued,
+                        started_at=each.started_at,
+                        deadline_seconds=each.deadline_s,
+                        watermark=each.watermark,
+                    )
+                    for each in reader.observations(name, doc_id)
+                ],
+                events=[documents.Event.model_validate(each) for each in page.items],
+                next=page.next,
+            )
+        )
+    return documents.DocumentAnswer(items=found)
+
+
+def events_answer(
+    store: Store,
+    pipeline: str | None,
+    doc_id: str | None,
+    statuses: Collection[ProcessingStatus],
+    span: Between,
+    after: str | None,
+    before: str | None,
+    limit: int,
+    newest_first: bool,
+) -> documents.EventsAnswer:
+    """Events of all documents or of one, by status and time."""
+    reader = Reader(store)
+    if after is not None and before is not None:
+        raise ProblemError(
+            400, "bad_request", "a page comes after a cursor or before one: give only one of them"
+        )
+    if doc_id is None:
+        page = reader.events(
+            pipeline, after, limit, before=before, statuses=statuses, start=span.since, end=span.until,
+            newest_first=newest_first,
+        )  # fmt: skip
+    else:
+        page = reader.timeline(
+            pipeline, doc_id, after, limit, before=before, statuses=statuses, start=span.since, end=span.until,
+            newest_first=newest_first,
+        )  # fmt: skip
+    return documents.EventsAnswer(
+        items=[documents.Event.model_validate(each) for each in page.items],
+        next=page.next,
+        previous=page.previous,
+    )
+
+
+def event_answer(store: Store, cursor: str, pipeline: str | None) -> documents.EventAnswer:
+    """The event that a cursor names. Raises ProblemError (404), BadCursor."""
+    at = Cursor.parse(cursor)
+    try:
+        start = at.timestamp
+    except (ValueError, OverflowError):
+        raise ProblemError(404, "not_found", "there is no such event") from None
+    page = Reader(store).events(
+        pipeline, limit=1_000, start=start, end=start + timedelta(microseconds=1), newest_first=False
+    )
+    for event in page.items:
+        if event.event_id == at.event_id:
+            return documents.EventAnswer(event=documents.Event.model_validate(event))
+    raise ProblemError(404, "not_found", "there is no such event, or it has expired")
+
+
+def incomplete_answer(
+    store: Store,
+    pipeline: str | None,
+    states: Collection[CompletenessState],
+    quiet: Between | None,
+    after: str | None,
+    limit: int,
+) -> documents.IncompleteAnswer:
+    """Documents that lack some of the steps that their pipeline expects."""
+    quiet_since = None if quiet is None else quiet.since
+    page = Reader(store).incomplete(pipeline, after, limit, quiet_since=quiet_since, states=states)
+    items = [documents.IncompleteRow.model_validate(each) for each in page.items]
+    return documents.IncompleteAnswer(items=items, next=page.next)
+
+
+def search_answer(
+    store: Store, text: str, pipeline: str | None, span: Between, kinds: Sequence[str], limit: int
+) -> documents.SearchAnswer:
+    """What has this text in it."""
+    found = search(store, text, pipeline, span=span.span, kinds=kinds, limit=limit)
+    return documents.SearchAnswer(
+        items=[documents.Hit.model_validate(each) for each in found.hits],
+        more=list(found.more),
+        matched_errors=found.matched_errors,
+    )

@@ -1,0 +1,202 @@
+"""Documents with the state of each of their steps: by name, or those first of which something was heard last."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from steptrail.projections.clickhouse.pages import Cursor
+from steptrail.projections.clickhouse.queries import Store, ask, micros, positive, scope
+from steptrail.projections.reading.completeness import DocumentCursor
+from steptrail.projections.reading.spans import BEFORE_ALL, LAST, Span, chunks
+from steptrail.schemas.event import datetime_from_us
+from steptrail.schemas.status import ProcessingStatus
+
+WORST_FIRST: Final = (
+    ProcessingStatus.FAILED,
+    ProcessingStatus.ERROR,
+    ProcessingStatus.RUNNING,
+    ProcessingStatus.PENDING,
+    ProcessingStatus.WARNING,
+    ProcessingStatus.SUCCESS,
+    ProcessingStatus.SKIPPED,
+)
+"""A document's status is the first of these that one of its steps has."""
+
+_MOST_LOOKED_AT: Final = 500
+"""So many documents are looked through for one page, where only some states are wanted."""
+_EVENTS_OF_A_DOCUMENT: Final = 12
+_LONGEST_BLOCK: Final = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentStep:
+    """One step of a document and its current status."""
+
+    step_name: str
+    status: ProcessingStatus
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentSummary:
+    """One document of one pipeline, its steps in the order in which they began. Times are aware, UTC.
+
+    `status` is the worst of its steps'. `first_at` and `last_at`: its first and last event, by the workers' clocks;
+    `updated_at`: when the state of a step last changed.
+    """
+
+    pipeline: str
+    doc_id: str
+    status: ProcessingStatus
+    steps: Sequence[DocumentStep]
+    events: int
+    first_at: datetime
+    last_at: datetime
+    updated_at: datetime
+    last_event: Cursor
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> DocumentSummary:
+        """From a row of `sql/documents_states.sql`."""
+        steps = tuple(DocumentStep(name, ProcessingStatus(status)) for name, status, _ in row["steps"])
+        heard = {step.status for step in steps}
+        return cls(
+            pipeline=row["pipeline"],
+            doc_id=row["doc_id"],
+            status=next(status for status in WORST_FIRST if status in heard),
+            steps=steps,
+            events=int(row["events"]),
+            first_at=datetime_from_us(row["first_us"]),
+            last_at=datetime_from_us(row["latest_us"]),
+            updated_at=datetime_from_us(row["updated_us"]),
+            last_event=Cursor(int(row["latest_us"]), row["latest_id"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentsPage:
+    """Some documents. `next` goes on behind what was looked at (None: this is the end).
+
+    A page may hold fewer than were asked for, even none, and still have a `next`: only so many documents are looked
+    through for one page.
+    """
+
+    items: Sequence[DocumentSummary]
+    next: str | None
+
+
+def documents_by_name(
+    store: Store,
+    pipeline: str | None,
+    *,
+    prefix: str = "",
+    statuses: Collection[ProcessingStatus] = WORST_FIRST,
+    after: DocumentCursor | str | None = None,
+    limit: int = 100,
+) -> DocumentsPage:
+    """A page of documents whose names begin so, by pipeline and name.
+
+    Raises what `ask` does, ValueError, `BadCursor`.
+    """
+    wanted = {ProcessingStatus(status) for status in statuses}
+    fetch = positive("limit", limit) + 1 if len(wanted) == len(WORST_FIRST) else max(limit + 1, 100)
+    place = None if after is None else DocumentCursor.parse(after)
+    found: list[DocumentSummary] = []
+    looked_at = 0
+    while looked_at < _MOST_LOOKED_AT:
+        parameters = {
+            **scope(pipeline, store),
+            "prefix": prefix,
+            "from_start": place is None,
+            "from_pipeline": place.pipeline if place else "",
+            "from_doc": place.doc_id if place else "",
+            "fetch": fetch,
+        }
+        names = [(row["pipeline"], row["doc_id"]) for row in ask(store, "documents_by_name", parameters)]
+        looked_at += len(names)
+        summaries = summaries_of(store, names)
+        for name in names:
+            place = DocumentCursor(*name)
+            summary = summaries.get(name)
+            if summary is not None and summary.status in wanted:
+                if len(found) == limit:
+                    last = found[-1]
+                    return DocumentsPage(tuple(found), str(DocumentCursor(last.pipeline, last.doc_id)))
+                found.append(summary)
+        if len(names) < fetch:
+            return DocumentsPage(tuple(found), None)
+    return DocumentsPage(tuple(found), str(place))
+
+
+def documents_by_time(
+    store: Store,
+    pipeline: str | None,
+    *,
+    span: Span = Span(),  # noqa: B008  frozen
+    prefix: str = "",
+    statuses: Collection[ProcessingStatus] = WORST_FIRST,
+    after: Cursor | str | None = None,
+    limit: int = 100,
+) -> DocumentsPage:
+    """A page of documents of which something was heard within the span, what was heard last first.
+
+    A document of which more is heard meanwhile moves to the front, and is not on later pages.
+    """
+    positive("limit", limit)
+    wanted = {ProcessingStatus(status) for status in statuses}
+    place = LAST if after is None else Cursor.parse(after)
+    if span.until is not None:
+        place = min(place, Cursor(micros("until", span.until, 0), UUID(int=0)))
+    found: list[DocumentSummary] = []
+    fetch = min(max(200, limit * _EVENTS_OF_A_DOCUMENT), _LONGEST_BLOCK)
+    looked_at = 0
+    while looked_at < _MOST_LOOKED_AT:
+        parameters = {
+            **scope(pipeline, store),
+            "prefix": prefix,
+            "start_us": micros("since", span.since, BEFORE_ALL),
+            "from_us": place.micros,
+            "from_id": str(place.event_id),
+            "fetch": fetch,
+        }
+        rows = ask(store, "documents_by_event", parameters)
+        anchors: dict[tuple[str, str], Cursor] = {}
+        for row in rows:
+            anchors.setdefault(
+                (row["pipeline"], row["doc_id"]), Cursor(int(row["timestamp_us"]), row["event_id"])
+            )
+        looked_at += len(anchors)
+        for name, summary in _in_order(store, list(anchors), span.until):
+            # Of an older event of a document that stands further ahead nothing is to be shown.
+            if summary.last_event == anchors[name] and summary.status in wanted:
+                if len(found) == limit:
+                    return DocumentsPage(tuple(found), str(found[-1].last_event))
+                found.append(summary)
+        if len(rows) < fetch:
+            return DocumentsPage(tuple(found), None)
+        place = Cursor(int(rows[-1]["timestamp_us"]), rows[-1]["event_id"])
+    return DocumentsPage(tuple(found), str(place))
+
+
+def summaries_of(
+    store: Store, names: Sequence[tuple[str, str]], until: datetime | None = None
+) -> dict[tuple[str, str], DocumentSummary]:
+    """Documents by (pipeline, doc_id); `last_event` is their last before `until`. Unknown ones are left out."""
+    return dict(_in_order(store, names, until))
+
+
+def _in_order(
+    store: Store, names: Sequence[tuple[str, str]], until: datetime | None
+) -> Iterator[tuple[tuple[str, str], DocumentSummary]]:
+    for chunk in chunks(names, lambda name: len(name[0]) + len(name[1])):
+        parameters = {
+            "pipelines": [pipeline for pipeline, _ in chunk],
+            "docs": [doc_id for _, doc_id in chunk],
+            "end_us": micros("until", until, LAST.micros),
+        }
+        rows = ask(store, "documents_states", parameters)
+        by_name = {(row["pipeline"], row["doc_id"]): row for row in rows}
+        yield from ((name, DocumentSummary.from_row(by_name[name])) for name in chunk if name in by_name)

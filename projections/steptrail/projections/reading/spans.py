@@ -1,0 +1,69 @@
+"""What the questions over all documents share: a span of time, and lists that are cut to fit into requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+from steptrail.projections.clickhouse.pages import Cursor
+from steptrail.projections.clickhouse.queries import Store, micros, scope, stored
+
+T = TypeVar("T")
+
+BEFORE_ALL: Final = -(2**61)
+AFTER_ALL: Final = 2**61
+"""Beyond every time that the store holds, well inside 64 bits."""
+
+FIRST: Final = Cursor(BEFORE_ALL, UUID(int=0))
+LAST: Final = Cursor(AFTER_ALL, UUID(int=2**128 - 1))
+
+_CHUNK: Final = 100
+_CHUNK_CHARACTERS: Final = 8_000  # what goes into a request's address, where a character may become nine
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """From `since` (inclusive) to `until` (exclusive), both aware; None: without an end on that side."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def parameters(self) -> dict[str, int]:
+        """`start_us` and `end_us`. Raises ValueError for a time without a zone."""
+        return {
+            "start_us": micros("since", self.since, BEFORE_ALL),
+            "end_us": micros("until", self.until, AFTER_ALL),
+        }
+
+
+def step_scope(store: Store, pipeline: str | None, step_name: str | None) -> dict[str, Any]:
+    """The parameters of a statement about one step, or about all of one pipeline, or of all (None)."""
+    return {
+        **scope(pipeline, store),
+        "any_step": step_name is None,
+        "step_name": stored(step_name or "", store),
+    }
+
+
+def position(after: Cursor | str | None, start: Cursor) -> dict[str, Any]:
+    """The parameters of a page that begins after a cursor. Raises `BadCursor`."""
+    cursor = start if after is None else Cursor.parse(after)
+    return {"from_us": cursor.micros, "from_id": str(cursor.event_id)}
+
+
+def chunks(items: Sequence[T], characters: Callable[[T], int]) -> Iterator[list[T]]:
+    """The items in lists that fit into one request each."""
+    chunk: list[T] = []
+    size = 0
+    for item in items:
+        more = characters(item)
+        if chunk and (len(chunk) == _CHUNK or size + more > _CHUNK_CHARACTERS):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(item)
+        size += more
+    if chunk:
+        yield chunk
