@@ -111,7 +111,9 @@ def _pages(
         "documents": lambda after: of_documents.documents_answer(
             store, pipeline, "recent", "", statuses, span, after, PAGE
         ),
-        "steps": lambda _: of_work.steps_answer(store, pipeline, step_name, span),
+        "steps": lambda _: of_work.steps_answer(
+            store, desk.numbers.current(pipeline), pipeline, step_name, span
+        ),
         "throughput": lambda _: of_work.throughput_answer(store, pipeline, step_name, span, None, True),
         "waits": lambda _: of_work.waits_answer(store, pipeline, step_name, span),
         "error-groups": lambda _: of_operations.groups_answer(
