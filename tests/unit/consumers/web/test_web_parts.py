@@ -198,12 +198,17 @@ def test_csv_has_no_formulas_and_no_nul() -> None:
             "g": "línea\nzwei",
         }
     ]
-    text = b"".join(written(iter(items), "csv")).decode()
+    text = b"".join(written(iter(items), "csv", "abcdefg")).decode()
     assert text == 'a,b,c,d,e,f,g\r\n"\'=HYPERLINK(""x"")",-1.5,"{""k"":[1]}",,x�y,\'-2+3,"línea\nzwei"\r\n'
+
+
+def test_a_file_of_nothing_has_its_names() -> None:
+    """So that it is seen to be empty."""
+    assert b"".join(written(iter([]), "csv", ["a", "b"])) == b"a,b\r\n"
 
 
 def test_json_lines_are_one_line_each() -> None:
     """Whatever is in them."""
     items = [{"a": "x\ny\u2028z"}, {"a": "\u202e"}]
-    lines = b"".join(written(iter(items), "jsonl")).split(b"\n")
+    lines = b"".join(written(iter(items), "jsonl", "a")).split(b"\n")
     assert len(lines) == 3

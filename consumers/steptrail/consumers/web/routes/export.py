@@ -17,7 +17,7 @@ from steptrail.consumers.web.routes.questions import EVERY_STATUS, Statuses
 from steptrail.consumers.web.service import documents as of_documents
 from steptrail.consumers.web.service import operations as of_operations
 from steptrail.consumers.web.service import work as of_work
-from steptrail.consumers.web.service.export import MEDIA_TYPES, PAGE, rows, written
+from steptrail.consumers.web.service.export import MEDIA_TYPES, PAGE, names_of, rows, written
 from steptrail.consumers.web.spans import Between
 from steptrail.projections.reading.completeness import CompletenessState
 from steptrail.projections.reading.exports import export_events
@@ -62,7 +62,7 @@ async def export(
             raise ProblemError(400, "bad_request", "only events come as Parquet: take jsonl or csv")
         ask = _pages(desk, what, pipeline, step_name, span, tuple(status))
         _, first = await desk.ask(("export", object()), lambda: ask(None))
-        pieces = written(rows(first, ask), format)
+        pieces = written(rows(first, ask), format, names_of(first))
     headers = {
         "Content-Disposition": f'attachment; filename="steptrail-{what}.{format}"',
         "Cache-Control": "no-store",
