@@ -49,7 +49,9 @@ async def answered(request: Request, key: Hashable, question: Callable[[], A]) -
 
 
 def fresh(answer: A, freshness: Freshness) -> A:
-    """The answer, saying how fresh it is."""
+    """The answer, saying how fresh it is. One that says so already is of an earlier moment, and stays so."""
+    if answer.as_of is not None and (freshness.as_of is None or answer.as_of <= freshness.as_of):
+        return answer
     return answer.model_copy(
         update={
             "as_of": freshness.as_of,

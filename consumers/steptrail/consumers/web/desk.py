@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from steptrail.consumers.health.check import HealthCheckManager
@@ -13,6 +12,7 @@ from steptrail.consumers.loop.freshness import Freshness
 from steptrail.consumers.web.board import BoardKeeper
 from steptrail.consumers.web.freshness import FreshnessKeeper
 from steptrail.consumers.web.problems import ProblemError
+from steptrail.consumers.web.service.now import NumbersKeeper
 from steptrail.consumers.web.workers import SharedWork
 from steptrail.projections.clickhouse.client import ClickHouse, connect
 from steptrail.projections.clickhouse.errors import StoreUnavailable
@@ -52,14 +52,6 @@ class LimitedStore:
         return self._clickhouse.rows(sql, parameters, {**LIMITS, **(settings or {})})
 
 
-@dataclass(frozen=True)
-class Fresh:
-    """What a question found, and how fresh the tables were before it was asked."""
-
-    freshness: Freshness
-    found: Any
-
-
 class Desk:
     """Everything that is open while the API runs. Close it."""
 
@@ -70,6 +62,7 @@ class Desk:
         self.health = HealthCheckManager(settings)
         self.board = BoardKeeper(settings)
         self.freshness = FreshnessKeeper(settings, self.store)
+        self.numbers = NumbersKeeper(self.store, self.freshness.current)
         self.work = SharedWork("steptrail-web", _THREADS)
         self._pings = SharedWork("steptrail-web-ping", 1, most_waiting=0)
         self._ping = connect(settings, timeout=2.0)

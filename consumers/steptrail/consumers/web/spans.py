@@ -10,8 +10,8 @@ from typing import Final
 from steptrail.consumers.web.problems import ProblemError
 from steptrail.projections.reading.spans import Span
 
-_AGO = re.compile(r"(\d{1,9})\s*(s|m|h|d|w)")
-_EPOCH_S = re.compile(r"\d{9,11}")
+_AGO = re.compile(r"([0-9]{1,9})\s*(s|m|h|d|w)")
+_EPOCH_S = re.compile(r"[0-9]{9,11}")
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _LEAST = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MOST = datetime(2200, 1, 1, tzinfo=timezone.utc)

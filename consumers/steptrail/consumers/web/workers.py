@@ -6,9 +6,11 @@ import queue
 import threading
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, TypeVar
 
 from steptrail.consumers.web.problems import ProblemError
+from steptrail.projections.clickhouse.concurrency import together
 
 R = TypeVar("R")
 
@@ -77,3 +79,14 @@ class SharedWork:
         # Before the result is there: who asks from now on wants to know what is so from now on.
         with self._lock:
             self._flights.pop(key, None)
+
+
+def side_by_side(*questions: Callable[[], Any]) -> list[Any]:
+    """What each question finds, all asked at the same time. Raises what the first that failed raised."""
+    found: list[Any] = [None] * len(questions)
+
+    def ask(number: int, question: Callable[[], Any]) -> None:
+        found[number] = question()
+
+    together([partial(ask, number, question) for number, question in enumerate(questions)])
+    return found

@@ -28,6 +28,8 @@ class Addresses:
     password: str
     alerts_port: int = 0
     health_port: int = 0
+    web_port: int = 0
+    """Of the HTTP API; 0: it does not run."""
 
     @property
     def kafka(self) -> str:
@@ -59,9 +61,15 @@ class Addresses:
         """The alerting consumer's metrics page."""
         return f"http://{HOST}:{self.alerts_port}/metrics"
 
+    @property
+    def web(self) -> str:
+        """The HTTP API and its pages."""
+        return f"http://{HOST}:{self.web_port}/"
+
     def told(self, folder: Path) -> dict[str, str]:
-        """What the READY line holds, passwords included."""
-        return {"kafka": self.kafka, "clickhouse": self.clickhouse, "dir": str(folder)}
+        """What the READY line says, password and all."""
+        told = {"kafka": self.kafka, "clickhouse": self.clickhouse, "dir": str(folder)}
+        return {**told, "web": self.web} if self.web_port else told
 
 
 @dataclass(frozen=True)
@@ -172,6 +180,23 @@ def health_part(at: Addresses, environ: Mapping[str, str]) -> Part:
         ready=lambda pid: _http_ok(at.health_port, "/metrics") and listens(pid, at.health_port),
         address=at.health,
         port=at.health_port,
+    )
+
+
+def web_part(at: Addresses, environ: Mapping[str, str]) -> Part:
+    """The HTTP API, exactly as `steptrail run web` runs it; on loopback, whatever the environment says."""
+    return Part(
+        name="web",
+        command=[sys.executable, "-m", "steptrail.deploy.cli", "run", "web"],
+        environ={
+            **{key: value for key, value in environ.items() if not key.startswith("STEPTRAIL_WEB_")},
+            "STEPTRAIL_WEB_HOST": HOST,
+            "STEPTRAIL_WEB_PORT": str(at.web_port),
+            "STEPTRAIL_METRICS_PORT": "",
+        },
+        ready=lambda pid: _http_ok(at.web_port, "/healthz") and listens(pid, at.web_port),
+        address=at.web,
+        port=at.web_port,
     )
 
 

@@ -20,6 +20,7 @@ PREFERRED: Mapping[str, int] = {
     "metrics": 9464,
     "health": 9465,
     "alerts": 9466,
+    "web": 8321,
 }
 """Tried first in a folder's first start: what people expect."""
 

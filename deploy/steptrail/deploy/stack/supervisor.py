@@ -116,6 +116,7 @@ class Supervisor:
             password=self._folder.password(),
             alerts_port=ports["alerts"],
             health_port=ports["health"],
+            web_port=ports["web"] if self._with_projector else 0,
         )
         self._at = at
         self._parts.clear()
@@ -140,6 +141,7 @@ class Supervisor:
         if self._with_projector:
             self._launch(parts.projector_part(at, environ))
             self._launch(parts.health_part(at, environ))
+            self._launch(parts.web_part(at, environ))
             if alerts_file := environ.get("STEPTRAIL_ALERTS_FILE"):
                 file = str(Path(alerts_file).expanduser().absolute())
                 self._launch(parts.alerts_part(at, environ, file))
@@ -150,7 +152,8 @@ class Supervisor:
             "dir": str(self._folder.path),
             "pid": os.getpid(),
         }
-        write_json(self._folder.stack_file, stack | ({"metrics": at.metrics} if self._with_projector else {}))
+        more = {"metrics": at.metrics, "web": at.web} if self._with_projector else {}
+        write_json(self._folder.stack_file, stack | more)
         self._write_status()
         logger.info("ready")
         self._on_ready(at)

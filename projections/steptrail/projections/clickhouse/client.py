@@ -136,7 +136,8 @@ class ClickHouse:
     ) -> Iterator[bytes]:
         """Run a reading statement that ends in FORMAT: its output, as it comes."""
         with self._errors():
-            source = self._connected().raw_stream(sql, parameters=_dict(parameters), settings=_dict(settings))
+            client = self._connected()
+            source: Any = client.raw_stream(sql, parameters=_dict(parameters), settings=_dict(settings))
         try:
             while True:
                 with self._errors():

@@ -37,6 +37,7 @@ _SECTIONS = (
     ("Limits of an event", "max_event_bytes"),
     ("Emission", "queue_max_messages"),
     ("Consumers", "batch_max_events"),
+    ("HTTP API", "web_host"),
 )
 """Title of each section, and the field that it starts with."""
 

@@ -1,7 +1,7 @@
 """Where the local stack keeps its data, and how others on the machine find it.
 
 A running stack leaves `stack.json` in its folder, readable by its owner only, since it holds the password:
-`{"kafka": ..., "clickhouse": ..., "dir": ..., "pid": ..., "metrics": ...}`.
+`{"kafka": ..., "clickhouse": ..., "dir": ..., "pid": ..., "metrics": ..., "web": ...}`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ class StackAddresses:
     dir: Path
     pid: int
     metrics: str | None = None
+    web: str | None = None
 
 
 def default_dir() -> Path:
@@ -110,6 +111,7 @@ def _look(path: Path) -> StackAddresses | str:
             dir=Path(data["dir"]),
             pid=int(data["pid"]),
             metrics=data.get("metrics"),
+            web=data.get("web"),
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         return f"{STACK_FILE} is not what a stack writes"

@@ -55,7 +55,7 @@ class Guard:
         except ProblemError as refused:
             await _refuse(refused, guarded)
             return
-        await self._app(scope, receive, guarded)
+        await self._app(scope, _bounded(receive), guarded)
 
     def _check(self, scope: Scope) -> None:
         headers = {
@@ -87,8 +87,28 @@ class Guard:
             raise ProblemError(
                 415, "unacceptable_body", "a change is asked for with Content-Type: application/json"
             )
-        if int(headers.get("content-length", "0") or 0) > MAX_BODY_BYTES:
-            raise ProblemError(413, "unacceptable_body", f"a body has at most {MAX_BODY_BYTES} bytes")
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or int(length) > MAX_BODY_BYTES:
+            raise _too_long()
+
+
+def _too_long() -> ProblemError:
+    return ProblemError(413, "unacceptable_body", f"a body has at most {MAX_BODY_BYTES} bytes")
+
+
+def _bounded(receive: Receive) -> Receive:
+    """The same, but no more than a body may have: one that comes in pieces does not say how long it is."""
+    taken = 0
+
+    async def bounded() -> Message:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > MAX_BODY_BYTES:
+            raise _too_long()
+        return message
+
+    return bounded
 
 
 def _with_headers(send: Send) -> Send:

@@ -20,15 +20,13 @@ import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
 from steptrail.schemas.errors import ConfigurationError
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+_toml: Any = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
 
 Role = Literal["read", "operate"]
 ROLES: tuple[Role, ...] = ("read", "operate")
@@ -90,10 +88,10 @@ def read_tokens(path: Path) -> list[tuple[str, Principal]]:
         with path.open("rb") as file:
             if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o022:
                 raise ConfigurationError(f"{path} is not used: others may write to it (chmod 600 {path})")
-            data = tomllib.load(file)
+            data = _toml.load(file)
     except OSError as error:
         raise ConfigurationError(f"the tokens file {path} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (_toml.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} is not TOML: {error}") from None
     tokens = data.pop("token", {})
     if data or not isinstance(tokens, dict) or not tokens:

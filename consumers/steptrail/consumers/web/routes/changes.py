@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeVar
 
 from fastapi import APIRouter, Path, Request, Response
 
-from steptrail.consumers.web.answering import desk_of, principal_of, respond
+from steptrail.consumers.web.answering import desk_of, fresh, principal_of, respond
 from steptrail.consumers.web.models import actions, operations
 from steptrail.consumers.web.models.common import Answer
 from steptrail.consumers.web.routes.operations import GroupId
@@ -29,8 +29,12 @@ _ACTION: dict[str, Literal["RESOLVE", "MUTE", "REOPEN"]] = {
 
 async def _do(request: Request, change: Callable[[], A]) -> Response:
     desk = desk_of(request)
-    found = await desk.wait(desk.work.submit(object(), change), _LONGEST_S)  # never shared with another's
-    return respond(request, found)
+
+    def task() -> A:
+        freshness = desk.freshness.current()
+        return fresh(change(), freshness)
+
+    return respond(request, await desk.wait(desk.work.submit(object(), task), _LONGEST_S))  # never shared
 
 
 @router.post("/error-groups/{group_id}/{verb}", response_model=operations.GroupAnswer)

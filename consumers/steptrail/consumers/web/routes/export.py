@@ -17,7 +17,7 @@ from steptrail.consumers.web.routes.questions import EVERY_STATUS, Statuses
 from steptrail.consumers.web.service import documents as of_documents
 from steptrail.consumers.web.service import operations as of_operations
 from steptrail.consumers.web.service import work as of_work
-from steptrail.consumers.web.service.export import MEDIA_TYPES, PAGE, rows, written
+from steptrail.consumers.web.service.export import MEDIA_TYPES, PAGE, names_of, rows, written
 from steptrail.consumers.web.spans import Between
 from steptrail.projections.reading.completeness import CompletenessState
 from steptrail.projections.reading.exports import export_events
@@ -62,7 +62,7 @@ async def export(
             raise ProblemError(400, "bad_request", "only events come as Parquet: take jsonl or csv")
         ask = _pages(desk, what, pipeline, step_name, span, tuple(status))
         _, first = await desk.ask(("export", object()), lambda: ask(None))
-        pieces = written(rows(first, ask), format)
+        pieces = written(rows(first, ask), format, names_of(first))
     headers = {
         "Content-Disposition": f'attachment; filename="steptrail-{what}.{format}"',
         "Cache-Control": "no-store",
@@ -111,7 +111,9 @@ def _pages(
         "documents": lambda after: of_documents.documents_answer(
             store, pipeline, "recent", "", statuses, span, after, PAGE
         ),
-        "steps": lambda _: of_work.steps_answer(store, pipeline, step_name, span),
+        "steps": lambda _: of_work.steps_answer(
+            store, desk.numbers.current(pipeline), pipeline, step_name, span
+        ),
         "throughput": lambda _: of_work.throughput_answer(store, pipeline, step_name, span, None, True),
         "waits": lambda _: of_work.waits_answer(store, pipeline, step_name, span),
         "error-groups": lambda _: of_operations.groups_answer(

@@ -47,7 +47,7 @@ async def live(
     desk = desk_of(request)
 
     async def beat() -> tuple[str, str, str | None]:
-        freshness, found = await desk.ask(("pulse", pipeline), lambda: pulse(desk.store, pipeline))
+        freshness, found = await desk.ask(("pulse", pipeline), lambda: pulse(desk.numbers.current(pipeline)))
         return "pulse", fresh(found, freshness).model_dump_json(), None
 
     async def beats() -> AsyncIterator[bytes]:

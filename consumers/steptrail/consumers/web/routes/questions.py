@@ -22,7 +22,6 @@ from steptrail.consumers.web.params import (
 )
 from steptrail.consumers.web.problems import ProblemError
 from steptrail.consumers.web.service import documents as of_documents
-from steptrail.consumers.web.service import operations as of_operations
 from steptrail.consumers.web.service import work as of_work
 from steptrail.projections.reading.completeness import CompletenessState
 from steptrail.schemas.status import ProcessingStatus
@@ -47,9 +46,10 @@ async def overview(request: Request, pipeline: Pipeline, span: LastHour) -> Resp
     desk = desk_of(request)
 
     def question() -> work.OverviewAnswer:
-        check = desk.health.perform_health_check(pipeline)
-        since = of_operations.utc(check.since)
-        return of_work.overview_answer(desk.store, pipeline, span, check.status.value, check.sentence, since)
+        now = desk.numbers.current(pipeline)
+        return of_work.overview_answer(
+            desk.store, now, lambda: desk.health.perform_health_check(pipeline), pipeline, span
+        )
 
     return await answered(request, ("overview", pipeline, span), question)
 
@@ -66,7 +66,11 @@ async def steps(request: Request, pipeline: Pipeline, span: LastHour, step_name:
     """Each step: how it fared within the span, its verdict, what runs, waits, is stuck and fails now."""
     desk = desk_of(request)
     key = ("steps", pipeline, step_name, span)
-    return await answered(request, key, lambda: of_work.steps_answer(desk.store, pipeline, step_name, span))
+    return await answered(
+        request,
+        key,
+        lambda: of_work.steps_answer(desk.store, desk.numbers.current(pipeline), pipeline, step_name, span),
+    )
 
 
 @router.get("/failing", response_model=work.FailingAnswer, tags=["now"])

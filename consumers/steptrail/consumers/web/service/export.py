@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, Literal
 
 import orjson
@@ -33,9 +33,15 @@ def rows(first: Answer, further: Callable[[str], Answer]) -> Iterator[dict[str, 
         page = further(following)
 
 
-def written(items: Iterator[dict[str, Any]], form: ListFormat) -> Iterator[bytes]:
-    """The items as a file, in pieces."""
-    yield from (_json_lines if form == "jsonl" else _csv)(items)
+def names_of(answer: Answer) -> list[str]:
+    """The names of the fields of a list's items, in their order."""
+    annotation: Any = type(answer).model_fields["items"].annotation
+    return list(annotation.__args__[0].model_fields)
+
+
+def written(items: Iterator[dict[str, Any]], form: ListFormat, names: Sequence[str]) -> Iterator[bytes]:
+    """The items, whose fields have these names, as a file in pieces."""
+    return _json_lines(items) if form == "jsonl" else _csv(items, names)
 
 
 def _json_lines(items: Iterator[dict[str, Any]]) -> Iterator[bytes]:
@@ -43,19 +49,17 @@ def _json_lines(items: Iterator[dict[str, Any]]) -> Iterator[bytes]:
         yield orjson.dumps(item, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def _csv(items: Iterator[dict[str, Any]]) -> Iterator[bytes]:
+def _csv(items: Iterator[dict[str, Any]], names: Sequence[str]) -> Iterator[bytes]:
     """With a line of names; what is nested is JSON. A text that a spreadsheet would take for a formula gets a quote."""
     buffer = io.StringIO()
     writer = csv.writer(buffer)
-    named = False
+    writer.writerow(names)
     for item in items:
-        if not named:
-            writer.writerow(item)
-            named = True
-        writer.writerow([_cell(value) for value in item.values()])
+        writer.writerow([_cell(item[name]) for name in names])
         yield buffer.getvalue().encode("utf-8", "replace")
         buffer.seek(0)
         buffer.truncate()
+    yield buffer.getvalue().encode()
 
 
 def _cell(value: Any) -> Any:

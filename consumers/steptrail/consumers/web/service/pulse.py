@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 from steptrail.consumers.web.models.common import Answer
-from steptrail.projections.clickhouse.queries import Store, ask, scope
-from steptrail.projections.reading.failing import failing_counts
-from steptrail.projections.reading.in_progress import in_progress_counts
-from steptrail.projections.reading.spans import BEFORE_ALL
-from steptrail.projections.reading.stalls import recent_stalls
+from steptrail.consumers.web.service.now import Now
 
 
 class Pulse(Answer):
@@ -20,16 +16,18 @@ class Pulse(Answer):
     unwell_steps: int
 
 
-def pulse(store: Store, pipeline: str | None) -> Pulse:
-    """The numbers as they are now."""
-    open_ = in_progress_counts(store, pipeline)
-    verdicts = ask(store, "step_verdicts", {**scope(pipeline, store), "any_step": True, "step_name": ""})
+def pulse(now: Now) -> Pulse:
+    """The numbers of a moment."""
     return Pulse(
-        failing_documents=sum(each.documents for each in failing_counts(store, pipeline)),
-        running=sum(each.running for each in open_),
-        queued=sum(each.queued for each in open_),
-        stalled=len(recent_stalls(store, pipeline, BEFORE_ALL, 10_000)),
+        as_of=now.freshness.as_of,
+        behind_seconds=now.freshness.behind_seconds,
+        behind_events=now.freshness.behind_events,
+        failing_documents=sum(each.documents for each in now.failing.values()),
+        running=sum(each.running for each in now.open.values()),
+        queued=sum(each.queued for each in now.open.values()),
+        stalled=sum(now.stalled.values()),
         unwell_steps=sum(
-            bool(row["step_name"]) and row["status"] in ("WARNING", "CRITICAL") for row in verdicts
+            bool(step) and verdict.status in ("WARNING", "CRITICAL")
+            for (_, step), verdict in now.verdicts.items()
         ),
     )

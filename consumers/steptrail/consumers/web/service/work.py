@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Final
 
+from steptrail.consumers.health.check import HealthCheck
 from steptrail.consumers.web.models import work
+from steptrail.consumers.web.service.now import Now, Step, steps_of
 from steptrail.consumers.web.spans import Between
+from steptrail.consumers.web.workers import side_by_side
 from steptrail.projections.clickhouse.queries import Store, ask, scope
-from steptrail.projections.reading.failing import FailingCount, failing, failing_counts
-from steptrail.projections.reading.in_progress import OpenCount, in_progress, in_progress_counts
-from steptrail.projections.reading.spans import BEFORE_ALL
-from steptrail.projections.reading.stalls import recent_stalls
+from steptrail.projections.reading.failing import failing, failing_counts
+from steptrail.projections.reading.in_progress import in_progress, in_progress_counts
 from steptrail.projections.reading.throughput import (
     Throughput,
     duration_histogram,
@@ -24,7 +25,6 @@ from steptrail.projections.reading.throughput import (
 from steptrail.projections.stores.error_groups import ErrorGroup, GroupState, error_groups
 from steptrail.schemas.status import ProcessingStatus
 
-_MOST_STALLS: Final = 10_000
 _HEALTH_ORDER: Final = ("CRITICAL", "WARNING", "UNKNOWN", "HEALTHY")
 
 
@@ -145,38 +145,49 @@ def pipelines_answer(store: Store, pipelines: Collection[str] | None = None) -> 
 
 
 def steps_answer(
-    store: Store, pipeline: str | None, step_name: str | None, span: Between
+    store: Store, now: Now, pipeline: str | None, step_name: str | None, span: Between
 ) -> work.StepsAnswer:
-    """Every step, how it fares within the span, and how it is now."""
+    """Every step, how it fared within the span, and how it is now."""
+    totals, errors, until = side_by_side(
+        lambda: throughput_totals(store, pipeline, step_name, span.since, span.until),
+        lambda: _last_errors(store, pipeline, step_name, span),
+        lambda: judged_until(store),
+    )
     return work.StepsAnswer(
+        as_of=now.freshness.as_of,
+        behind_seconds=now.freshness.behind_seconds,
+        behind_events=now.freshness.behind_events,
         since=span.since,
         until=span.until,
-        counted_until=judged_until(store),
-        items=_rows(store, pipeline, step_name, span),
+        counted_until=until,
+        items=_rows(now, totals, errors, step_name, span),
     )
 
 
 def overview_answer(
-    store: Store,
-    pipeline: str | None,
-    span: Between,
-    health: str,
-    sentence: str,
-    health_since: datetime | None,
+    store: Store, now: Now, check: Callable[[], HealthCheck], pipeline: str | None, span: Between
 ) -> work.OverviewAnswer:
     """Everything that the first page shows."""
-    rows = _rows(store, pipeline, None, span)
-    series = throughput_series(store, pipeline, None, span.since, span.until)
-    groups = error_groups(
-        store, pipeline, states=(GroupState.NEW, GroupState.REGRESSED), since=span.since, limit=10
+    changed = (GroupState.NEW, GroupState.REGRESSED)
+    totals, errors, until, series, groups, health = side_by_side(
+        lambda: throughput_totals(store, pipeline, None, span.since, span.until),
+        lambda: _last_errors(store, pipeline, None, span),
+        lambda: judged_until(store),
+        lambda: throughput_series(store, pipeline, None, span.since, span.until),
+        lambda: error_groups(store, pipeline, states=changed, since=span.since, limit=10),
+        check,
     )
+    rows = _rows(now, totals, errors, None, span)
     return work.OverviewAnswer(
+        as_of=now.freshness.as_of,
+        behind_seconds=now.freshness.behind_seconds,
+        behind_events=now.freshness.behind_events,
         since=span.since,
         until=span.until,
-        health=health,
-        health_sentence=sentence,
-        health_since=health_since,
-        counted_until=judged_until(store),
+        health=health.status.value,
+        health_sentence=health.sentence,
+        health_since=None if health.since is None else datetime.fromtimestamp(health.since, timezone.utc),
+        counted_until=until,
         failing_documents=sum(row.failing_documents for row in rows),
         can_be_retried=sum(row.can_be_retried for row in rows),
         running=sum(row.running for row in rows),
@@ -190,33 +201,16 @@ def overview_answer(
     )
 
 
-def _rows(store: Store, pipeline: str | None, step_name: str | None, span: Between) -> list[work.StepRow]:
-    fared = {
-        (each.pipeline, each.step_name): each
-        for each in throughput_totals(store, pipeline, step_name, span.since, span.until)
-    }
-    # What fails now matters however long ago it began.
-    broken = {(each.pipeline, each.step_name): each for each in failing_counts(store, pipeline, step_name)}
-    open_ = {(each.pipeline, each.step_name): each for each in in_progress_counts(store, pipeline, step_name)}
-    stalled: dict[tuple[str, str], int] = {}
-    for stall in recent_stalls(store, pipeline, BEFORE_ALL, _MOST_STALLS):
-        key = stall.pipeline, stall.step_name
-        stalled[key] = stalled.get(key, 0) + 1
-    verdicts = _verdicts(store, pipeline, step_name)
-    errors = _last_errors(store, pipeline, step_name, span)
-    keys = set(fared) | set(broken) | set(open_) | {key for key in stalled if step_name in (None, key[1])}
+def _rows(
+    now: Now,
+    totals: Sequence[Throughput],
+    errors: Mapping[Step, ErrorGroup],
+    step_name: str | None,
+    span: Between,
+) -> list[work.StepRow]:
+    fared = {(each.pipeline, each.step_name): each for each in totals}
     rows = [
-        _row(
-            key,
-            span,
-            fared.get(key),
-            broken.get(key),
-            open_.get(key),
-            stalled.get(key, 0),
-            verdicts.get(key),
-            errors.get(key),
-        )
-        for key in keys
+        _row(key, span, now, fared.get(key), errors.get(key)) for key in steps_of(now, list(fared), step_name)
     ]
     rows.sort(
         key=lambda row: (
@@ -231,22 +225,16 @@ def _rows(store: Store, pipeline: str | None, step_name: str | None, span: Betwe
 
 
 def _row(
-    key: tuple[str, str],
-    span: Between,
-    fared: Throughput | None,
-    broken: FailingCount | None,
-    open_: OpenCount | None,
-    stalled: int,
-    verdict: tuple[str, str, datetime] | None,
-    error: ErrorGroup | None,
+    key: Step, span: Between, now: Now, fared: Throughput | None, error: ErrorGroup | None
 ) -> work.StepRow:
     minutes = max(span.seconds / 60, 1.0)
+    broken, open_, verdict = now.failing.get(key), now.open.get(key), now.verdicts.get(key)
     return work.StepRow(
         pipeline=key[0],
         step_name=key[1],
-        health=verdict[0] if verdict else "UNKNOWN",
-        sentence=verdict[1] if verdict else None,
-        health_since=verdict[2] if verdict else None,
+        health=verdict.status if verdict else "UNKNOWN",
+        sentence=verdict.sentence if verdict else None,
+        health_since=datetime.fromtimestamp(verdict.since, timezone.utc) if verdict else None,
         ended=fared.ended if fared else 0,
         success=fared.success if fared else 0,
         warning=fared.warning if fared else 0,
@@ -261,7 +249,7 @@ def _row(
         max_ms=fared.max_ms if fared else None,
         running=open_.running if open_ else 0,
         queued=open_.queued if open_ else 0,
-        stalled=stalled,
+        stalled=now.stalled.get(key, 0),
         failing_documents=broken.documents if broken else 0,
         can_be_retried=broken.can_be_retried if broken else 0,
         failing_since=broken.failing_since if broken else None,
@@ -269,24 +257,6 @@ def _row(
         last_error_group=error.group_id if error else None,
         last_error_at=error.last_seen if error else None,
     )
-
-
-def _verdicts(
-    store: Store, pipeline: str | None, step_name: str | None
-) -> dict[tuple[str, str], tuple[str, str, datetime]]:
-    rows = ask(
-        store,
-        "step_verdicts",
-        {**scope(pipeline, store), "any_step": step_name is None, "step_name": step_name or ""},
-    )
-    return {
-        (row["pipeline"], row["step_name"]): (
-            row["status"],
-            row["sentence"],
-            datetime.fromtimestamp(row["since_ms"] / 1000, timezone.utc),
-        )
-        for row in rows
-    }
 
 
 def _last_errors(

@@ -43,9 +43,9 @@ def up(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Write the READY line as a JSON object.")] = False,
 ) -> None:
-    """Start a local stack: Apache Kafka, the ClickHouse engine, migrations, topics, the projector, health.
+    """Start a local stack: Apache Kafka, the ClickHouse engine, migrations, topics, projector, health, the pages.
 
-    No Docker. It prints one line when everything answers, `READY kafka=… clickhouse=… dir=…`, and stays
+    No Docker. It prints one line when everything answers, `READY kafka=… clickhouse=… dir=… web=…`, and stays
     until Ctrl-C, unless --detach. Data stays in the folder and is there again at the next start. Everything
     listens on 127.0.0.1 only; a part that crashes is started again. The line holds the store's password.
 
@@ -77,6 +77,8 @@ def _tell_running(folder: Path, json: bool) -> bool:
     if running is None:
         return False
     told = {"kafka": running.kafka, "clickhouse": running.clickhouse, "dir": str(running.dir)}
+    if running.web is not None:
+        told["web"] = running.web
     if json:
         write_json(told)
     else:

@@ -1,0 +1,109 @@
+"""How much fails, runs, waits and is stuck now, by step: what the first page and the live numbers share."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from steptrail.consumers.loop.freshness import Freshness
+from steptrail.consumers.web.workers import side_by_side
+from steptrail.projections.clickhouse.queries import Store, ask, scope
+from steptrail.projections.reading.failing import FailingCount, failing_counts
+from steptrail.projections.reading.in_progress import OpenCount, in_progress_counts
+from steptrail.projections.reading.spans import BEFORE_ALL
+from steptrail.projections.reading.stalls import recent_stalls
+
+_MOST_STALLS: Final = 10_000
+_LEAST_S: Final = 1.0
+_MOST_S: Final = 15.0
+_COSTS: Final = 5.0
+"""Numbers are good for five times as long as it took to find them, a second at least: readers cost little together."""
+
+Step = tuple[str, str]
+"""Pipeline and step."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the health consumer says of a step; `since` in seconds since the epoch."""
+
+    status: str
+    sentence: str
+    since: float
+
+
+@dataclass(frozen=True)
+class Now:
+    """The numbers of each step, and how fresh the tables were before they were asked."""
+
+    freshness: Freshness
+    failing: Mapping[Step, FailingCount]
+    open: Mapping[Step, OpenCount]
+    stalled: Mapping[Step, int]
+    verdicts: Mapping[Step, Verdict]
+
+
+def numbers_now(store: Store, pipeline: str | None, freshness: Freshness) -> Now:
+    """Asks for them side by side. Raises what `ask` does."""
+    failing, open_, stalls, verdicts = side_by_side(
+        lambda: failing_counts(store, pipeline),
+        lambda: in_progress_counts(store, pipeline),
+        lambda: recent_stalls(store, pipeline, BEFORE_ALL, _MOST_STALLS),
+        lambda: ask(store, "step_verdicts", {**scope(pipeline, store), "any_step": True, "step_name": ""}),
+    )
+    stalled: dict[Step, int] = {}
+    for stall in stalls:
+        stalled[stall.pipeline, stall.step_name] = stalled.get((stall.pipeline, stall.step_name), 0) + 1
+    return Now(
+        freshness,
+        {(each.pipeline, each.step_name): each for each in failing},
+        {(each.pipeline, each.step_name): each for each in open_},
+        stalled,
+        {
+            (row["pipeline"], row["step_name"]): Verdict(
+                row["status"], row["sentence"], row["since_ms"] / 1000
+            )
+            for row in verdicts
+        },
+    )
+
+
+@dataclass
+class _Kept:
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    found: Now | None = None
+    good_until: float = 0.0
+
+
+class NumbersKeeper:
+    """Keeps the numbers for a moment, so that those who ask at the same time ask the store once."""
+
+    def __init__(
+        self, store: Store, freshness: Callable[[], Freshness], *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._store, self._freshness, self._clock = store, freshness, clock
+        self._lock = threading.Lock()
+        self._kept: dict[Hashable, _Kept] = {}
+
+    def current(self, pipeline: str | None) -> Now:
+        """The numbers of a moment ago. Raises what `ask` does."""
+        with self._lock:
+            if len(self._kept) > 1000:
+                self._kept.clear()
+            kept = self._kept.setdefault(pipeline, _Kept())
+        with kept.lock:
+            if kept.found is None or self._clock() >= kept.good_until:
+                began = self._clock()
+                kept.found = numbers_now(self._store, pipeline, self._freshness())
+                cost = self._clock() - began
+                kept.good_until = self._clock() + min(max(_COSTS * cost, _LEAST_S), _MOST_S)
+            return kept.found
+
+
+def steps_of(now: Now, more: Sequence[Step] = (), step_name: str | None = None) -> set[Step]:
+    """The steps that any of the numbers is about, or `more`."""
+    known = {*now.failing, *now.open, *now.stalled, *more}
+    return {step for step in known if step_name in (None, step[1])}

@@ -1,0 +1,214 @@
+"""Times in addresses, shared questions, freshness at hand, files."""
+
+from __future__ import annotations
+
+import threading
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from steptrail.consumers.loop.freshness import Freshness
+from steptrail.consumers.web.access.tokens import Principal
+from steptrail.consumers.web.answering import fresh, refuse_others
+from steptrail.consumers.web.freshness import FreshnessKeeper
+from steptrail.consumers.web.models.work import WaitsAnswer
+from steptrail.consumers.web.problems import ProblemError
+from steptrail.consumers.web.service.export import written
+from steptrail.consumers.web.spans import between, moment
+from steptrail.consumers.web.workers import SharedWork, side_by_side
+from steptrail.schemas.configuration.settings import Settings
+
+NOW = datetime(2026, 5, 4, 12, 0, tzinfo=timezone.utc)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("30m", NOW - timedelta(minutes=30)),
+        ("2h", NOW - timedelta(hours=2)),
+        (" 7D ", NOW - timedelta(days=7)),
+        ("now", NOW),
+        ("2026-05-04T11:00:00Z", NOW - timedelta(hours=1)),
+        ("2026-05-04T13:00:00+02:00", NOW - timedelta(hours=1)),
+        ("2026-05-04T13:00:00 02:00", NOW - timedelta(hours=1)),  # a + that was not escaped
+        ("1777892400", NOW - timedelta(hours=1)),
+    ],
+)
+def test_times_are_understood(text: str, meant: datetime) -> None:
+    """Absolute ones with their zone, and how long ago."""
+    assert moment("since", text, NOW) == meant
+
+
+@pytest.mark.parametrize(
+    "text", ["", "yesterday", "12:00", "2026-05-04T11:00:00", "2026-05-04", "99999999999999d", "-1h", "1e3s",
+             "9999-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "٣h", "2026-13-01T00:00:00Z", "1969-01-01T00:00:00Z"]
+)  # fmt: skip
+def test_what_is_no_time_is_refused_by_its_name(text: str) -> None:
+    """400 with the parameter, never an error of ours."""
+    with pytest.raises(ProblemError) as refused:
+        moment("since", text, NOW)
+    assert refused.value.problem.status == 400
+    assert refused.value.problem.errors[0]["name"] == "since"
+
+
+def test_a_span_begins_before_it_ends() -> None:
+    """By default so long before its end; backwards it is refused."""
+    assert between(None, "1d", NOW, "1h").seconds == 3600
+    assert between("2h", "1h", NOW, "1h").seconds == 3600
+    with pytest.raises(ProblemError):
+        between("1h", "2h", NOW, "1h")
+
+
+def test_equal_questions_at_the_same_time_are_asked_once() -> None:
+    """Ten readers, one question; another key is another question; afterwards it is asked anew."""
+    work = SharedWork("test", 2)
+    go, asked = threading.Event(), []
+
+    def question() -> int:
+        asked.append(1)
+        go.wait(30)
+        return len(asked)
+
+    futures = [work.submit("key", question) for _ in range(10)]
+    other = work.submit("other", lambda: "other")
+    assert other.result(30) == "other"
+    go.set()
+    assert {future.result(30) for future in futures} == {1}
+    assert work.submit("key", question).result(30) == 2
+    assert (work.asked, work.shared) == (3, 9)
+    work.close()
+
+
+def test_an_error_reaches_everybody_who_asked_and_is_not_kept() -> None:
+    """Each of them; the next one asks again."""
+    work = SharedWork("test", 1)
+    go = threading.Event()
+
+    def fails() -> None:
+        go.wait(30)
+        raise ValueError("no")
+
+    futures = [work.submit("key", fails) for _ in range(3)]
+    go.set()
+    for future in futures:
+        with pytest.raises(ValueError, match="no"):
+            future.result(30)
+    assert work.submit("key", lambda: 5).result(30) == 5
+    work.close()
+
+
+def test_questions_beyond_what_may_wait_are_refused() -> None:
+    """503 at once, so that a store that hangs does not gather questions without end."""
+    work = SharedWork("test", 1, most_waiting=2)
+    go = threading.Event()
+    futures = [work.submit(number, lambda: go.wait(30)) for number in range(3)]
+    with pytest.raises(ProblemError) as refused:
+        work.submit("one more", lambda: 1)
+    assert refused.value.problem.error == "busy"
+    go.set()
+    assert all(future.result(30) for future in futures)
+    work.close()
+
+
+def test_questions_side_by_side_keep_their_order_and_raise_the_first_error() -> None:
+    """What each found, in the order given."""
+    assert side_by_side(lambda: 1, lambda: "b", lambda: None) == [1, "b", None]
+
+    def fails() -> None:
+        raise ValueError("second")
+
+    with pytest.raises(ValueError, match="second"):
+        side_by_side(lambda: 1, fails)
+
+
+def _settings() -> Settings:
+    return Settings(kafka="127.0.0.1:1", clickhouse="http://127.0.0.1:1/x")
+
+
+def test_freshness_is_asked_for_when_somebody_wants_it_and_shared() -> None:
+    """Nobody asks: the broker is not asked. Many ask at once: it is asked once or twice."""
+    asked: list[int] = []
+
+    def read(*_: object, **__: object) -> Freshness:
+        asked.append(1)
+        return Freshness(NOW, 0.0, 0)
+
+    keeper = FreshnessKeeper(_settings(), None, read=read)  # type: ignore[arg-type]
+    assert asked == []
+    threads = [threading.Thread(target=keeper.current) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert keeper.current().as_of == NOW
+    assert 1 <= len(asked) < 20
+    keeper.close()
+
+
+def test_a_broker_that_hangs_leaves_an_answer_that_says_so() -> None:
+    """After a second nothing is known, and that is said."""
+    go = threading.Event()
+
+    def read(*_: object, **__: object) -> Freshness:
+        go.wait(30)
+        return Freshness(NOW, 0.0, 0)
+
+    keeper = FreshnessKeeper(_settings(), None, read=read)  # type: ignore[arg-type]
+    found = keeper.current()
+    assert found.as_of is None
+    assert "did not answer" in str(found.problem)
+    go.set()
+    keeper.close()
+
+
+def test_an_answer_from_earlier_numbers_keeps_their_time() -> None:
+    """`as_of` is never later than what was asked."""
+    answer = WaitsAnswer(since=NOW, until=NOW, one_in=1, items=[], as_of=NOW, behind_seconds=3.0)
+    later = Freshness(NOW + timedelta(seconds=5), 0.0, 0)
+    assert fresh(answer, later).as_of == NOW
+    assert fresh(answer, later).behind_seconds == 3.0
+    plain = WaitsAnswer(since=NOW, until=NOW, one_in=1, items=[])
+    assert fresh(plain, later).as_of == later.as_of
+    assert fresh(plain, Freshness(problem="away")).freshness_problem == "away"
+
+
+def test_a_token_for_some_pipelines_sees_no_others() -> None:
+    """It names one of them, or has only one."""
+    assert refuse_others(Principal("a", "read"), None) is None
+    one = Principal("a", "read", ("x",))
+    assert refuse_others(one, None) == "x"
+    two = Principal("a", "read", ("x", "y"))
+    assert refuse_others(two, "y") == "y"
+    for principal, pipeline in ((one, "y"), (two, None), (two, "X")):
+        with pytest.raises(ProblemError) as refused:
+            refuse_others(principal, pipeline)
+        assert refused.value.problem.status == 403
+
+
+def test_csv_has_no_formulas_and_no_nul() -> None:
+    """What a spreadsheet would run is text; what is nested is JSON; numbers stay numbers."""
+    items = [
+        {
+            "a": '=HYPERLINK("x")',
+            "b": -1.5,
+            "c": {"k": [1]},
+            "d": None,
+            "e": "x\x00y",
+            "f": "-2+3",
+            "g": "línea\nzwei",
+        }
+    ]
+    text = b"".join(written(iter(items), "csv", "abcdefg")).decode()
+    assert text == 'a,b,c,d,e,f,g\r\n"\'=HYPERLINK(""x"")",-1.5,"{""k"":[1]}",,x�y,\'-2+3,"línea\nzwei"\r\n'
+
+
+def test_a_file_of_nothing_has_its_names() -> None:
+    """So that it is seen to be empty."""
+    assert b"".join(written(iter([]), "csv", ["a", "b"])) == b"a,b\r\n"
+
+
+def test_json_lines_are_one_line_each() -> None:
+    """Whatever is in them."""
+    items = [{"a": "x\ny\u2028z"}, {"a": "\u202e"}]
+    lines = b"".join(written(iter(items), "jsonl", "a")).split(b"\n")
+    assert len(lines) == 3
