@@ -58,7 +58,7 @@ async def documents(page: Page) -> HTMLResponse:
             "problem": panel.problem,
             "remedy": panel.remedy,
             "summary": "those heard of last first; a document's state is the worst of its steps'",
-            "export": page.api("/documents/export", **parameters, format="csv"),
+            "export": page.api("/export/documents", **parameters, format="csv"),
             "next": page.links.here(after=found.next) if found and found.next else "",
             "ways": page.ways(Way("/documents", parameters, ("documents",))),
         },

@@ -72,8 +72,8 @@ async def errors(page: Page) -> HTMLResponse:
             "more": f"{counted(found.other_groups, 'other group')} with {counted(found.other_errors, 'error')}"
             if found and found.other_groups
             else "",
-            "export": page.api("/groups/export", **parameters, format="csv"),
-            "ways": page.ways(Way("/groups", parameters, ("groups",), "error_groups")),
+            "export": page.api("/export/error-groups", **parameters, format="csv"),
+            "ways": page.ways(Way("/error-groups", parameters, ("groups",), "error_groups")),
         },
     )
 
@@ -104,7 +104,6 @@ async def group(page: Page, group_id: str) -> HTMLResponse:
             "total": f"{of.count:,}",
             "can_act": True,
             "actions": _ACTIONS.get(of.state, ("resolve", "mute")),
-            "action": f"/actions/groups/{of.group_id}",
             "examples": [
                 {
                     "key": each.event_id,
@@ -119,7 +118,7 @@ async def group(page: Page, group_id: str) -> HTMLResponse:
                 {"at": each.acted_at, "action": each.action, "by": each.acted_by, "note": each.reason}
                 for each in found.actions
             ],
-            "ways": page.ways(Way(f"/groups/{of.group_id}", {}, ("groups", "show", of.group_id))),
+            "ways": page.ways(Way(f"/error-groups/{of.group_id}", {}, ("groups", "show", of.group_id))),
         },
     )
 

@@ -59,7 +59,7 @@ async def failing(page: Page) -> HTMLResponse:
             "remedy": panels["failing"].remedy,
             "summary": summary,
             "nothing": f" in {page.pipeline}." if page.pipeline else ".",
-            "export": page.api("/failing/export", **_scope(page, step), format="csv"),
+            "export": page.api("/export/failing", **_scope(page, step), format="csv"),
             "next": page.links.here(after=found.next) if found and found.next else "",
             "ways": page.ways(way),
         },

@@ -98,7 +98,7 @@ async def operations(page: Page) -> HTMLResponse:
                 page,
                 Way(
                     "/in-progress",
-                    {**_pipeline(page), "stalled": "true"},
+                    {**_pipeline(page), "only_stalled": "true"},
                     ("errors", "--stalled"),
                     "in_progress",
                 ),
@@ -288,8 +288,13 @@ def _lag(page: Page, found: LagAnswer) -> Table:
         }
         for each in found.partitions
     ]
-    waiting = sum(each.lag_events or 0 for each in found.partitions)
-    parts = [f"{found.topic}: {counted(waiting, 'event')} waiting", *found.problems]
+    known = [each.lag_events for each in found.partitions if each.lag_events is not None]
+    waiting = (
+        counted(sum(known), "event")
+        if len(known) == len(found.partitions)
+        else "not known how many events are"
+    )
+    parts = [f"{found.topic}: {waiting} waiting", *found.problems]
     if found.waiting_for:
         parts.append(f"the projector waits for {found.waiting_for}")
     return "; ".join(parts), columns, rows

@@ -26,7 +26,13 @@ async def overview(page: Page) -> HTMLResponse:
     panels = await page.ask(
         overview=(
             ("overview", *page.scope),
-            lambda: overview_answer(page.desk.store, pipeline, chosen, "", "", None),
+            lambda: overview_answer(
+                page.desk.store,
+                page.desk.numbers.current(pipeline),
+                lambda: page.desk.health.perform_health_check(pipeline),
+                pipeline,
+                chosen,
+            ),
         )
     )
     panel = panels["overview"]

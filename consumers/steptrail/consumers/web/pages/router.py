@@ -5,8 +5,10 @@ from __future__ import annotations
 import mimetypes
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
+from urllib.parse import unquote, urlencode
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
 
 from steptrail.consumers.web.answering import desk_of, principal_of, refuse_others
 from steptrail.consumers.web.pages.document import document
@@ -63,6 +65,19 @@ _serve("/operations/redrive-plan", "operations", redrive_plan)
 @router.get("/errors/{group_id}")
 async def _group(request: Request, group_id: str) -> Response:
     return await _shown(request, "errors", lambda page: group(page, group_id))
+
+
+@router.get("/pipelines/{rest:path}")
+async def _linked(request: Request, rest: str) -> Response:
+    """The addresses that alerts link to: `/pipelines/<pipeline>` and `/pipelines/<pipeline>/steps/<step>`."""
+    # A name may hold a slash: the address is cut where it was before it was decoded.
+    raw = request.scope.get("raw_path", request.url.path.encode()).decode("latin-1").partition("?")[0]
+    parts = [unquote(part) for part in raw.removeprefix("/pipelines/").split("/")]
+    if len(parts) == 1:
+        return RedirectResponse(f"/?{urlencode({'pipeline': parts[0]})}", 302)
+    if len(parts) == 3 and parts[1] == "steps":
+        return RedirectResponse(f"/steps/one?{urlencode({'pipeline': parts[0], 'step': parts[2]})}", 302)
+    return refusal("There is no such page", [f"/pipelines/{rest}"[:200]], 404, request, desk_of(request))
 
 
 @router.get("/static/{name:path}")

@@ -44,7 +44,10 @@ async def steps(page: Page) -> HTMLResponse:
     """`/steps`."""
     store, span = page.desk.store, page.range.between
     panels = await page.ask(
-        steps=(("steps", *page.scope), lambda: steps_answer(store, page.pipeline, None, span)),
+        steps=(
+            ("steps", *page.scope),
+            lambda: steps_answer(store, page.desk.numbers.current(page.pipeline), page.pipeline, None, span),
+        ),
         waits=(("waits", *page.scope), lambda: waits_answer(store, page.pipeline, None, span)),
     )
     panel = panels["steps"]
@@ -78,7 +81,10 @@ async def step(page: Page) -> HTMLResponse:
     whole = Between(datetime.fromtimestamp(0, page.clock.now.tzinfo), page.clock.now)
     scope = (*page.scope, name)
     panels = await page.ask(
-        row=(("step", *scope), lambda: steps_answer(store, pipeline, name, span)),
+        row=(
+            ("step", *scope),
+            lambda: steps_answer(store, page.desk.numbers.current(pipeline), pipeline, name, span),
+        ),
         series=(
             ("step series", *scope),
             lambda: throughput_answer(store, pipeline, name, span, None, by_step=True),
