@@ -118,6 +118,7 @@ def as_letter(message: Message, error: EventDecodeError) -> DeadLetter:
 
 def refused_by_store(message: Message, refusal: str | BatchRejected) -> DeadLetter:
     """The dead letter of a message that decodes but that ClickHouse refuses: by a check, or alone in its batch."""
+    field: str | None
     if isinstance(refusal, str):
         explanation, field = f"ClickHouse refuses the record by its check {refusal!r}", refusal
     else:
