@@ -334,6 +334,15 @@ def test_after_a_rejected_batch_the_next_ones_are_looked_at_first() -> None:
     assert store.covered(0) == (0, 4)
 
 
+def test_where_the_buffer_refused_a_message_the_others_are_looked_at_first() -> None:
+    """Bad messages come together: the store is not to reject a batch first."""
+    good = event_value()
+    store = Store(lambda value: value != good)
+    store.isolation().write(batch_of(message(0, 0, good), message(0, 1, b"x"), message(0, 2, good[:-1])))
+    assert store.writes == 1
+    assert [letter.reason for letter in store.letters] == ["BAD_FRAME", "TRUNCATED"]
+
+
 def test_a_store_that_refuses_good_records_stops_it() -> None:
     """A fault of the store must not turn good records into dead letters without end."""
     store = Store(lambda value: True)

@@ -12,7 +12,8 @@ in up to four ways, the cheapest first:
    message is decoded strictly, and then the batch is halved until the record that is rejected stands alone: the
    logarithm of the batch in statements for each.
 
-After a rejected batch, the next ones are prefiltered before they are staged, which saves a rejection each.
+After a rejected batch, the next ones are prefiltered before they are staged, which saves a rejection each; so are
+batches of which the buffer refused a message.
 A bad record is in the dead-letter topic, acknowledged, before the batch that covers its offset is written.
 """
 
@@ -73,7 +74,7 @@ class Isolation:
         search = Search(consumed, self._schemas)
         if not all(run.schema.whole for run in consumed.batch.runs):
             search.prefilter(texts=True)  # ClickHouse does not check fields that have no column
-        elif self._wary:
+        elif self._wary or consumed.refused:
             search.prefilter()
         self._wary = max(self._wary - 1, 0)
         done = self._write_searched(search)
