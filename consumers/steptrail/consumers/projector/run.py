@@ -16,7 +16,6 @@ from steptrail.consumers.ingest.sink import ProjectorSink
 from steptrail.consumers.ingest.writer_schemas import WriterSchemas
 from steptrail.consumers.kafka.broker import BrokerQuestions
 from steptrail.consumers.loop.batching import BatchLimits
-from steptrail.consumers.loop.buffer import Buffer
 from steptrail.consumers.loop.consumer_config import consumer_config
 from steptrail.consumers.loop.gc_tuning import rarely_collected
 from steptrail.consumers.loop.lag_watch import LagWatch
@@ -67,6 +66,16 @@ def run_projector(
     )
     schemas = WriterSchemas.of(settings)
     clickhouse = connect(settings, timeout=STORE_TIMEOUT_S)
+    sink = ProjectorSink(
+        clickhouse,
+        questions,
+        dead_letters,
+        group=group,
+        schemas=schemas,
+        limit=PoisonLimit.of(settings),
+        metrics=metrics,
+        accept_topic=accept_topic,
+    )
     server = None
     if settings.metrics_port is not None:
         server = StatusServer(status, metrics, host=settings.metrics_host, port=settings.metrics_port)
@@ -88,17 +97,8 @@ def run_projector(
             ConsumeLoop(
                 Consumer(consumer_config(settings, group, monitor)),
                 topic,
-                ProjectorSink(
-                    clickhouse,
-                    questions,
-                    dead_letters,
-                    group=group,
-                    schemas=schemas,
-                    limit=PoisonLimit.of(settings),
-                    metrics=metrics,
-                    accept_topic=accept_topic,
-                ),
-                lambda positions: Buffer(schemas.new_builder, positions),
+                sink,
+                sink.new_buffer,
                 limits=BatchLimits(
                     settings.batch_max_events, settings.batch_max_bytes, settings.batch_max_age_s
                 ),
