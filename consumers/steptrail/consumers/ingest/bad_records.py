@@ -62,7 +62,7 @@ class Isolation:
         self._schemas = schemas
         self._limit = limit
         self._wary = 0  # batches still to be prefiltered before they are written
-        self.batches = 0  # how many held bad records that the buffer took
+        self.batches = 0  # how many held bad records
 
     def wary(self) -> bool:
         """Whether batches are to be prefiltered before they come here. For any thread."""
@@ -82,7 +82,7 @@ class Isolation:
             search.prefilter()
         self._wary = WARY_BATCHES if consumed.refused else max(self._wary - 1, 0)
         done = self._write_searched(search)
-        self.batches += search.found
+        self.batches += bool(search.letters)
         self._limit.passed(consumed.messages, search.letters)
         return done
 

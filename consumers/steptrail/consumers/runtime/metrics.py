@@ -28,7 +28,7 @@ class ProjectorMetrics:
             f"{name}_dead_letters", "Records sent to the dead-letter topic", ["reason"], registry=registry
         )
         self.isolations = Counter(
-            f"{name}_isolations", "Batches that had to be taken apart for bad records", registry=registry
+            f"{name}_isolations", "Batches with messages that are no events", registry=registry
         )
         self.gap_events = Counter(
             f"{name}_gap_offsets", "Offsets that could not be read any more", ["partition"], registry=registry
