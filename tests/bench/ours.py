@@ -21,6 +21,7 @@ from steptrail.consumers.projector.run import run_projector
 from steptrail.projections.clickhouse.client import ClickHouse
 from steptrail.projections.delivery.batch import Batch
 from steptrail.projections.delivery.projection import Projection
+from steptrail.projections.delivery.staging import FailingRows, SetAside
 from steptrail.projections.tables.step_events import STEP_EVENTS
 from steptrail.schemas import Settings
 
@@ -61,11 +62,17 @@ class Clock:
     def _on_write(self) -> None:
         write = Projection.write
 
-        def timed(projection: Projection, batch: Batch, *rest: Any) -> dict[int, int]:
+        def timed(projection: Projection, batch: Batch, set_aside: SetAside | None = None) -> dict[int, int]:
             if projection._spec is not STEP_EVENTS:  # dead letters, emitters' reports
-                return write(projection, batch, *rest)
+                return write(projection, batch, set_aside)
+
+            def counted(rows: FailingRows) -> None:
+                assert set_aside is not None
+                set_aside(rows)
+                self.rows -= len(rows)
+
             before, cpu = time.perf_counter(), time.thread_time()
-            done = write(projection, batch, *rest)
+            done = write(projection, batch, set_aside and counted)
             self.ended = time.perf_counter()
             self.writing += self.ended - before
             self.writer_cpu += time.thread_time() - cpu

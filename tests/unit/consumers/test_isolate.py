@@ -7,10 +7,11 @@ from itertools import pairwise
 
 import pytest
 
-from steptrail.consumers.ingest.bad_records import Isolation
+from steptrail.consumers.ingest.bad_records import WARY_BATCHES, Isolation
 from steptrail.consumers.ingest.dead_letter_producer import DeadLetter
 from steptrail.consumers.ingest.finding import fault_of
 from steptrail.consumers.ingest.poison_limit import PoisonLimit, TooMuchPoison
+from steptrail.consumers.ingest.prefiltering_buffer import PrefilteringBuffer
 from steptrail.consumers.ingest.writer_schemas import WriterSchemas
 from steptrail.projections.clickhouse.errors import BatchRejected
 from steptrail.projections.delivery.batch import Batch
@@ -334,6 +335,15 @@ def test_after_a_rejected_batch_the_next_ones_are_looked_at_first() -> None:
     assert store.covered(0) == (0, 4)
 
 
+def test_where_the_buffer_refused_a_message_the_others_are_looked_at_first() -> None:
+    """Bad messages come together: the store is not to reject a batch first."""
+    good = event_value()
+    store = Store(lambda value: value != good)
+    store.isolation().write(batch_of(message(0, 0, good), message(0, 1, b"x"), message(0, 2, good[:-1])))
+    assert store.writes == 1
+    assert [letter.reason for letter in store.letters] == ["BAD_FRAME", "TRUNCATED"]
+
+
 def test_a_store_that_refuses_good_records_stops_it() -> None:
     """A fault of the store must not turn good records into dead letters without end."""
     store = Store(lambda value: True)
@@ -355,3 +365,48 @@ def test_a_projector_starts_without_numpy() -> None:
     """It is for looking at bad batches, and would be a quarter of every start, also of those after a kill."""
     code = "import sys, steptrail.consumers.projector.run; assert 'numpy' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_a_wary_buffer_refuses_what_the_isolation_would_have_found() -> None:
+    """With the same reason, once; the batch covers its offset, and neither prefilters nor rejects again."""
+    good = event_value()
+    values = [good, good[:-1], b"x", good, event_value(details="{"), good + b"\0", None]
+    wary, positions = [False], {0: 0}
+    buffer = PrefilteringBuffer(WriterSchemas(), positions, lambda: wary[0])
+    buffer.extend([message(0, n, value) for n, value in enumerate(values[:3])], 0.0)
+    wary[0] = True  # those before are looked at, too
+    buffer.extend([message(0, n, value) for n, value in enumerate(values) if n >= 3], 0.0)
+    consumed = buffer.close()
+    assert consumed.prefiltered
+    store = Store(lambda value: b'"odd"' in value)
+    assert store.isolation().write(consumed) == {0: 7}
+    assert sorted((letter.offset[1], letter.reason) for letter in store.letters) == [
+        (1, "TRUNCATED"),
+        (2, "BAD_FRAME"),
+        (5, "TRAILING_BYTES"),
+        (6, "EMPTY"),
+    ]
+    assert store.offsets[0] == [0, 3, 4]  # what texts hold is for the store to say
+    assert store.covered(0) == (0, 6)
+    assert store.writes == 1
+
+
+def test_a_buffer_that_is_not_wary_looks_at_nothing() -> None:
+    """Good batches cost nothing more."""
+    buffer = PrefilteringBuffer(WriterSchemas(), {0: 0}, lambda: False)
+    buffer.extend([message(0, 0), message(0, 1, event_value()[:-1])], 0.0)
+    consumed = buffer.close()
+    assert not consumed.prefiltered
+    assert not consumed.refused
+    assert consumed.batch.rows == 2
+
+
+def test_a_buffer_is_wary_as_long_as_messages_are_refused() -> None:
+    """And for some batches more."""
+    isolation = Store().isolation()
+    assert not isolation.wary()
+    isolation.write(batch_of(message(0, 0), message(0, 1, b"x")))
+    for offset in range(2, 2 + WARY_BATCHES):
+        assert isolation.wary()
+        isolation.write(batch_of(message(0, offset)))
+    assert not isolation.wary()

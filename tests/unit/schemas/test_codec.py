@@ -10,7 +10,7 @@ from steptrail.schemas.errors import DecodeReason, EventDecodeError
 from steptrail.schemas.event import MAX_EVENT_BYTES, MAX_TIMESTAMP_US, MIN_TIMESTAMP_US, StepEvent
 from steptrail.schemas.status import ProcessingStatus
 from steptrail.schemas.wire.codec import EventEncoder, encode_event
-from steptrail.schemas.wire.decoder import decode_event
+from steptrail.schemas.wire.decoder import decode_event, decode_fields
 from steptrail.schemas.wire.varint import encode_long
 
 EVENT = StepEvent(
@@ -211,3 +211,15 @@ def test_a_long_is_encoded_as_avro_does(number: int) -> None:
     out = io.BytesIO()
     fastavro.schemaless_writer(out, "long", number)
     assert encode_long(number) == out.getvalue()
+
+
+def test_reading_fields_stops_where_it_is_asked_to() -> None:
+    """What is wrong behind the last field that is wanted is not looked at."""
+    body = encode_event(EVENT)[:-1]
+    fields, fault = decode_fields(body, last="step_name")
+    assert [field.name for field in fields] == ["event_id", "pipeline", "doc_id", "step_name"]
+    assert fault is None
+    fields, fault = decode_fields(body)
+    assert fields[-1].name == "emitter_id"
+    assert fault is not None
+    assert fault.field == "sequence"

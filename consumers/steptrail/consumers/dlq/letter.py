@@ -96,7 +96,7 @@ def _seen(key: bytes | None, value: bytes | None, schemas: WriterSchemas) -> dic
     schema = schemas.known(frame)
     if schema is None or value is None:
         return found
-    for field in decode_fields(value[frame.length :], schema)[0]:
+    for field in decode_fields(value[frame.length :], schema, last="step_name")[0]:
         if field.name == "event_id":
             found["event_id"] = str(uuid.UUID(bytes=field.value))
         elif field.name in ("pipeline", "doc_id", "step_name"):

@@ -12,7 +12,8 @@ in up to four ways, the cheapest first:
    message is decoded strictly, and then the batch is halved until the record that is rejected stands alone: the
    logarithm of the batch in statements for each.
 
-After a rejected batch, the next ones are prefiltered before they are staged, which saves a rejection each.
+After a batch with messages that were refused or rejected, the next ones are prefiltered before they are staged, which
+saves a rejection each: while they are read (`steptrail.consumers.ingest.prefiltering_buffer`), or here.
 A bad record is in the dead-letter topic, acknowledged, before the batch that covers its offset is written.
 """
 
@@ -61,7 +62,11 @@ class Isolation:
         self._schemas = schemas
         self._limit = limit
         self._wary = 0  # batches still to be prefiltered before they are written
-        self.batches = 0  # how many held bad records that the buffer took
+        self.batches = 0  # how many held bad records
+
+    def wary(self) -> bool:
+        """Whether batches are to be prefiltered before they come here. For any thread."""
+        return self._wary > 0
 
     def write(self, consumed: ConsumedBatch) -> dict[int, int]:
         """Write all of the batch that can be written; partition -> next offset to commit.
@@ -73,11 +78,11 @@ class Isolation:
         search = Search(consumed, self._schemas)
         if not all(run.schema.whole for run in consumed.batch.runs):
             search.prefilter(texts=True)  # ClickHouse does not check fields that have no column
-        elif self._wary:
+        elif (self._wary or consumed.refused) and not consumed.prefiltered:
             search.prefilter()
-        self._wary = max(self._wary - 1, 0)
+        self._wary = WARY_BATCHES if consumed.refused else max(self._wary - 1, 0)
         done = self._write_searched(search)
-        self.batches += search.found
+        self.batches += bool(search.letters)
         self._limit.passed(consumed.messages, search.letters)
         return done
 
@@ -132,4 +137,5 @@ class Isolation:
         if len(refused) < len(consumed.refused):
             bad = {place_of(each.message) for each in refused}
             batch = batch_of(consumed.messages, bad, consumed.starts, self._schemas.new_builder())
+            consumed = replace(consumed, prefiltered=False)
         return replace(consumed, batch=batch, refused=refused)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from confluent_kafka import Message
 
@@ -13,7 +14,7 @@ from steptrail.projections.clickhouse.errors import BatchRejected
 from steptrail.projections.delivery.staging import FailingRows
 from steptrail.schemas.errors import EventDecodeError
 from steptrail.schemas.wire.decoder import decode_event
-from steptrail.schemas.wire.framing import split_frame
+from steptrail.schemas.wire.framing import Frame, split_frame
 
 REFUSED_BY_STORE = "REFUSED_BY_STORE"
 
@@ -28,7 +29,7 @@ class Search:
         self.places = {letter.offset for letter in self.letters}
         self._refused = len(self.letters)
         self._taken = 0
-        self._prefiltered = False
+        self._prefiltered = consumed.prefiltered
 
     @property
     def found(self) -> bool:
@@ -88,18 +89,35 @@ def fault_of(message: Message, schemas: WriterSchemas) -> EventDecodeError | Non
 
     Raises RegistryUnavailable when the registry has to be asked for its schema and does not answer.
     """
+    value = message.value()
     try:
-        value = message.value()
         frame = split_frame(value)
-        assert value is not None
         schema = schemas.schema_of(frame)
-        try:
-            decode_event(value[frame.length :], schema)
-        except EventDecodeError as error:
-            at = None if error.position is None else error.position + frame.length
-            return EventDecodeError(error.reason, error.message, position=at, field=error.field)
     except EventDecodeError as error:
         return error
+    assert value is not None
+    return _fault_behind(frame, value, schema)
+
+
+def known_fault(message: Message, schemas: WriterSchemas) -> EventDecodeError | None:
+    """The same for messages of schemas that are known already; None for all others. Asks nobody. For any thread."""
+    value = message.value()
+    try:
+        frame = split_frame(value)
+    except EventDecodeError:
+        return None
+    schema = schemas.known(frame)
+    if schema is None or value is None:
+        return None
+    return _fault_behind(frame, value, schema)
+
+
+def _fault_behind(frame: Frame, value: bytes, schema: dict[str, Any]) -> EventDecodeError | None:
+    try:
+        decode_event(value[frame.length :], schema)
+    except EventDecodeError as error:
+        at = None if error.position is None else error.position + frame.length
+        return EventDecodeError(error.reason, error.message, position=at, field=error.field)
     return None
 
 

@@ -7,9 +7,10 @@ from collections.abc import Collection, Sequence
 from steptrail.consumers.ingest.bad_records import Isolation
 from steptrail.consumers.ingest.dead_letter_producer import DeadLetter, DeadLetters
 from steptrail.consumers.ingest.poison_limit import PoisonLimit
+from steptrail.consumers.ingest.prefiltering_buffer import PrefilteringBuffer
 from steptrail.consumers.ingest.writer_schemas import WriterSchemas
 from steptrail.consumers.kafka.broker import BrokerQuestions
-from steptrail.consumers.loop.buffer import ConsumedBatch
+from steptrail.consumers.loop.buffer import Buffer, ConsumedBatch
 from steptrail.consumers.loop.positions import Start, start_of
 from steptrail.consumers.runtime.metrics import ProjectorMetrics
 from steptrail.projections.clickhouse.client import ClickHouse
@@ -126,7 +127,12 @@ class ProjectorSink(ProjectionSink):
         super().__init__(clickhouse, questions, STEP_EVENTS, group=group, accept_topic=accept_topic)
         self._dead_letters = dead_letters
         self._metrics = metrics
+        self._schemas = schemas
         self._isolation = Isolation(self._project, self._send_letters, schemas, limit)
+
+    def new_buffer(self, positions: dict[int, int]) -> Buffer:
+        """A buffer for the loop, which looks for bad messages itself while some are to be expected."""
+        return PrefilteringBuffer(self._schemas, positions, self._isolation.wary)
 
     def write(self, batch: ConsumedBatch) -> dict[int, int]:
         """Project the batch but for its bad records, which are in the dead-letter topic when this returns."""

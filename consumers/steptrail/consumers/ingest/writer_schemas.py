@@ -137,9 +137,9 @@ class WriterSchemas:
             raise _unknown(
                 f"the message names schema {schema_id} of a schema registry, and none is configured", 1
             )
-        until, why = self._unknown.get(schema_id, (0.0, ""))
+        until, reason = self._unknown.get(schema_id, (0.0, ""))
         if self._clock() < until:
-            raise _unknown(why, 1)
+            raise _unknown(reason, 1)
         try:
             found = self._registry.schema(schema_id)
         except UnknownSchemaId as error:

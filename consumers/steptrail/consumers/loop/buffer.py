@@ -31,6 +31,7 @@ class ConsumedBatch:
     `batch` is what is to be staged. `messages` are the Kafka messages that it was built from, in order, kept
     until it is written: key and headers are needed when one of them has to be dead-lettered. `refused` are
     those that were seen to be no events while the batch was built; `batch` covers their offsets without rows.
+    `prefiltered`: all messages were looked at for that, not only their frames.
     `starts` says for each partition where reading stood when its first message came, `first_times` when that
     message was appended (ms).
     """
@@ -40,6 +41,7 @@ class ConsumedBatch:
     refused: list[Refused]
     starts: dict[int, int]
     first_times: dict[int, int]
+    prefiltered: bool = False
 
     @property
     def events(self) -> int:

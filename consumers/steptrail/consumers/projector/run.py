@@ -16,7 +16,6 @@ from steptrail.consumers.ingest.sink import ProjectorSink
 from steptrail.consumers.ingest.writer_schemas import WriterSchemas
 from steptrail.consumers.kafka.broker import BrokerQuestions
 from steptrail.consumers.loop.batching import BatchLimits
-from steptrail.consumers.loop.buffer import Buffer
 from steptrail.consumers.loop.consumer_config import consumer_config
 from steptrail.consumers.loop.gc_tuning import rarely_collected
 from steptrail.consumers.loop.lag_watch import LagWatch
@@ -86,7 +85,7 @@ def run_projector(
             Consumer(consumer_config(settings, group, monitor)),
             topic,
             sink,
-            lambda positions: Buffer(schemas.new_builder, positions),
+            sink.new_buffer,
             limits=BatchLimits.of(settings),
             monitor=monitor,
             shutdown_timeout=settings.shutdown_timeout_s,

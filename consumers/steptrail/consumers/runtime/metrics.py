@@ -28,7 +28,7 @@ class ProjectorMetrics:
             f"{name}_dead_letters", "Records sent to the dead-letter topic", ["reason"], registry=registry
         )
         self.isolations = Counter(
-            f"{name}_isolations", "Batches split to isolate bad records", registry=registry
+            f"{name}_isolations", "Batches with bad records", registry=registry
         )
         self.gap_events = Counter(
             f"{name}_gap_offsets",

@@ -76,10 +76,11 @@ class DecodedField:
 
 
 def decode_fields(
-    body: bytes, schema: dict[str, Any] = STEP_EVENT_SCHEMA
+    body: bytes, schema: dict[str, Any] = STEP_EVENT_SCHEMA, *, last: str | None = None
 ) -> tuple[list[DecodedField], EventDecodeError | None]:
     """What can be read of a body that is perhaps no event: its fields up to the first fault, and that fault.
 
+    Nothing behind the field `last` is looked at.
     For people who want to know what is wrong with a message; `decode_event` is for programs. A field whose
     value is not allowed (an unknown status, bad JSON) is the fault, and not among the fields.
     """
@@ -96,6 +97,8 @@ def decode_fields(
                 refused.reason, refused.message, position=refused.position, field=name
             )
         fields.append(DecodedField(name, value, start, position))
+        if name == last:
+            return fields, None
     if position != len(body):
         message = f"{len(body) - position} bytes after the end of the event"
         return fields, EventDecodeError(DecodeReason.TRAILING_BYTES, message, position=position)
