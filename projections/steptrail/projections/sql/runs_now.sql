@@ -18,7 +18,7 @@ SELECT
         groupArrayIf(1000)(execution.winner.2, execution.winner.4 IN ('ERROR', 'FAILED')))))  AS since_us
 FROM
 (
-    -- include: runs_of_steps
+    -- include: runs_of_steps_columns
         (
             SELECT step.1, step.2, step.3
             FROM (SELECT arrayJoin(arrayZip({pipelines:Array(String)}, {steps:Array(String)}, {docs:Array(String)})) AS step)
