@@ -84,7 +84,7 @@ def test_status_tells_every_part(own_stack: Path) -> None:
     password = (own_stack / "clickhouse-password").read_text().strip()
     assert password not in json.dumps(told)
     assert (told["running"], told["ready"], told["failure"]) == (True, True, None)
-    assert {each["name"] for each in told["parts"]} == {"broker", "engine", "projector", "health"}
+    assert {each["name"] for each in told["parts"]} == {"broker", "engine", "projector", "health", "web"}
     for each in told["parts"]:
         assert psutil.pid_exists(each["pid"])
         assert each["state"] == "ready"
@@ -121,7 +121,7 @@ def test_a_folder_has_one_stack(own_stack: Path) -> None:
     assert stack_status(own_stack).pid == pid
 
 
-@pytest.mark.parametrize("name", ["broker", "engine", "projector", "health"])
+@pytest.mark.parametrize("name", ["broker", "engine", "projector", "health", "web"])
 def test_a_killed_part_comes_back(own_stack: Path, name: str) -> None:
     """A part that is killed is started again at its address; the crash is said in the log and counted."""
     before = part(own_stack, name)

@@ -94,7 +94,7 @@ def failing(
     found: list[FailingStep] = []
     looked_at = 0
     while looked_at < _MOST_LOOKED_AT:
-        fetch = min(max(_LEAST_FETCHED, 3 * (limit - len(found))), _MOST_LOOKED_AT)
+        fetch = min(max(_LEAST_FETCHED, 2 * (limit - len(found))), _MOST_LOOKED_AT)
         rows = ask(store, "failing_candidates", {**base, **position(place, LAST), "fetch": fetch})
         for chunk in chunks(rows, _characters):
             for step in _still(store, chunk):
@@ -148,11 +148,8 @@ def _parameters(
 
 def _still(store: Store, rows: Sequence[Mapping[str, Any]]) -> Iterator[FailingStep]:
     """Those of the bad endings that decide what their step is in now, each once."""
-    parameters = {
-        "pipelines": [row["pipeline"] for row in rows],
-        "steps": [row["step_name"] for row in rows],
-        "docs": [row["doc_id"] for row in rows],
-    }
+    names = list(dict.fromkeys((row["pipeline"], row["doc_id"]) for row in rows))
+    parameters = {"pipelines": [pipeline for pipeline, _ in names], "docs": [doc_id for _, doc_id in names]}
     now = {
         (row["pipeline"], row["step_name"], row["doc_id"]): row for row in ask(store, "runs_now", parameters)
     }
@@ -166,7 +163,7 @@ def _still(store: Store, rows: Sequence[Mapping[str, Any]]) -> Iterator[FailingS
 
 
 def _characters(row: Mapping[str, Any]) -> int:
-    return len(row["pipeline"]) + len(row["step_name"]) + len(row["doc_id"])
+    return len(row["pipeline"]) + len(row["doc_id"])
 
 
 def _step(row: Mapping[str, Any], run: Mapping[str, Any]) -> FailingStep:

@@ -203,5 +203,5 @@ def duration_histogram(store: Store, pipeline: str, step_name: str, span: Span) 
 
 def judged_until(store: Store) -> datetime | None:
     """Up to when minutes and error groups have been counted, by the broker's clock; None: nothing was."""
-    rows = ask(store, "judged_until", {})
+    rows = ask(store, "judged_until", {"fetch": 1})
     return datetime_from_us(int(rows[0]["until_ms"]) * 1000) if rows else None

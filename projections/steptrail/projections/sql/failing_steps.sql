@@ -1,6 +1,6 @@
-    -- Steps of documents whose current execution ended in ERROR or FAILED, as step_state decides it. Executions that
-    -- ended so are found first; what else is known of these steps is looked up by the primary key.
-    -- `failing_since` is the first such ending after the last good one.
+-- Steps of documents whose current execution ended in ERROR or FAILED, as step_state decides it. Executions that
+-- ended so are found first; what else is known of these steps is looked up by the primary key.
+-- `failing_since` is the first such ending after the last good one.
     SELECT
         execution.pipeline AS pipeline, execution.step_name AS step_name, execution.doc_id AS doc_id,
         maxIf(
@@ -15,7 +15,7 @@
             groupArrayIf(100)(execution.winner.2, execution.winner.4 IN ('ERROR', 'FAILED')))) AS failing_since
     FROM
     (
-        -- include: runs_of_steps
+-- include: runs_of_steps_columns
             (
                 SELECT bad.pipeline, bad.step_name, bad.doc_id
                 FROM step_executions AS bad

@@ -3,4 +3,4 @@ SELECT toInt64(toUnixTimestamp64Milli(assumeNotNull(watermark))) AS until_ms
 FROM health_sight
 WHERE isNotNull(watermark)
 ORDER BY at DESC
-LIMIT 1
+LIMIT {fetch:UInt64}

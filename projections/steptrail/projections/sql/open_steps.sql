@@ -1,5 +1,5 @@
-    -- Steps of documents that run or wait now, as step_state decides it. Executions without an ending are found first:
-    -- few, once merges have joined starts with their endings; the rest is looked up by the primary key.
+-- Steps of documents that run or wait now, as step_state decides it. Executions without an ending are found first:
+-- few, once merges have joined starts with their endings; the rest is looked up by the primary key.
     WITH
         maxIf(
             ((execution.latest_any, toUInt128(execution.execution_id)), execution.execution_id, execution.winner.1,
@@ -23,7 +23,7 @@
         runs + waits                                    AS executions
     FROM
     (
-        -- include: runs_of_steps
+-- include: runs_of_steps_columns
             (
                 SELECT open.pipeline, open.step_name, open.doc_id
                 FROM step_executions AS open

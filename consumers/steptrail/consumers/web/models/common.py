@@ -42,13 +42,18 @@ class Answer(Model):
         description="Everything that Kafka took before then is in the answer; null when that is not known.",
     )
     behind_seconds: float | None = Field(
-        None, description="For how long the oldest unread event waits; 0 when none does, null when not known."
+        default=None,
+        description="For how long the oldest unread event waits; 0 when none does, null when not known.",
     )
-    behind_events: int | None = Field(None, description="How many events wait unread.")
-    freshness_problem: str | None = Field(None, description="What did not answer, where `as_of` is null.")
+    behind_events: int | None = Field(default=None, description="How many events wait unread.")
+    freshness_problem: str | None = Field(
+        default=None, description="What did not answer, where `as_of` is null."
+    )
 
 
 class PageAnswer(Answer):
     """One page of a list."""
 
-    next: OptionalText = Field(None, description="What `after` takes for the next page; null at the end.")
+    next: OptionalText = Field(
+        default=None, description="What `after` takes for the next page; null at the end."
+    )

@@ -70,7 +70,7 @@ class Event(Model):
 class EventsAnswer(PageAnswer):
     """Events, each once."""
 
-    previous: OptionalText = Field(None, description="What `before` takes for the page before.")
+    previous: OptionalText = Field(default=None, description="What `before` takes for the page before.")
     items: list[Event]
 
 
@@ -169,7 +169,7 @@ class DocumentIn(Model):
     attempts: list[StepAttempts] = Field(description="Of the events that are in `events`.")
     observed: list[Observed]
     events: list[Event] = Field(description="Oldest first, 1,000 at most; the rest by /events?doc_id=.")
-    next: OptionalText = Field(None, description="What `after` of /events takes for the rest.")
+    next: OptionalText = Field(default=None, description="What `after` of /events takes for the rest.")
 
 
 class DocumentAnswer(Answer):

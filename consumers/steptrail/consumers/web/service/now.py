@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -16,9 +17,13 @@ from steptrail.projections.reading.in_progress import OpenCount, in_progress_cou
 from steptrail.projections.reading.spans import BEFORE_ALL
 from steptrail.projections.reading.stalls import recent_stalls
 
+_log = logging.getLogger("steptrail.consumers.web")
+
 _MOST_STALLS: Final = 10_000
 _LEAST_S: Final = 1.0
 _MOST_S: Final = 15.0
+_STALE_S: Final = 30.0
+_MOST_KEPT: Final = 1000
 _COSTS: Final = 5.0
 """Numbers are good for five times as long as it took to find them, a second at least: readers cost little together."""
 
@@ -75,11 +80,17 @@ def numbers_now(store: Store, pipeline: str | None, freshness: Freshness) -> Now
 class _Kept:
     lock: threading.Lock = field(default_factory=threading.Lock)
     found: Now | None = None
+    found_at: float = 0.0
     good_until: float = 0.0
+    refreshing: bool = False
 
 
 class NumbersKeeper:
-    """Keeps the numbers for a moment, so that those who ask at the same time ask the store once."""
+    """Keeps the numbers for a moment, so that those who ask at the same time ask the store once.
+
+    Numbers that are past their moment, but no older than half a minute, are given all the same while newer ones are
+    asked for: they say of when they are. Only the first who asks, or the first after a pause, waits.
+    """
 
     def __init__(
         self, store: Store, freshness: Callable[[], Freshness], *, clock: Callable[[], float] = time.monotonic
@@ -91,16 +102,41 @@ class NumbersKeeper:
     def current(self, pipeline: str | None) -> Now:
         """The numbers of a moment ago. Raises what `ask` does."""
         with self._lock:
-            if len(self._kept) > 1000:
+            if len(self._kept) > _MOST_KEPT:
                 self._kept.clear()
             kept = self._kept.setdefault(pipeline, _Kept())
+            now, found = self._clock(), kept.found
+            if found is not None and now < kept.good_until:
+                return found
+            if found is not None and now < kept.found_at + _STALE_S:
+                if not kept.refreshing:
+                    kept.refreshing = True
+                    self._refresh_beside(pipeline, kept)
+                return found
         with kept.lock:
             if kept.found is None or self._clock() >= kept.good_until:
-                began = self._clock()
-                kept.found = numbers_now(self._store, pipeline, self._freshness())
-                cost = self._clock() - began
-                kept.good_until = self._clock() + min(max(_COSTS * cost, _LEAST_S), _MOST_S)
+                self._refresh(pipeline, kept)
+            assert kept.found is not None
             return kept.found
+
+    def _refresh(self, pipeline: str | None, kept: _Kept) -> None:
+        began = self._clock()
+        found = numbers_now(self._store, pipeline, self._freshness())
+        with self._lock:
+            kept.found, kept.found_at = found, self._clock()
+            kept.good_until = kept.found_at + min(max(_COSTS * (kept.found_at - began), _LEAST_S), _MOST_S)
+
+    def _refresh_beside(self, pipeline: str | None, kept: _Kept) -> None:
+        def refresh() -> None:
+            try:
+                with kept.lock:
+                    self._refresh(pipeline, kept)
+            except Exception as error:  # whoever asks once they are too old is told
+                _log.debug("numbers were not refreshed: %s", error)
+            finally:
+                kept.refreshing = False
+
+        threading.Thread(target=refresh, name="steptrail-web-numbers", daemon=True).start()
 
 
 def steps_of(now: Now, more: Sequence[Step] = (), step_name: str | None = None) -> set[Step]:

@@ -43,7 +43,7 @@ def up(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Write the READY line as a JSON object.")] = False,
 ) -> None:
-    """Start a local stack: Apache Kafka, the ClickHouse engine, migrations, topics, projector, health, the pages.
+    """Start a local stack: Apache Kafka, the ClickHouse engine, migrations, topics, the projector, health, the API.
 
     No Docker. It prints one line when everything answers, `READY kafka=… clickhouse=… dir=… web=…`, and stays
     until Ctrl-C, unless --detach. Data stays in the folder and is there again at the next start. Everything

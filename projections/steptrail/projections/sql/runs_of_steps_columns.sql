@@ -1,4 +1,4 @@
-        -- Executions of the steps that follow, each once, merged or not; the condition reaches the primary key.
+-- Executions of the steps that follow, each once, merged or not; the condition reaches the primary key.
         SELECT
             part.pipeline AS pipeline, part.step_name AS step_name, part.doc_id AS doc_id,
             part.execution_id AS execution_id, max(part.winner) AS winner, min(part.first_run) AS began,
