@@ -13,7 +13,7 @@ from pathlib import Path
 
 import orjson
 
-from steptrail.deploy.engine import fence, formats
+from steptrail.deploy.engine import fence, formats, native
 from steptrail.deploy.engine.errors import EngineError
 from steptrail.deploy.engine.handles import (
     QUERY_ID_SETTING,
@@ -113,7 +113,10 @@ class Execution:
         if statement.kind is Kind.KILL:
             sql = replace_word(sql, b"QUERY_ID", QUERY_ID_SQL.encode())
         arrays = _ARRAY_OF_ROWS in self._request.settings or _ARRAY_OF_ROWS.encode() in sql
-        if statement.kind is Kind.SELECT and formats.is_streamed(form) and not arrays:
+        revision = self._request.revision if form == "Native" else 0
+        if revision and statement.kind in (Kind.SELECT, Kind.REPORT):
+            pieces = self._native(statement, revision)
+        elif statement.kind is Kind.SELECT and formats.is_streamed(form) and not arrays:
             pieces = self._streamed(sql, form)
         else:
             pieces = self._buffered(sql, form)
@@ -125,7 +128,7 @@ class Execution:
         if statement.kind in (Kind.WRITE, Kind.CHANGE):
             self._engine.space.check_written()
         if empty and form == "Native" and statement.kind in (Kind.SELECT, Kind.REPORT):
-            yield formats.native_header(self._columns())
+            yield native.header(self._columns(), self._request.revision)
 
     def _streamed(self, sql: bytes, form: str) -> Iterator[bytes]:
         self._stream = stream = self.handle.stream(sql, form, self._request.parameters)
@@ -133,6 +136,22 @@ class Execution:
             piece = stream.next(self.stats)
             if piece:
                 yield piece
+
+    def _native(self, statement: Statement, revision: int) -> Iterator[bytes]:
+        """Native blocks as a client of this revision of the protocol reads them."""
+        sql = statement.without_format
+        if statement.kind is Kind.SELECT and revision < native.CUSTOM_SERIALIZATION:
+            for piece in self._streamed(sql, "Native"):
+                # Each chunk is one block.
+                if self._stream is None or native.rows_of_block(piece) != self._stream.rows:
+                    raise EngineError(1001, "The engine gave several blocks at once: ask without client_protocol_version")
+                yield native.BLOCK_INFO + piece
+            return
+        columns = self._columns()
+        selects = statement.kind is Kind.SELECT
+        pieces = self._streamed(sql, "Buffers") if selects else [b"".join(self._buffered(sql, "Buffers"))]
+        for piece in pieces:
+            yield from native.blocks(piece, columns, revision)
 
     def _buffered(self, sql: bytes, form: str) -> Iterator[bytes]:
         result = self.handle.query(sql, form, self._request.parameters)
@@ -232,7 +251,7 @@ class Execution:
         statement, parameters = self._statement, self._request.parameters
         if statement.kind is Kind.SELECT:
             # DESCRIBE does not run the query.
-            described = b"DESCRIBE TABLE (" + statement.without_format + b"\n)"
+            described = b"DESCRIBE TABLE (%s\n) SETTINGS print_pretty_type_names = 0" % statement.without_format
             try:
                 result = self.handle.query(described, "JSONCompactEachRow", parameters)
                 return [(row[0], row[1]) for row in map(orjson.loads, result.bytes().splitlines())]

@@ -181,6 +181,7 @@ class Stream:
         self._connection = connection
         self._result = result
         self.ended = False
+        self.rows = 0  # of the last chunk
 
     def next(self, stats: Stats) -> bytes:
         """Return the next chunk; sets `ended` with the last one, which may be empty or hold the totals."""
@@ -190,7 +191,8 @@ class Stream:
             self.ended = True
             raise from_engine(error) from error
         stats.add(chunk)
-        self.ended = chunk.rows_read() == 0
+        self.rows = chunk.rows_read()
+        self.ended = self.rows == 0
         data: bytes = chunk.bytes()
         return data
 

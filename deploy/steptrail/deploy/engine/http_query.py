@@ -17,7 +17,8 @@ from typing import Any, TypeVar
 
 from steptrail.deploy.engine.answer import Answer
 from steptrail.deploy.engine.body import Body, Receive
-from steptrail.deploy.engine.encoding import choose, encoder
+from steptrail.deploy.engine.blocks import BlockEncoder
+from steptrail.deploy.engine.encoding import Chain, Encoder, choose, encoder
 from steptrail.deploy.engine.errors import EngineError
 from steptrail.deploy.engine.execution import Execution
 from steptrail.deploy.engine.handles import Engine
@@ -74,6 +75,8 @@ class Exchange:
         try:
             request = await self._read(pairs)
             self._answer.query_id = request.query_id
+            if request.decompress_blocks:
+                self._body.decode_blocks(checked=request.checked_blocks)
             self._answer.timezone = request.settings.get("session_timezone") or self._server.engine.timezone
             self._server.running.enter(request.query_id)
             self._holds_id = True
@@ -153,6 +156,7 @@ class Exchange:
 
     async def _rows(self, execution: Execution, request: Request, statement: Statement) -> None:
         encoding = choose(self._headers.get("accept-encoding", "")) if request.compress_response else None
+        packing = self._encoder(request, encoding)
         rows: Iterator[bytes] = iter(())
         form = execution.output_format
 
@@ -173,8 +177,8 @@ class Exchange:
             await self._release(failed=False)
             body = b"".join(parts)
             has_rows = bool(body) or statement.kind in (Kind.SELECT, Kind.REPORT)
-            if encoding is not None and body:
-                body = await self._encoded(body, encoding)
+            if packing is not None and body:
+                body = await self._encoded(body, packing)
             else:
                 encoding = None
             await self._answer.whole(body, form if has_rows else None, execution.stats, encoding)
@@ -183,7 +187,7 @@ class Exchange:
             await self._release(failed=False)
             rows = iter(lambda: file.read(_PIECE), b"")
         try:
-            await self._answer.begin(form, execution.stats, encoding)
+            await self._answer.begin(form, execution.stats, encoding, packing)
             await self._stream(rows, parts)
         finally:
             if file is not None:
@@ -216,10 +220,17 @@ class Exchange:
                 with contextlib.suppress(EngineError):
                     await coming
 
-    async def _encoded(self, body: bytes, encoding: str) -> bytes:
+    def _encoder(self, request: Request, encoding: str | None) -> Encoder | None:
+        """What the rows go through on their way out."""
+        outer = None if encoding is None else encoder(encoding)
+        if not request.compress_blocks:
+            return outer
+        inner = BlockEncoder(request.settings.get("network_compression_method", "LZ4"))
+        return inner if outer is None else Chain(inner, outer)
+
+    async def _encoded(self, body: bytes, packing: Encoder) -> bytes:
         def encode() -> bytes:
-            stream = encoder(encoding)
-            return stream.encode(body) + stream.finish()
+            return packing.encode(body) + packing.finish()
 
         # A small body costs less than the way to a thread and back.
         return encode() if len(body) < 1 << 16 else await self._work(encode)
