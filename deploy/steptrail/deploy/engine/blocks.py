@@ -107,7 +107,9 @@ def _unpack(method: int, packed: bytes, size: int) -> bytes:
         elif method == _NONE:
             plain = packed
         else:
-            raise EngineError(89, f"Unknown method of compression 0x{method:02x}: LZ4, ZSTD and NONE are taken")
+            raise EngineError(
+                89, f"Unknown method of compression 0x{method:02x}: LZ4, ZSTD and NONE are taken"
+            )
     except (lz4.block.LZ4BlockError, zstandard.ZstdError, ValueError) as error:
         raise EngineError(271, f"A compressed block cannot be decompressed: {error}") from error
     if len(plain) != size:

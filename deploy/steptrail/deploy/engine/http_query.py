@@ -16,13 +16,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from steptrail.deploy.engine.answer import Answer
-from steptrail.deploy.engine.body import Body, Receive
+from steptrail.deploy.engine.auth import USER
 from steptrail.deploy.engine.blocks import BlockEncoder
+from steptrail.deploy.engine.body import Body, Receive
 from steptrail.deploy.engine.encoding import Chain, Encoder, choose, encoder
 from steptrail.deploy.engine.errors import EngineError
 from steptrail.deploy.engine.execution import Execution
 from steptrail.deploy.engine.handles import Engine
 from steptrail.deploy.engine.multipart import boundary_of, parse_form
+from steptrail.deploy.engine.reader import NAME as READER
 from steptrail.deploy.engine.request import Request, read_request
 from steptrail.deploy.engine.running import Running
 from steptrail.deploy.engine.sessions import Session, Sessions
@@ -56,11 +58,18 @@ class Exchange:
     """One query request and its answer."""
 
     def __init__(
-        self, server: Server, answer: Answer, method: str, headers: Mapping[str, str], receive: Receive
+        self,
+        server: Server,
+        answer: Answer,
+        method: str,
+        headers: Mapping[str, str],
+        receive: Receive,
+        user: str,
     ) -> None:
         self._server = server
         self._answer = answer
         self._method = method
+        self._reads_only = user == READER
         self._headers = headers
         self._receive = receive
         self._body = Body(receive, headers, server.max_body)
@@ -78,7 +87,7 @@ class Exchange:
             if request.decompress_blocks:
                 self._body.decode_blocks(checked=request.checked_blocks)
             self._answer.timezone = request.settings.get("session_timezone") or self._server.engine.timezone
-            self._server.running.enter(request.query_id)
+            self._server.running.enter(request.query_id, reads_only=self._reads_only)
             self._holds_id = True
             await self._serve(request)
         except EngineError as error:
@@ -97,6 +106,7 @@ class Exchange:
             fields, files = parse_form(await self._body.read(self._server.max_body), boundary)
             pairs = pairs + fields
         self._request = read_request(self._method, pairs, self._headers, files)
+        self._request.reads_only = self._reads_only
         return self._request
 
     async def _serve(self, request: Request) -> None:
@@ -134,8 +144,15 @@ class Exchange:
         if request.session_id is None:
             return None
         return self._server.sessions.take(
-            request.session_id, must_exist=request.session_check, timeout=request.session_timeout
+            self._session_name(request),
+            must_exist=request.session_check,
+            timeout=request.session_timeout,
+            reads_only=self._reads_only,
         )
+
+    def _session_name(self, request: Request) -> str:
+        # A session is its user's: a reader must not find another's handle.
+        return f"{READER if self._reads_only else USER}/{request.session_id}"
 
     async def _insert(
         self, execution: Execution, request: Request, statement: Statement, data_start: int
@@ -301,7 +318,7 @@ class Exchange:
         finally:
             request = self._request
             if session is not None and request is not None and request.session_id is not None:
-                self._server.sessions.give_back(request.session_id, session, broken=not usable)
+                self._server.sessions.give_back(self._session_name(request), session, broken=not usable)
             if self._holds_id and request is not None:
                 self._holds_id = False
                 self._server.running.leave(request.query_id)

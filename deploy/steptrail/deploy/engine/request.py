@@ -30,7 +30,7 @@ class Request:
 
     `externals` are uploaded tables: name to (format, structure, bytes). `revision` is that of the native protocol
     which the client reads (0: the plain Native format). `compress_blocks` asks for the answer, `decompress_blocks`
-    tells of the body, that it is in ClickHouse's own block compression.
+    tells of the body, that it is in ClickHouse's own block compression. `reads_only`: the user is the reader.
     """
 
     method: str
@@ -47,6 +47,7 @@ class Request:
     decompress_blocks: bool = False
     checked_blocks: bool = True
     revision: int = 0
+    reads_only: bool = False
     settings: dict[str, str] = field(default_factory=dict)
     parameters: dict[str, str] = field(default_factory=dict)
     externals: dict[str, tuple[str, str, bytes]] = field(default_factory=dict)
