@@ -203,6 +203,25 @@ func standardLibrary(compression clickhouse.CompressionMethod) error {
 	return errors.Join(same(number, 5), same(text.Valid, false))
 }
 
+func reader() error {
+	login := options(clickhouse.CompressionLZ4)
+	login.Auth.Username, login.Auth.Password = "reader", os.Getenv("READER_PASSWORD")
+	conn, err := clickhouse.Open(login)
+	if err != nil {
+		return err
+	}
+	var count uint64
+	if err := conn.QueryRow(ctx, "SELECT count() FROM go_rows WHERE id < ?", 10).Scan(&count); err != nil {
+		return err
+	}
+	var exception *clickhouse.Exception
+	err = conn.Exec(ctx, "DROP TABLE go_rows")
+	if !errors.As(err, &exception) || exception.Code != 164 {
+		return fmt.Errorf("a reader's DROP: %v", err)
+	}
+	return same(count, uint64(10))
+}
+
 func main() {
 	checks := map[string]func(driver.Conn) error{
 		"ping": ping, "types": types, "parameters": parameters, "many rows": manyRows, "no rows": noRows, "reports": reports,
@@ -230,5 +249,10 @@ func main() {
 		}
 		passed = append(passed, "database/sql "+name)
 	}
+	if err := reader(); err != nil {
+		fmt.Fprintf(os.Stderr, "reader: %v\n", err)
+		os.Exit(1)
+	}
+	passed = append(passed, "reader")
 	json.NewEncoder(os.Stdout).Encode(passed)
 }

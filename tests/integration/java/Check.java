@@ -118,6 +118,30 @@ public class Check {
         }
     }
 
+    static void reader(String url) throws Exception {
+        Properties login = new Properties();
+        login.put("user", "reader");
+        login.put("password", System.getenv("READER_PASSWORD"));
+        try (Connection connection = DriverManager.getConnection(url, login)) {
+            try (PreparedStatement query = connection.prepareStatement("SELECT count() FROM java_rows WHERE id < ?")) {
+                query.setLong(1, 10);
+                try (ResultSet rows = query.executeQuery()) {
+                    same(rows.next(), true);
+                    same(rows.getLong(1), 10L);
+                }
+            }
+            try (ResultSet columns = connection.getMetaData().getColumns(null, "steptrail", "java_rows", "%")) {
+                same(columns.next(), true);
+            }
+            try (Statement statement = connection.createStatement()) {
+                statement.execute("DROP TABLE java_rows");
+                throw new AssertionError("a reader dropped a table");
+            } catch (SQLException error) {
+                same(error.getErrorCode(), 164);
+            }
+        }
+    }
+
     public static void main(String[] arguments) throws Exception {
         Map<String, Run> checks = new LinkedHashMap<>();
         checks.put("types", Check::types);
@@ -144,6 +168,8 @@ public class Check {
                 }
             }
         }
+        reader("jdbc:clickhouse://" + System.getenv("ENGINE_ADDRESS") + "/steptrail");
+        System.out.println("reader");
         System.exit(0);
     }
 }
