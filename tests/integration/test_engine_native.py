@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from steptrail.deploy.engine.blocks import BlockDecoder, BlockEncoder
@@ -134,7 +136,7 @@ def test_damaged_body(engine: EngineServer, table: str) -> None:
     engine.ask(f"CREATE TABLE {table} (n UInt64) ENGINE = MergeTree ORDER BY n")
     insert, frame = f"INSERT INTO {table} FORMAT TSV", BlockEncoder().encode(b"1\n")
     damaged = bytes([frame[0] ^ 1]) + frame[1:]
-    given = {"decompress": 1, "database": "steptrail"}
+    given: dict[str, Any] = {"decompress": 1, "database": "steptrail"}
     assert engine.send(insert, damaged, **given).headers["x-clickhouse-exception-code"] == "40"
     assert engine.send(insert, frame[:-1], **given).headers["x-clickhouse-exception-code"] == "271"
     assert engine.ask(f"SELECT count() FROM {table}") == "0"

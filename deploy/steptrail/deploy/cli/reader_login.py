@@ -1,4 +1,4 @@
-"""Who asks when people ask: on the local stack the user `reader`, elsewhere the settings' own user, kept from writing."""
+"""Who asks when people ask: on the local stack its user `reader`, elsewhere the settings' user, kept from writing."""
 
 from __future__ import annotations
 

@@ -41,12 +41,12 @@ _COMBINATORS = re.compile(
     r"(?:If|Array|Map|State|SimpleState|Merge|MergeState|ForEach|Distinct|OrDefault|OrNull|Resample|ArgMin|ArgMax)\Z"
 )
 _SETTINGS = re.compile(
-    r"(?:output_format_|input_format_|format_|date_time_|insert_|async_insert|wait_for_async_insert|optimize_"
+    r"(?:output_format_|input_format_|format_|date_time_|cast_|insert_|async_insert|wait_for_async_insert|optimize_"
     r"|max_(?:threads|block_size|execution_time|memory_usage|result_rows|result_bytes|rows_to_read|bytes_to_read)\Z"
     r"|(?:result|timeout|read)_overflow_mode\Z"
     r"|(?:session_timezone|join_use_nulls|group_by_use_nulls|transform_null_in|extremes|limit|offset|final"
     r"|prefer_column_name_to_alias|use_query_condition_cache|log_comment|log_queries|use_client_time_zone|print_pretty_type_names"
-    r"|network_(?:compression_method|zstd_compression_level)|(?:http_)?(?:connect|receive|send)_timeout)\Z)"
+    r"|max_error_size|network_(?:compression_method|zstd_compression_level)|(?:http_)?(?:connect|receive|send)_timeout)\Z)"
 )
 _SHOWN = frozenset(
     (
