@@ -4,6 +4,8 @@ It asks the ClickHouse that the environment names, whose tables must be up to da
 own: their columns mean what those of the same name mean in the tables they read, or what stands here.
 """
 
+# ruff: noqa: E501 - a query stands on one line
+
 from __future__ import annotations
 
 import sys
@@ -83,7 +85,9 @@ SECTIONS: dict[str, dict[str, Shown]] = {
             ("observations",),
             _STALL,
         ),
-        "observations": Shown("SELECT broker_time, what, doc_id, sentence FROM observations ORDER BY broker_time DESC LIMIT 20"),
+        "observations": Shown(
+            "SELECT broker_time, what, doc_id, sentence FROM observations ORDER BY broker_time DESC LIMIT 20"
+        ),
         "document_completeness": Shown(
             "SELECT doc_id, failed, unfinished, missing FROM document_completeness WHERE state = 'incomplete'",
             "One document of a pipeline that declared its steps.",
@@ -145,9 +149,13 @@ SECTIONS: dict[str, dict[str, Shown]] = {
                 "reason": "Why, in that person's words",
             },
         ),
-        "error_group_hours": Shown("SELECT hour, sum(count) AS errors FROM error_group_hours FINAL GROUP BY hour ORDER BY hour"),
+        "error_group_hours": Shown(
+            "SELECT hour, sum(count) AS errors FROM error_group_hours FINAL GROUP BY hour ORDER BY hour"
+        ),
         "error_group_minutes": Shown(_EVERY),
-        "error_group_actions": Shown("SELECT acted_at, acted_by, action, reason FROM error_group_actions ORDER BY acted_at"),
+        "error_group_actions": Shown(
+            "SELECT acted_at, acted_by, action, reason FROM error_group_actions ORDER BY acted_at"
+        ),
         "error_group_rules": Shown(_EVERY),
     },
     "Health": {
@@ -156,11 +164,19 @@ SECTIONS: dict[str, dict[str, Shown]] = {
             "The verdict on one step, or on a whole pipeline, as it is now.",
             ("health_verdicts",),
         ),
-        "health_verdicts": Shown("SELECT slot, status, sentence FROM health_verdicts ORDER BY slot DESC LIMIT 20"),
-        "health_sight": Shown("SELECT at, state, watermark, reason FROM health_sight ORDER BY at DESC LIMIT 1"),
-        "health_losses": Shown("SELECT slot, pipeline, dropped, gaps, dead_letters FROM health_losses FINAL ORDER BY slot"),
+        "health_verdicts": Shown(
+            "SELECT slot, status, sentence FROM health_verdicts ORDER BY slot DESC LIMIT 20"
+        ),
+        "health_sight": Shown(
+            "SELECT at, state, watermark, reason FROM health_sight ORDER BY at DESC LIMIT 1"
+        ),
+        "health_losses": Shown(
+            "SELECT slot, pipeline, dropped, gaps, dead_letters FROM health_losses FINAL ORDER BY slot"
+        ),
         "health_events": Shown(_EVERY),
-        "health_snapshots": Shown("SELECT at, watermark, member FROM health_snapshots FINAL ORDER BY at DESC"),
+        "health_snapshots": Shown(
+            "SELECT at, watermark, member FROM health_snapshots FINAL ORDER BY at DESC"
+        ),
     },
     "What was lost, and what is no event": {
         "emitters": Shown(
@@ -189,16 +205,24 @@ SECTIONS: dict[str, dict[str, Shown]] = {
                 "before": "Time of the first event behind them",
             },
         ),
-        "emitter_reports": Shown("SELECT worker, kind, accepted, delivered, dropped FROM emitter_reports ORDER BY broker_time DESC LIMIT 10"),
+        "emitter_reports": Shown(
+            "SELECT worker, kind, accepted, delivered, dropped FROM emitter_reports ORDER BY broker_time DESC LIMIT 10"
+        ),
         "emitter_sequences": Shown(_EVERY),
         "dead_letter_state": Shown(
             "SELECT reason, state, count() FROM dead_letter_state GROUP BY ALL ORDER BY ALL",
             "Every dead letter once, with its state.",
             ("dead_letters", "dead_letter_decisions"),
-            {"state": "OPEN, REDRIVEN or DROPPED", "decided_at": "When that was decided", "decided_by": "Who decided"},
+            {
+                "state": "OPEN, REDRIVEN or DROPPED",
+                "decided_at": "When that was decided",
+                "decided_by": "Who decided",
+            },
         ),
         "dead_letters": Shown(_EVERY),
-        "dead_letter_decisions": Shown("SELECT decided_at, decided_by, decision, note FROM dead_letter_decisions ORDER BY decided_at"),
+        "dead_letter_decisions": Shown(
+            "SELECT decided_at, decided_by, decision, note FROM dead_letter_decisions ORDER BY decided_at"
+        ),
         "topic_gaps": Shown("SELECT * FROM topic_gaps FINAL"),
     },
     "How far everything is": {
@@ -207,7 +231,9 @@ SECTIONS: dict[str, dict[str, Shown]] = {
         ),
         "projection_claims": Shown(_EVERY),
         "aggregate_marks": Shown("SELECT * FROM aggregate_marks FINAL"),
-        "schema_migrations": Shown("SELECT version, name, applied_at FROM schema_migrations FINAL ORDER BY version"),
+        "schema_migrations": Shown(
+            "SELECT version, name, applied_at FROM schema_migrations FINAL ORDER BY version"
+        ),
     },
 }
 
@@ -229,7 +255,14 @@ def block(clickhouse: ClickHouse) -> str:
         lines += [f"## {title}", ""]
         for name, table in section.items():
             lines += [f"### `{name}`", "", table.row or comments[name], ""]
-            lines += ["```sql", table.example.format(name=name), "```", "", "| column | type | |", "|---|---|---|"]
+            lines += [
+                "```sql",
+                table.example.format(name=name),
+                "```",
+                "",
+                "| column | type | |",
+                "|---|---|---|",
+            ]
             for column, kind, comment in columns[name]:
                 meaning = table.columns.get(column) or comment or _borrowed(column, table.reads, columns)
                 if not meaning:
