@@ -130,9 +130,6 @@ def test_unknown_setting_and_database(engine: EngineServer) -> None:
     assert (setting.status, setting.headers["x-clickhouse-exception-code"]) == (404, "115")
     database = engine.send("SELECT 1", database="no_such_database")
     assert (database.status, database.headers["x-clickhouse-exception-code"]) == (404, "81")
-    block = engine.send("SELECT 1", compress=1)
-    assert (block.status, block.headers["x-clickhouse-exception-code"]) == (501, "48")
-    assert "enable_http_compression" in block.text
 
 
 def test_get_reads_only(engine: EngineServer, table: str) -> None:

@@ -48,6 +48,14 @@ class EngineServer:
     def user(self) -> dict[str, str]:
         return {"X-ClickHouse-User": "default", "X-ClickHouse-Key": self.password}
 
+    @property
+    def reader_password(self) -> str:
+        return (self.folder / "reader-password").read_text().strip()
+
+    @property
+    def reader(self) -> dict[str, str]:
+        return {"X-ClickHouse-User": "reader", "X-ClickHouse-Key": self.reader_password}
+
     def client(self, database: str = "steptrail", **options: Any) -> HttpClient:
         """Connect as a user of clickhouse-connect does."""
         client = clickhouse_connect.get_client(
@@ -94,7 +102,8 @@ def command_of(folder: Path, *options: str) -> list[str]:
     """The command that starts the server on a folder, on a free port."""
     return [
         *(sys.executable, "-m", "steptrail.deploy.engine", "--path", str(folder / "data")),
-        *("--password-file", str(folder / "password"), "--port", "0", *options),
+        *("--password-file", str(folder / "password"), "--port", "0"),
+        *("--reader-password-file", str(folder / "reader-password"), *options),
     ]
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from steptrail.deploy.engine import native
 from steptrail.deploy.engine.errors import EngineError, from_engine, http_status
-from steptrail.deploy.engine.formats import canonical, content_type, is_streamed, native_header
+from steptrail.deploy.engine.formats import canonical, content_type, is_streamed
 from steptrail.deploy.engine.multipart import boundary_of, parse_form
 from steptrail.deploy.engine.request import parse_query_string, read_request
 
@@ -19,6 +20,8 @@ def test_sorting() -> None:
     assert request.settings == {"max_threads": "2"}
     assert (request.session_id, request.session_timeout, request.query_id) == ("s", 9.0, "q")
     assert request.wait_end
+    assert request.revision == 54405
+    assert not request.compress_blocks
     assert request.compress_response
     assert request.default_format == "CSV"
     assert not request.readonly
@@ -37,8 +40,8 @@ def test_headers() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "code"),
     [
-        ("compress", "1", 48),
-        ("decompress", "1", 48),
+        ("client_protocol_version", "new", 36),
+        ("client_protocol_version", "-1", 36),
         ("max threads", "1", 115),
         ("a = 1, b", "1", 115),
         ("session_timeout", "-1", 36),
@@ -109,6 +112,6 @@ def test_formats() -> None:
     assert canonical("TSV") == "TabSeparated"
     assert content_type("JSON").startswith("application/json")
     assert content_type("Native") == "application/octet-stream"
-    assert native_header([("a", "UInt8"), ("é" * 100, "String")]) == (
+    assert native.header([("a", "UInt8"), ("é" * 100, "String")], 0) == (
         b"\x02\x00\x01a\x05UInt8\xc8\x01" + "é".encode() * 100 + b"\x06String"
     )

@@ -7,6 +7,7 @@ import logging
 import sys
 from pathlib import Path
 
+from steptrail.deploy.engine.reader import Limits
 from steptrail.deploy.engine.serve import Options, serve
 from steptrail.schemas import ConfigurationError
 
@@ -21,6 +22,14 @@ when it is ready, with its url, port and pid. The user is `default`; the passwor
 
 SIGTERM drains and closes; a second one hurries. Exit code 2: it could not start, and the reason is on stderr.
 """
+
+
+_READER_LIMITS = (
+    ("seconds", Limits.seconds, "SECONDS", "what a reader's statement may take of time"),
+    ("memory", Limits.memory, "BYTES", "and of memory"),
+    ("rows", Limits.rows, "ROWS", "and how long its answer may be"),
+    ("queries", Limits.at_once, "N", "readers' statements at once"),
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -38,6 +47,19 @@ def main(arguments: list[str] | None = None) -> int:
         required=True,
         help="holds the password; written, for its owner only, if absent",
     )
+    parser.add_argument(
+        "--reader-password-file",
+        type=Path,
+        help="the same for the user `reader`, who only reads; without it there is none",
+    )
+    for name, default, unit, meaning in _READER_LIMITS:
+        parser.add_argument(
+            f"--reader-{name}",
+            type=int,
+            default=default,
+            metavar=unit,
+            help=f"{meaning} (default: %(default)s)",
+        )
     parser.add_argument("--host", default="127.0.0.1", help="a loopback address (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8123, help="0 takes a free one (default: %(default)s)")
     parser.add_argument("--database", default="steptrail", help="created if absent (default: %(default)s)")
@@ -83,6 +105,13 @@ def main(arguments: list[str] | None = None) -> int:
                 drain_s=given.drain,
                 keep_free=given.keep_free,
                 memory_ratio=given.memory_ratio,
+                reader_password_file=given.reader_password_file,
+                reader_limits=Limits(
+                    seconds=given.reader_seconds,
+                    memory=given.reader_memory,
+                    rows=given.reader_rows,
+                    at_once=given.reader_queries,
+                ),
             )
         )
     except ConfigurationError as error:

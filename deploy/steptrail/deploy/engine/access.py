@@ -2,15 +2,20 @@
 
 The rights are an allow list: what is not granted (files, URLs, other servers, backups, dictionaries, named
 collections, users, SYSTEM SHUTDOWN …) the engine itself refuses, however the statement spells it, in views and
-defaults too. A user who may only read belongs here as well.
+defaults too. The engine knows one user, `default`, with two roles: everything above, and what the server's user
+`reader` may do; a reader's handle takes the second role alone (reader.py).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+from steptrail.deploy.engine.reader import ROLE
 from steptrail.deploy.private_files import write_private
+
+_OWNER = "steptrail_owner"
 
 _RIGHTS = (
     "CHECK, SHOW, SELECT, INSERT, ALTER, CREATE DATABASE, CREATE TABLE, CREATE VIEW, CREATE TEMPORARY TABLE, "
@@ -48,21 +53,33 @@ _CONFIG = """<clickhouse>
 """
 _USERS = """<clickhouse>
     <!-- Written at each start by steptrail's engine server. -->
-    <profiles><default><constraints>{fixed}</constraints></default></profiles>
+    <profiles>
+        <default><constraints>{fixed}</constraints></default>
+        <{reader}><constraints>{fixed}{bounds}</constraints></{reader}>
+    </profiles>
     <quotas><default/></quotas>
     <users><default>
         <password></password>
         <networks><ip>::/0</ip></networks>
         <profile>default</profile>
         <quota>default</quota>
-        <grants>{grants}</grants>
+        <grants><query>GRANT {owner}</query><query>GRANT {reader}</query></grants>
     </default></users>
+    <roles>
+        <{owner}><grants>{grants}</grants></{owner}>
+        <{reader}><grants>{reads}</grants></{reader}>
+    </roles>
 </clickhouse>
 """
 
 
-def write_config(path: Path, *, keep_free: int, memory_ratio: float) -> Path:
-    """Write the engine's configuration and its user's rights into its directory; returns the first file."""
+def write_config(
+    path: Path, *, database: str, keep_free: int, memory_ratio: float, bounds: Mapping[str, int]
+) -> Path:
+    """Write the engine's configuration and its user's rights into its directory; returns the first file.
+
+    `bounds` are the settings that a reader may not raise, with their largest value.
+    """
     rights = [f"GRANT {_RIGHTS}", *(f"GRANT TABLE ENGINE ON {name}" for name in ENGINES)]
     rights.append("GRANT SET DEFINER ON *")
     users, config = path / "engine-users.xml", path / "engine.xml"
@@ -71,6 +88,12 @@ def write_config(path: Path, *, keep_free: int, memory_ratio: float) -> Path:
         _USERS.format(
             fixed="".join(f"<{name}><const/></{name}>" for name in FIXED_SETTINGS),
             grants="".join(f"<query>{right}</query>" for right in rights),
+            owner=_OWNER,
+            reader=ROLE,
+            reads=f"<query>{escape(f'GRANT SELECT ON {backquoted(database)}.*')}</query>",
+            bounds="".join(
+                f"<{name}><min>1</min><max>{most}</max></{name}>" for name, most in bounds.items()
+            ),
         ),
     )
     write_private(
@@ -83,3 +106,9 @@ def write_config(path: Path, *, keep_free: int, memory_ratio: float) -> Path:
         ),
     )
     return config
+
+
+def backquoted(name: str) -> str:
+    """Return a name as SQL quotes it."""
+    escaped = name.replace("\\", "\\\\").replace("`", "\\`")
+    return f"`{escaped}`"

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from steptrail.deploy.engine import formats
-from steptrail.deploy.engine.encoding import Encoder, encoder
+from steptrail.deploy.engine.encoding import Encoder
 from steptrail.deploy.engine.errors import EngineError
 from steptrail.deploy.engine.handles import Stats
 
@@ -86,12 +86,12 @@ class Answer:
         await self._send({"type": "http.response.start", "status": error.status, "headers": headers})
         await self._send({"type": "http.response.body", "body": b"" if self._head_only else body})
 
-    async def begin(self, form: str, stats: Stats, encoding: str | None) -> None:
-        """Send the headers of an answer that comes in pieces."""
+    async def begin(self, form: str, stats: Stats, encoding: str | None, encoder: Encoder | None) -> None:
+        """Send the headers of an answer that comes in pieces, each of which `encoder` encodes."""
         headers = [*self._headers(form, stats), (b"content-type", formats.content_type(form).encode())]
         if encoding is not None:
             headers.append((b"content-encoding", encoding.encode()))
-            self._encoder = encoder(encoding)
+        self._encoder = encoder
         self.started = True
         await self._send({"type": "http.response.start", "status": 200, "headers": headers})
 

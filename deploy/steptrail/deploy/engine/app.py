@@ -66,8 +66,8 @@ class App:
         if method != "POST" and not parameters.get("query"):
             await answer.whole(b"Ok.\n", None, None, None)
             return
-        self._authenticator.check(headers, parameters)
+        user = self._authenticator.check(headers, parameters)
         answer.closes = False
         if "admit" in scope.get("state", {}):
             scope["state"]["admit"]()
-        await Exchange(self._server, answer, method, headers, receive).run(pairs)
+        await Exchange(self._server, answer, method, headers, receive, user).run(pairs)

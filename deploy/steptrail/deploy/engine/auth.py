@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from steptrail.deploy.engine.errors import EngineError
+from steptrail.deploy.engine.reader import NAME as READER
 from steptrail.schemas import ConfigurationError
 
 USER = "default"
@@ -53,13 +54,18 @@ def _make_password(path: Path) -> None:
 
 
 class Authenticator:
-    """Checks the credentials of a request, in constant time for the password."""
+    """Checks the credentials of a request, in constant time for the password.
 
-    def __init__(self, password: str) -> None:
-        self._password = password.encode()
+    `reader_password` is that of the user who only reads; None where there is no such user.
+    """
 
-    def check(self, headers: Mapping[str, str], parameters: Mapping[str, str]) -> None:
-        """Raise EngineError 516 unless the request carries the user and the password.
+    def __init__(self, password: str, reader_password: str | None = None) -> None:
+        self._passwords = {USER: password.encode()}
+        if reader_password is not None:
+            self._passwords[READER] = reader_password.encode()
+
+    def check(self, headers: Mapping[str, str], parameters: Mapping[str, str]) -> str:
+        """Return the user's name; raise EngineError 516 unless the request carries it and the password.
 
         They are looked for where ClickHouse does: X-ClickHouse-User and -Key, Basic, then `user` and `password`
         in the address. `headers` has lower-case names.
@@ -68,9 +74,12 @@ class Authenticator:
         if password is None:
             # Without any credentials a browser or curl is told to ask for them.
             raise EngineError(516, _NO, status=401)
-        right = hmac.compare_digest(password.encode("utf-8", "surrogateescape"), self._password)
-        if not right or (user or USER) != USER:
+        user = user or USER
+        wanted = self._passwords.get(user, self._passwords[USER])
+        right = hmac.compare_digest(password.encode("utf-8", "surrogateescape"), wanted)
+        if not right or user not in self._passwords:
             raise EngineError(516, _NO)
+        return user
 
 
 def _credentials(headers: Mapping[str, str], parameters: Mapping[str, str]) -> tuple[str | None, str | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from steptrail.deploy.engine.blocks import BlockDecoder
 from steptrail.deploy.engine.encoding import Decoder
 from steptrail.deploy.engine.errors import EngineError
 
@@ -17,11 +18,15 @@ class Body:
     def __init__(self, receive: Receive, headers: Mapping[str, str], limit: int) -> None:
         name = headers.get("content-encoding", "").strip().lower()
         self._receive = receive
-        self._decoder = None if name in ("", "identity") else Decoder(name)
+        self._decoders: list[Decoder | BlockDecoder] = [] if name in ("", "identity") else [Decoder(name)]
         self._limit = limit
         self._size = 0
         self._pushed_back = b""
         self.ended = False
+
+    def decode_blocks(self, *, checked: bool) -> None:
+        """Take the body, from its beginning, as frames of ClickHouse's own block compression."""
+        self._decoders.append(BlockDecoder(checked=checked))
 
     async def next(self) -> bytes:
         """Return the next decoded piece, `b""` after the last one."""
@@ -34,10 +39,11 @@ class Body:
                 raise EngineError(210, "The client closed the connection before its request was complete")
             data = message.get("body", b"")
             self.ended = not message.get("more_body", False)
-            if self._decoder is not None:
-                data = self._decoder.decode(data) if data else b""
-                if self.ended:
-                    self._decoder.finish()
+            for decoder in self._decoders:
+                data = decoder.decode(data) if data else b""
+            if self.ended:
+                for decoder in self._decoders:
+                    decoder.finish()
             self._size += len(data)
             if self._size > self._limit:
                 raise EngineError(

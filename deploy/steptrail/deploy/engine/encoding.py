@@ -117,6 +117,21 @@ def encoder(name: str) -> Encoder:
     return _ENCODERS[name]()
 
 
+class Chain:
+    """Two encoders, one behind the other."""
+
+    def __init__(self, first: Encoder, second: Encoder) -> None:
+        self._first, self._second = first, second
+
+    def encode(self, data: bytes) -> bytes:
+        """Take bytes, return what is ready to be sent."""
+        return self._second.encode(self._first.encode(data))
+
+    def finish(self) -> bytes:
+        """Return the last bytes."""
+        return self._second.encode(self._first.finish()) + self._second.finish()
+
+
 class Decoder:
     """Decodes a request body that comes in pieces; raises EngineError for bytes that are not what was said.
 

@@ -12,6 +12,7 @@ _NAME = re.compile(r"\(([A-Z][A-Z0-9_]+)\)(?:\s*\(version [^)]*\)*)?\s*$")
 # The codes this server raises by itself; every other code comes from the engine.
 NAMES = {
     36: "BAD_ARGUMENTS",
+    40: "CHECKSUM_DOESNT_MATCH",
     48: "NOT_IMPLEMENTED",
     62: "SYNTAX_ERROR",
     60: "UNKNOWN_TABLE",
@@ -27,6 +28,7 @@ NAMES = {
     216: "QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING",
     236: "ABORTED",
     243: "NOT_ENOUGH_SPACE",
+    271: "CANNOT_DECOMPRESS",
     309: "QUERY_IS_TOO_LARGE",
     372: "SESSION_NOT_FOUND",
     373: "SESSION_IS_LOCKED",

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import orjson
 
-from steptrail.deploy.engine import fence, formats
+from steptrail.deploy.engine import fence, formats, native, reader
 from steptrail.deploy.engine.errors import EngineError
 from steptrail.deploy.engine.handles import (
     QUERY_ID_SETTING,
@@ -26,7 +26,7 @@ from steptrail.deploy.engine.handles import (
 )
 from steptrail.deploy.engine.request import Request
 from steptrail.deploy.engine.sessions import Session
-from steptrail.deploy.engine.statement import Kind, Statement, replace_word
+from steptrail.deploy.engine.statement import Kind, Statement, parse, replace_word
 from steptrail.deploy.engine.upload import Upload
 
 _FORMAT_NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)
@@ -74,7 +74,11 @@ class Execution:
 
     def open(self) -> None:
         """Take the handle and make it ready for the statement; refuses several statements at once."""
-        request, statement = self._request, self._statement
+        request = self._request
+        if request.reads_only:
+            self._open_reader()
+            return
+        statement = self._statement
         settings = dict(request.settings)
         if self._session is None:
             self._handle = self._engine.open()
@@ -104,6 +108,45 @@ class Execution:
         self._handle.set({QUERY_ID_SETTING: request.query_id})
         self._upload()
 
+    def _open_reader(self) -> None:
+        """Take a handle that only reads, and put the statement as it was checked in the place of what was sent."""
+        request, statement, unlisted = self._request, self._statement, self._engine.unlisted_functions
+        if statement.kind is Kind.EMPTY:
+            raise EngineError(62, "Syntax error: Empty query")
+        if request.externals:
+            raise EngineError(497, f"{reader.NAME}: Not enough privileges: this user uploads no tables")
+        settings = reader.settings_of(self._engine.limits, request.settings)
+        database = request.database or ""
+        if database.lower() not in ("", self._engine.database, "system", "information_schema"):
+            raise EngineError(
+                497, f"{reader.NAME}: Not enough privileges: {database} is not this user's to read"
+            )
+        # What tells of a statement is told by a handle of the server's own.
+        with contextlib.closing(self._engine.open()) as own:
+            reader.check_root(statement, own.classify(statement.sql)[0])
+            printed = own.printed(statement.sql)
+            fence.check(printed, request.parameters, own.printed)
+            reader.check_settings_clause(printed)
+            self._statement = parse(printed)
+            reader.check_root(self._statement, own.classify(printed)[0])
+            query = reader.query_in(self._statement, unlisted)
+            if query is not None:
+                explained = b"EXPLAIN QUERY TREE run_passes = 0 " + query
+                tree = own.query(explained, "TSVRaw", request.parameters).bytes()
+                reader.check_tree(tree.decode("utf-8", "replace"), unlisted)
+        self._handle = self._engine.open_reader() if self._session is None else self._session.handle
+        if self._session is not None:
+            self._session.lay(settings, request.database)
+        else:
+            if request.database:
+                self._handle.use(request.database)
+            self._handle.set(settings)
+        self._handle.set({QUERY_ID_SETTING: request.query_id})
+        if self._session is None or self._session.fresh:
+            self._handle.set({"readonly": "2"})
+        if self._session is not None:
+            self._session.fresh = False
+
     def rows(self) -> Iterator[bytes]:
         """Run the statement and give its output piece by piece; a statement without output gives nothing."""
         statement, form = self._statement, self.output_format
@@ -113,7 +156,10 @@ class Execution:
         if statement.kind is Kind.KILL:
             sql = replace_word(sql, b"QUERY_ID", QUERY_ID_SQL.encode())
         arrays = _ARRAY_OF_ROWS in self._request.settings or _ARRAY_OF_ROWS.encode() in sql
-        if statement.kind is Kind.SELECT and formats.is_streamed(form) and not arrays:
+        revision = self._request.revision if form == "Native" else 0
+        if revision and statement.kind in (Kind.SELECT, Kind.REPORT):
+            pieces = self._native(statement, revision)
+        elif statement.kind is Kind.SELECT and formats.is_streamed(form) and not arrays:
             pieces = self._streamed(sql, form)
         else:
             pieces = self._buffered(sql, form)
@@ -125,7 +171,7 @@ class Execution:
         if statement.kind in (Kind.WRITE, Kind.CHANGE):
             self._engine.space.check_written()
         if empty and form == "Native" and statement.kind in (Kind.SELECT, Kind.REPORT):
-            yield formats.native_header(self._columns())
+            yield native.header(self._columns(), self._request.revision)
 
     def _streamed(self, sql: bytes, form: str) -> Iterator[bytes]:
         self._stream = stream = self.handle.stream(sql, form, self._request.parameters)
@@ -133,6 +179,22 @@ class Execution:
             piece = stream.next(self.stats)
             if piece:
                 yield piece
+
+    def _native(self, statement: Statement, revision: int) -> Iterator[bytes]:
+        """Native blocks as a client of this revision of the protocol reads them."""
+        sql = statement.without_format
+        if statement.kind is Kind.SELECT and revision < native.CUSTOM_SERIALIZATION:
+            for piece in self._streamed(sql, "Native"):
+                # Each chunk is one block.
+                if self._stream is None or native.rows_of_block(piece) != self._stream.rows:
+                    raise EngineError(1001, "Several blocks at once: ask without client_protocol_version")
+                yield native.BLOCK_INFO + piece
+            return
+        columns = self._columns()
+        selects = statement.kind is Kind.SELECT
+        pieces = self._streamed(sql, "Buffers") if selects else [b"".join(self._buffered(sql, "Buffers"))]
+        for piece in pieces:
+            yield from native.blocks(piece, columns, revision)
 
     def _buffered(self, sql: bytes, form: str) -> Iterator[bytes]:
         result = self.handle.query(sql, form, self._request.parameters)
@@ -232,7 +294,9 @@ class Execution:
         statement, parameters = self._statement, self._request.parameters
         if statement.kind is Kind.SELECT:
             # DESCRIBE does not run the query.
-            described = b"DESCRIBE TABLE (" + statement.without_format + b"\n)"
+            described = (
+                b"DESCRIBE TABLE (%s\n) SETTINGS print_pretty_type_names = 0" % statement.without_format
+            )
             try:
                 result = self.handle.query(described, "JSONCompactEachRow", parameters)
                 return [(row[0], row[1]) for row in map(orjson.loads, result.bytes().splitlines())]

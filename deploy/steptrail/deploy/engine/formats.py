@@ -59,16 +59,3 @@ def content_type(name: str) -> str:
     if name.startswith(("TabSeparated", "TSV")):
         return "text/tab-separated-values; charset=UTF-8"
     return "text/plain; charset=UTF-8"
-
-
-def native_header(columns: list[tuple[str, str]]) -> bytes:
-    """Return a Native block of no rows with these (name, type) columns.
-
-    The engine gives no bytes at all for an empty result, where a server sends the columns.
-    """
-    parts = [encode_unsigned(len(columns)), b"\x00"]
-    for name, kind in columns:
-        for text in (name, kind):
-            encoded = text.encode()
-            parts += (encode_unsigned(len(encoded)), encoded)
-    return b"".join(parts)

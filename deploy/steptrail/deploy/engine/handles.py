@@ -11,11 +11,13 @@ import fcntl
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from steptrail.deploy.engine.access import write_config
+from steptrail.deploy.engine.access import backquoted, write_config
 from steptrail.deploy.engine.errors import EngineError, from_engine
+from steptrail.deploy.engine.reader import PROFILE, ROLE, Limits, unlisted
 from steptrail.deploy.engine.space import Space
 from steptrail.schemas import ConfigurationError
 
@@ -55,7 +57,15 @@ class Engine:
     Raises ConfigurationError when another process has the directory.
     """
 
-    def __init__(self, path: Path, database: str, *, keep_free: int = 0, memory_ratio: float = 0.5) -> None:
+    def __init__(
+        self,
+        path: Path,
+        database: str,
+        *,
+        keep_free: int = 0,
+        memory_ratio: float = 0.5,
+        limits: Limits | None = None,
+    ) -> None:
         # Half a second and 500 MB of library: only in the process that serves.
         _chdb: Any = importlib.import_module("chdb._chdb")
         self._module = _chdb
@@ -67,14 +77,20 @@ class Engine:
                 f"the engine cannot use a directory with '?', '&' or '%' in its name: {self._path}"
             )
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        config = write_config(path.absolute(), keep_free=keep_free, memory_ratio=memory_ratio)
+        self.limits = limits or Limits()
+        config = write_config(
+            path.absolute(),
+            database=database,
+            keep_free=keep_free,
+            memory_ratio=memory_ratio,
+            bounds=self.limits.bounds(),
+        )
         self.space = Space(path.absolute(), keep_free)
         try:
             self._keeper: Any = _chdb.connect(f"{self._path}?config-file={config}")
             _chdb.reset_signal_handlers()
-            self._database = database
-            quoted = database.replace("\\", "\\\\").replace("`", "\\`")
-            self._keeper.query(f"CREATE DATABASE IF NOT EXISTS `{quoted}` ENGINE = Atomic")
+            self.database = database
+            self._keeper.query(f"CREATE DATABASE IF NOT EXISTS {backquoted(database)} ENGINE = Atomic")
             facts = self._keeper.query("SELECT version(), timezone()", "TSV").bytes().decode()
         except RuntimeError as error:
             fault = from_engine(error)
@@ -92,8 +108,25 @@ class Engine:
         except RuntimeError as error:
             raise from_engine(error) from error
         # Not in `default`: the engine looks for files by a table's name there.
-        handle.use(self._database)
+        handle.use(self.database)
         return handle
+
+    def open_reader(self) -> Handle:
+        """Return a fresh handle that has the reader's role alone, and whose limits cannot be widened."""
+        handle = self.open()
+        try:
+            handle.query(f"SET ROLE {ROLE}".encode(), "Null")
+            handle.query(f"SET profile = '{PROFILE}'".encode(), "Null")
+        except BaseException:
+            handle.close()
+            raise
+        return handle
+
+    @cached_property
+    def unlisted_functions(self) -> frozenset[str]:
+        """The functions that the engine has and a reader may not call."""
+        found: bytes = self._keeper.query("SELECT name FROM system.functions", "TSVRaw").bytes()
+        return unlisted(found.decode().split())
 
     def kill(self, query_id: str) -> None:
         """Ask the statement with this id to stop; returns at once, and does nothing where there is none."""
@@ -140,8 +173,7 @@ class Handle:
 
     def use(self, database: str) -> None:
         """Make a database the current one."""
-        quoted = database.replace("\\", "\\\\").replace("`", "\\`")
-        self.query(f"USE `{quoted}`".encode("utf-8", "surrogateescape"), "Null")
+        self.query(f"USE {backquoted(database)}".encode("utf-8", "surrogateescape"), "Null")
 
     def printed(self, sql: bytes) -> bytes:
         """Return a statement as the parser prints it: one line, no comments; EngineError 62 if it does not parse."""
@@ -181,6 +213,7 @@ class Stream:
         self._connection = connection
         self._result = result
         self.ended = False
+        self.rows = 0  # of the last chunk
 
     def next(self, stats: Stats) -> bytes:
         """Return the next chunk; sets `ended` with the last one, which may be empty or hold the totals."""
@@ -190,7 +223,8 @@ class Stream:
             self.ended = True
             raise from_engine(error) from error
         stats.add(chunk)
-        self.ended = chunk.rows_read() == 0
+        self.rows = chunk.rows_read()
+        self.ended = self.rows == 0
         data: bytes = chunk.bytes()
         return data
 

@@ -16,12 +16,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from steptrail.deploy.engine.answer import Answer
+from steptrail.deploy.engine.auth import USER
+from steptrail.deploy.engine.blocks import BlockEncoder
 from steptrail.deploy.engine.body import Body, Receive
-from steptrail.deploy.engine.encoding import choose, encoder
+from steptrail.deploy.engine.encoding import Chain, Encoder, choose, encoder
 from steptrail.deploy.engine.errors import EngineError
 from steptrail.deploy.engine.execution import Execution
 from steptrail.deploy.engine.handles import Engine
 from steptrail.deploy.engine.multipart import boundary_of, parse_form
+from steptrail.deploy.engine.reader import NAME as READER
 from steptrail.deploy.engine.request import Request, read_request
 from steptrail.deploy.engine.running import Running
 from steptrail.deploy.engine.sessions import Session, Sessions
@@ -55,11 +58,18 @@ class Exchange:
     """One query request and its answer."""
 
     def __init__(
-        self, server: Server, answer: Answer, method: str, headers: Mapping[str, str], receive: Receive
+        self,
+        server: Server,
+        answer: Answer,
+        method: str,
+        headers: Mapping[str, str],
+        receive: Receive,
+        user: str,
     ) -> None:
         self._server = server
         self._answer = answer
         self._method = method
+        self._reads_only = user == READER
         self._headers = headers
         self._receive = receive
         self._body = Body(receive, headers, server.max_body)
@@ -74,8 +84,10 @@ class Exchange:
         try:
             request = await self._read(pairs)
             self._answer.query_id = request.query_id
+            if request.decompress_blocks:
+                self._body.decode_blocks(checked=request.checked_blocks)
             self._answer.timezone = request.settings.get("session_timezone") or self._server.engine.timezone
-            self._server.running.enter(request.query_id)
+            self._server.running.enter(request.query_id, reads_only=self._reads_only)
             self._holds_id = True
             await self._serve(request)
         except EngineError as error:
@@ -94,6 +106,7 @@ class Exchange:
             fields, files = parse_form(await self._body.read(self._server.max_body), boundary)
             pairs = pairs + fields
         self._request = read_request(self._method, pairs, self._headers, files)
+        self._request.reads_only = self._reads_only
         return self._request
 
     async def _serve(self, request: Request) -> None:
@@ -131,8 +144,15 @@ class Exchange:
         if request.session_id is None:
             return None
         return self._server.sessions.take(
-            request.session_id, must_exist=request.session_check, timeout=request.session_timeout
+            self._session_name(request),
+            must_exist=request.session_check,
+            timeout=request.session_timeout,
+            reads_only=self._reads_only,
         )
+
+    def _session_name(self, request: Request) -> str:
+        # A session is its user's: a reader must not find another's handle.
+        return f"{READER if self._reads_only else USER}/{request.session_id}"
 
     async def _insert(
         self, execution: Execution, request: Request, statement: Statement, data_start: int
@@ -153,6 +173,7 @@ class Exchange:
 
     async def _rows(self, execution: Execution, request: Request, statement: Statement) -> None:
         encoding = choose(self._headers.get("accept-encoding", "")) if request.compress_response else None
+        packing = self._encoder(request, encoding)
         rows: Iterator[bytes] = iter(())
         form = execution.output_format
 
@@ -173,8 +194,8 @@ class Exchange:
             await self._release(failed=False)
             body = b"".join(parts)
             has_rows = bool(body) or statement.kind in (Kind.SELECT, Kind.REPORT)
-            if encoding is not None and body:
-                body = await self._encoded(body, encoding)
+            if packing is not None and body:
+                body = await self._encoded(body, packing)
             else:
                 encoding = None
             await self._answer.whole(body, form if has_rows else None, execution.stats, encoding)
@@ -183,7 +204,7 @@ class Exchange:
             await self._release(failed=False)
             rows = iter(lambda: file.read(_PIECE), b"")
         try:
-            await self._answer.begin(form, execution.stats, encoding)
+            await self._answer.begin(form, execution.stats, encoding, packing)
             await self._stream(rows, parts)
         finally:
             if file is not None:
@@ -216,10 +237,17 @@ class Exchange:
                 with contextlib.suppress(EngineError):
                     await coming
 
-    async def _encoded(self, body: bytes, encoding: str) -> bytes:
+    def _encoder(self, request: Request, encoding: str | None) -> Encoder | None:
+        """What the rows go through on their way out."""
+        outer = None if encoding is None else encoder(encoding)
+        if not request.compress_blocks:
+            return outer
+        inner = BlockEncoder(request.settings.get("network_compression_method", "LZ4"))
+        return inner if outer is None else Chain(inner, outer)
+
+    async def _encoded(self, body: bytes, packing: Encoder) -> bytes:
         def encode() -> bytes:
-            stream = encoder(encoding)
-            return stream.encode(body) + stream.finish()
+            return packing.encode(body) + packing.finish()
 
         # A small body costs less than the way to a thread and back.
         return encode() if len(body) < 1 << 16 else await self._work(encode)
@@ -290,7 +318,7 @@ class Exchange:
         finally:
             request = self._request
             if session is not None and request is not None and request.session_id is not None:
-                self._server.sessions.give_back(request.session_id, session, broken=not usable)
+                self._server.sessions.give_back(self._session_name(request), session, broken=not usable)
             if self._holds_id and request is not None:
                 self._holds_id = False
                 self._server.running.leave(request.query_id)

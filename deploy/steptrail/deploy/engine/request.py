@@ -13,8 +13,8 @@ from steptrail.deploy.engine.errors import EngineError
 # Addressed to the HTTP interface, or without meaning for an engine that is reached by this server alone.
 _NOT_SETTINGS = frozenset(
     (
-        "user", "password", "quota_key", "stacktrace", "role", "client_protocol_version", "close_session",
-        "buffer_size", "http_response_buffer_size", "http_native_compression_disable_checksumming_on_decompress",
+        "user", "password", "quota_key", "stacktrace", "role", "close_session", "buffer_size",
+        "http_response_buffer_size",
         "send_progress_in_http_headers", "http_headers_progress_interval_ms",
         "cancel_http_readonly_queries_on_client_close", "http_zlib_compression_level", "http_make_head_request",
         "http_wait_end_of_query", "http_write_exception_in_output_format", "quota",
@@ -28,7 +28,9 @@ _EXTERNAL = re.compile(r"(.+)_(structure|types|format)\Z")
 class Request:
     """The parameters of one request; `settings` go to the engine, `parameters` fill `{name:Type}`.
 
-    `externals` are uploaded tables: name to (format, structure, bytes).
+    `externals` are uploaded tables: name to (format, structure, bytes). `revision` is that of the native protocol
+    which the client reads (0: the plain Native format). `compress_blocks` asks for the answer, `decompress_blocks`
+    tells of the body, that it is in ClickHouse's own block compression. `reads_only`: the user is the reader.
     """
 
     method: str
@@ -41,6 +43,11 @@ class Request:
     session_check: bool = False
     wait_end: bool = False
     compress_response: bool = False
+    compress_blocks: bool = False
+    decompress_blocks: bool = False
+    checked_blocks: bool = True
+    revision: int = 0
+    reads_only: bool = False
     settings: dict[str, str] = field(default_factory=dict)
     parameters: dict[str, str] = field(default_factory=dict)
     externals: dict[str, tuple[str, str, bytes]] = field(default_factory=dict)
@@ -69,8 +76,7 @@ def read_request(
 ) -> Request:
     """Sort parameters and headers into a Request.
 
-    Raises EngineError for `compress`/`decompress` (ClickHouse's own block compression), for a setting's name that
-    is none, and for a bad session time.
+    Raises EngineError for a setting's name that is none, for a bad session time and a bad protocol version.
     """
     files = files or {}
     request = Request(method)
@@ -98,13 +104,14 @@ def read_request(
             request.wait_end = is_on(value)
         elif key == "enable_http_compression":
             request.compress_response = is_on(value)
-        elif key in ("compress", "decompress"):
-            if is_on(value):
-                raise EngineError(
-                    48,
-                    f"{key}=1 asks for ClickHouse's own block compression, which this server leaves out: "
-                    "use Content-Encoding / Accept-Encoding with enable_http_compression=1",
-                )
+        elif key == "compress":
+            request.compress_blocks = is_on(value)
+        elif key == "decompress":
+            request.decompress_blocks = is_on(value)
+        elif key == "http_native_compression_disable_checksumming_on_decompress":
+            request.checked_blocks = not is_on(value)
+        elif key == "client_protocol_version":
+            request.revision = _revision(value)
         elif key not in _NOT_SETTINGS:
             found = _EXTERNAL.match(key)
             if found is not None and found.group(1) in external:
@@ -156,3 +163,9 @@ def _seconds(value: str) -> float:
     if not 0 <= seconds <= 3600:
         raise EngineError(36, f"session_timeout must be between 0 and 3600 seconds, not {value!r}")
     return seconds
+
+
+def _revision(value: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", value.strip()):
+        raise EngineError(36, f"client_protocol_version must be a number, not {value!r}")
+    return int(value)

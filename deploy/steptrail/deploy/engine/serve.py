@@ -11,7 +11,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
@@ -25,6 +25,7 @@ from steptrail.deploy.engine.confine import confine
 from steptrail.deploy.engine.handles import Engine
 from steptrail.deploy.engine.http_query import Server
 from steptrail.deploy.engine.protocol import Protocol
+from steptrail.deploy.engine.reader import Limits
 from steptrail.deploy.engine.running import Running
 from steptrail.deploy.engine.sessions import Sessions
 from steptrail.deploy.engine.space import lift_file_limits
@@ -48,6 +49,8 @@ class Options:
     drain_s: float = 3.0
     keep_free: int = 256 << 20
     memory_ratio: float = 0.5
+    reader_password_file: Path | None = None
+    reader_limits: Limits = field(default_factory=Limits)
 
 
 class _Uvicorn(uvicorn.Server):
@@ -66,6 +69,8 @@ def serve(options: Options) -> None:
     listener = _bind(options.host, options.port)
     with contextlib.closing(listener):
         password = load_password(options.password_file)
+        found = options.reader_password_file
+        authenticator = Authenticator(password, None if found is None else load_password(found))
         lift_file_limits()
         options.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not confine(options.path.absolute()):
@@ -75,11 +80,12 @@ def serve(options: Options) -> None:
             options.database,
             keep_free=options.keep_free,
             memory_ratio=options.memory_ratio,
+            limits=options.reader_limits,
         )
         try:
             loop = uvloop.new_event_loop()
             with contextlib.closing(loop):
-                loop.run_until_complete(_serve(options, listener, engine, password))
+                loop.run_until_complete(_serve(options, listener, engine, authenticator))
         finally:
             engine.close()
 
@@ -101,19 +107,21 @@ def _bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-async def _serve(options: Options, listener: socket.socket, engine: Engine, password: str) -> None:
+async def _serve(
+    options: Options, listener: socket.socket, engine: Engine, authenticator: Authenticator
+) -> None:
     with ThreadPoolExecutor(options.max_queries, "query") as workers, ThreadPoolExecutor(4, "aside") as aside:
         server = Server(
             engine=engine,
             sessions=Sessions(engine),
-            running=Running(options.max_queries),
+            running=Running(options.max_queries, options.reader_limits.at_once),
             workers=workers,
             aside=aside,
             max_body=options.max_body,
             scratch=options.path,
         )
         config = uvicorn.Config(
-            App(server, Authenticator(password)),
+            App(server, authenticator),
             http=Protocol,
             loop="none",
             lifespan="off",

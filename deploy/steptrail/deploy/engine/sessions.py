@@ -20,6 +20,7 @@ class Session:
     def __init__(self, handle: Handle) -> None:
         self.handle = handle
         self.busy = True
+        self.fresh = True
         self.timeout = 60.0
         self.expires = float("inf")
         self._laid: dict[str, str] = {}
@@ -74,7 +75,7 @@ class Sessions:
         self._limit = limit
         self._sessions: dict[str, Session] = {}
 
-    def take(self, name: str, *, must_exist: bool, timeout: float) -> Session:
+    def take(self, name: str, *, must_exist: bool, timeout: float, reads_only: bool = False) -> Session:
         """Return the session for one statement; `give_back` must follow.
 
         Raises EngineError 372 when it must exist and does not, 373 while another statement uses it.
@@ -82,11 +83,13 @@ class Sessions:
         session = self._sessions.get(name)
         if session is None:
             if must_exist:
-                raise EngineError(372, f"Session {name} not found")
+                raise EngineError(372, f"Session {name.partition('/')[2]} not found")
             self._make_room()
-            session = self._sessions[name] = Session(self._engine.open())
+            session = self._sessions[name] = Session(
+                self._engine.open_reader() if reads_only else self._engine.open()
+            )
         elif session.busy:
-            raise EngineError(373, f"Session {name} is locked by a concurrent client")
+            raise EngineError(373, f"Session {name.partition('/')[2]} is locked by a concurrent client")
         session.busy = True
         session.timeout = timeout
         return session

@@ -48,6 +48,11 @@ class StackFolder:
         return self.path / "clickhouse-password"
 
     @property
+    def reader_password_file(self) -> Path:
+        """The password of the store's user who only reads, one line; the engine server makes it."""
+        return self.path / "clickhouse-reader-password"
+
+    @property
     def ports_file(self) -> Path:
         """The ports of the last start."""
         return self.path / "ports.json"

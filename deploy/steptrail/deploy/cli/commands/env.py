@@ -19,6 +19,12 @@ def env(
     show_password: Annotated[
         bool, typer.Option("--show-password", help="Write secrets on a terminal, too.")
     ] = False,
+    reader: Annotated[
+        bool,
+        typer.Option(
+            "--reader", help="Instead: addresses for SQL tools, as the local stack's user who only reads."
+        ),
+    ] = False,
     json: Json = False,
     directory: StackDir = None,
 ) -> None:
@@ -30,20 +36,52 @@ def env(
 
     \b
     steptrail env
+    steptrail env --reader
     eval "$(steptrail env)"
     steptrail env --json | jq -r .STEPTRAIL_CLICKHOUSE
     """
     hidden = sys.stdout.isatty() and not show_password
-    variables = _variables(settings_for(directory), hidden=hidden)
+    settings = settings_for(directory)
+    variables = _addresses(settings, hidden=hidden) if reader else _variables(settings, hidden=hidden)
     if json:
         write_json(variables)
     else:
         for name, value in variables.items():
-            say(f"export {name}={quote(value)}", folded=False)
+            say(f"{'' if reader else 'export '}{name}={quote(value)}", folded=False)
     if hidden and "***" in "".join(variables.values()):
         note(
             'Secrets are hidden on a terminal: eval "$(steptrail env)" sets them, --show-password shows them.'
         )
+
+
+def _addresses(settings: Settings, *, hidden: bool) -> dict[str, str]:
+    """How each client is told of the store, by the client's name."""
+    from urllib.parse import quote as percent
+
+    from steptrail.deploy.cli.reader_login import reader_of
+    from steptrail.deploy.terminal.failures import CommandError
+
+    target = reader_of(settings)
+    if target is None:
+        raise CommandError(
+            "the settings lead to no local stack that has a user who only reads.",
+            hint="name the stack with --dir, or make such a user in your ClickHouse (docs/sql.md).",
+        )
+    password = "***" if hidden else percent(target.password, safe="")
+    at, login = f"{target.host}:{target.port}", f"{target.username}:{password}"
+    plain = "***" if hidden else target.password
+    return {
+        "HOST": target.host,
+        "PORT": str(target.port),
+        "USER": target.username,
+        "PASSWORD": plain,
+        "DATABASE": target.database,
+        "URL": f"http://{login}@{at}/?database={target.database}",
+        "SQLALCHEMY": f"clickhousedb://{login}@{at}/{target.database}",
+        "JDBC": f"jdbc:clickhouse://{at}/{target.database}?user={target.username}&password={password}",
+        "GO": f"http://{login}@{at}/{target.database}",
+        "NODE": f"http://{login}@{at}/{target.database}",
+    }
 
 
 def _variables(settings: Settings, *, hidden: bool) -> dict[str, str]:

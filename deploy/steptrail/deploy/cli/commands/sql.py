@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from steptrail.deploy.cli.reader_login import login_for_reading
 from steptrail.deploy.terminal.failures import REFUSED, USAGE, CommandError
 from steptrail.deploy.terminal.numbers import counted
 from steptrail.deploy.terminal.options import Json, StackDir, settings_for
@@ -35,13 +36,16 @@ def sql(
         ),
     ] = False,
     raw: Annotated[bool, typer.Option("--raw", help="With --csv: leave all text as it is.")] = False,
+    write: Annotated[
+        bool, typer.Option("--write", help="Let the statement write, as the user that the settings name.")
+    ] = False,
     directory: StackDir = None,
 ) -> None:
     """Run a query in ClickHouse and show its answer.
 
-    The query runs as the user that the settings name, with all of that user's rights: this command does
-    not keep anyone from writing. Tables for reading: steps (every event), step_state (the current state of
-    each document's steps). With --json one object a line.
+    It only reads: on the local stack as the user `reader`, who has bounds of time, memory and rows; elsewhere as the
+    user that the settings name, with ClickHouse's readonly. --write takes that user's rights. docs/sql.md tells of
+    every table. With --json one object a line.
 
     \b
     steptrail sql "SELECT step_name, status, count() FROM steps GROUP BY ALL ORDER BY ALL"
@@ -56,7 +60,7 @@ def sql(
     if not text.strip(" \n\t;"):
         raise CommandError("the query is empty.", exit_code=USAGE, kind="usage")
 
-    names, rows = _ask(text, limit, directory)
+    names, rows = _ask(text, limit, directory, write=write)
     cut = bool(limit) and len(rows) > limit
     rows = rows[:limit] if cut else rows
     if json:
@@ -71,22 +75,30 @@ def sql(
         note(f"The first {counted(limit, 'row')}; there are more: --limit 0 shows all of them.")
 
 
-def _ask(text: str, limit: int, directory: Any) -> tuple[Sequence[str], list[tuple[Any, ...]]]:
+def _ask(
+    text: str, limit: int, directory: Any, *, write: bool
+) -> tuple[Sequence[str], list[tuple[Any, ...]]]:
     """Column names and rows of the answer, one row more than `limit` when there are more."""
     from contextlib import closing
 
     from steptrail.projections.clickhouse.client import ClickHouse
-    from steptrail.projections.clickhouse.errors import QueryError
+    from steptrail.projections.clickhouse.errors import QueryError, StoreRefused
 
+    settings = settings_for(directory)
+    target, kept = (settings.clickhouse_target(), {}) if write else login_for_reading(settings)
     # `break` ends the answer at the first block that passes the bound, so a careless SELECT * stays cheap.
     bounds = {"max_result_rows": limit + 1, "result_overflow_mode": "break"} if limit else {}
-    with closing(ClickHouse(settings_for(directory).clickhouse_target())) as clickhouse:
+    with closing(ClickHouse(target)) as clickhouse:
         try:
-            return clickhouse.table(text, settings=bounds)
-        except QueryError as error:
+            return clickhouse.table(text, settings={**bounds, **kept})
+        except (QueryError, StoreRefused) as error:
+            if isinstance(error, StoreRefused) and error.code not in _OF_THE_QUERY:
+                raise
             raise refused(error) from error
 
 
+# The store refuses these, and another query would do: too slow, not for this user, too much memory.
+_OF_THE_QUERY = (159, 164, 241, 497)
 _SERVER_PREFIX = re.compile(r"^.*?(?:DB::Exception: )", re.DOTALL)
 _SERVER_TAIL = re.compile(
     r"(?:\s*\([A-Z_]{3,}\))?(?:\s*\((?:version |for url |official build).*)?$", re.DOTALL
@@ -112,6 +124,10 @@ def refused(error: Any) -> CommandError:
         60: "`steptrail sql 'SHOW TABLES'` lists the tables; `steptrail migrate` creates steptrail's.",
         47: "`steptrail sql 'DESCRIBE steps'` lists the columns with what they mean.",
         81: "`steptrail migrate` creates the database.",
+        159: "a shorter time range, or --write, which has no bound of time.",
+        164: "this user only reads: --write takes the rights of the user that the settings name.",
+        241: "fewer rows or groups, or --write, which has the bound of the whole store.",
+        396: "a LIMIT, or --write, which has no bound of rows.",
     }
     return CommandError(
         f"ClickHouse refused the query{code}: {text}",

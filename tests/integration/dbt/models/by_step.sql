@@ -1,0 +1,2 @@
+{{ config(materialized='view') }}
+SELECT step, count() AS rows FROM {{ ref('source_rows') }} GROUP BY step
