@@ -27,9 +27,7 @@ class ProjectorMetrics:
         self.dead_letters = Counter(
             f"{name}_dead_letters", "Records sent to the dead-letter topic", ["reason"], registry=registry
         )
-        self.isolations = Counter(
-            f"{name}_isolations", "Batches with bad records", registry=registry
-        )
+        self.isolations = Counter(f"{name}_isolations", "Batches with bad records", registry=registry)
         self.gap_events = Counter(
             f"{name}_gap_offsets",
             "Offsets lost: expired before they were read",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from steptrail.schemas.wire.varint import encode_unsigned
-
 _CANONICAL = {"TSV": "TabSeparated", "TSVRaw": "TabSeparatedRaw", "NDJSON": "JSONLines"}
 # The engine hands each block over as a whole document: only formats without header, footer or separators
 # between rows may be put one after the other.

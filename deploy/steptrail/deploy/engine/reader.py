@@ -90,7 +90,9 @@ class Limits:
 @cache
 def functions() -> frozenset[str]:
     """The functions that a reader may call: all but those that reach for more than the data they are given."""
-    return frozenset(files("steptrail.deploy.engine").joinpath("reader_functions.txt").read_text("utf-8").split())
+    return frozenset(
+        files("steptrail.deploy.engine").joinpath("reader_functions.txt").read_text("utf-8").split()
+    )
 
 
 @cache

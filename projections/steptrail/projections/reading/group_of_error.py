@@ -9,7 +9,9 @@ from steptrail.projections.aggregates.templates import LONGEST_INPUT, template_s
 from steptrail.projections.clickhouse.queries import Store, ask_sql
 
 
-def group_of_error(store: Store, pipeline: str, step_name: str, error_type: str | None, message: str | None) -> str:
+def group_of_error(
+    store: Store, pipeline: str, step_name: str, error_type: str | None, message: str | None
+) -> str:
     """The id of the group, 16 hex digits. There may be no such group: its minute may not have been counted yet."""
     said = (message or "").encode()[: LONGEST_INPUT + 1].decode(errors="ignore")
     parameters = {"pipeline": pipeline, "step": step_name, "type": error_type or "", "message": said}
