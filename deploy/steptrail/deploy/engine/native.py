@@ -10,6 +10,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 
+from steptrail.schemas.wire.varint import encode_unsigned
+
 Columns = Sequence[tuple[str, str]]
 
 CUSTOM_SERIALIZATION = 54454
@@ -50,7 +52,7 @@ def rows_of_block(block: bytes) -> int:
 
 def _block(columns: Columns, rows: int, data: Sequence[bytes], revision: int) -> bytes:
     mark = b"\x00" if revision >= CUSTOM_SERIALIZATION else b""
-    parts = [BLOCK_INFO if revision else b"", _varint(len(columns)), _varint(rows)]
+    parts = [BLOCK_INFO if revision else b"", encode_unsigned(len(columns)), encode_unsigned(rows)]
     for (name, kind), content in zip(columns, data, strict=True):
         parts += (_text(name), _text(kind), mark, content)
     return b"".join(parts)
@@ -58,16 +60,7 @@ def _block(columns: Columns, rows: int, data: Sequence[bytes], revision: int) ->
 
 def _text(value: str) -> bytes:
     encoded = value.encode("utf-8", "surrogateescape")
-    return _varint(len(encoded)) + encoded
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+    return encode_unsigned(len(encoded)) + encoded
 
 
 def _read_varint(data: bytes, position: int) -> tuple[int, int]:
