@@ -13,8 +13,9 @@ from steptrail.producers import ProcessingStepManager, emit_only
 from steptrail.schemas import ProcessingStatus, Settings
 from support.browser import DESK, PHONE, THEMES, WIDTHS, chromium, keep_picture, opened, served
 from support.letters import set_aside
-from support.projecting import Projected, projected, projecting, until
+from support.projecting import Projected, projected, projecting
 from support.stack import Stack, new_workspace
+from support.waiting import until
 
 RUNNING, SUCCESS = ProcessingStatus.RUNNING, ProcessingStatus.SUCCESS
 ERROR, FAILED = ProcessingStatus.ERROR, ProcessingStatus.FAILED
