@@ -22,8 +22,9 @@ from steptrail.projections.stores.expected_steps import declare_expected_steps
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.status import ProcessingStatus as S
 from support.judging import HealthProcess
-from support.projecting import produce, projecting, until
+from support.projecting import produce, projecting
 from support.stack import Stack, new_workspace
+from support.waiting import until
 from support.web import Api, serving
 
 PAGE = Path(__file__).parents[2] / "docs" / "api.md"
@@ -95,7 +96,7 @@ def all_pages(api: Api, path: str, limit: int, **parameters: Any) -> list[dict[s
     found: list[dict[str, Any]] = []
     after: str | None = None
     for _ in range(1000):
-        more = {} if after is None else {"after": after}
+        more: dict[str, Any] = {} if after is None else {"after": after}
         reply = api.get(path, limit=limit, **parameters, **more)
         assert reply.status == 200, reply.body
         assert len(reply.json["items"]) <= limit
@@ -232,7 +233,7 @@ def test_throughput_waits_and_durations_say_what_the_events_do(api: Api) -> None
 
     def counted() -> bool:
         points = items(api, "/throughput")
-        return sum(point["error"] + point["failed"] for point in points) == 8
+        return bool(sum(point["error"] + point["failed"] for point in points) == 8)
 
     until(counted, "eight counted errors")
     steps = {(each["pipeline"], each["step_name"]): each for each in items(api, "/steps")}

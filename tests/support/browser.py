@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Dialog, Page, sync_playwright
 
 from steptrail.consumers.web.run import run_web
 from steptrail.schemas.configuration.settings import Settings
@@ -47,9 +47,13 @@ def served(settings: Settings) -> Iterator[str]:
     addresses: list[str] = []
     failures: list[BaseException] = []
 
+    def started(address: str) -> None:
+        addresses.append(address)
+        ready.set()
+
     def run() -> None:
         try:
-            run_web(settings, stop, on_ready=lambda address: (addresses.append(address), ready.set()))
+            run_web(settings, stop, on_ready=started)
         except BaseException as error:
             failures.append(error)
             ready.set()
@@ -74,9 +78,13 @@ def opened(
     context.set_default_timeout(PATIENCE_MS)
     complaints: list[str] = []
 
+    def dismiss(dialog: Dialog) -> None:
+        complaints.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
     def watch(page: Page) -> None:
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("dialog", lambda dialog: (complaints.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        page.on("dialog", dismiss)
         page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
 
     context.on("page", watch)

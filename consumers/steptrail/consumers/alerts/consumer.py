@@ -201,7 +201,7 @@ class _Work:
     ) -> None:
         """Run a turn of the dispatcher, if there is new input or anything is due."""
         seen, now = (verdicts.version, sources.version, examples.version), time.time()
-        news = self._reader.poll_silences()
+        news = self._reader.poll()
         if news or seen != self._seen or self.dispatcher.is_due(now):
             never_heard = verdicts.heard == 0
 

@@ -62,9 +62,9 @@ class BoardReader:
                 topic.close()
         self._topics = {self._silences.topic: self._silences}
 
-    def poll_silences(self) -> bool:
-        """Apply the silences that have come since, without waiting; whether there were any."""
-        records = self._silences.poll(0.0)
+    def poll(self) -> bool:
+        """Apply what has come since to the topics that are still read, without waiting; whether there was any."""
+        records = [record for topic in self._topics.values() for record in topic.poll(0.0)]
         for record in records:
             self._apply(record)
         return bool(records)

@@ -10,7 +10,7 @@ from typing import Final
 from steptrail.consumers.alerts.model.silence import Silence
 from steptrail.consumers.alerts.overview import put_silence
 from steptrail.consumers.alerts.topics import Board, BoardReader
-from steptrail.consumers.kafka.broker import BrokerUnavailable
+from steptrail.consumers.kafka.errors import BrokerUnavailable
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.errors import SteptrailError
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from steptrail.consumers.kafka.broker import BrokerUnavailable, TopicMissing
+from steptrail.consumers.kafka.errors import BrokerUnavailable, TopicMissing
 from steptrail.projections.clickhouse.errors import QueryError, SchemaMismatch, StoreRefused, StoreUnavailable
 from steptrail.projections.clickhouse.pages import BadCursor
 from steptrail.projections.stores.error_groups import UnknownGroup

@@ -8,7 +8,7 @@ import time
 
 from steptrail.consumers.alerts.overview import new_silence
 from steptrail.consumers.dlq.redrive import Terms
-from steptrail.consumers.dlq.service import DeadLetterDesk
+from steptrail.consumers.dlq.service import DeadLetterService
 from steptrail.consumers.web.access.tokens import Principal
 from steptrail.consumers.web.board import BoardKeeper
 from steptrail.consumers.web.models import actions, operations
@@ -68,14 +68,14 @@ def expire(board: BoardKeeper, silence_id: str, who: Principal) -> operations.Si
 
 
 def redrive(settings: Settings, body: actions.Redrive, who: Principal) -> actions.RedriveAnswer:
-    """Send dead letters again, or say which could be. Raises what DeadLetterDesk does, and ProblemError."""
+    """Send dead letters again, or say which could be. Raises what DeadLetterService does, and ProblemError."""
     selection = selection_of(body, who)
     author = _author(who, body.note)
     terms = Terms(
         rate=body.rate, max_resent=body.max_resent, force=body.force, dry_run=body.dry_run, limit=body.limit
     )
-    with DeadLetterDesk(settings) as desk:
-        tally = desk.redrive(selection, author, terms)
+    with DeadLetterService(settings) as service:
+        tally = service.redrive(selection, author, terms)
     if not body.dry_run:
         _changed(who, "dead letters", "redriven", run=author.run, sent=tally.sent, matched=tally.matched)
     return actions.RedriveAnswer(

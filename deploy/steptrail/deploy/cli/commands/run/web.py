@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 
 import typer
 
+from steptrail.consumers.runtime.signals import stop_at_signals
 from steptrail.deploy.terminal.failures import USAGE, CommandError
 from steptrail.deploy.terminal.options import StackDir, settings_for, variable
 from steptrail.deploy.terminal.output import note, say
-from steptrail.deploy.terminal.until_stopped import stop_at_signals
 
 
 def web(
