@@ -147,9 +147,9 @@ class WriterSchemas:
         if found is None:
             raise self._remember(schema_id, f"schema {schema_id} of the registry is no Avro record")
         known = schema_by_fingerprint(_fingerprint(found))
-        if known is None and (reason := unreadable(found)):
+        if known is None and (why := unreadable(found)):
             raise self._remember(
-                schema_id, f"schema {schema_id} of the registry is none that this version reads: {reason}"
+                schema_id, f"schema {schema_id} of the registry is none that this version reads: {why}"
             )
         return self._add(confluent_prefix(schema_id), known or dict(found))
 
