@@ -72,7 +72,9 @@ def test_no_request_makes_a_server_error(api: Api, label: str, mode: schemathesi
     def check(case: schemathesis.Case[Any]) -> None:
         response = case.call(base_url=api.address, timeout=60)
         # An address past 64 KiB is refused by the server's parser, which knows of no document.
-        checks: list[Any] = CHECKS if len(response.request.url or "") < LONGEST_ADDRESS else [not_a_server_error]
+        checks: list[Any] = (
+            CHECKS if len(response.request.url or "") < LONGEST_ADDRESS else [not_a_server_error]
+        )
         case.validate_response(response, checks=checks)
 
     try:

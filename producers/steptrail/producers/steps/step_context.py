@@ -157,7 +157,7 @@ class StepContext:
         if self._outer is not None:
             raise RuntimeError(f"step {self.step_name!r} already runs; make another by manager.step(…)")
         given, step_name = self._doc_id, self._step_name
-        if type(given) is str and step_name is not None:
+        if isinstance(given, str) and step_name is not None:
             doc_id = given
         else:
             doc_id, step_name = self.doc_id, self.step_name

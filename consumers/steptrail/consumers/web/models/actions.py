@@ -30,7 +30,7 @@ class GroupAction(Request):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"reason": "mended in 1.4.2"}]})
 
-    reason: str = Field("", max_length=2000)
+    reason: str = Field(default="", max_length=2000)
 
 
 class NewSilence(Request):
@@ -51,7 +51,7 @@ class NewSilence(Request):
     for_seconds: float = Field(ge=1, le=366 * 86_400)
     reason: Why
     everything: bool = Field(
-        False, description="Has to be true where neither a pipeline, a step nor a kind is named."
+        default=False, description="Has to be true where neither a pipeline, a step nor a kind is named."
     )
 
 
@@ -76,11 +76,11 @@ class Redrive(LetterSelection):
     )
 
     dry_run: bool = True
-    force: bool = Field(False, description="Send also what would only come back.")
-    rate: float = Field(500.0, ge=1, le=100_000, description="Letters a second, at most.")
-    max_resent: int = Field(3, ge=1, le=1000)
-    limit: int = Field(1000, ge=1, le=10_000, description="Look at so many, at most.")
-    note: str = Field("", max_length=2000)
+    force: bool = Field(default=False, description="Send also what would only come back.")
+    rate: float = Field(default=500.0, ge=1, le=100_000, description="Letters a second, at most.")
+    max_resent: int = Field(default=3, ge=1, le=1000)
+    limit: int = Field(default=1000, ge=1, le=10_000, description="Look at so many, at most.")
+    note: str = Field(default="", max_length=2000)
 
 
 class Drop(LetterSelection):
@@ -92,7 +92,9 @@ class Drop(LetterSelection):
     )
 
     dry_run: bool = True
-    everything: bool = Field(False, description="Has to be true where nothing but the state narrows it.")
+    everything: bool = Field(
+        default=False, description="Has to be true where nothing but the state narrows it."
+    )
     note: Why
 
 

@@ -16,7 +16,7 @@ from steptrail.consumers.web.desk import Desk
 from steptrail.consumers.web.pages.clock import Clock, zone_of
 from steptrail.consumers.web.pages.frame import Links, frame, shown_freshness
 from steptrail.consumers.web.pages.panel import Panel, Way, ask_all, ask_one
-from steptrail.consumers.web.pages.rendering import render
+from steptrail.consumers.web.pages.rendering import compressed, render
 from steptrail.consumers.web.pages.timerange import TimeRange, read_range
 from steptrail.projections.clickhouse.queries import ask as ask_store
 
@@ -116,7 +116,9 @@ class Page:
         )
         when, ago = self.clock.when, self.clock.ago
         html = render(template, title=title, link=self.links.to, when=when, ago=ago, **values)
-        return HTMLResponse(html, status, {"Cache-Control": "no-store"})
+        answer = HTMLResponse(html, status, {"Cache-Control": "no-store"})
+        compressed(self.request, answer)
+        return answer
 
 
 def refusal(

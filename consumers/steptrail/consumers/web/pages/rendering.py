@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from fastapi import Request, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from steptrail.consumers.web.pages.words import placeholders, short, sign, size
 
 _PACKAGE = "steptrail.consumers.web.pages"
+_WORTH_BYTES = 1_000
+_LEVEL = 6
 
 
 @cache
@@ -32,6 +36,18 @@ def environment() -> Environment:
 def render(template: str, **values: Any) -> str:
     """A page as HTML."""
     return environment().get_template(template).render(**values)
+
+
+def compressed(request: Request, response: Response) -> Response:
+    """The response, smaller where the browser takes that; only what is text and worth it."""
+    body = bytes(response.body)
+    if len(body) < _WORTH_BYTES or "gzip" not in request.headers.get("accept-encoding", ""):
+        return response
+    response.body = gzip.compress(body, _LEVEL)
+    response.headers["Content-Encoding"] = "gzip"
+    response.headers["Content-Length"] = str(len(response.body))
+    response.headers["Vary"] = "Accept-Encoding, Cookie"
+    return response
 
 
 @cache

@@ -19,7 +19,7 @@ from steptrail.consumers.web.pages.finding import palette, search_page
 from steptrail.consumers.web.pages.operations import operations, redrive_plan
 from steptrail.consumers.web.pages.overview import overview
 from steptrail.consumers.web.pages.page import Page, refusal
-from steptrail.consumers.web.pages.rendering import static
+from steptrail.consumers.web.pages.rendering import compressed, static
 from steptrail.consumers.web.pages.steps import step, steps
 from steptrail.consumers.web.problems import ProblemError
 
@@ -97,4 +97,4 @@ async def _file(request: Request, name: str) -> Response:
     }
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(status_code=304, headers=headers)
-    return Response(file.read_bytes(), media_type=kind, headers=headers)
+    return compressed(request, Response(file.read_bytes(), media_type=kind, headers=headers))
