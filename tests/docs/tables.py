@@ -278,7 +278,7 @@ def _borrowed(column: str, tables: tuple[str, ...], columns: dict[str, list[tupl
 
 
 def _type(kind: str) -> str:
-    if "Enum" in kind:
+    if kind.startswith(("Enum", "Nullable(Enum")):
         return "one of " + ", ".join(re.findall(r"'([^']*)' = ", kind))
     return f"`{kind}`"
 
