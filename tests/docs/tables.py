@@ -8,6 +8,7 @@ own: their columns mean what those of the same name mean in the tables they read
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,7 +94,7 @@ SECTIONS: dict[str, dict[str, Shown]] = {
             "One document of a pipeline that declared its steps.",
             ("steps",),
             {
-                "state": "complete, incomplete, or another word of [Completeness](completeness.md)",
+                "state": "[Completeness](completeness.md) says what each means",
                 "expected": "The steps that it should have",
                 "done": "Those that ended well",
                 "failed": "Those that ended in ERROR or FAILED",
@@ -277,8 +278,9 @@ def _borrowed(column: str, tables: tuple[str, ...], columns: dict[str, list[tupl
 
 
 def _type(kind: str) -> str:
-    words = kind if len(kind) < 60 else f"{kind.partition('(')[0]}(…)"
-    return f"`{words}`"
+    if kind.startswith(("Enum", "Nullable(Enum")):
+        return "one of " + ", ".join(re.findall(r"'([^']*)' = ", kind))
+    return f"`{kind}`"
 
 
 def _cell(text: str) -> str:

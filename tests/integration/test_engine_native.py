@@ -143,3 +143,17 @@ def test_damaged_body(engine: EngineServer, table: str) -> None:
     loose = {**given, "http_native_compression_disable_checksumming_on_decompress": 1}
     assert engine.send(insert, damaged, **loose).status == 200
     assert engine.ask(f"SELECT count() FROM {table}") == "1"
+
+
+@pytest.mark.parametrize("method", ["LZ4", "ZSTD"])
+def test_fault_amid_frames(engine: EngineServer, method: str) -> None:
+    """What was sent until a fault are whole frames; the exception stands behind them as it is."""
+    query = "SELECT number, throwIf(number = 2000000, 'midway') FROM numbers(4000000)"
+    reply = engine.send(query, b"", compress=1, network_compression_method=method)
+    assert reply.broken
+    frames, mark, told = reply.body.partition(b"\r\n__exception__\r\n")
+    assert mark
+    assert b"midway" in told
+    decoder = BlockDecoder()
+    assert decoder.decode(frames).startswith(b"0\t0\n1\t0\n")
+    decoder.finish()

@@ -341,6 +341,14 @@ def test_limits(engine: EngineServer, sql: str, codes: set[str]) -> None:
     assert reply.headers.get("x-clickhouse-exception-code") in codes, reply.text[:300]
 
 
+def test_long_statements(engine: EngineServer) -> None:
+    """A statement that is long to parse is refused before it is parsed; temporary data has its bound."""
+    reply = engine.send(body=b"SELECT " + b"1," * 200_000 + b"1", headers=engine.reader, login=False)
+    assert reply.headers["x-clickhouse-exception-code"] == "309"
+    sql = b"SELECT getSetting('max_temporary_data_on_disk_size_for_query')"
+    assert engine.send(body=sql, headers=engine.reader, login=False).text == f"{4 << 30}\n"
+
+
 def test_limits_of_the_address(engine: EngineServer) -> None:
     """A client's own wishes are heeded up to the bounds, without a fault: many send them unasked."""
     shown = b"SELECT getSetting('max_execution_time'), getSetting('max_result_rows'), getSetting('readonly')"

@@ -7,7 +7,7 @@ import logging
 import sys
 from pathlib import Path
 
-from steptrail.deploy.engine.reader import Limits
+from steptrail.deploy.engine.reader import Limits, share_of_memory
 from steptrail.deploy.engine.serve import Options, serve
 from steptrail.schemas import ConfigurationError
 
@@ -25,10 +25,15 @@ SIGTERM drains and closes; a second one hurries. Exit code 2: it could not start
 
 
 _READER_LIMITS = (
-    ("seconds", Limits.seconds, "SECONDS", "what a reader's statement may take of time"),
-    ("memory", Limits.memory, "BYTES", "and of memory"),
-    ("rows", Limits.rows, "ROWS", "and how long its answer may be"),
-    ("queries", Limits.at_once, "N", "readers' statements at once"),
+    ("seconds", Limits.seconds, "SECONDS", "of time for a reader's statement (default: %(default)s)"),
+    (
+        "memory",
+        None,
+        "BYTES",
+        "of memory (default: at most 1 GiB; readers together half of what statements may have)",
+    ),
+    ("rows", Limits.rows, "ROWS", "of its answer (default: %(default)s)"),
+    ("queries", Limits.at_once, "N", "of readers' statements at once (default: %(default)s)"),
 )
 
 
@@ -58,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
             type=int,
             default=default,
             metavar=unit,
-            help=f"{meaning} (default: %(default)s)",
+            help=meaning,
         )
     parser.add_argument("--host", default="127.0.0.1", help="a loopback address (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8123, help="0 takes a free one (default: %(default)s)")
@@ -108,7 +113,7 @@ def main(arguments: list[str] | None = None) -> int:
                 reader_password_file=given.reader_password_file,
                 reader_limits=Limits(
                     seconds=given.reader_seconds,
-                    memory=given.reader_memory,
+                    memory=given.reader_memory or share_of_memory(given.memory_ratio, given.reader_queries),
                     rows=given.reader_rows,
                     at_once=given.reader_queries,
                 ),

@@ -10,7 +10,8 @@ from typing import Any
 import orjson
 
 from steptrail.deploy.engine import formats
-from steptrail.deploy.engine.encoding import Encoder
+from steptrail.deploy.engine.blocks import BlockEncoder
+from steptrail.deploy.engine.encoding import Chain, Encoder
 from steptrail.deploy.engine.errors import EngineError
 from steptrail.deploy.engine.handles import Stats
 
@@ -114,10 +115,11 @@ class Answer:
         text = self._text(error).encode("utf-8", "backslashreplace")
         tag = self._tag.encode()
         block = b"\r\n__exception__\r\n%s\r\n%s\n%d %s\r\n__exception__\r\n" % (tag, text, len(text) + 1, tag)
-        encoded = self.encode(block)
-        if self._encoder is not None:
-            encoded += self._encoder.finish()
-        await self.piece(encoded)
+        # Behind frames of ClickHouse's own compression it stands as it is: clients look for it there.
+        outer = self._encoder.second if isinstance(self._encoder, Chain) else self._encoder
+        if outer is not None and not isinstance(outer, BlockEncoder):
+            block = outer.encode(block) + outer.finish()
+        await self.piece(block)
         raise BrokenAnswer
 
     def _text(self, error: EngineError) -> str:

@@ -121,15 +121,15 @@ class Chain:
     """Two encoders, one behind the other."""
 
     def __init__(self, first: Encoder, second: Encoder) -> None:
-        self._first, self._second = first, second
+        self._first, self.second = first, second
 
     def encode(self, data: bytes) -> bytes:
         """Take bytes, return what is ready to be sent."""
-        return self._second.encode(self._first.encode(data))
+        return self.second.encode(self._first.encode(data))
 
     def finish(self) -> bytes:
         """Return the last bytes."""
-        return self._second.encode(self._first.finish()) + self._second.finish()
+        return self.second.encode(self._first.finish()) + self.second.finish()
 
 
 class Decoder:

@@ -113,6 +113,8 @@ class Execution:
         request, statement, unlisted = self._request, self._statement, self._engine.unlisted_functions
         if statement.kind is Kind.EMPTY:
             raise EngineError(62, "Syntax error: Empty query")
+        if len(statement.sql) > reader.MAX_STATEMENT:
+            raise EngineError(309, f"A statement of more than {reader.MAX_STATEMENT} bytes is refused")
         if request.externals:
             raise EngineError(497, f"{reader.NAME}: Not enough privileges: this user uploads no tables")
         settings = reader.settings_of(self._engine.limits, request.settings)
@@ -188,7 +190,8 @@ class Execution:
                 # Each chunk is one block.
                 if self._stream is None or native.rows_of_block(piece) != self._stream.rows:
                     raise EngineError(1001, "Several blocks at once: ask without client_protocol_version")
-                yield native.BLOCK_INFO + piece
+                yield native.BLOCK_INFO  # by itself: blocks are large, and put together once, when they are sent
+                yield piece
             return
         columns = self._columns()
         selects = statement.kind is Kind.SELECT

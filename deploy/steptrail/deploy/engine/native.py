@@ -23,23 +23,25 @@ _SIZE = struct.Struct("<Q")
 
 
 def blocks(buffers: bytes, columns: Columns, revision: int) -> Iterator[bytes]:
-    """Give each block of a text in the format Buffers as Native of that revision."""
+    """Give the blocks of a text in the format Buffers as Native of that revision, in pieces that follow each other."""
     position = 0
     while position < len(buffers):
         count, rows = _SIZES.unpack_from(buffers, position)
         position += _SIZES.size
-        data = []
-        for _ in range(count):
+        if count != len(columns):
+            raise ValueError(f"{count} columns came where {len(columns)} were told")
+        yield _head(count, rows, revision)
+        for column in columns:
             (size,) = _SIZE.unpack_from(buffers, position)
             position += _SIZE.size
-            data.append(buffers[position : position + size])
+            yield _column(column, revision)
+            yield buffers[position : position + size]
             position += size
-        yield _block(columns, rows, data, revision)
 
 
 def header(columns: Columns, revision: int) -> bytes:
     """Return a block of no rows: what a server sends for an empty result, for which the engine gives no bytes."""
-    return _block(columns, 0, [b""] * len(columns), revision)
+    return _head(len(columns), 0, revision) + b"".join(_column(column, revision) for column in columns)
 
 
 def rows_of_block(block: bytes) -> int:
@@ -50,12 +52,12 @@ def rows_of_block(block: bytes) -> int:
     return _read_varint(block, position)[0]
 
 
-def _block(columns: Columns, rows: int, data: Sequence[bytes], revision: int) -> bytes:
-    mark = b"\x00" if revision >= CUSTOM_SERIALIZATION else b""
-    parts = [BLOCK_INFO if revision else b"", encode_unsigned(len(columns)), encode_unsigned(rows)]
-    for (name, kind), content in zip(columns, data, strict=True):
-        parts += (_text(name), _text(kind), mark, content)
-    return b"".join(parts)
+def _head(columns: int, rows: int, revision: int) -> bytes:
+    return (BLOCK_INFO if revision else b"") + encode_unsigned(columns) + encode_unsigned(rows)
+
+
+def _column(column: tuple[str, str], revision: int) -> bytes:
+    return _text(column[0]) + _text(column[1]) + (b"\x00" if revision >= CUSTOM_SERIALIZATION else b"")
 
 
 def _text(value: str) -> bytes:

@@ -13,6 +13,7 @@ Four layers, each of which holds alone against most of what was tried (decision 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from steptrail.deploy.engine.statement import Kind, Statement, tokens
 
 NAME = "reader"
 ROLE = PROFILE = "steptrail_reader"
+MAX_STATEMENT = 256 << 10
+"""Bytes of a reader's statement; it is parsed several times, at a second for some MB."""
 
 TABLE_FUNCTIONS = frozenset(
     ("generate_series", "generateSeries", "numbers", "numbers_mt", "primes", "view", "zeros", "zeros_mt")
@@ -69,11 +72,12 @@ class Limits:
     """What one statement of the reader may take."""
 
     seconds: int = 60
-    memory: int = 2 << 30
+    memory: int = 1 << 30
     rows: int = 1_000_000
     bytes: int = 1 << 30
+    disk: int = 4 << 30
     threads: int = 16
-    at_once: int = 25
+    at_once: int = 8
 
     def bounds(self) -> dict[str, int]:
         """The engine's settings for them; a statement may ask for less."""
@@ -82,9 +86,16 @@ class Limits:
             "max_memory_usage": self.memory,
             "max_result_rows": self.rows,
             "max_result_bytes": self.bytes,
+            "max_temporary_data_on_disk_size_for_query": self.disk,
             "max_threads": self.threads,
             "max_block_size": 1 << 18,
         }
+
+
+def share_of_memory(ratio: float, at_once: int) -> int:
+    """What a reader's statement may take, so that all together leave others half of what statements may have."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(64 << 20, min(Limits.memory, int(machine * ratio / 2 / max(1, at_once))))
 
 
 @cache

@@ -8,7 +8,7 @@ from steptrail.deploy.engine.errors import EngineError
 class Running:
     """The statements under way. Used from the event loop's thread only."""
 
-    def __init__(self, limit: int, readers: int = 25) -> None:
+    def __init__(self, limit: int, readers: int = 8) -> None:
         self._limit = limit
         self._readers = readers
         self._ids: set[str] = set()

@@ -105,7 +105,7 @@ _SERVER_TAIL = re.compile(
 )
 
 # The client library adds FORMAT Native; a query that is cut short fails there, at words that nobody wrote.
-_CUT_SHORT = re.compile(r"failed at position \d+ \(Native\)[^:]*: Native\.?")
+_CUT_SHORT = re.compile(r"failed at position \d+ \((?:Native|end of query)\)[^:]*: (?:Native)?\.?")
 _EXPECTED = re.compile(r"Expected one of: (.{160}).+", re.DOTALL)
 
 
