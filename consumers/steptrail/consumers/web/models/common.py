@@ -16,6 +16,11 @@ Text = Annotated[str, BeforeValidator(lambda value: str(value))]
 OptionalText = Annotated[str | None, BeforeValidator(lambda value: None if value is None else str(value))]
 
 
+def shown(place: object) -> str | None:
+    """A cursor as a page names it; None: there is none."""
+    return None if place is None else str(place)
+
+
 def _value(status: Any) -> Any:
     return getattr(status, "value", status)
 
@@ -38,7 +43,7 @@ class Answer(Model):
     """What every answer says of itself."""
 
     as_of: Moment | None = Field(
-        None,
+        default=None,
         description="Everything that Kafka took before then is in the answer; null when that is not known.",
     )
     behind_seconds: float | None = Field(

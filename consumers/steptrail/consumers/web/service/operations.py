@@ -143,10 +143,16 @@ def alerts_answer(
     )
 
 
-def silences_answer(board: Board, everything: bool) -> operations.SilencesAnswer:
-    """Silences that hold, or all that are still known."""
+def silences_answer(
+    board: Board, everything: bool, pipelines: Collection[str] | None = None
+) -> operations.SilencesAnswer:
+    """Silences that hold, or all that are still known; `pipelines`: only those that name one of these."""
     now = time.time()
-    found = [each for each in board.silences.values() if everything or each.ends > now]
+    found = [
+        each
+        for each in board.silences.values()
+        if (everything or each.ends > now) and (pipelines is None or each.pipeline in pipelines)
+    ]
     found.sort(key=lambda each: (each.ends, each.id))
     return operations.SilencesAnswer(items=[silence_row(each) for each in found])
 
