@@ -47,16 +47,17 @@ def _history(chance: random.Random, number: int) -> list[Arrival]:
     found: list[Arrival] = []
     time = number * SECOND
     for attempt in range(1, chance.randint(1, 4) + 1):
-        execution = number * 1000 + chance.randint(1, 3) * 10 + attempt
+        execution = number * 1000 + attempt * 10 + chance.randint(1, 3)
         statuses = chance.choice(
             [[S.PENDING], [S.RUNNING], [S.ERROR], [S.RUNNING, S.ERROR], [S.PENDING, S.RUNNING, S.FAILED],
              [S.RUNNING, S.SUCCESS], [S.RUNNING, S.WARNING], [S.SKIPPED], [S.RUNNING, S.ERROR, S.SUCCESS]]
         )  # fmt: skip
+        pipeline, step_name = chance.choice(["p"] * 9 + ["q"]), chance.choice(["ocr", "ocr", "parse"])
         for status in statuses:
             time += chance.choice([0, 1, 400_000, 3 * SECOND])
             one = event(
                 status, time, execution=execution, attempt=attempt, doc_id=f"doc-{number:03d}",
-                pipeline=chance.choice(["p"] * 9 + ["q"]), step_name=chance.choice(["ocr", "ocr", "parse"]),
+                pipeline=pipeline, step_name=step_name,
                 error_message="boom" if status.is_error else None,
             )  # fmt: skip
             broker_us = one.timestamp + chance.choice([0, 5_000, SECOND, -2 * SECOND])
