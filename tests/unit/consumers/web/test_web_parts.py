@@ -16,8 +16,10 @@ from steptrail.consumers.web.models.work import WaitsAnswer
 from steptrail.consumers.web.problems import ProblemError
 from steptrail.consumers.web.service.export import written
 from steptrail.consumers.web.service.now import NumbersKeeper
+from steptrail.consumers.web.service.operations import letter_after, letter_cursor
 from steptrail.consumers.web.spans import between, moment
 from steptrail.consumers.web.workers import SharedWork, side_by_side
+from steptrail.projections.clickhouse.pages import BadCursor, seal
 from steptrail.schemas.configuration.settings import Settings
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=timezone.utc)
@@ -218,6 +220,22 @@ def test_numbers_of_now_are_asked_for_once_and_say_of_when_they_are() -> None:
     assert store.asked <= 3 * once
     keeper.current("another")
     assert store.asked > once
+
+
+@pytest.mark.parametrize("topic_id", ["", "ucZeBUVZ", "a/b/c", "/", "x+y/=="])
+def test_a_page_of_dead_letters_goes_on_whatever_the_id_of_the_topic(topic_id: str) -> None:
+    """Kafka's ids are base64, which has slashes."""
+    place = (topic_id, 3, 1734)
+    assert letter_after(letter_cursor(place)) == place
+
+
+@pytest.mark.parametrize(
+    "text", [seal(b"x"), seal(b"a/b/c"), seal(b"\xff/1/2"), "zz", "AQAGYXKcTJt1AaIpoNg4dMaH0bO5wOuhruwcb5o"]
+)
+def test_another_cursor_is_none_of_dead_letters(text: str) -> None:
+    """400, as for any other page."""
+    with pytest.raises(BadCursor):
+        letter_after(text)
 
 
 def test_csv_has_no_formulas_and_no_nul() -> None:

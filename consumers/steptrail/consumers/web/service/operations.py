@@ -27,7 +27,6 @@ from steptrail.projections.stores.dead_letter_store import (
     DeadLetterStore,
     LetterPlace,
     Selection,
-    StoredLetter,
 )
 from steptrail.projections.stores.error_groups import GroupDetails, GroupState, error_group, error_groups
 from steptrail.schemas.configuration.settings import Settings
@@ -218,7 +217,7 @@ def letters_answer(
             )
             for each in shown
         ],
-        next=letter_cursor(shown[-1]) if len(found) > limit else None,
+        next=letter_cursor(shown[-1].letter_place) if len(found) > limit else None,
     )
 
 
@@ -236,15 +235,15 @@ def lag_answer(settings: Settings) -> operations.LagAnswer:
     )
 
 
-def letter_cursor(letter: StoredLetter) -> str:
-    """Its place in the dead-letter topic, as `letter_after` takes it."""
-    return seal(f"{letter.topic_id}/{letter.letter_partition}/{letter.letter_offset}".encode())
+def letter_cursor(place: LetterPlace) -> str:
+    """A place in the dead-letter topic, as `letter_after` takes it."""
+    return seal("/".join(map(str, place)).encode())
 
 
 def letter_after(cursor: str) -> LetterPlace:
     """What `letter_cursor` made. Raises BadCursor."""
     try:
-        topic_id, partition, offset = unseal(cursor).decode().split("/")
+        topic_id, partition, offset = unseal(cursor).decode().rsplit("/", 2)  # an id may hold one, too
         return topic_id, int(partition), int(offset)
     except (UnicodeDecodeError, ValueError) as error:
         if isinstance(error, BadCursor):
