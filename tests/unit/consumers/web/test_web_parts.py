@@ -230,7 +230,16 @@ def test_a_page_of_dead_letters_goes_on_whatever_the_id_of_the_topic(topic_id: s
 
 
 @pytest.mark.parametrize(
-    "text", [seal(b"x"), seal(b"a/b/c"), seal(b"\xff/1/2"), "zz", "AQAGYXKcTJt1AaIpoNg4dMaH0bO5wOuhruwcb5o"]
+    "text",
+    [
+        seal(b"x"),
+        seal(b"a/b/c"),
+        seal(b"a/1/99999999999999999999"),
+        seal(b"a/-1/2"),
+        seal(b"\xff/1/2"),
+        "zz",
+        "AQAGYXKcTJt1AaIpoNg4dMaH0bO5wOuhruwcb5o",
+    ],
 )
 def test_another_cursor_is_none_of_dead_letters(text: str) -> None:
     """400, as for any other page."""

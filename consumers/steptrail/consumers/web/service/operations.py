@@ -244,7 +244,10 @@ def letter_after(cursor: str) -> LetterPlace:
     """What `letter_cursor` made. Raises BadCursor."""
     try:
         topic_id, partition, offset = unseal(cursor).decode().rsplit("/", 2)  # an id may hold one, too
-        return topic_id, int(partition), int(offset)
+        place = topic_id, int(partition), int(offset)
+        if not (0 <= place[1] < 2**31 and 0 <= place[2] < 2**63):
+            raise ValueError("no such place")
+        return place
     except (UnicodeDecodeError, ValueError) as error:
         if isinstance(error, BadCursor):
             raise
