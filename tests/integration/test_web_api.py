@@ -96,8 +96,7 @@ def all_pages(api: Api, path: str, limit: int, **parameters: Any) -> list[dict[s
     found: list[dict[str, Any]] = []
     after: str | None = None
     for _ in range(1000):
-        more: dict[str, Any] = {} if after is None else {"after": after}
-        reply = api.get(path, limit=limit, **parameters, **more)
+        reply = api.get(path, **{**parameters, "limit": limit, **({} if after is None else {"after": after})})
         assert reply.status == 200, reply.body
         assert len(reply.json["items"]) <= limit
         found += reply.json["items"]
@@ -420,6 +419,7 @@ def test_a_token_for_one_pipeline_sees_nothing_of_others(seeded: Settings, tmp_p
         )
         assert api.post("/dead-letters/redrive", {}, mine).status == 403
         assert api.get("/pipelines", mine).json["items"] == []
+        assert api.get("/silences", mine, ended="true").json["items"] == []
 
 
 def test_a_rebound_name_and_another_site_reach_nothing(api: Api) -> None:

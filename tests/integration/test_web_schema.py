@@ -24,7 +24,12 @@ from support.stack import Stack, new_workspace
 from support.web import Api, serving
 
 LONGEST_ADDRESS = 60_000
-CHECKS = [not_a_server_error, content_type_conformance, status_code_conformance, response_schema_conformance]
+CHECKS: list[Any] = [
+    not_a_server_error,
+    content_type_conformance,
+    status_code_conformance,
+    response_schema_conformance,
+]
 
 
 @pytest.fixture(scope="module")

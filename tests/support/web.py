@@ -6,7 +6,9 @@ import contextlib
 import http.client
 import json
 import queue
+import socket
 import threading
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +36,12 @@ class Api:
     """A running API."""
 
     address: str
+    metrics_port: int
+
+    def exposition(self) -> str:
+        """What it shows to Prometheus."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=60) as answer:
+            return str(answer.read().decode())
 
     @property
     def authority(self) -> str:
@@ -64,12 +72,12 @@ class Api:
 @contextlib.contextmanager
 def serving(settings: Settings) -> Iterator[Api]:
     """The API in a thread of this process, on a free port; stopped, and joined, at the end."""
-    stop = threading.Event()
+    stop, metrics_port = threading.Event(), _free_port()
     said: queue.Queue[str | BaseException] = queue.Queue()
 
     def run() -> None:
         try:
-            run_web(settings.with_values(web_port=0), stop, on_ready=said.put)
+            run_web(settings.with_values(web_port=0, metrics_port=metrics_port), stop, on_ready=said.put)
         except BaseException as error:
             said.put(error)
 
@@ -79,8 +87,14 @@ def serving(settings: Settings) -> Iterator[Api]:
         told = said.get(timeout=120)
         if isinstance(told, BaseException):
             raise told
-        yield Api(told)
+        yield Api(told, metrics_port)
     finally:
         stop.set()
         thread.join(60)
     assert not thread.is_alive()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

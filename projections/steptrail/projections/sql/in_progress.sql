@@ -27,4 +27,4 @@ WHERE (work.since_us > {from_us:Int64} OR (work.since_us = {from_us:Int64} AND t
   AND (NOT {only_stalled:Bool} OR isNotNull(said.stalled_us))
 ORDER BY since_us, toUInt128(execution_id)
 LIMIT {fetch:UInt64}
-SETTINGS optimize_use_projections = 0, max_bytes_before_external_group_by = 150000000
+SETTINGS optimize_use_projections = 0, max_bytes_before_external_group_by = 500000000

@@ -13,4 +13,4 @@ FROM
 GROUP BY work.pipeline, work.step_name
 ORDER BY pipeline, step_name
 LIMIT {fetch:UInt64}
-SETTINGS optimize_use_projections = 0, max_bytes_before_external_group_by = 150000000
+SETTINGS optimize_use_projections = 0, max_bytes_before_external_group_by = 500000000

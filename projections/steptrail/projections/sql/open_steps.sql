@@ -1,5 +1,6 @@
--- Steps of documents that run or wait now, as step_state decides it. Executions without an ending are found first:
--- few, once merges have joined starts with their endings; the rest is looked up by the primary key.
+-- Steps of documents that run or wait now, as step_state decides it. Executions without an ending are found first, by
+-- the hash of their ids (an execution is of one step of one document): merged or not, that costs the same. The rest, of
+-- few, is looked up by the primary key.
     WITH
         maxIf(
             ((execution.latest_any, toUInt128(execution.execution_id)), execution.execution_id, execution.winner.1,
@@ -29,7 +30,15 @@
                 FROM step_executions AS open
                 WHERE ({any_pipeline:Bool} OR open.pipeline = {pipeline:String})
                   AND ({any_step:Bool} OR open.step_name = {step_name:String})
-                  AND open.winner.1 < 2
+                  AND cityHash64(open.execution_id) IN
+                    (
+                        SELECT cityHash64(each.execution_id) AS run
+                        FROM step_executions AS each
+                        WHERE ({any_pipeline:Bool} OR each.pipeline = {pipeline:String})
+                          AND ({any_step:Bool} OR each.step_name = {step_name:String})
+                        GROUP BY run
+                        HAVING max(each.winner.1) < 2
+                    )
             )
         GROUP BY part.pipeline, part.step_name, part.doc_id, part.execution_id
     ) AS execution

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 
@@ -14,8 +15,11 @@ from steptrail.consumers.web.freshness import FreshnessKeeper
 from steptrail.consumers.web.models.work import WaitsAnswer
 from steptrail.consumers.web.problems import ProblemError
 from steptrail.consumers.web.service.export import written
+from steptrail.consumers.web.service.now import NumbersKeeper
+from steptrail.consumers.web.service.operations import letter_after, letter_cursor
 from steptrail.consumers.web.spans import between, moment
 from steptrail.consumers.web.workers import SharedWork, side_by_side
+from steptrail.projections.clickhouse.pages import BadCursor, seal
 from steptrail.schemas.configuration.settings import Settings
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=timezone.utc)
@@ -183,6 +187,64 @@ def test_a_token_for_some_pipelines_sees_no_others() -> None:
         with pytest.raises(ProblemError) as refused:
             refuse_others(principal, pipeline)
         assert refused.value.problem.status == 403
+
+
+class CountedStore:
+    """A store that has nothing, and counts how often it is asked; while `held` it waits."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.held = threading.Event()
+        self.held.set()
+
+    def rows(self, sql: str, parameters: object = None, settings: object = None) -> list[dict[str, Any]]:
+        self.asked += 1
+        assert self.held.wait(30)
+        return []
+
+
+def test_numbers_of_now_are_asked_for_once_and_say_of_when_they_are() -> None:
+    """Many readers: one question each moment; past it the older numbers are given while newer ones come."""
+    store, time, behind = CountedStore(), [100.0], [0.0]
+    keeper = NumbersKeeper(store, lambda: Freshness(NOW, behind[0], 0), clock=lambda: time[0])
+    for _ in range(20):
+        assert keeper.current(None).freshness.behind_seconds == 0.0
+    once = store.asked
+    assert once == 4  # failing, in progress, stalls, verdicts
+    behind[0], time[0] = 7.0, 105.0
+    store.held.clear()
+    assert [keeper.current(None).freshness.behind_seconds for _ in range(5)] == [0.0] * 5
+    store.held.set()
+    time[0] = 1000.0  # after a pause nobody is given what is that old
+    assert keeper.current(None).freshness.behind_seconds == 7.0
+    assert store.asked <= 3 * once
+    keeper.current("another")
+    assert store.asked > once
+
+
+@pytest.mark.parametrize("topic_id", ["", "ucZeBUVZ", "a/b/c", "/", "x+y/=="])
+def test_a_page_of_dead_letters_goes_on_whatever_the_id_of_the_topic(topic_id: str) -> None:
+    """Kafka's ids are base64, which has slashes."""
+    place = (topic_id, 3, 1734)
+    assert letter_after(letter_cursor(place)) == place
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        seal(b"x"),
+        seal(b"a/b/c"),
+        seal(b"a/1/99999999999999999999"),
+        seal(b"a/-1/2"),
+        seal(b"\xff/1/2"),
+        "zz",
+        "AQAGYXKcTJt1AaIpoNg4dMaH0bO5wOuhruwcb5o",
+    ],
+)
+def test_another_cursor_is_none_of_dead_letters(text: str) -> None:
+    """400, as for any other page."""
+    with pytest.raises(BadCursor):
+        letter_after(text)
 
 
 def test_csv_has_no_formulas_and_no_nul() -> None:

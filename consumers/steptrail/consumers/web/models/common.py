@@ -16,9 +16,9 @@ Text = Annotated[str, BeforeValidator(lambda value: str(value))]
 OptionalText = Annotated[str | None, BeforeValidator(lambda value: None if value is None else str(value))]
 
 
-def written(value: object) -> str | None:
-    """A cursor or an id as text; None stays None."""
-    return None if value is None else str(value)
+def shown(place: object) -> str | None:
+    """A cursor as a page names it; None: there is none."""
+    return None if place is None else str(place)
 
 
 def _value(status: Any) -> Any:

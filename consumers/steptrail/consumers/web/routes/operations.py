@@ -91,9 +91,11 @@ async def silences(
     ended: Annotated[bool, Query(description="Also those that ended in the last week.")] = False,
 ) -> Response:
     """What nobody is told of for a while, and why."""
-    desk = desk_of(request)
+    desk, mine = desk_of(request), principal_of(request).pipelines
     return await answered(
-        request, ("silences", ended), lambda: of_operations.silences_answer(desk.board.current(), ended)
+        request,
+        ("silences", ended, mine),
+        lambda: of_operations.silences_answer(desk.board.current(), ended, mine),
     )
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Final, Literal
 
 from steptrail.consumers.web.models import documents
-from steptrail.consumers.web.models.common import written
+from steptrail.consumers.web.models.common import shown
 from steptrail.consumers.web.problems import ProblemError
 from steptrail.consumers.web.spans import Between
 from steptrail.projections.clickhouse.pages import Cursor
@@ -41,7 +41,7 @@ def documents_answer(
             store, pipeline, span=span.span, prefix=prefix, statuses=statuses, after=after, limit=limit
         )
     items = [documents.DocumentSummary.model_validate(each, extra="ignore") for each in page.items]
-    return documents.DocumentsAnswer(items=items, next=written(page.next))
+    return documents.DocumentsAnswer(items=items, next=shown(page.next))
 
 
 def document_answer(
@@ -70,7 +70,7 @@ def document_answer(
             documents.DocumentIn(
                 pipeline=name,
                 doc_id=summary.doc_id,
-                status=summary.status,
+                status=summary.status.value,
                 first_at=summary.first_at,
                 last_at=summary.last_at,
                 events_total=summary.events,
@@ -90,7 +90,7 @@ def document_answer(
                     documents.Observed(
                         step_name=each.step_name,
                         execution_id=str(each.execution_id),
-                        what=each.what,
+                        what=each.what.value,
                         number=each.number,
                         sentence=each.sentence,
                         stands=each.stands,
@@ -102,7 +102,7 @@ def document_answer(
                     for each in reader.observations(name, doc_id)
                 ],
                 events=[documents.Event.model_validate(each) for each in page.items],
-                next=written(page.next),
+                next=shown(page.next),
             )
         )
     return documents.DocumentAnswer(items=found)
@@ -137,8 +137,8 @@ def events_answer(
         )  # fmt: skip
     return documents.EventsAnswer(
         items=[documents.Event.model_validate(each) for each in page.items],
-        next=written(page.next),
-        previous=written(page.previous),
+        next=shown(page.next),
+        previous=shown(page.previous),
     )
 
 
@@ -170,7 +170,7 @@ def incomplete_answer(
     quiet_since = None if quiet is None else quiet.since
     page = Reader(store).incomplete(pipeline, after, limit, quiet_since=quiet_since, states=states)
     items = [documents.IncompleteRow.model_validate(each) for each in page.items]
-    return documents.IncompleteAnswer(items=items, next=written(page.next))
+    return documents.IncompleteAnswer(items=items, next=shown(page.next))
 
 
 def search_answer(

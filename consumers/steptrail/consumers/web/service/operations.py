@@ -27,7 +27,6 @@ from steptrail.projections.stores.dead_letter_store import (
     DeadLetterStore,
     LetterPlace,
     Selection,
-    StoredLetter,
 )
 from steptrail.projections.stores.error_groups import GroupDetails, GroupState, error_group, error_groups
 from steptrail.schemas.configuration.settings import Settings
@@ -143,10 +142,16 @@ def alerts_answer(
     )
 
 
-def silences_answer(board: Board, everything: bool) -> operations.SilencesAnswer:
-    """Silences that hold, or all that are still known."""
+def silences_answer(
+    board: Board, everything: bool, pipelines: Collection[str] | None = None
+) -> operations.SilencesAnswer:
+    """Silences that hold, or all that are still known; `pipelines`: only those that name one of these."""
     now = time.time()
-    found = [each for each in board.silences.values() if everything or each.ends > now]
+    found = [
+        each
+        for each in board.silences.values()
+        if (everything or each.ends > now) and (pipelines is None or each.pipeline in pipelines)
+    ]
     found.sort(key=lambda each: (each.ends, each.id))
     return operations.SilencesAnswer(items=[silence_row(each) for each in found])
 
@@ -212,7 +217,7 @@ def letters_answer(
             )
             for each in shown
         ],
-        next=letter_cursor(shown[-1]) if len(found) > limit else None,
+        next=letter_cursor(shown[-1].letter_place) if len(found) > limit else None,
     )
 
 
@@ -230,16 +235,19 @@ def lag_answer(settings: Settings) -> operations.LagAnswer:
     )
 
 
-def letter_cursor(letter: StoredLetter) -> str:
-    """Its place in the dead-letter topic, as `letter_after` takes it."""
-    return seal(f"{letter.topic_id}/{letter.letter_partition}/{letter.letter_offset}".encode())
+def letter_cursor(place: LetterPlace) -> str:
+    """A place in the dead-letter topic, as `letter_after` takes it."""
+    return seal("/".join(map(str, place)).encode())
 
 
 def letter_after(cursor: str) -> LetterPlace:
     """What `letter_cursor` made. Raises BadCursor."""
     try:
-        topic_id, partition, offset = unseal(cursor).decode().split("/")
-        return topic_id, int(partition), int(offset)
+        topic_id, partition, offset = unseal(cursor).decode().rsplit("/", 2)  # an id may hold one, too
+        place = topic_id, int(partition), int(offset)
+        if not (0 <= place[1] < 2**31 and 0 <= place[2] < 2**63):
+            raise ValueError("no such place")
+        return place
     except (UnicodeDecodeError, ValueError) as error:
         if isinstance(error, BadCursor):
             raise

@@ -8,7 +8,7 @@ from typing import Final
 
 from steptrail.consumers.health.check import HealthCheck
 from steptrail.consumers.web.models import work
-from steptrail.consumers.web.models.common import written
+from steptrail.consumers.web.models.common import shown
 from steptrail.consumers.web.service.now import Now, Step, steps_of
 from steptrail.consumers.web.spans import Between
 from steptrail.consumers.web.workers import side_by_side
@@ -41,7 +41,7 @@ def failing_answer(
     """What is failing now."""
     page = failing(store, pipeline, step_name, span=span.span, statuses=statuses, after=after, limit=limit)
     return work.FailingAnswer(
-        items=[work.FailingStep.model_validate(each) for each in page.items], next=written(page.next)
+        items=[work.FailingStep.model_validate(each) for each in page.items], next=shown(page.next)
     )
 
 
@@ -71,7 +71,7 @@ def in_progress_answer(
         store, pipeline, step_name, statuses=statuses, only_stalled=only_stalled, after=after, limit=limit
     )
     return work.InProgressAnswer(
-        items=[work.OpenStep.model_validate(each) for each in page.items], next=written(page.next)
+        items=[work.OpenStep.model_validate(each) for each in page.items], next=shown(page.next)
     )
 
 

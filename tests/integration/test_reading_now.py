@@ -1,0 +1,161 @@
+"""What is failing and what is in progress, against the fold of everything: the view `step_state`."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from steptrail.projections.clickhouse.client import ClickHouse, connect
+from steptrail.projections.reading.documents import documents_by_name, documents_by_time
+from steptrail.projections.reading.failing import failing, failing_counts
+from steptrail.projections.reading.in_progress import in_progress, in_progress_counts
+from steptrail.projections.reading.spans import Span
+from steptrail.schemas.event import datetime_from_us
+from steptrail.schemas.status import ProcessingStatus as S
+from support.projected import T0, Arrival, Tables, event
+from support.stack import Stack, new_workspace
+
+SECOND = 1_000_000
+DOCUMENTS = 60
+
+
+@pytest.fixture(scope="module")
+def database(stack: Stack) -> Iterator[ClickHouse]:
+    with new_workspace(stack) as settings, connect(settings) as clickhouse:
+        yield clickhouse
+
+
+@pytest.fixture(scope="module", params=[3, 11])
+def tables(request: pytest.FixtureRequest, database: ClickHouse) -> Tables:
+    """Random histories in batches of any cut: retries, queued work, endings that are late, copies, clocks ahead."""
+    for table in ("steps", "step_executions"):
+        database.command(f"TRUNCATE TABLE {table}")
+    chance = random.Random(request.param)
+    tables = Tables(database)
+    arrivals = [arrival for number in range(DOCUMENTS) for arrival in _history(chance, number)]
+    chance.shuffle(arrivals)
+    while arrivals:
+        cut = chance.randint(1, 40)
+        tables.write(arrivals[:cut])
+        arrivals = arrivals[cut:]
+    return tables
+
+
+def _history(chance: random.Random, number: int) -> list[Arrival]:
+    found: list[Arrival] = []
+    time = number * SECOND
+    for attempt in range(1, chance.randint(1, 4) + 1):
+        execution = number * 1000 + attempt * 10 + chance.randint(1, 3)
+        statuses = chance.choice(
+            [[S.PENDING], [S.RUNNING], [S.ERROR], [S.RUNNING, S.ERROR], [S.PENDING, S.RUNNING, S.FAILED],
+             [S.RUNNING, S.SUCCESS], [S.RUNNING, S.WARNING], [S.SKIPPED], [S.RUNNING, S.ERROR, S.SUCCESS]]
+        )  # fmt: skip
+        pipeline, step_name = chance.choice(["p"] * 9 + ["q"]), chance.choice(["ocr", "ocr", "parse"])
+        for status in statuses:
+            time += chance.choice([0, 1, 400_000, 3 * SECOND])
+            one = event(
+                status, time, execution=execution, attempt=attempt, doc_id=f"doc-{number:03d}",
+                pipeline=pipeline, step_name=step_name,
+                error_message="boom" if status.is_error else None,
+            )  # fmt: skip
+            broker_us = one.timestamp + chance.choice([0, 5_000, SECOND, -2 * SECOND])
+            found += [(one, broker_us)] * chance.choice([1, 1, 1, 2])
+    return found
+
+
+Key = tuple[str, str, str, str]
+
+
+def folded(tables: Tables, *statuses: str) -> set[Key]:
+    rows = tables.clickhouse.query(
+        "SELECT pipeline, step_name, doc_id, toString(status) FROM step_state "
+        "WHERE toString(status) IN {s:Array(String)}",
+        {"s": list(statuses)},
+    )
+    return {(p, step, doc, status) for p, step, doc, status in rows}
+
+
+@pytest.mark.parametrize("merged", [False, True])
+@pytest.mark.parametrize("limit", [7, 500])
+def test_what_is_failing_is_what_the_fold_says(tables: Tables, limit: int, merged: bool) -> None:
+    """Each step once, over all pages, newest first; counts agree."""
+    if merged:
+        tables.merge()
+    found: list[Key] = []
+    times = []
+    after = None
+    while True:
+        page = failing(tables.clickhouse, None, after=after, limit=limit)
+        found += [(each.pipeline, each.step_name, each.doc_id, each.status.value) for each in page.items]
+        times += [each.cursor for each in page.items]
+        after = page.next
+        if after is None:
+            break
+    assert len(found) == len(set(found))
+    assert set(found) == folded(tables, "ERROR", "FAILED")
+    assert times == sorted(times, reverse=True)
+    counts = failing_counts(tables.clickhouse, None)
+    assert sum(each.documents for each in counts) == len(found)
+    assert sum(each.can_be_retried for each in counts) == sum(status == "ERROR" for *_, status in found)
+
+
+@pytest.mark.parametrize("limit", [7, 500])
+def test_what_is_in_progress_is_what_the_fold_says(tables: Tables, limit: int) -> None:
+    """Each step once, over all pages, the oldest first; counts agree."""
+    found: list[Key] = []
+    after = None
+    while True:
+        page = in_progress(tables.clickhouse, None, after=after, limit=limit)
+        found += [(each.pipeline, each.step_name, each.doc_id, each.status.value) for each in page.items]
+        after = page.next
+        if after is None:
+            break
+    assert len(found) == len(set(found))
+    assert set(found) == folded(tables, "RUNNING", "PENDING")
+    counts = in_progress_counts(tables.clickhouse, None)
+    assert sum(each.running for each in counts) == sum(status == "RUNNING" for *_, status in found)
+    assert sum(each.queued for each in counts) == sum(status == "PENDING" for *_, status in found)
+
+
+def test_documents_are_the_same_by_time_and_by_name(tables: Tables) -> None:
+    """Each once, whatever the size of a page; with the states that the fold has."""
+    by_time, by_name = [], []
+    after = None
+    while True:
+        page = documents_by_time(tables.clickhouse, None, after=after, limit=9)
+        by_time += list(page.items)
+        after = page.next
+        if after is None:
+            break
+    while True:
+        page = documents_by_name(tables.clickhouse, None, after=after, limit=9)
+        by_name += list(page.items)
+        after = page.next
+        if after is None:
+            break
+    assert sorted(by_time, key=lambda each: (each.pipeline, each.doc_id)) == by_name
+    assert [each.last_event for each in by_time] == sorted(
+        (each.last_event for each in by_time), reverse=True
+    )
+    states = {
+        (each.pipeline, step.step_name, each.doc_id, step.status.value)
+        for each in by_name
+        for step in each.steps
+    }
+    assert states == folded(tables, *(status.value for status in S))
+
+
+def test_a_span_holds_what_failed_last_within_it(tables: Tables) -> None:
+    """By the time of the bad ending."""
+    middle = datetime_from_us(T0 + DOCUMENTS // 2 * SECOND)
+    whole = {each.cursor for each in failing(tables.clickhouse, None, limit=500).items}
+    early = {
+        each.cursor for each in failing(tables.clickhouse, None, span=Span(None, middle), limit=500).items
+    }
+    late = {
+        each.cursor for each in failing(tables.clickhouse, None, span=Span(middle, None), limit=500).items
+    }
+    assert early | late == whole
+    assert not early & late
