@@ -229,7 +229,7 @@ def test_without_the_store_every_page_says_what_it_cannot_know(
     browser: Browser, recorded: tuple[Settings, Projected]
 ) -> None:
     """A store that is away leaves every page standing: what is not known is said, and nothing is made up."""
-    away = recorded[0].model_copy(update={"clickhouse": "http://127.0.0.1:1/nowhere"})
+    away = recorded[0].with_values(clickhouse="http://127.0.0.1:1/nowhere")
     with served(away) as found, opened(browser) as (context, _):
         page = context.new_page()
         for name, path in PAGES.items():

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Dialog, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Dialog, Page, expect, sync_playwright
 
 from steptrail.consumers.web.run import run_web
 from steptrail.schemas.configuration.settings import Settings
@@ -76,6 +76,7 @@ def opened(
     """A browser's window; what its pages complain about, scripts that the policy refused included, is collected."""
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)  # type: ignore[arg-type]
     context.set_default_timeout(PATIENCE_MS)
+    expect.set_options(timeout=PATIENCE_MS)
     complaints: list[str] = []
 
     def dismiss(dialog: Dialog) -> None:
