@@ -37,6 +37,8 @@ _COMPARED = (
 )
 _ATTEMPTS_COMPARED = 8
 _BAD = ("ERROR", "FAILED")
+_ONE_LINE = 160  # characters of JSON that are read at a glance
+_PRECISE_BELOW_S = 60.0
 
 
 async def document(page: Page) -> HTMLResponse:
@@ -168,7 +170,11 @@ def _extent(page: Page, attempt: Attempt) -> tuple[float, float, bool]:
 
 
 def _axis(page: Page, scale: Timescale) -> str:
-    ticks = [page.clock.text(datetime.fromtimestamp(moment, page.clock.now.tzinfo)) for moment in scale.ticks]
+    precise = scale.stretches[-1].end - scale.stretches[0].start < _PRECISE_BELOW_S
+    ticks = [
+        page.clock.text(datetime.fromtimestamp(moment, page.clock.now.tzinfo), precise=precise)
+        for moment in scale.ticks
+    ]
     shown: list[str] = []
     last = -1.0
     for place, text in zip((scale.at(moment) for moment in scale.ticks), ticks, strict=True):
@@ -234,7 +240,10 @@ def _event(each: Any) -> dict[str, Any]:
 
 
 def _json(value: dict[str, Any]) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=2) if value else ""
+    if not value:
+        return ""
+    line = json.dumps(value, ensure_ascii=False)
+    return line if len(line) <= _ONE_LINE else json.dumps(value, ensure_ascii=False, indent=2)
 
 
 async def _group(page: Page, found: DocumentIn) -> tuple[str, str]:

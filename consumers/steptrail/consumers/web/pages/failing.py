@@ -76,9 +76,9 @@ def _row(page: Page, each: FailingStep) -> dict[str, Any]:
         "status": each.status,
         "tries": each.executions,
         "since": each.failing_since,
-        "error_type": each.error_type or "",
+        "error_type": (each.error_type or "").rpartition(".")[2],
         "error_message": each.error_message or "",
-        "retry": "yes" if each.can_be_retried else "no, FAILED is for good",
+        "retry": "yes" if each.can_be_retried else "no",
     }
 
 

@@ -13,6 +13,10 @@ const read = (table) => {
 };
 
 export const startCharts = () => document.querySelectorAll("[data-chart]").forEach((place) => {
+  // As the server writes times: 24 hours, the year first, in the page's zone.
+  const zone = { timeZone: place.dataset.zone, hourCycle: "h23" };
+  const clock = (time) => new Intl.DateTimeFormat("sv-SE", { ...zone, hour: "2-digit", minute: "2-digit" }).format(time * 1000);
+  const day = (time) => new Intl.DateTimeFormat("sv-SE", { ...zone, year: "numeric", month: "2-digit", day: "2-digit" }).format(time * 1000);
   const table = document.getElementById(place.dataset.chart);
   const draw = () => {
     const { columns, data } = read(table);
@@ -25,9 +29,9 @@ export const startCharts = () => document.querySelectorAll("[data-chart]").forEa
       tzDate: (seconds) => window.uPlot.tzDate(new Date(seconds * 1000), place.dataset.zone),
       cursor: { drag: { x: true, y: false } },
       legend: { live: true },
-      axes: [axis, { ...axis, size: 64 }],
+      axes: [{ ...axis, values: (_, times) => times.map(clock) }, { ...axis, size: 64 }],
       series: columns.map((label, at) => at === 0
-        ? { label }
+        ? { label, value: (_, time) => (time === null ? "" : `${day(time)} ${clock(time)}`) }
         : { label, stroke: colour(shades[(at - 1) % shades.length]), width: 1.5, dash: at === 2 ? [6, 4] : at === 3 ? [2, 3] : undefined, spanGaps: false }),
     }, data, place);
   };
