@@ -22,7 +22,7 @@ export REQUESTS_CA_BUNDLE ?= $(CERTIFICATES)
 export NODE_EXTRA_CA_CERTS ?= $(CERTIFICATES)
 endif
 
-.PHONY: help demo test test-all test-lowest check bench faults health-sim up down clean env jars
+.PHONY: help demo test test-all test-lowest check bench faults health-sim screenshots up down clean env jars
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -73,6 +73,9 @@ faults: env jars ## inject every fault into real parts and count; make faults AR
 
 health-sim: env ## what the health rule finds and how often it is wrong, simulated; ARGS=--quick for less
 	@nice $(BIN)/python tests/health_sim/run.py $(ARGS)
+
+screenshots: env jars ## the pictures of the pages in docs/images, from the demo's data in a real browser
+	@$(BIN)/python tests/docs/screenshots.py
 
 up: env jars ## start the local stack in the background; `make down` stops it
 	@$(BIN)/steptrail up --detach $(ARGS)

@@ -59,7 +59,14 @@ def test_the_ends_of_the_calendar_can_be_shown() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(None, ""), (0.42, "0.4 ms"), (112.4, "112 ms"), (1200, "1.2 s"), (250_000, "4 min 10 s")],
+    [
+        (None, ""),
+        (0.045, "45 µs"),
+        (0.42, "0.4 ms"),
+        (112.4, "112 ms"),
+        (1200, "1.2 s"),
+        (250_000, "4 min 10 s"),
+    ],
 )
 def test_durations(value: float | None, text: str) -> None:
     """In the unit that a person would choose; nothing where nothing is known."""

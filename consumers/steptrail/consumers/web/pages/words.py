@@ -27,9 +27,11 @@ def sign(status: str) -> str:
 
 
 def duration(milliseconds: float | None) -> str:
-    """`0.4 ms`, `112 ms`, `1.2 s`, `4 min 10 s`, `2 h 5 min`; empty for None."""
+    """`45 µs`, `0.4 ms`, `112 ms`, `1.2 s`, `4 min 10 s`, `2 h 5 min`; empty for None."""
     if milliseconds is None:
         return ""
+    if milliseconds < 0.1:
+        return f"{milliseconds * 1_000:.0f} µs"
     if milliseconds < 10:
         return f"{milliseconds:.1f} ms"
     if milliseconds < 1_000:

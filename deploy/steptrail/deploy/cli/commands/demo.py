@@ -142,7 +142,7 @@ def _print_document(clickhouse: ClickHouse, result: DemoResult) -> None:
 
 def _print_next(folder: Path, result: DemoResult, *, running: bool) -> None:
     document = quote(result.summary.interesting or "DOC")
-    lines = ["", "What to type next:"]
+    lines = [*_pages(folder, result), "", "What to type next:"]
     if not running:
         lines.append(f"  steptrail up --detach --dir {quote(str(folder))}")
     lines += [
@@ -157,6 +157,23 @@ def _print_next(folder: Path, result: DemoResult, *, running: bool) -> None:
     ]
     for line in lines:
         say(line, folded=False)
+
+
+def _pages(folder: Path, result: DemoResult) -> list[str]:
+    """Where the pages of a stack that runs are: all of it, and the document that was shown."""
+    from urllib.parse import urlencode
+
+    from steptrail.deploy.demo.run import PIPELINE
+    from steptrail.schemas.configuration.settings import read_stack_file
+
+    running = read_stack_file(folder)
+    if running is None or not running.web:
+        return []
+    lines = ["", "Open in a browser:", f"  {running.web}"]
+    if result.summary.interesting is not None:
+        chosen = urlencode({"pipeline": PIPELINE, "doc": result.summary.interesting})
+        lines.append(f"  {running.web}document?{chosen}")
+    return lines
 
 
 def register(app: typer.Typer) -> None:
