@@ -254,6 +254,10 @@ def _runs(folder: Path) -> dict[str, list[Run]]:
             Run(("run", "health", "--rules", nowhere), stopped_at=b"c;eA"),
         ],
         "run alerts": [Run(("run", "alerts", "--file", nowhere))],
+        "run web": [
+            Run(("run", "web", "--port", "0", "--tokens", nowhere)),
+            Run(("run", "web", "--new-token", NAME, "--tokens", str(alerts))),
+        ],
         "topics": [Run(("topics",), shows=False), Run(("topics", "--dir", NAME))],
         "migrate": [Run(("migrate",), shows=False), Run(("migrate", "--dir", NAME))],
     }  # fmt: skip

@@ -81,6 +81,7 @@ def _seed(settings: Settings) -> None:
 @pytest.fixture(scope="module")
 def api(seeded: Settings) -> Iterator[Api]:
     with serving(seeded) as running:
+        until(lambda: running.get("/alerts").status == 200, "what the topics of alerting hold")
         yield running
 
 
@@ -419,6 +420,7 @@ def test_a_token_for_one_pipeline_sees_nothing_of_others(seeded: Settings, tmp_p
         )
         assert api.post("/dead-letters/redrive", {}, mine).status == 403
         assert api.get("/pipelines", mine).json["items"] == []
+        until(lambda: api.get("/silences", mine).status == 200, "silences of the topic")
         assert api.get("/silences", mine, ended="true").json["items"] == []
 
 

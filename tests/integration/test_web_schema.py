@@ -21,6 +21,7 @@ from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.status import ProcessingStatus as S
 from support.projected import Tables, event
 from support.stack import Stack, new_workspace
+from support.waiting import until
 from support.web import Api, serving
 
 LONGEST_ADDRESS = 60_000
@@ -46,6 +47,7 @@ def workspace_of_module(stack: Stack) -> Iterator[Settings]:
 @pytest.fixture(scope="module")
 def api(workspace_of_module: Settings) -> Iterator[Api]:
     with serving(workspace_of_module) as running:
+        until(lambda: running.get("/alerts").status == 200, "what the topics of alerting hold")
         yield running
 
 

@@ -21,7 +21,7 @@ _AGAIN_AFTER_S: Final = 2.0
 
 
 class BoardKeeper:
-    """Follows the topics of alerting from the first question on. `current` waits 1.2 s at most."""
+    """Follows the topics of alerting from `start` on, or the first question. `current` waits 1.2 s at most."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -31,13 +31,18 @@ class BoardKeeper:
         self._closed = False
         self._thread: threading.Thread | None = None
 
-    def current(self) -> Board:
-        """What the topics say. Raises BrokerUnavailable and TopicMissing."""
-        until = time.monotonic() + _PATIENCE_S
+    def start(self) -> None:
+        """Read in the background, so that the first question does not wait for the whole of the topics."""
         with self._changed:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="steptrail-web-alerts", daemon=True)
                 self._thread.start()
+
+    def current(self) -> Board:
+        """What the topics say. Raises BrokerUnavailable and TopicMissing."""
+        self.start()
+        until = time.monotonic() + _PATIENCE_S
+        with self._changed:
             while self._board is None:
                 left = until - time.monotonic()
                 if self._problem is not None:

@@ -61,6 +61,7 @@ class Desk:
         self.store = LimitedStore(self.clickhouse)
         self.health = HealthCheckManager(settings)
         self.board = BoardKeeper(settings)
+        self.board.start()
         self.freshness = FreshnessKeeper(settings, self.store)
         self.numbers = NumbersKeeper(self.store, self.freshness.current)
         self.work = SharedWork("steptrail-web", _THREADS)

@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Sequence
 
-from steptrail.schemas.values.visible import distinct
+from steptrail.deploy.terminal.visible import distinct
 
 OK = 0
 NO = 1

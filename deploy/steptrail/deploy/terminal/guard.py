@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Iterable
 from typing import Any, TextIO, cast
 
-from steptrail.schemas.values.visible import visible
+from steptrail.deploy.terminal.visible import visible
 
 
 class _Guarded:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from steptrail.deploy.terminal.values import plain
-from steptrail.schemas.values.visible import distinct, visible
+from steptrail.deploy.terminal.visible import distinct, visible
 
 _GAP = 2
 _USUAL_WIDTH = 76

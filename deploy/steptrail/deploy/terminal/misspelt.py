@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from steptrail.deploy.terminal.options import settings_for
 from steptrail.deploy.terminal.output import tell
-from steptrail.schemas.values.visible import distinct
+from steptrail.deploy.terminal.visible import distinct
 
 if TYPE_CHECKING:
     from steptrail.projections.reading.known_names import UnknownName

@@ -28,7 +28,7 @@ from steptrail.deploy.terminal.layout import (
     piped,
 )
 from steptrail.deploy.terminal.values import json_ready, plain
-from steptrail.schemas.values.visible import visible, visible_json
+from steptrail.deploy.terminal.visible import visible, visible_json
 
 if TYPE_CHECKING:
     from rich.console import Console

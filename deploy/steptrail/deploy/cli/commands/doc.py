@@ -22,8 +22,8 @@ from steptrail.deploy.terminal.output import (
     write_json,
 )
 from steptrail.deploy.terminal.times import show_age, show_duration, show_time
+from steptrail.deploy.terminal.visible import distinct
 from steptrail.deploy.terminal.vocabulary import named
-from steptrail.schemas.values.visible import distinct
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

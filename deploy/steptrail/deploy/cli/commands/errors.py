@@ -22,8 +22,8 @@ from steptrail.deploy.terminal.output import (
     write_json_lines,
 )
 from steptrail.deploy.terminal.times import SINCE_HELP, parse_since, show_age, show_time
+from steptrail.deploy.terminal.visible import distinct
 from steptrail.deploy.terminal.vocabulary import named
-from steptrail.schemas.values.visible import distinct
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,7 +11,7 @@ from steptrail.deploy.terminal.failures import USAGE, CommandError
 from steptrail.deploy.terminal.options import Json, StackDir, settings_for
 from steptrail.deploy.terminal.output import Column, Table, note, show, tell, write_json_lines
 from steptrail.deploy.terminal.times import show_time
-from steptrail.schemas.values.visible import distinct
+from steptrail.deploy.terminal.visible import distinct
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -13,7 +13,7 @@ from steptrail.deploy.terminal.numbers import counted
 from steptrail.deploy.terminal.options import Json, Pipeline, StackDir, settings_for
 from steptrail.deploy.terminal.output import Column, Styled, Table, note, say, show, write_json_lines
 from steptrail.deploy.terminal.times import parse_since, show_age, show_time
-from steptrail.schemas.values.visible import distinct
+from steptrail.deploy.terminal.visible import distinct
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,8 +14,8 @@ from steptrail.deploy.terminal.failures import USAGE, CommandError
 from steptrail.deploy.terminal.options import Json, Pipeline, StackDir, settings_for, spelled_out
 from steptrail.deploy.terminal.output import Column, Styled, Table, note, say, show, tell, write_json
 from steptrail.deploy.terminal.times import show_time
+from steptrail.deploy.terminal.visible import distinct
 from steptrail.deploy.terminal.vocabulary import named
-from steptrail.schemas.values.visible import distinct
 
 if TYPE_CHECKING:
     from steptrail.consumers.health.check import HealthCheck
