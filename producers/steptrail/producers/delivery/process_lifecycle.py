@@ -15,12 +15,13 @@ import atexit
 import ctypes
 import logging
 import os
-import signal
 import sys
 import threading
 import time
 import weakref
 from typing import Protocol
+
+from steptrail.producers.delivery.termination import Termination
 
 _log = logging.getLogger("steptrail.emitter")
 
@@ -95,6 +96,7 @@ def _after_fork_in_child() -> None:
         leak(producer)
     _producers.clear()
     _orphans.clear()
+    _termination.after_fork_in_child()
     for emitter in _alive():
         emitter.after_fork_in_child()
 
@@ -131,28 +133,27 @@ def _close_with_the_worker() -> None:
     Finalize(None, close_all, exitpriority=-1)
     # Only where nobody has decided otherwise, and where Python lets us: signals are the main thread's.
     is_main = threading.current_thread() is threading.main_thread()
-    if is_main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _deliver_and_die)
+    if is_main:
+        _termination.arm()
     if signals := sys.modules.get("celery.signals"):
         signals.worker_process_shutdown.connect(_close_all_of_celery, weak=False)
-
-
-def _deliver_and_die(number: int, _: object) -> None:
-    """SIGTERM in a child of multiprocessing: what is pending is delivered, within its bounds, then the process ends
-    as it would have. A second one ends it at once.
-    """
-    signal.signal(number, signal.SIG_DFL)
-    if _closing:
-        return  # the process is about to end by itself, within the same bounds
-    try:
-        close_all()
-    finally:
-        os.kill(os.getpid(), number)
 
 
 def _close_all_of_celery(**_: object) -> None:
     close_all()
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+def _close_for_sigterm() -> bool:
+    if _closing:  # the process is about to end by itself, within the same bounds
+        return True
+    close_all()
+    return False
+
+
+_termination = Termination(_close_for_sigterm)
+os.register_at_fork(
+    before=_termination.before_fork,
+    after_in_parent=_termination.after_fork_in_parent,
+    after_in_child=_after_fork_in_child,
+)
 atexit.register(close_all)

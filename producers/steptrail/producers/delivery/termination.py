@@ -1,0 +1,102 @@
+"""SIGTERM in a child of multiprocessing: what is pending is delivered, then the process ends as it would have.
+
+Python runs signal handlers in the main thread, between two steps of its code. A signal that comes just before that
+thread begins to wait in C, for instance for the next task of a pool, is noted and handled when the wait is over, which
+may be never: the pool that ends its workers would wait for ever, too. So a thread watches for the signal beside, and
+repeats it until the handler runs: the second one interrupts the wait.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+
+from steptrail.producers.delivery import threads
+
+_REPEAT_S = 0.1
+
+
+class Termination:
+    """Calls `deliver` at SIGTERM, and ends this process unless that says that it is about to end by itself."""
+
+    def __init__(self, deliver: Callable[[], bool]) -> None:
+        self._deliver = deliver
+        # Held while the signal is repeated, and while the handler says that it runs: none is repeated after that,
+        # since it would end the process at once. The handler may interrupt itself meanwhile, hence an RLock.
+        self._lock = threading.RLock()
+        self._runs = False
+        self._pipe: tuple[int, int] | None = None
+
+    def arm(self) -> None:
+        """Take SIGTERM where nobody else has taken it. Only in the main thread."""
+        if signal.getsignal(signal.SIGTERM) not in (signal.SIG_DFL, self._handle):
+            return
+        signal.signal(signal.SIGTERM, self._handle)
+        if self._pipe is None and not threads.are_green():
+            self._watch()
+
+    def before_fork(self) -> None:
+        """Have nothing written to the pipe: what the child wrote to it would be taken for a signal here."""
+        if self._pipe is not None and threading.current_thread() is threading.main_thread():
+            self._listen(-1, instead_of=self._pipe[1])
+
+    def after_fork_in_parent(self) -> None:
+        """Go on as before."""
+        if self._pipe is not None and threading.current_thread() is threading.main_thread():
+            self._listen(self._pipe[1], instead_of=-1)
+
+    def after_fork_in_child(self) -> None:
+        """Forget the parent's pipe, and what the parent was doing."""
+        self._lock = threading.RLock()
+        self._runs = False
+        if self._pipe is None:
+            return
+        reader, writer = self._pipe
+        self._pipe = None
+        self._listen(-1, instead_of=writer)
+        os.close(reader)
+        os.close(writer)
+
+    @staticmethod
+    def _listen(descriptor: int, *, instead_of: int) -> None:
+        before = signal.set_wakeup_fd(descriptor, warn_on_full_buffer=False)
+        if before != instead_of:  # somebody else listens by now
+            signal.set_wakeup_fd(before)
+
+    def _watch(self) -> None:
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        if before != -1:  # an event loop listens, and is woken by the signal itself
+            signal.set_wakeup_fd(before)
+            os.close(reader)
+            os.close(writer)
+            return
+        self._pipe = reader, writer
+        threads.start("steptrail-sigterm", lambda: self._repeat(reader))
+
+    def _repeat(self, reader: int) -> None:
+        while signal.SIGTERM not in os.read(reader, 64):
+            pass
+        pause = threading.Event()
+        while not pause.wait(_REPEAT_S):
+            with self._lock:
+                if self._runs or signal.getsignal(signal.SIGTERM) != self._handle:
+                    return
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+
+    def _handle(self, number: int, _: object) -> None:
+        """A second SIGTERM ends the process at once."""
+        with self._lock:
+            if self._runs:
+                return
+            self._runs = True
+        signal.signal(number, signal.SIG_DFL)
+        ends_by_itself = False
+        try:
+            ends_by_itself = self._deliver()
+        finally:
+            if not ends_by_itself:
+                os.kill(os.getpid(), number)
