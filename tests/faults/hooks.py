@@ -40,7 +40,10 @@ _SHARED = (
 _OWN = (
     ("stage", re.compile(rf"\s*CREATE TABLE stage_{PROJECTION}_")),
     ("load", re.compile(rf"INSERT INTO stage_{PROJECTION}_")),
-    ("validate", re.compile(rf"SELECT kafka_partition, count\(\).* FROM stage_{PROJECTION}_", re.DOTALL)),
+    (
+        "validate",
+        re.compile(rf"WITH .*SELECT kafka_partition, count\(\).* FROM stage_{PROJECTION}_", re.DOTALL),
+    ),
 )
 _TABLE = re.compile(r"INSERT INTO (\w+) \(")
 
