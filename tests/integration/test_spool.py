@@ -79,6 +79,20 @@ def test_the_next_process_sends_what_was_left(workspace: Settings, tmp_path: Pat
         until(lambda: store.count() == 201, "projection")
 
 
+def test_a_process_that_lives_for_a_moment_sends_what_was_left(workspace: Settings, tmp_path: Path) -> None:
+    """One event, then the end: closing waits for the file of another process, too, though it is held for a while."""
+    first = StepEmitter(workspace, kafka=nowhere(), spool=tmp_path)
+    emit(first, 50)
+    first.close(0)
+    assert len(files(tmp_path)) == 1
+    with StepEmitter(workspace, spool=tmp_path) as second:
+        emit(second, 1)
+        second.flush(PATIENCE_S)
+        second.close(PATIENCE_S)
+    assert files(tmp_path) == []
+    assert sequences(stored_events(workspace))[first.emitter_id.hex()] == list(range(50))
+
+
 def test_what_was_delivered_already_is_projected_once(workspace: Settings, tmp_path: Path) -> None:
     """A file that is sent twice, as after a crash, puts no row in twice."""
     first = StepEmitter(workspace, kafka=nowhere(), spool=tmp_path)

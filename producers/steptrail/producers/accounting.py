@@ -170,6 +170,11 @@ class Counters:
         """Events that librdkafka holds."""
         return len(self._pending)
 
+    @property
+    def delivered(self) -> int:
+        """Events that are stored on the broker."""
+        return position(self._delivered)
+
     def accept(self) -> int:
         """One event more, pending from now on; its sequence number."""
         return next(self.acceptances)

@@ -72,6 +72,8 @@ class LeftBehind:
     def __init__(self, folders: list[Path], topic: str) -> None:
         self.refused = 0
         """How many messages the broker refused for good."""
+        self.began = False
+        """Whether anything was looked at so far."""
         self.looked = False
         """Whether every file was looked at since the last one was finished."""
         self._finished = 0
@@ -84,6 +86,7 @@ class LeftBehind:
 
     def look(self, now: float) -> int:
         """Take over what nobody holds, some files at a time; how many there are."""
+        self.began = True
         files = 0
         for folder in self._folders:
             for path in sorted(folder.glob("*.*")):

@@ -34,7 +34,10 @@ class Keeping:
         self._counters = counters
         self._left = LeftBehind(folders, topic)
         self._resender = Resender(
-            topic, self.spool.lock if self.spool else threading.RLock(), self._next_source
+            topic,
+            self.spool.lock if self.spool else threading.RLock(),
+            self._next_source,
+            lambda: counters.delivered,
         )
         # Files stay open while it is held. Re-entrant: a signal handler may close what is being closed.
         self._ticking = threading.RLock()
@@ -42,8 +45,10 @@ class Keeping:
 
     @property
     def busy(self) -> bool:
-        """Whether messages are being sent again, and that did not fail so far."""
-        return self._resender.busy
+        """Whether messages are being sent again, or soon will be, and that did not fail so far."""
+        # A process that lives for a moment is to send what others left, too, or perhaps nobody ever does.
+        left = self._left.holding or (self._counters.offsets and not self._left.began)
+        return self._resender.busy or bool(left and not self._resender.paused)
 
     def tick(self, produce: Produce) -> None:
         """Called often: brings spooled messages to the disk every second, and sends again what there is."""

@@ -1,7 +1,7 @@
 """Sends messages again that were kept in a file, a chunk at a time: the next follows when each has its answer.
 
 Each says in its header that it is sent again, by which readers pass over events that they have. Where one did not get
-through, the next is tried alone, after a pause that grows.
+through, the next is tried alone, after a pause that grows, or as soon as the broker takes anything else.
 """
 
 from __future__ import annotations
@@ -53,21 +53,31 @@ class Resender:
         topic: str,
         lock: AbstractContextManager[Any],
         next_source: Callable[[float], Source | None],
+        delivered: Callable[[], int] = lambda: 0,
     ) -> None:
+        """`delivered` counts what the broker took otherwise: when it grows, a pause need not last longer."""
         self.source: Source | None = None
         self._topic = topic
         self._lock = lock
         self._next_source = next_source
+        self._delivered = delivered
+        self._delivered_before = 0
         self._outstanding = 0
         self._failed = False
         self._unsent: list[Spooled] = []
         self._pause = 0.0
+        self._paused_until = 0.0
         self._resume_at = 0.0
 
     @property
     def busy(self) -> bool:
         """Whether messages are being sent again, and that did not fail so far."""
-        return self.source is not None and not self._pause
+        return self.source is not None and not self.paused
+
+    @property
+    def paused(self) -> bool:
+        """Whether what was sent again last did not get through, nor anything else since."""
+        return bool(self._pause) and self._delivered() == self._delivered_before
 
     def tick(self, produce: Produce, now: float) -> None:
         """Called often: sends the next chunk when it is time. Raises OSError where reading does."""
@@ -76,12 +86,13 @@ class Resender:
             source = self.source = self._next_source(now)
             if source is None:
                 return
-        if now < self._resume_at or self._outstanding:
+        if self._outstanding or now < self._resume_at or (now < self._paused_until and self.paused):
             return
         if self._failed:
             self._failed = False
             self._pause = min(max(self._pause * 2, _FIRST_PAUSE_S), _LAST_PAUSE_S)
-            self._resume_at = now + self._pause
+            self._resume_at, self._paused_until = now + _FIRST_PAUSE_S, now + self._pause
+            self._delivered_before = self._delivered()
             return
         if not self._unsent:
             self._unsent = source.next(_CHUNK)
