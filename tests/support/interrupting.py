@@ -62,7 +62,7 @@ class Interruption:
         return step
 
     def _handler(self, _signal: int, frame: FrameType) -> None:
-        if frame.f_code.co_name in ("__exit__", "_report") and frame.f_lasti <= 2:
+        if frame.f_code.co_name in ("__exit__", "report") and frame.f_lasti <= 2:
             return  # nothing of ours can run before the first instruction of what Python, or librdkafka, calls
         if any(name == "__del__" for name in _names(frame)):
             return  # Python itself lets nothing out of there

@@ -5,7 +5,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from steptrail.producers.accounting import Counters
@@ -44,21 +43,24 @@ class Line:
     def __init__(self, folder: Path, *, max_bytes: int = 1 << 30) -> None:
         self.counters = Counters()
         self.journal = Journal(folder, TOPIC, self.counters, max_bytes=max_bytes)
-        self.sent: list[tuple[bytes, Any]] = []
-        self.keep = self.journal.keeping(self._reported)
+        self.sent: list[tuple[bytes, list[Any]]] = []
+        self.keep = self.journal.keeping()
 
     def emit(self, key: bytes, value: bytes, kept: list[Any] | None = None) -> None:
         """As a source does."""
         self.counters.accept()
-        self.sent.append((value, self.keep(key, value, [] if kept is None else kept)))
+        kept = [] if kept is None else kept
+        self.keep(key, value, kept)
+        self.sent.append((value, kept))
 
     def answer(self, count: int | None = None) -> None:
         """Confirm the first messages that were sent; all unless told."""
         answered, self.sent = self.sent[:count], self.sent[len(self.sent[:count]) :]
-        for _, report in answered:
-            report(None, SimpleNamespace(partition=lambda: 0, offset=lambda: 0))
+        for _, kept in answered:
+            self.answer_one(kept)
 
-    def _reported(self, kept: list[Any], _error: Any, _message: Any) -> None:
+    def answer_one(self, kept: list[Any]) -> None:
+        """Confirm the message with this list."""
         if len(kept) == PLACED:
             self.journal.done(*kept)
         self.counters.deliver(0, 0)

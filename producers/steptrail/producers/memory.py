@@ -60,7 +60,8 @@ class _Kept:
         self.on_report: Callable[..., None] = _never_called
         self.refused = count()
         self.interrupted: Iterator[object] = self.refused
-        self.keep: Callable[..., Callable[..., None]] | None = None
+        self.keep: Callable[..., None] | None = None
+        self.receipt: Callable[[], list[Any]] = list
         self.forgotten: deque[list[Any]] = deque()
 
     def _keep(self, _topic: str, value: bytes, *_rest: object) -> None:

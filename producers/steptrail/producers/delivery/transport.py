@@ -6,7 +6,7 @@ Facts that this file is shaped by:
   that computes without pause the poll thread gets one report in 5 ms, and at some thousand events a second the
   queue would fill up with events that were delivered long ago. Hence `relieve`: past a quarter of the
   queue the emitting thread serves some reports itself, never more than a bounded number at a time.
-- A report that raises would lose nothing (it is counted first) but would escape from whoever polls. `_report`
+- A report that raises would lose nothing (it is counted first) but would escape from whoever polls. `report`
   raises only `Enough`, on purpose, which is how librdkafka is told to stop; each poll catches it.
 - A thread that emits or flushes may have an exception raised into it (steptrail.schemas.foreign), also while it serves
   a report: what is not counted then is counted by `_serve`, from what the frames of the traceback hold.
@@ -22,10 +22,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from functools import partial
 from itertools import count, starmap
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -73,6 +72,32 @@ _ENOUGH = Enough()
 _OF_OUR_OWN = (KafkaException, RuntimeError, LookupError, TypeError, AttributeError)
 
 
+class Receipt(list[Any]):
+    """What the journal made of a message, if there is one, and what Kafka's client gives the message's report to.
+
+    One object for both, since each that outlives `add_step` is felt, in the garbage collector, too.
+    """
+
+    __slots__ = ()
+    transport: ClassVar[Transport]
+
+    def report(self, error: KafkaError | None, message: Message) -> None:
+        """Count what became of the message."""
+        counted: list[Any] = []
+        transport = self.transport
+        try:
+            transport.count(self, error, message, counted)
+        except BaseException:
+            transport.count(
+                self, error, message, counted
+            )  # what was not done: the report does not come again
+            raise
+        if transport.relieving:
+            transport.relieved()
+
+    __call__ = report
+
+
 class Transport:
     """The Line (steptrail.producers.events.source) to the steps topic. Never waits for the network.
 
@@ -88,7 +113,10 @@ class Transport:
         keeping = Keeping(settings, spool, self.topic, self.counters)
         self.spool, self.journal = keeping.spool, keeping.journal
         self._keeping = keeping if keeping.spool or keeping.journal else None
-        self.keep = None if self.journal is None else self.journal.keeping(self._report)
+        self.keep = None if self.journal is None else self.journal.keeping()
+        # A class for each transport: to tell each receipt costs more than to ask its class.
+        receipt: type[Receipt] = type("Receipt", (Receipt,), {"__slots__": (), "transport": self})
+        self.receipt: Callable[[], list[Any]] = receipt
         self.forgotten: deque[list[Any]] = deque() if self.journal is None else self.journal.forgotten
         self.successor: Transport | None = None
         self.exit_flush_s = settings.exit_flush_s
@@ -96,7 +124,7 @@ class Transport:
         self.interrupted = self.counters.interrupted
         # At first what creates a producer, then that producer's own, at last what refuses.
         self.produce: Callable[..., None] = self._start_and_produce
-        self.on_report: Callable[..., None] = partial(self._report, ())
+        self.on_report: Callable[..., None] = receipt()
         self._settings = settings
         self._secrets = settings.secrets()
         self._relieve_from = max(1, settings.queue_max_messages // 4)
@@ -106,7 +134,7 @@ class Transport:
         self._poller: Poller | None = None
         self._tries: Tries | None = None
         self._relieving: int | None = None
-        self._relief = 0
+        self.relieving = 0
         self._losses = LossReporter(self.counters)
         self._faults = count()
         self._seen = 0, time.monotonic()  # what was pending last, and since when
@@ -175,10 +203,10 @@ class Transport:
         """Serve some reports here, in a thread that others may raise into; nothing of ours is raised. True when there
         may be more.
         """
-        if self._relief:
+        if self.relieving:
             return False  # another thread does, or this one does and is in a signal handler
         self._relieving = threading.get_ident()
-        self._relief = _RELIEF_AT_MOST
+        self.relieving = _RELIEF_AT_MOST
         try:
             poller.poll(0)
         except BaseException as error:
@@ -189,7 +217,7 @@ class Transport:
             let_through(error)
             _log.error("serving delivery reports failed: %s", type(error).__name__)
         finally:
-            more, self._relief = self._relief <= 0, 0
+            more, self.relieving = self.relieving <= 0, 0
         return more
 
     def flush(self, timeout: float) -> int:
@@ -344,20 +372,14 @@ class Transport:
 
     # --- delivery reports --------------------------------------------------------------------------
 
-    def _report(self, kept: Sequence[Any], error: KafkaError | None, message: Message) -> None:
-        """`kept` is what the journal made of the message's list."""
-        counted: list[Any] = []
-        try:
-            self._count(kept, error, message, counted)
-        except BaseException:
-            self._count(kept, error, message, counted)  # what was not done: the report does not come again
-            raise
-        if self._relief and self._relieving == threading.get_ident():
-            self._relief -= 1
-            if self._relief <= 0:
+    def relieved(self) -> None:
+        """One report was served; raises Enough when these were all that a thread which emits is to serve."""
+        if self.relieving and self._relieving == threading.get_ident():
+            self.relieving -= 1
+            if self.relieving <= 0:
                 raise _ENOUGH
 
-    def _count(
+    def count(
         self, kept: Sequence[Any], error: KafkaError | None, message: Message, counted: list[Any]
     ) -> None:
         """Do what is still to be done; `counted` grows by one when the report is counted, and shows that later."""
@@ -388,8 +410,8 @@ class Transport:
         trace = cut.__traceback__
         while trace is not None:
             frame = trace.tb_frame
-            if frame.f_code is Transport._report.__code__:
+            if frame.f_code is Receipt.report.__code__:
                 found = frame.f_locals
-                self._count(found["kept"], found["error"], found["message"], found.get("counted", []))
+                self.count(found["self"], found["error"], found["message"], found.get("counted", []))
                 return
             trace = trace.tb_next

@@ -71,11 +71,13 @@ class Line(Protocol):
     on_report: Callable[..., None]
     interrupted: Iterator[object]
     """Each step, written in C, drops an accepted event."""
-    keep: Callable[[bytes, bytes, list[Any]], Callable[..., None]] | None
-    """Keeps key and value in the journal, if there is one, and gives the callback that goes with the message. The list
-    is empty at first, and shows what became of that: see Journal.keeping."""
+    keep: Callable[[bytes, bytes, list[Any]], None] | None
+    """Keeps key and value in the journal, if there is one. The list is a receipt."""
+    receipt: Callable[[], list[Any]]
+    """Makes a receipt for an event, where there is a journal: a list that is empty at first, shows what became of
+    keeping the event (see Journal.keeping), and is `on_report` of that event's message."""
     forgotten: deque[list[Any]]
-    """Takes such lists: what was kept so needs no sending."""
+    """Takes receipts: what was kept so needs no sending."""
 
     def refuse(self, error: Exception) -> None:
         """One event more, of whose values there is no message."""
@@ -281,7 +283,7 @@ class EventSource:
         # the interpreter looks for signals after calls, where functions begin and where loops go back, not there.
         sequence = -1
         taken: object = False
-        kept: list[Any] = []
+        kept = [] if line.keep is None else line.receipt()
         assign: Callable[..., Assigned] = self._assign
         interrupted: BaseException | None = None
         key = value = None
@@ -319,8 +321,10 @@ class EventSource:
                 if len(value) > self._max_message:
                     raise TooLargeError(len(value), self._max_message)
                 key = self._key_start + doc_bytes
-                keep = line.keep
-                on_report = line.on_report if keep is None else keep(key, value, kept)
+                on_report: Any = line.on_report
+                if (keep := line.keep) is not None:
+                    keep(key, value, kept)
+                    on_report = kept
                 for taken in starmap(line.produce, ((line.topic, value, key, -1, on_report),)):  # noqa: B007
                     break
                 break

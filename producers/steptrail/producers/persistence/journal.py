@@ -73,22 +73,19 @@ class Journal:
         self._retry_at = 0.0
         self._told: str | None = None
 
-    def keeping(
-        self, reported: Callable[..., None]
-    ) -> Callable[[bytes, bytes, list[Any]], Callable[..., None]]:
-        """A function that keeps a message (key, value) and gives what its delivery report is to go to: `reported`, with
-        `kept` before its own arguments.
+    def keeping(self) -> Callable[[bytes, bytes, list[Any]], None]:
+        """A function that keeps a message (key, value).
 
-        `kept` is empty at first. It becomes segment and place as soon as these are the message's own, or one number
-        when the message cannot be kept. Whatever is raised in between, the same call with that list again goes on where
-        it was, and no message is in the journal twice.
+        Its third argument, `kept`, is empty at first. It becomes segment and place as soon as these are the message's
+        own, or one number when the message cannot be kept. Whatever is raised in between, the same call with that list
+        again goes on where it was, and no message is in the journal twice.
         """
         current, unjournalled = self._current, self._counters.unjournalled.__next__
         give_back = current.append
         # Never ends, since no segment equals None: each step takes a segment off the stack.
         taking: Iterator[Segment] = iter(current.pop, None)
 
-        def keep(key: bytes, value: bytes, kept: list[Any]) -> Callable[..., None]:
+        def keep(key: bytes, value: bytes, kept: list[Any]) -> None:
             # One long function: a call more is felt by every event. Nothing is raised by others except right after
             # calls, where loops go back and where a function begins: what lies between two calls is done as a whole.
             key_length = len(key)
@@ -120,7 +117,6 @@ class Journal:
                 failed, kept[:] = list(kept), ()
                 self.forgotten.append(failed)
                 kept.extend(starmap(unjournalled, _ONCE))
-            return partial(reported, kept)
 
         return keep
 

@@ -44,7 +44,6 @@ OVERHEAD: Final = RECORD.size
 """Bytes of a record beside its key and value."""
 STATE: Final = 8
 """Where in a record the state is."""
-_STATE_END: Final = STATE + len(DONE)
 
 
 class Segment:
@@ -169,15 +168,15 @@ class Segment:
 
         May be said again. Mark and number change as one: what others raise comes before, or after the last call.
         """
-        data, begin, end = self.map, at + STATE, at + _STATE_END
-        if data[begin:end] == DONE:
+        data, state = self.map, at + STATE
+        if data[state]:  # nothing else is ever written there
             return False
-        data[begin:end] = DONE
+        data[state : state + 4] = DONE
         return self._acknowledge() == self.sealed_at
 
     def is_done(self, at: int) -> bool:
         """Whether the message of the record at `at` needs no sending any more."""
-        return self.map[at + STATE : at + _STATE_END] == DONE
+        return self.map[at + STATE : at + STATE + 4] == DONE
 
     def record(self, at: int) -> Spooled | None:
         """The record at `at`, with where it ends; None when none is there that is whole."""
