@@ -1,4 +1,4 @@
-"""Caller's time of `add_step` with a journal against the same without, broker up: each event is copied and marked."""
+"""The caller's processor time of `add_step` with a journal against that without: each event is copied and marked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Caller's time of `add_step` with a spool against the same without, broker up: nothing is spooled then."""
+"""The caller's processor time of `add_step` with a spool against that without, broker up: nothing is spooled then."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def measure(session: Session) -> Figure:
 
 def steps(manager: ProcessingStepManager, docs: Sequence[str]) -> float:
     """Two steps of each document; the seconds that took."""
-    started = time.perf_counter()
+    started = time.thread_time()
     for doc in docs:
         manager.add_step(doc, "ocr", RUNNING)
         manager.add_step(doc, "ocr", SUCCESS, details=DETAILS, metrics=METRICS)
-    return time.perf_counter() - started
+    return time.thread_time() - started

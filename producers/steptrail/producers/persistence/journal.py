@@ -92,19 +92,18 @@ class Journal:
             both = key + value
             length = len(both)
             try:
+                if not kept and current:
+                    for segment in taking:
+                        at = segment.used
+                        end = at + OVERHEAD + length
+                        if end <= segment.size:
+                            segment.used = end
+                            segment.records += 1
+                            kept += segment, at
+                        give_back(segment)
+                        break
                 if not kept:
-                    if current:
-                        for segment in taking:
-                            at = segment.used
-                            end = at + OVERHEAD + length
-                            if end <= segment.size:
-                                segment.used = end
-                                segment.records += 1
-                                kept += segment, at
-                            give_back(segment)
-                            break
-                    if not kept:
-                        self._place(OVERHEAD + length, kept)
+                    self._place(OVERHEAD + length, kept)
                     if not kept:
                         kept.extend(starmap(unjournalled, _ONCE))
                 if len(kept) == PLACED:
