@@ -1,4 +1,4 @@
-"""The caller's processor time of `add_step` with redaction on against the same without, for an ordinary worker's events.
+"""The caller's processor time of `add_step` with redaction on against that without, for an ordinary worker's events.
 
 On: the redactors for secret keys and common secrets. One ending in twenty holds a secret and is rewritten; the others
 are seen to hold none.
