@@ -9,10 +9,11 @@ import time
 from collections.abc import Callable
 
 import uvicorn
+from fastapi import FastAPI
 
-from steptrail.consumers.runtime.json_logging import configure_logging
+from steptrail.consumers.runtime.background import BackgroundPart
+from steptrail.consumers.runtime.service import Service
 from steptrail.consumers.runtime.status import State, Status
-from steptrail.consumers.runtime.status_server import StatusServer
 from steptrail.consumers.web.app import create_app
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.errors import ConfigurationError
@@ -30,51 +31,65 @@ def run_web(
     Store and broker may be away: answers say what cannot be known. Raises ConfigurationError for settings that would
     let anybody in, and for an address that is taken.
     """
-    if not logging.getLogger("steptrail").hasHandlers():
-        configure_logging()
     app = create_app(settings)
-    listening = _listen(settings)
-    port = listening.getsockname()[1]
-    shown = f"[{settings.web_host}]" if ":" in settings.web_host else settings.web_host
-    address = f"http://{shown}:{port}/"
     status = Status()
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=_GRACE_S,
-            timeout_keep_alive=30,
-            h11_max_incomplete_event_size=64 * 1024,
-        )
-    )
-    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  # `stop` says when
-    metrics = None
-    if settings.metrics_port is not None:
-        metrics = StatusServer(
-            status, app.state.metrics, host=settings.metrics_host, port=settings.metrics_port
-        )
-        _log.info("serving metrics", extra={"host": settings.metrics_host, "port": metrics.port})
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="steptrail-web-server")
-    thread.start()
-    try:
-        while thread.is_alive() and not stop.wait(0.1):
-            if server.started and status.state is State.STARTING:
-                status.enter(State.RUNNING)
-                _log.info("serving", extra={"address": address})
-                on_ready(address)
-            status.last_turn = time.monotonic()
-    finally:
-        status.enter(State.STOPPING)
-        server.should_exit = True
-        thread.join(_GRACE_S + 5)
-        status.enter(State.STOPPED)
-        if metrics is not None:
-            metrics.close()
-        listening.close()
+    with Service(settings, stop, status, app.state.metrics, log=_log) as service:
+        listening = service.closing(_listen(settings))
+        server = service.add(_HttpServer(app, listening, service.stopping))
+        shown = f"[{settings.web_host}]" if ":" in settings.web_host else settings.web_host
+        address = f"http://{shown}:{listening.getsockname()[1]}/"
+
+        def watch(stopping: threading.Event) -> None:
+            while not stopping.wait(0.1):
+                if server.started and status.state is State.STARTING:
+                    status.enter(State.RUNNING)
+                    _log.info("serving", extra={"address": address})
+                    on_ready(address)
+                status.last_turn = time.monotonic()
+
+        try:
+            service.run(watch)
+        finally:
+            status.enter(State.STOPPING)
+            server.end()
+    status.enter(State.STOPPED)
     return 0
+
+
+class _HttpServer(BackgroundPart):
+    """uvicorn, in a thread beside the loop that watches it."""
+
+    def __init__(self, app: FastAPI, listening: socket.socket, stop: threading.Event) -> None:
+        super().__init__("web-server", stop, _log)
+        self._listening = listening
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                timeout_graceful_shutdown=_GRACE_S,
+                timeout_keep_alive=30,
+                h11_max_incomplete_event_size=64 * 1024,
+            )
+        )
+        self._server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  # `end` says when
+
+    @property
+    def started(self) -> bool:
+        """Whether requests are answered."""
+        return self._server.started
+
+    def run(self) -> None:
+        """Serve until `end`."""
+        self._server.run(sockets=[self._listening])
+        if not self._stop.is_set():
+            raise RuntimeError("the HTTP server ended by itself")
+
+    def end(self) -> None:
+        """Take no more requests, and end when those under way are answered, or after a while."""
+        self._server.should_exit = True
 
 
 def _listen(settings: Settings) -> socket.socket:
