@@ -36,6 +36,10 @@ FIGURES = (
     "bytes_per_event",
     "timeline_p99_ms",
     "recent_errors_p99_ms",
+    "page_p95_ms",
+    "page_weight_kb",
+    "api_p99_ms",
+    "search_s",
 )
 """The order in which they are measured; each is `measure(session)` of the module of its name."""
 

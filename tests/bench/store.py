@@ -36,6 +36,18 @@ from steptrail.schemas.wire.framing import frame_single_object
 if TYPE_CHECKING:
     from bench.session import Session
 
+# What the health consumer counts of the events.
+_MINUTES = """
+    INSERT INTO step_minute_rows
+    SELECT toStartOfMinute(broker_time), pipeline, step_name, count(),
+        countIf(status = 'PENDING'), countIf(status = 'RUNNING'), countIf(status = 'SUCCESS'),
+        countIf(status = 'WARNING'), countIf(status = 'ERROR'), countIf(status = 'FAILED'), countIf(status = 'SKIPPED'),
+        count(duration_ms), sum(ifNull(duration_ms, 0)), min(duration_ms), max(duration_ms),
+        quantilesDDState(0.01, 0.5, 0.95, 0.99)(duration_ms), 1
+    FROM steps
+    GROUP BY toStartOfMinute(broker_time), pipeline, step_name
+"""
+
 COPIES = 10
 PARTITIONS = 6
 BATCH = 50_000
@@ -108,6 +120,7 @@ def _build(url: str, events: int) -> int:
         migrate(large)
         for copy in range(COPIES):
             _copy(large, copy, copy * (last_us - first_us))
+        large.command(_MINUTES)
         _settle(large)
     return last_us + (COPIES - 1) * (last_us - first_us)
 

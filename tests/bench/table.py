@@ -27,6 +27,10 @@ NAMES = {
     "recovery_s": "from kill -9 of the projector to caught up, at 5,000 events/s",
     "timeline_p99_ms": "one document's timeline among 10M events, p99",
     "recent_errors_p99_ms": "the last 100 errors among 10M events, p99",
+    "page_p95_ms": "the overview complete in Chromium at 10M events, p95",
+    "page_weight_kb": "the overview's first view over the wire, everything",
+    "api_p99_ms": "the API with 20 readers while 5,000 events/s are projected, p99",
+    "search_s": "search for a part of an error in a day of 10M events, slowest",
     "bytes_per_event": "on disk for an event, `steps` with its projection",
     "projector_peak_rss_mb": "the projector's memory at full speed, peak",
     "stack_ready_s": "`steptrail up` to READY in an empty folder",
@@ -54,6 +58,13 @@ def beside(line: dict[str, Any]) -> str:
         ),
         "emit_to_readable_s": lambda: f"p99 {detail['p99']} s",
         "timeline_p99_ms": lambda: f"{detail['ratio_of_medians']} × that of 1M (medians)",
+        "page_p95_ms": lambda: (
+            f"failing {detail['p95_ms']['failing']} ms, document {detail['p95_ms']['document']} ms"
+        ),
+        "page_weight_kb": lambda: f"{detail['requests']} requests",
+        "api_p99_ms": lambda: (
+            f"p50 {detail['p50_ms']} ms; projection slowed by {detail['projection_slowed']:.0%}"
+        ),
         "bytes_per_event": lambda: f"all tables {detail['all_tables']}",
     }
     return texts[line["figure"]]() if line["figure"] in texts else ""

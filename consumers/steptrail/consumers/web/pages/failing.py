@@ -8,10 +8,11 @@ from typing import Any
 
 from fastapi.responses import HTMLResponse
 
-from steptrail.consumers.web.models.work import FailingAnswer, FailingCountsAnswer, FailingStep
+from steptrail.consumers.web.models.work import FailingAnswer, FailingStep
 from steptrail.consumers.web.pages.page import Page
 from steptrail.consumers.web.pages.panel import Way
-from steptrail.consumers.web.service.work import failing_answer, failing_counts_answer
+from steptrail.consumers.web.service.now import Now
+from steptrail.consumers.web.service.work import failing_answer
 from steptrail.consumers.web.spans import Between
 from steptrail.projections.reading.failing import BAD
 from steptrail.schemas.figures import counted
@@ -31,17 +32,20 @@ async def failing(page: Page) -> HTMLResponse:
             ("failing", page.pipeline, step, page.after),
             lambda: failing_answer(store, page.pipeline, step, whole, BAD, page.after, LIMIT),
         ),
-        counts=(
-            ("failing counts", page.pipeline, step),
-            lambda: failing_counts_answer(store, page.pipeline, step, whole),
-        ),
+        # Counting goes through every execution: the numbers that all pages share, of a moment ago, do.
+        counts=(("numbers", page.pipeline), lambda: page.desk.numbers.current(page.pipeline)),
     )
     found: FailingAnswer | None = panels["failing"].found
-    counts: FailingCountsAnswer | None = panels["counts"].found
+    numbers: Now | None = panels["counts"].found
     rows = [_row(page, each) for each in found.items] if found else []
     summary = ""
-    if counts is not None:
-        summary = f"{counted(counts.documents, 'document')}, {counts.can_be_retried:,} can be tried again"
+    if numbers is not None:
+        counts = [each for (_, name), each in numbers.failing.items() if step in (None, name)]
+        documents, can_be_retried = (
+            sum(each.documents for each in counts),
+            sum(each.can_be_retried for each in counts),
+        )
+        summary = f"{counted(documents, 'document')}, {can_be_retried:,} can be tried again"
         if step:
             summary += f", in step {step}"
     way = Way("/failing", _scope(page, step), ("failing", *_options(page, step)), "failing_steps")
