@@ -7,6 +7,7 @@ import random
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from steptrail.consumers.alerts.delivery.chat_text import cut, plain, units, unm
 from steptrail.consumers.alerts.delivery.fitting import Limits
 from steptrail.consumers.alerts.delivery.target import Target
 from steptrail.consumers.alerts.delivery.templates import (
+    BUILT_IN,
     MOST_SHORTER,
     Template,
     custom,
@@ -93,6 +95,13 @@ RECEIVERS: dict[str, tuple[Template, Callable[[Any], list[tuple[int, int]]]]] = 
     "slack": (slack(), _slack),
     "custom": (custom(DISCORD_BY_HAND, Limits(chars=900)), _content_900),
 }
+
+
+def test_every_built_in_text_for_a_chat_is_tried_here_and_documented() -> None:
+    """Who adds one is reminded of its limits, and of docs/alerts.md."""
+    assert {*RECEIVERS, "standard"} == {*BUILT_IN, "custom"}
+    page = (Path(__file__).parents[3] / "docs" / "alerts.md").read_text()
+    assert [name for name in BUILT_IN if name not in page] == []
 
 
 @pytest.mark.parametrize("receiver", RECEIVERS)
