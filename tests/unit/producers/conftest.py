@@ -5,6 +5,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from steptrail.producers import InMemoryStorage, ProcessingStepManager
+
+
+@pytest.fixture
+def manager() -> ProcessingStepManager:
+    """A manager whose steps are kept in memory."""
+    return ProcessingStepManager(InMemoryStorage())
+
 
 @pytest.fixture
 def no_gc_callbacks() -> Iterator[None]:
