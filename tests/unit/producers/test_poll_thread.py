@@ -133,3 +133,19 @@ def test_there_can_be_no_more_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     assert dict(accounting.dropped) == {"infrastructure": 5}
     assert accounting.balanced
     emitter.close(0)
+
+
+def test_what_heals_by_itself_is_no_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """A broker that has only just started makes librdkafka ask once more; its other lines keep their level."""
+    log = PollLog(str)
+    log.log(
+        logging.WARNING,
+        "%s [%s] %s",
+        "GETPID",
+        "steptrail#producer-1",
+        "Coordinator load in progress: retrying",
+    )
+    log.log(logging.WARNING, "%s [%s] %s", "FAIL", "steptrail#producer-1", "Connection refused")
+    with caplog.at_level(logging.DEBUG, "steptrail.kafka"):
+        log.drain()
+    assert [record.levelno for record in caplog.records] == [logging.INFO, logging.WARNING]

@@ -16,6 +16,7 @@ _kafka_log = logging.getLogger("steptrail.kafka")
 
 _REPEAT_S = 30.0
 _HELD_LINES = 1000
+_HEALING = frozenset({"GETPID"})  # a broker that has only just started: it is asked again, and nothing waits for it
 
 
 class PollLog:
@@ -33,6 +34,8 @@ class PollLog:
 
     def log(self, level: int, form: str, *args: object) -> None:
         """Called by librdkafka's client, with the kind of the line as the first argument."""
+        if args and args[0] in _HEALING:
+            level = min(level, logging.INFO)
         self._hold(level, f"log {args[0] if args else form}", form % args)
 
     def on_error(self, error: KafkaError) -> None:
