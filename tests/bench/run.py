@@ -40,6 +40,7 @@ FIGURES = (
     "page_weight_kb",
     "api_p99_ms",
     "search_s",
+    "export_s",
 )
 """The order in which they are measured; each is `measure(session)` of the module of its name."""
 

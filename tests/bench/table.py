@@ -31,6 +31,7 @@ NAMES = {
     "page_weight_kb": "the overview's first view over the wire, everything",
     "api_p99_ms": "the API with 20 readers while 5,000 events/s are projected, p99",
     "search_s": "search for a part of an error in a day of 10M events, slowest",
+    "export_s": "export of 10M events to Parquet",
     "bytes_per_event": "on disk for an event, `steps` with its projection",
     "projector_peak_rss_mb": "the projector's memory at full speed, peak",
     "stack_ready_s": "`steptrail up` to READY in an empty folder",
@@ -65,6 +66,7 @@ def beside(line: dict[str, Any]) -> str:
         "api_p99_ms": lambda: (
             f"p50 {detail['p50_ms']} ms; projection slowed by {detail['projection_slowed']:.0%}"
         ),
+        "export_s": lambda: f"peak {detail['peak_rss_mb']} MB; file {detail['file_mb']} MB",
         "bytes_per_event": lambda: f"all tables {detail['all_tables']}",
     }
     return texts[line["figure"]]() if line["figure"] in texts else ""
