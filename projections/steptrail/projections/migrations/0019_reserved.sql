@@ -1,0 +1,1 @@
+-- Placeholder: another branch brings migration 0019.
