@@ -38,7 +38,7 @@ CREATE TABLE IF NOT EXISTS erasures
     erased_to    DateTime64(6, 'UTC')  COMMENT 'As in erased_documents',
     requested_by String                COMMENT 'Who asked, user@host',
     reason       String                COMMENT 'Why, in the words of who asked',
-    minutes      Array(Tuple(pipeline String, minute DateTime('UTC'))) COMMENT 'Minutes with events of the documents: their counts and error groups are counted anew'
+    minutes      Array(Tuple(String, DateTime('UTC'))) COMMENT 'Pipeline and begin of each minute with events of the documents: their counts and error groups are counted anew'
 )
 ENGINE = MergeTree
 ORDER BY (request, state)
