@@ -40,7 +40,8 @@ EVENT_TABLES: Final = (
         "last_any",
         "first_any",
         # Events that came late with an old time: `steps` keeps them by when the broker had them.
-        stays="(pipeline, doc_id) IN (SELECT pipeline, doc_id FROM steps WHERE timestamp < {before})",
+        stays="(pipeline, doc_id) IN "
+        "(SELECT pipeline, doc_id FROM steps WHERE timestamp < {before} AND broker_time >= {before})",
     ),
     HEALTH_EVENTS,
     EventTable("observations", "broker_time", "started_at"),
