@@ -44,7 +44,7 @@ def records(engine: tuple[ClickHouse, Path]) -> Records:
     records = Records(clickhouse)
     for table in EVENT_TABLES:
         clickhouse.command(f"TRUNCATE TABLE {table.name}")
-    for name in ("erased_documents", "erasures"):
+    for name in ("erased_documents", "erasures", "emitter_sequences"):
         clickhouse.command(f"TRUNCATE TABLE {name}")
     records.forget_ledger()
     for number in range(240):
@@ -218,10 +218,10 @@ class Slow(ClickHouse):
 
     def __init__(self, clickhouse: ClickHouse, table: str) -> None:
         super().__init__(clickhouse.target)
-        self.table = table
+        self._slow_table = table
 
     def command(self, sql: str, parameters: Any = None, **more: Any) -> None:
-        if sql.startswith(f"INSERT INTO {self.table} "):
+        if sql.startswith(f"INSERT INTO {self._slow_table} "):
             sql = f"{sql} AND sleepEachRow(0.02) = 0"
             more["settings"] = {**(more.get("settings") or {}), "max_block_size": 1, "max_threads": 1}
         super().command(sql, parameters, **more)
@@ -366,9 +366,10 @@ def test_without_an_erasure_a_statement_looks_at_no_document(records: Records) -
     clickhouse = records.clickhouse
     target = STEP_EVENTS.targets[0]
     assert target.erasable is not None
-    clickhouse.command("CREATE OR REPLACE TABLE stage_probe ENGINE = Memory AS SELECT pipeline, doc_id, "
-                       "timestamp, kafka_partition, kafka_offset, toUnixTimestamp64Milli(broker_time) AS broker_ms "
-                       "FROM steps LIMIT 0")  # fmt: skip
+    clickhouse.command(
+        "CREATE OR REPLACE TABLE stage_probe (pipeline String, doc_id String, timestamp Int64, broker_ms Int64, "
+        "kafka_partition Int32, kafka_offset Int64) ENGINE = Memory"
+    )
 
     def plan() -> str:
         lines: list[tuple[str]] = clickhouse.query(

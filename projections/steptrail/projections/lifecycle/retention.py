@@ -144,10 +144,11 @@ def _drop(clickhouse: ClickHouse, table: EventTable, part: str) -> bool:
 def too_old(table: EventTable, rules: RetentionRules, day: datetime) -> str | None:
     """SQL: the row of `table` is too old on this `day`; None where nothing ever is."""
     named = sorted(name for name, rule in rules.of_pipelines.items() if rule.own or rule.held)
-    clauses = []
-    for name in named:
-        if (days := rules.days(name)) is not None:
-            clauses.append(_clause(table, f"pipeline = {_quoted(name)}", day, days))
+    clauses = [
+        _clause(table, f"pipeline = {_quoted(name)}", day, days)
+        for name in named
+        if (days := rules.days(name)) is not None
+    ]
     if rules.default.days is not None:
         others = f"pipeline NOT IN ({', '.join(map(_quoted, named))})" if named else "1"
         clauses.append(_clause(table, others, day, rules.default.days))
