@@ -223,7 +223,10 @@ class Slow(ClickHouse):
     def command(self, sql: str, parameters: Any = None, **more: Any) -> None:
         if sql.startswith(f"INSERT INTO {self._slow_table} "):
             sql = f"{sql} AND sleepEachRow(0.02) = 0"
-            more["settings"] = {**(more.get("settings") or {}), "max_block_size": 1, "max_threads": 1}
+            more["settings"] = {
+                **(more.get("settings") or {}),
+                "function_sleep_max_microseconds_per_block": 600_000_000,
+            }
         super().command(sql, parameters, **more)
 
 
