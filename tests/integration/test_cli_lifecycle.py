@@ -18,6 +18,7 @@ from steptrail.projections.clickhouse.client import ClickHouse, connect
 from steptrail.projections.lifecycle.stored_tables import EVENT_TABLES
 from steptrail.schemas import Topics
 from steptrail.schemas.configuration.settings import Settings
+from support.alerting import rewind
 from support.erasing import everywhere
 from support.projecting import produce, projecting
 from support.stack import environ_of
@@ -135,12 +136,7 @@ def read_anew(settings: Settings, store: ClickHouse) -> None:
     for table in (*(table.name for table in EVENT_TABLES), "projection_ledger", "projection_claims"):
         store.command(f"TRUNCATE TABLE {table}")
     topics = Topics(settings.topic_prefix)
-    consumer = Consumer({**settings.kafka_config(), "group.id": topics.projector_group})
-    try:
-        places = [TopicPartition(topics.steps.name, number, 0) for number in range(settings.steps_partitions)]
-        consumer.commit(offsets=places, asynchronous=False)
-    finally:
-        consumer.close()
+    rewind(settings, topics.projector_group, topics.steps.name)
 
 
 def test_events_that_are_on_the_topic_and_not_projected_yet_are_kept_out(

@@ -19,9 +19,10 @@ def read_documents(path: Path, pipeline: str) -> list[tuple[str, str]]:
     """
     try:
         data = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
-        text = data.decode("utf-8")
     except OSError as error:
         raise _bad(f"cannot read {str(path)!r}: {error.strerror or error}.") from None
+    try:
+        text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise _bad(f"{path}, line {line}: no UTF-8.") from None

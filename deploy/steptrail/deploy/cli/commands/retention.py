@@ -160,14 +160,14 @@ def _change(
         if pipeline and not absent:
             _require_known(clickhouse, pipeline)
         before = rules = retention_rules(clickhouse)
-        if pipeline is not None:
-            name = DEFAULT if pipeline == DEFAULT else stored(pipeline, clickhouse)
+        name = None if pipeline is None else stored(pipeline, clickhouse) if pipeline else DEFAULT
+        if name is not None:
             rule = change(before.rule(name))
             rules = before.changed(replace(rule, changed_by=author().decided_by))
         going = expired(clickhouse, rules)
         removed: list[Removed] = []
         if yes:
-            if pipeline is not None:
+            if name is not None:
                 write_rule(clickhouse, rules.rule(name))
             removed = remove(clickhouse, rules)
             rules = retention_rules(clickhouse)
