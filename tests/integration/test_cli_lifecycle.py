@@ -113,7 +113,7 @@ def test_erasing_counts_first_then_erases_and_no_replay_of_the_topic_brings_it_b
         assert naming(store) == []
         kept = {topic["topic"]: topic for topic in told["topics"]}
         topics = Topics(workspace.topic_prefix)
-        assert kept[topics.steps.name]["gone_by"] > told["erased_to"]
+        assert kept[topics.steps.name]["gone_at"] > told["until"]
         assert kept[topics.alerts.name]["compacted"] is True
         code, out, _ = command("erase", "--list", "--json")
         [record] = [json.loads(line) for line in out.splitlines()]

@@ -187,7 +187,10 @@ def test_what_is_stored_of_each_pipeline_is_shown(store: ClickHouse) -> None:
     found = {each.pipeline: each for each in kept(store)}
     assert {name: each.events for name, each in found.items()} == {"p": 2, "q": 1}
     noon = datetime.combine(today(store).date(), datetime.min.time(), timezone.utc) + timedelta(hours=12)
-    assert (found["p"].oldest, found["p"].newest) == (noon - timedelta(days=10), noon - timedelta(days=1))
+    assert (found["p"].oldest_at, found["p"].newest_at) == (
+        noon - timedelta(days=10),
+        noon - timedelta(days=1),
+    )
 
 
 def test_the_latest_change_of_a_rule_holds(store: ClickHouse) -> None:

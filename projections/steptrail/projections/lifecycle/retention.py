@@ -26,13 +26,13 @@ _NOT_THERE: Final = frozenset({232, 384})  # NO_SUCH_DATA_PART, PART_IS_TEMPORAR
 
 @dataclass(frozen=True, slots=True)
 class Expired:
-    """Rows of a table that are too old by the rules; `oldest` and `newest` in UTC, by the broker's clock."""
+    """Rows of a table that are too old by the rules; `oldest_at` and `newest_at` in UTC, by the broker's clock."""
 
     table: str
     pipeline: str
     rows: int
-    oldest: datetime
-    newest: datetime
+    oldest_at: datetime
+    newest_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,8 @@ class Kept:
 
     pipeline: str
     events: int
-    oldest: datetime
-    newest: datetime
+    oldest_at: datetime
+    newest_at: datetime
 
 
 def kept(clickhouse: ClickHouse) -> list[Kept]:

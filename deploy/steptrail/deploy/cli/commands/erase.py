@@ -66,8 +66,8 @@ def erase(
     erased (Kafka's topics, notifications that were sent) and until when that is there. An erasure that was cut off is
     finished by the next one.
 
-    With --json one object: erased, documents, unknown, rows (by table), erased_to, request, state, topics (topic,
-    gone_by, compacted). Exits 1 when nothing is stored of a document, unless --absent says so.
+    With --json one object: erased, documents, unknown, rows (by table), until, request, state, topics (topic,
+    gone_at, compacted). Exits 1 when nothing is stored of a document, unless --absent says so.
 
     \b
     steptrail erase invoices invoice-17
@@ -212,11 +212,11 @@ def _as_json(
         "documents": len(wanted),
         "unknown": len(unknown),
         "rows": dict(rows),
-        "erased_to": moment,
+        "until": moment,
         "request": None if erasure is None else str(erasure.request),
         "state": None if erasure is None else erasure.state.value,
         "topics": [
-            {"topic": each.topic, "gone_by": _gone_by(each, moment), "compacted": each.compacted}
+            {"topic": each.topic, "gone_at": _gone_by(each, moment), "compacted": each.compacted}
             for each in topics
         ],
     }
@@ -229,7 +229,9 @@ def _show(
     erasure: Erasure | None,
     topics: Sequence[TopicRetention],
 ) -> None:
-    table = Table([Column("pipeline"), Column("document", 3), Column("rows", right=True), Column("in", 2)])
+    table = Table(
+        [Column("pipeline"), Column("document", 3), Column("rows", right=True), Column("tables", 2)]
+    )
     for (pipeline, doc_id), counts in list(found.items())[:_SHOWN]:
         places = ", ".join(f"{name} {count:,}" for name, count in counts.items())
         table.add(pipeline, doc_id, f"{sum(counts.values()):,}", places)
@@ -255,7 +257,10 @@ def _show(
 
 def _show_topic(topic: TopicRetention, gone_by: datetime | None) -> None:
     if topic.compacted:
-        say(f"{topic.topic} names a document as an example for a week at most after its alert has ended.")
+        say(
+            f"{topic.topic} is compacted: alerts leave out what was erased within minutes, while an alerting consumer "
+            "runs; older records go at the next compaction."
+        )
     elif gone_by is None:
         say(
             f"{topic.topic} keeps its records for ever: only deleting them there removes them.",
@@ -294,7 +299,7 @@ def _list(clickhouse: ClickHouse, *, as_json: bool) -> None:
                         for name, value in asdict(each).items()
                         if name not in ("minutes", "erased_to_us")
                     },
-                    "erased_to": _time(each.erased_to_us),
+                    "until": _time(each.erased_to_us),
                 }
                 for each in found
             ]

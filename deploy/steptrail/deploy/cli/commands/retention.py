@@ -31,9 +31,9 @@ Without a command it shows the rules, what is stored of each pipeline and when t
 how long Kafka keeps the topics. A rule counts whole days (UTC) from when the broker had an event. The projector applies
 the rules once a day and when they change. Changes show what they would remove; --yes makes them, and removes it.
 
-With --json one object: default, pipelines (pipeline, days, own, held, reason, changed_by, changed_at, events, oldest,
-newest, next), topics (topic, retention_ms, compacted). With a change also: changed, expired (what goes, by table and
-pipeline), removed (by table).
+With --json one object: default, pipelines (pipeline, days, own, held, reason, changed_by, changed_at, events,
+oldest_at, newest_at, goes_at), topics (topic, retention_ms, compacted). With a change also: changed, expired (what goes,
+by table and pipeline), removed (by table).
 
 \b
 steptrail retention                              what holds, what is stored
@@ -222,7 +222,7 @@ def _next(rules: RetentionRules, one: Kept) -> datetime | None:
     if days is None:
         return None
     try:
-        return one.oldest.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=days + 1)
+        return one.oldest_at.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=days + 1)
     except OverflowError:
         return None
 
@@ -253,9 +253,9 @@ def _as_json(
                 "changed_by": rule.changed_by,
                 "changed_at": rule.changed_at,
                 "events": 0 if one is None else one.events,
-                "oldest": None if one is None else one.oldest,
-                "newest": None if one is None else one.newest,
-                "next": None if one is None else _next(rules, one),
+                "oldest_at": None if one is None else one.oldest_at,
+                "newest_at": None if one is None else one.newest_at,
+                "goes_at": None if one is None else _next(rules, one),
             }
             for name, rule, one in _rows(rules, stored)
         ],
@@ -291,7 +291,7 @@ def _show(rules: RetentionRules, stored: Sequence[Kept], topics: Sequence[TopicR
             name,
             how,
             f"{0 if one is None else one.events:,}",
-            "" if one is None else show_time(one.oldest),
+            "" if one is None else show_time(one.oldest_at),
             "" if next_at is None else next_at.strftime("%Y-%m-%d"),
             rule.reason,
         )
@@ -323,7 +323,11 @@ def _show_change(going: Sequence[Expired], removed: Sequence[Removed], *, yes: b
         )
         for each in going:
             table.add(
-                each.table, each.pipeline, f"{each.rows:,}", show_time(each.oldest), show_time(each.newest)
+                each.table,
+                each.pipeline,
+                f"{each.rows:,}",
+                show_time(each.oldest_at),
+                show_time(each.newest_at),
             )
         show(table)
     rows = counted(sum(each.rows for each in going), "row")
