@@ -257,6 +257,45 @@ def test_a_batch_that_is_being_written_while_the_erasure_runs_leaves_nothing(
     assert others == 19
 
 
+def test_counts_are_right_when_the_health_consumer_counts_the_same_minutes_meanwhile(
+    records: Records,
+) -> None:
+    """It writes batch after batch, of the document's minutes among others, and counts after each."""
+    clickhouse = records.clickhouse
+    half = len(records.events) // 2
+    # Every second event now, the others meanwhile: the same minutes are counted again and again.
+    order = [*records.events[::2], *records.events[1::2]]
+    records.events = order[:half]
+    records.project()
+    stop = threading.Event()
+    failures: list[BaseException] = []
+
+    def go_on() -> None:
+        try:
+            for upto in range(half, len(order) + 1, 8):
+                records.events = order[:upto]
+                records.project()
+            while not stop.is_set():
+                records.forget_marks()
+                records.project()
+        except BaseException as error:
+            failures.append(error)
+
+    going_on = threading.Thread(target=go_on)
+    going_on.start()
+    try:
+        erase(clickhouse, ("p", DOC))
+    finally:
+        stop.set()
+        going_on.join()
+    assert failures == []
+    assert naming(clickhouse) == []
+    after = content(clickhouse)
+    clickhouse.command("TRUNCATE TABLE erased_documents")
+    without(records).replay()
+    assert after == content(clickhouse)
+
+
 @pytest.mark.parametrize("cut_off_in", ["wait_for_writers", "hide", "recount", "take_out"])
 def test_an_erasure_that_was_cut_off_is_finished_without_the_documents_name(
     records: Records, monkeypatch: pytest.MonkeyPatch, cut_off_in: str

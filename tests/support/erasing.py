@@ -90,6 +90,10 @@ class Records:
         for name in LEDGER:
             self.clickhouse.command(f"TRUNCATE TABLE {name}")
 
+    def forget_marks(self) -> None:
+        """Have everything that was counted counted once more."""
+        self.clickhouse.command("TRUNCATE TABLE aggregate_marks")
+
     def _write(self, spec: ProjectionSpec, values: Sequence[tuple[bytes, int]], at_once: int) -> None:
         projection = self.projection(spec)
         first = projection.open([0])[0]

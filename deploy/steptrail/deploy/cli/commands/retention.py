@@ -32,8 +32,8 @@ how long Kafka keeps the topics. A rule counts whole days (UTC) from when the br
 the rules once a day and when they change. Changes show what they would remove; --yes makes them, and removes it.
 
 With --json one object: default, pipelines (pipeline, days, own, held, reason, changed_by, changed_at, events,
-oldest_at, newest_at, goes_at), topics (topic, retention_ms, compacted). With a change also: changed, expired (what goes,
-by table and pipeline), removed (by table).
+oldest_at, newest_at, goes_at), topics (topic, retention_ms, compacted). With a change also: changed, expired (what
+goes, by table and pipeline), removed (by table).
 
 \b
 steptrail retention                              what holds, what is stored
