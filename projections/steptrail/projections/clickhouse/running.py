@@ -6,9 +6,12 @@ import logging
 import time
 import uuid
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from steptrail.projections.clickhouse.client import ClickHouse
 from steptrail.projections.clickhouse.errors import StoreRefused
+
+if TYPE_CHECKING:
+    from steptrail.projections.clickhouse.client import ClickHouse
 
 _log = logging.getLogger("steptrail.projection")
 
