@@ -110,7 +110,7 @@ def erase(clickhouse: ClickHouse, *documents: tuple[str, str]) -> Erasure:
             for table, count in rows.items():
                 counted[table] = counted.get(table, 0) + count
         erasure = begin(clickhouse, selection, counted, requested_by="somebody@somewhere", reason="asked to")
-    return remove(clickhouse, finish(clickhouse, erasure))
+        return remove(clickhouse, finish(clickhouse, erasure, selection))
 
 
 def letter_about(doc_id: str, explanation: str, number: int, source_ms: int) -> DeadLetterRow:

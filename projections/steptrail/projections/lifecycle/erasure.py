@@ -32,6 +32,7 @@ from steptrail.projections.lifecycle.recounting import recount
 from steptrail.projections.lifecycle.stored_tables import (
     EVENT_TABLES,
     HEALTH_EVENTS,
+    STEPS,
     EventTable,
     document_tables,
 )
@@ -41,6 +42,7 @@ Document = tuple[str, str]
 
 GROUPS: Final = "error_group_hours"
 _AT_ONCE: Final = 10_000
+_BY_MINUTE: Final = (STEPS, HEALTH_EVENTS)
 
 # What is left of a document in `steps` are events that came after its erasure: their executions stand on them alone.
 _EXECUTIONS_AGAIN: Final = """
@@ -145,17 +147,23 @@ def begin(
     return erasure
 
 
-def finish(clickhouse: ClickHouse, erasure: Erasure) -> Erasure:
+def finish(clickhouse: ClickHouse, erasure: Erasure, selection: str | None = None) -> Erasure:
     """Go on with an erasure from the state that it came to until no query shows its documents.
 
-    Returns it in state HIDDEN, or DONE where it was done already. Raises InfrastructureError when the store is away or
+    With the `selection` that it was begun with, which need not be there any more, they are found faster. Returns it in state HIDDEN, or DONE where it was done already. Raises InfrastructureError when the store is away or
     does not come to an end; calling it again goes on.
     """
+    whose = _hashed(erasure)
+    if selection is not None:
+        whose = f"(pipeline, doc_id) IN (SELECT pipeline, doc_id FROM {selection})"
     if erasure.state is ErasureState.BEGUN:
         wait_for_writers(clickhouse)
         minutes = clickhouse.query(
-            f"SELECT DISTINCT pipeline, toUnixTimestamp(toStartOfMinute(broker_time)) FROM {HEALTH_EVENTS.name} "
-            f"WHERE {_theirs(HEALTH_EVENTS, erasure)}"
+            " UNION DISTINCT ".join(
+                f"SELECT pipeline, toUnixTimestamp(toStartOfMinute(broker_time)) FROM {table.name} "
+                f"WHERE {_before(table, erasure)} AND {whose}"
+                for table in _BY_MINUTE
+            )
         )
         erasure = erasure.now(
             ErasureState.FOUND, minutes=tuple((str(pipeline), int(begin)) for pipeline, begin in minutes)
@@ -165,7 +173,7 @@ def finish(clickhouse: ClickHouse, erasure: Erasure) -> Erasure:
         together(
             partial(hide, clickhouse, table.name, _theirs(table, erasure)) for table in document_tables()
         )
-        clickhouse.command(_EXECUTIONS_AGAIN.replace("{theirs}", _hashed(erasure)))
+        clickhouse.command(_EXECUTIONS_AGAIN.replace("{theirs}", whose))
         recount(clickhouse, erasure.request)
         erasure = erasure.now(ErasureState.HIDDEN)
         write(clickhouse, erasure)
@@ -191,8 +199,20 @@ def _hashed(erasure: Erasure) -> str:
     )
 
 
+def _before(table: EventTable, erasure: Erasure) -> str:
+    """SQL: the row tells of what happened, or arrived, before the erasure."""
+    return f"{table.happened} <= fromUnixTimestamp64Micro({erasure.erased_to_us}, 'UTC')"
+
+
 def _theirs(table: EventTable, erasure: Erasure) -> str:
-    """SQL: the row is of one of the documents, and tells of what is to be erased."""
-    return (
-        f"{table.happened} <= fromUnixTimestamp64Micro({erasure.erased_to_us}, 'UTC') AND {_hashed(erasure)}"
+    """SQL: the row is of one of the documents, and tells of what is to be erased; for statements that are kept.
+
+    Once the minutes are known, most rows of a large table are told apart by them, without a hash.
+    """
+    theirs = f"{_before(table, erasure)} AND {_hashed(erasure)}"
+    if table not in _BY_MINUTE:
+        return theirs
+    minutes = (
+        f"SELECT one.2 FROM erasures ARRAY JOIN minutes AS one WHERE request = toUUID('{erasure.request}')"
     )
+    return f"toStartOfMinute(broker_time) IN ({minutes}) AND {theirs}"

@@ -133,10 +133,9 @@ def _erase(
                 reason=reason,
                 not_before_us=latest_stamp_us(settings),
             )
-    if erasure is not None:
-        erasure = finish(clickhouse, erasure)
-        note("No query shows them any more; removing the rows from the files.")
-        erasure = remove(clickhouse, erasure)
+            erasure = finish(clickhouse, erasure, selection)
+            note("No query shows them any more; removing the rows from the files.")
+            erasure = remove(clickhouse, erasure)
     if as_json:
         write_json(_as_json(wanted, unknown, rows, erasure, topics))
     else:
