@@ -150,8 +150,9 @@ def begin(
 def finish(clickhouse: ClickHouse, erasure: Erasure, selection: str | None = None) -> Erasure:
     """Go on with an erasure from the state that it came to until no query shows its documents.
 
-    With the `selection` that it was begun with, which need not be there any more, they are found faster. Returns it in state HIDDEN, or DONE where it was done already. Raises InfrastructureError when the store is away or
-    does not come to an end; calling it again goes on.
+    With the `selection` that it was begun with, where that is still there, they are found faster. Returns it in state
+    HIDDEN, or DONE where it was done already. Raises InfrastructureError when the store is away or does not come to an
+    end; calling it again goes on.
     """
     whose = _hashed(erasure)
     if selection is not None:
