@@ -11,6 +11,7 @@ from steptrail.projections.clickhouse.errors import StoreRefused
 from steptrail.projections.lifecycle.stored_tables import EventTable
 
 WAIT_S: Final = 1800.0
+FAILING_S: Final = 30.0
 _FIRST_POLL_S: Final = 0.02
 _LONGEST_POLL_S: Final = 1.0
 # A condition with a subquery counts as one that may differ between replicas; those here read what never changes.
@@ -65,19 +66,30 @@ def unfinished(clickhouse: ClickHouse, table: str) -> list[tuple[str, str]]:
 
 
 def wait_for_mutations(
-    clickhouse: ClickHouse, table: str, *, timeout: float, sleep: Callable[[float], None] = time.sleep
+    clickhouse: ClickHouse,
+    table: str,
+    *,
+    timeout: float,
+    failing: float = FAILING_S,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Return once no mutation of `table` is under way. Raises StoreRefused after `timeout` seconds."""
-    end = time.monotonic() + timeout
+    """Return once no mutation of `table` is under way.
+
+    Raises StoreRefused after `timeout` seconds, or when one has been failing for `failing` seconds (a full disk, …).
+    """
+    begun = time.monotonic()
+    failing_since: float | None = None
     pause = _FIRST_POLL_S
     while under_way := unfinished(clickhouse, table):
-        if time.monotonic() > end:
-            mutation, reason = under_way[0]
-            why = f": {reason}" if reason else ", as merges are stopped or others come first"
+        now = time.monotonic()
+        reason = next((why for _, why in under_way if why), "")
+        failing_since = (failing_since or now) if reason else None
+        if now - begun > timeout or (failing_since is not None and now - failing_since > failing):
+            why = reason or "merges are stopped, or others come first"
             raise StoreRefused(
-                f"mutation {mutation} of table {table} is not done after {timeout:g} s{why}\n"
-                "ClickHouse goes on with it by itself; run the command again to see it through. "
-                "system.mutations shows how far it is.",
+                f"mutation {under_way[0][0]} of table {table} is not done after {now - begun:.0f} s: {why}\n"
+                "ClickHouse goes on with it by itself once it can (is the disk full?); run the command again then, to see "
+                "it through. system.mutations shows how far it is.",
                 code=None,
                 name=None,
             )
