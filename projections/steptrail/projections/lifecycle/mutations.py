@@ -88,8 +88,8 @@ def wait_for_mutations(
             why = reason or "merges are stopped, or others come first"
             raise StoreRefused(
                 f"mutation {under_way[0][0]} of table {table} is not done after {now - begun:.0f} s: {why}\n"
-                "ClickHouse goes on with it by itself once it can (is the disk full?); run the command again then, to see "
-                "it through. system.mutations shows how far it is.",
+                "ClickHouse goes on with it by itself once it can (is the disk full?); run the command again then, to "
+                "see it through. system.mutations shows how far it is.",
                 code=None,
                 name=None,
             )

@@ -16,7 +16,7 @@ from typing import Final
 
 from steptrail.projections.clickhouse.client import ClickHouse
 from steptrail.projections.clickhouse.errors import QueryError, StoreRefused
-from steptrail.projections.lifecycle.mutations import WAIT_S, delete
+from steptrail.projections.lifecycle.mutations import WAIT_S, delete, unfinished, wait_for_mutations
 from steptrail.projections.lifecycle.retention_rules import RetentionRules
 from steptrail.projections.lifecycle.stored_tables import EVENT_TABLES, STEPS, EventTable
 
@@ -122,7 +122,10 @@ def _apply(clickhouse: ClickHouse, table: EventTable, condition: str, timeout: f
             dropped_parts += 1
         else:
             left = True
-    if left:
+    if left and unfinished(clickhouse, table.name):
+        # Most likely the same, asked for before: another would only wait behind it.
+        wait_for_mutations(clickhouse, table.name, timeout=timeout)
+    elif left:
         delete(clickhouse, table.name, condition, timeout=timeout)
     return Removed(table.name, sum(int(old) for _, _, old in parts), dropped_rows, dropped_parts)
 
