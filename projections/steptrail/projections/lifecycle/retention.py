@@ -16,7 +16,7 @@ from typing import Final
 
 from steptrail.projections.clickhouse.client import ClickHouse
 from steptrail.projections.clickhouse.errors import QueryError, StoreRefused
-from steptrail.projections.lifecycle.mutations import WAIT_S, delete, unfinished, wait_for_mutations
+from steptrail.projections.lifecycle.mutations import WAIT_S, delete, wait_for_mutations
 from steptrail.projections.lifecycle.retention_rules import RetentionRules
 from steptrail.projections.lifecycle.stored_tables import EVENT_TABLES, STEPS, EventTable
 
@@ -108,6 +108,8 @@ def apply(clickhouse: ClickHouse, rules: RetentionRules, *, timeout: float = WAI
 
 
 def _apply(clickhouse: ClickHouse, table: EventTable, condition: str, timeout: float) -> Removed | None:
+    # One that is under way may be the same: another would only wait behind it.
+    wait_for_mutations(clickhouse, table.name, timeout=timeout)
     parts = clickhouse.query(
         f"SELECT _part, count() AS rows, countIf({condition}) AS old FROM {table.name} GROUP BY _part HAVING old > 0"
     )
@@ -122,10 +124,7 @@ def _apply(clickhouse: ClickHouse, table: EventTable, condition: str, timeout: f
             dropped_parts += 1
         else:
             left = True
-    if left and unfinished(clickhouse, table.name):
-        # Most likely the same, asked for before: another would only wait behind it.
-        wait_for_mutations(clickhouse, table.name, timeout=timeout)
-    elif left:
+    if left:
         delete(clickhouse, table.name, condition, timeout=timeout)
     return Removed(table.name, sum(int(old) for _, _, old in parts), dropped_rows, dropped_parts)
 
