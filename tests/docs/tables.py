@@ -226,6 +226,22 @@ SECTIONS: dict[str, dict[str, Shown]] = {
         ),
         "topic_gaps": Shown("SELECT * FROM topic_gaps FINAL"),
     },
+    "Retention and erasure": {
+        "retention_rules": Shown(
+            "SELECT pipeline, days, held, reason FROM retention_rules ORDER BY pipeline",
+            "What holds for one pipeline, or, with an empty name, by default.",
+            ("retention_changes",),
+            {"number": "How often it was changed"},
+        ),
+        "retention_changes": Shown(
+            "SELECT changed_at, changed_by, pipeline, days, held, reason FROM retention_changes ORDER BY changed_at"
+        ),
+        "erasures": Shown(
+            "SELECT request, state, at, documents, requested_by, reason FROM erasures ORDER BY at"
+        ),
+        "erased_documents": Shown("SELECT count(), max(erased_to) FROM erased_documents"),
+        "erasure_key": Shown("SELECT made_at FROM erasure_key"),
+    },
     "How far everything is": {
         "projection_ledger": Shown(
             "SELECT projection_name, partition, max(last_offset) FROM projection_ledger GROUP BY ALL ORDER BY ALL"

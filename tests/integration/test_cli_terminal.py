@@ -248,6 +248,22 @@ def _runs(folder: Path) -> dict[str, list[Run]]:
         ],
         "dlq redrive": [Run(("dlq", "redrive", "--dry-run", "--offset", NAME))],
         "dlq drop": [Run(("dlq", "drop", "--dry-run", NAME))],
+        "retention": [Run(("retention",)), Run(("retention", "--json"))],
+        "retention set": [
+            Run(("retention", "set", NAME, "90d", *reason)),
+            Run(("retention", "set", NAME + "x", "90d")),
+            Run(("retention", "set", NAME, NAME)),
+        ],
+        "retention default": [Run(("retention", "default", NAME))],
+        "retention hold": [Run(("retention", "hold", NAME + "x"))],
+        "retention release": [Run(("retention", "release", NAME))],
+        "retention apply": [Run(("retention", "apply"))],
+        "erase": [
+            Run(("erase", NAME, NAME)),
+            Run(("erase", NAME, NAME + "x")),
+            Run(("erase", NAME, "--from", nowhere)),
+            Run(("erase", "--list"), shows=False),
+        ],
         "run projector": [Run(("run", "projector"), shows=False, stopped_at=b"\n"), Run(("run", NAME))],
         "run health": [
             Run(("run", "health"), shows=False, stopped_at=b"\n"),

@@ -24,17 +24,20 @@ from steptrail.consumers.health.rules.status import HealthStatus
 from steptrail.consumers.health.rules.verdict import Finding, Verdict
 from steptrail.consumers.ingest.writer_schemas import WriterSchemas
 from steptrail.consumers.kafka.broker import Member
+from steptrail.consumers.kafka.topic_retention import TopicRetention
 from steptrail.consumers.loop.freshness import Freshness
 from steptrail.consumers.loop.lag import LagReport, PartitionLag
 from steptrail.deploy.cli.commands import (
     alerts,
     doc,
     emitters,
+    erase,
     errors,
     expect,
     groups,
     incomplete,
     lag,
+    retention,
     sql,
     stack,
 )
@@ -48,6 +51,9 @@ from steptrail.deploy.terminal.freshness import show_freshness
 from steptrail.deploy.terminal.output import note, say
 from steptrail.projections.clickhouse.pages import Cursor
 from steptrail.projections.delivery.topic_gaps import TopicGap
+from steptrail.projections.lifecycle.erasures import Erasure, ErasureState
+from steptrail.projections.lifecycle.retention import Expired, Kept, Removed
+from steptrail.projections.lifecycle.retention_rules import RetentionRule, RetentionRules
 from steptrail.projections.reading.completeness import CompletenessState, DocumentCompleteness
 from steptrail.projections.reading.emitters import EmitterState
 from steptrail.projections.reading.recent_error_groups import RecentErrorGroup, RecentErrorGroups
@@ -523,6 +529,61 @@ def _expect() -> None:
     expect._show([ExpectedSteps("invoices", steps, _ago(days=3))], ["invoices"], changing=True)
 
 
+_KAFKA = [
+    TopicRetention("steptrail.steps.v1", 30 * 86_400_000, 7 * 86_400_000, False),
+    TopicRetention("steptrail.observations.v1", None, 7 * 86_400_000, False),
+    TopicRetention("steptrail.alerts.v1", 7 * 86_400_000, 7 * 86_400_000, True),
+]
+
+
+def _erase() -> None:
+    rows = {
+        "steps": 48,
+        "step_executions": 24,
+        "health_events": 48,
+        "observations": 1,
+        "error_group_hours": 2,
+    }
+    found = {("invoices", SCAN): rows, ("invoices", "invoice-17"): {"steps": 2}, ("letters", CJK): rows}
+    total = {name: 2 * count for name, count in rows.items()} | {"steps": 98}
+    erasure = Erasure(
+        _ID,
+        ErasureState.DONE,
+        ("invoices", "letters"),
+        3,
+        total,
+        int(NOW.timestamp() * 1e6),
+        "ada@build-7",
+        "",
+    )
+    erase._show(found, [], total, erasure, _KAFKA)
+
+
+def _retention() -> None:
+    rules = RetentionRules(
+        RetentionRule("", 365, own=True),
+        {
+            "invoices": RetentionRule(
+                "invoices", 14, own=True, reason="contract with the customer of 2024, § 7"
+            ),
+            "letters": RetentionRule("letters", 90, own=True, held=True, reason="case 4711"),
+        },
+    )
+    stored = [
+        Kept("invoices", 1_284_000, _ago(days=40), _ago(hours=1)),
+        Kept("letters", 48_211_003, _ago(days=400), _ago(hours=1)),
+        Kept("scans", 12, _ago(days=10), _ago(days=2)),
+    ]
+    going = [
+        Expired("steps", "invoices", 812_000, _ago(days=40), _ago(days=15)),
+        Expired("error_group_minutes", "invoices", 1204, _ago(days=40), _ago(days=15)),
+    ]
+    retention._show(rules, stored, _KAFKA)
+    retention._show_change(going, [], yes=False)
+    retention._show_change(going, [Removed("steps", 812_000, 700_000, 3)], yes=True)
+    retention._warn(rules, _KAFKA)
+
+
 def _sql() -> None:
     rows: list[tuple[Any, ...]] = [
         ("invoices", SCAN, 1284, 0.033, PDF_ERROR, ["a", "b"]),
@@ -625,6 +686,8 @@ SCREENS: dict[str, Callable[[], None]] = {
     "alerts-list": _alerts_list,
     "alerts-silences": _silences,
     "expect": _expect,
+    "retention": _retention,
+    "erase": _erase,
     "sql": _sql,
     "status": _status,
     "demo": _demo,

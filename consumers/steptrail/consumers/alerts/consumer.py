@@ -215,7 +215,8 @@ class _Work:
             levels = wanted(
                 verdicts.levels.values(), sources.levels(), of_pipelines=config.policy.of_pipelines
             )
-            self.dispatcher.turn(config, examples.of(levels), unknown, now)
+            examples.watch(self.board.alerts.values())
+            self.dispatcher.turn(config, examples.of(levels), unknown, now, examples.erased)
             self._seen = seen
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ from steptrail.consumers.alerts.model.alert import TARGET, Alert, rfc3339
 from steptrail.consumers.alerts.model.engine import Plan, plan
 from steptrail.consumers.alerts.model.levels import Level, target_level
 from steptrail.consumers.alerts.model.notification import Told
-from steptrail.consumers.alerts.model.reconcile import difference, forgettable
+from steptrail.consumers.alerts.model.reconcile import NOTHING_ERASED, Erased, difference, forgettable
 from steptrail.consumers.alerts.topics import Board
 from steptrail.consumers.kafka.record import Record
 from steptrail.consumers.kafka.transactional_writer import TransactionalWriter
@@ -79,6 +79,7 @@ class Dispatcher:
         wanted: Mapping[str, Level],
         unknown: Callable[[Alert], bool],
         now: float,
+        erased: Erased = NOTHING_ERASED,
     ) -> Plan:
         """Bring the topics to the wanted state and start to send what is due. `now`: seconds since the epoch.
 
@@ -95,6 +96,7 @@ class Dispatcher:
             ownership=config.policy.ownership,
             unknown=unknown,
             link=self._link,
+            erased=erased,
         ):
             _log_change(self.board.alerts.get(alert.id), alert)
             self.board.alerts[alert.id] = alert

@@ -131,6 +131,12 @@ class BrokerQuestions:
         """The offset after the last readable record of each partition (transactions that are open excluded)."""
         return self._offsets(partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]  # no stubs
 
+    def latest_stamps(self, partitions: Collection[int]) -> dict[int, int]:
+        """The greatest time of a record of each partition that has any, in milliseconds since 1970."""
+        futures = self._offset_futures(partitions, OffsetSpec.max_timestamp())  # type: ignore[no-untyped-call]  # no stubs
+        found = {partition: int(self._answer(future).timestamp) for partition, future in futures.items()}
+        return {partition: stamp for partition, stamp in found.items() if stamp >= 0}
+
     def end_offsets_async(
         self, partitions: Collection[int], *, uncommitted: bool = False
     ) -> dict[int, Future[Any]]:

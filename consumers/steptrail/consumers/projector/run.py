@@ -1,5 +1,5 @@
 """The projector: the consume loop of step events, and beside it those of dead letters, emitters' reports and
-observations.
+observations, and what removes old events.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from steptrail.consumers.loop.gc_tuning import rarely_collected
 from steptrail.consumers.loop.lag_watch import LagWatch
 from steptrail.consumers.loop.loop import ConsumeLoop
 from steptrail.consumers.loop.monitor import Monitor
+from steptrail.consumers.projector.retention_task import RetentionTask
 from steptrail.consumers.projector.side_projection import SideProjection
 from steptrail.consumers.projector.sources import side_sources
 from steptrail.consumers.runtime.metrics import ProjectorMetrics
@@ -71,6 +72,7 @@ def run_projector(
                     accept_topic=accept_topic,
                 )
             )
+        service.add(RetentionTask(clickhouse, service.stopping))
         sink = ProjectorSink(
             clickhouse,
             questions,

@@ -31,6 +31,8 @@ COMMANDS: dict[str, str] = {
     "emitters": "steptrail.deploy.cli.commands.emitters",
     "alerts": "steptrail.deploy.cli.commands.alerts",
     "dlq": "steptrail.deploy.cli.commands.dlq.dlq",
+    "retention": "steptrail.deploy.cli.commands.retention",
+    "erase": "steptrail.deploy.cli.commands.erase",
     "run": "steptrail.deploy.cli.commands.run.run",
     "topics": "steptrail.deploy.cli.commands.setup",
     "migrate": "steptrail.deploy.cli.commands.setup",

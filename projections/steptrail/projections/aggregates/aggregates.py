@@ -8,31 +8,17 @@ does not find, and counting something twice gives the same rows.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Final
 
-from steptrail.projections.aggregates.error_group_counts import (
-    TEMPLATES_OF_A_MINUTE,
-    Crowd,
-    count_error_hours,
-    count_error_minutes,
-    crowds,
-)
-from steptrail.projections.aggregates.step_minutes import count_minutes
+from steptrail.projections.aggregates.error_group_counts import TEMPLATES_OF_A_MINUTE
+from steptrail.projections.aggregates.touched import Touched, count_errors, count_steps
 from steptrail.projections.clickhouse.client import ClickHouse
 from steptrail.projections.clickhouse.errors import QueryError, SchemaMismatch, StoreRefused
 from steptrail.projections.tables.health_events import HEALTH_EVENTS
 
-_MINUTE: Final = 60
-_HOUR: Final = 3600
 _MISSING: Final = frozenset({16, 47, 60, 81})  # no such column, unknown identifier, table, database
-
-# What one statement is given: minutes (they stand in its text), and what it must hold in memory.
-_MOST_MINUTES: Final = 500
-_MOST_STEPS: Final = 20_000
-_MOST_ERRORS: Final = 300_000
 
 Place = tuple[str, int]
 """Topic id and partition."""
@@ -45,15 +31,6 @@ class Refreshed:
     minutes: int
     error_minutes: int
     seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Touched:
-    """A minute with events that are yet to be counted: its begin in seconds, their steps, and errors."""
-
-    begin: int
-    steps: int
-    errors: int
 
 
 class Aggregates:
@@ -135,28 +112,13 @@ class Aggregates:
             place: (marks.get(place, -1), to) for place, to in reached.items() if to > marks.get(place, -1)
         }
         touched = self._touched(ahead, span) if ahead else []
-        for chunk in _chunks(touched, lambda one: one.steps, _MOST_STEPS):
-            count_minutes(self._clickhouse, _spans("broker_time", chunk, _MINUTE), version)
         with_errors = [one for one in touched if one.errors]
-        for chunk in _chunks(with_errors, lambda one: one.errors, _MOST_ERRORS):
-            self._count_errors(chunk, version)
-            count_error_hours(self._clickhouse, _spans("minute", chunk, _HOUR), version)
+        count_steps(self._clickhouse, touched, version)
+        count_errors(self._clickhouse, with_errors, version, most=self._templates)
         self._write_marks({place: to for place, (_, to) in ahead.items()})
         self._marks = {**marks, **{place: to for place, (_, to) in ahead.items()}}
         self._span = None
         return len(touched), len(with_errors)
-
-    def _count_errors(self, touched: Sequence[_Touched], version: int) -> None:
-        times = _spans("broker_time", touched, _MINUTE)
-        found = crowds(self._clickhouse, times, most=self._templates)
-        few = [one for one in touched if found.get(one.begin) is Crowd.FEW]
-        parts = [(Crowd.FEW, few)] if few else []
-        parts += [
-            (crowd, [one]) for one in touched if (crowd := found.get(one.begin, Crowd.FEW)) is not Crowd.FEW
-        ]
-        for crowd, minutes in parts:
-            times = _spans("broker_time", minutes, _MINUTE)
-            count_error_minutes(self._clickhouse, times, version, crowd, most=self._templates)
 
     def _high_water(self) -> dict[Place, int]:
         found = self._clickhouse.query(
@@ -182,9 +144,7 @@ class Aggregates:
                 {"topic_id": topic_id},
             )
 
-    def _touched(
-        self, ahead: Mapping[Place, tuple[int, int]], span: tuple[int, int] | None
-    ) -> list[_Touched]:
+    def _touched(self, ahead: Mapping[Place, tuple[int, int]], span: tuple[int, int] | None) -> list[Touched]:
         """The minutes of the events behind the marks, in order. `span` is where they lie; None: anywhere."""
         topics = sorted({topic_id for topic_id, _ in ahead})
         places = " OR ".join(
@@ -204,39 +164,4 @@ class Aggregates:
             f"FROM health_events WHERE {within} AND ({places}) GROUP BY minute ORDER BY minute",
             {f"topic_{number}": topic_id for number, topic_id in enumerate(topics)},
         )
-        return [_Touched(int(begin), int(steps), int(errors)) for begin, steps, errors in found]
-
-
-def _chunks(
-    touched: Iterable[_Touched], weight: Callable[[_Touched], int], most: int
-) -> Iterator[Sequence[_Touched]]:
-    """Minutes by as many as one statement can take; one that is too heavy by itself comes alone."""
-    chunk: list[_Touched] = []
-    total = 0
-    for one in touched:
-        if chunk and (total + weight(one) > most or len(chunk) >= _MOST_MINUTES):
-            yield chunk
-            chunk, total = [], 0
-        chunk.append(one)
-        total += weight(one)
-    if chunk:
-        yield chunk
-
-
-def _spans(column: str, touched: Iterable[_Touched], unit: int) -> str:
-    """SQL: `column` lies in one of the touched minutes, or hours; neighbours are one span.
-
-    The bounds have milliseconds, as broker_time has: ClickHouse 26.9 takes `time < toDateTime(end)` for
-    `time <= end - 1 s` when it looks at an index, and so passes over a part whose events all lie in the last second.
-    """
-    begins = sorted({one.begin // unit * unit for one in touched})
-    edges = [begins[0]]
-    for before, after in pairwise(begins):
-        if after != before + unit:
-            edges += [before + unit, after]
-    edges.append(begins[-1] + unit)
-    return " OR ".join(
-        f"({column} >= fromUnixTimestamp64Milli({begin * 1000}, 'UTC') "
-        f"AND {column} < fromUnixTimestamp64Milli({end * 1000}, 'UTC'))"
-        for begin, end in zip(edges[::2], edges[1::2], strict=True)
-    )
+        return [Touched(int(begin), int(steps), int(errors)) for begin, steps, errors in found]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from steptrail.projections.aggregates.step_minutes import SPILL
+from steptrail.projections.aggregates.step_minutes import SPILL, count
 from steptrail.projections.aggregates.templates import LONGEST_INPUT, template_sql
 
 if TYPE_CHECKING:
@@ -170,11 +170,9 @@ def count_error_minutes(
 ) -> None:
     """Count the errors of the minutes in `times`, SQL over broker_time that is made of whole minutes."""
     bound = {} if crowd is Crowd.FEW else {"most": most, "other": OTHER}
-    clickhouse.command(
-        _STATEMENTS[crowd].replace("{times}", times), {"version": version, **bound}, settings=SPILL
-    )
+    count(clickhouse, _STATEMENTS[crowd].replace("{times}", times), {"version": version, **bound})
 
 
 def count_error_hours(clickhouse: ClickHouse, times: str, version: int) -> None:
     """Put the hours in `times`, SQL over `minute` that is made of whole hours, together from their minutes."""
-    clickhouse.command(_COUNT_HOURS.replace("{times}", times), {"version": version}, settings=SPILL)
+    count(clickhouse, _COUNT_HOURS.replace("{times}", times), {"version": version})

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from steptrail.projections.clickhouse.running import writer_comment
+
 if TYPE_CHECKING:
     from steptrail.projections.clickhouse.client import ClickHouse
 
@@ -67,7 +69,13 @@ LIMIT {METRICS_OF_A_STEP} BY minute_of, pipeline, step_name
 def count_minutes(clickhouse: ClickHouse, times: str, version: int) -> None:
     """Count the minutes in `times` (SQL over broker_time that is made of whole minutes) and put them in place."""
     for statement in (_COUNT_STEPS, _COUNT_METRICS):
-        clickhouse.command(_with_times(statement, times), {"version": version}, settings=SPILL)
+        count(clickhouse, _with_times(statement, times), {"version": version})
+
+
+def count(clickhouse: ClickHouse, statement: str, parameters: Mapping[str, Any]) -> None:
+    """Run a statement that counts rows into an aggregate, in bounded memory, and so that it can be waited for."""
+    comment = writer_comment(clickhouse, "aggregates")
+    clickhouse.command(statement, parameters, settings={**SPILL, "log_comment": comment})
 
 
 def _with_times(statement: str, times: str) -> str:

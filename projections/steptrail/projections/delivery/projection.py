@@ -120,6 +120,8 @@ class Projection:
         conditions = [stage.whole, self._ledger.holds(claims, list(claims), "kafka_partition")]
         if target.keeps_offsets:
             conditions.append(self._ledger.not_in(target.table, stage.batch))
+        if target.erasable is not None:
+            conditions.append(target.erasable.condition(stage.table))
         if isinstance(target.once_by, EventOnce) or (target.once_by is not None and stage.batch.resent):
             conditions.append(target.once_by.condition(target.table, stage.table))
         self._ledger.write(target.insert(stage.table, conditions), list(claims))

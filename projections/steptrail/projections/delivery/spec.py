@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
+from steptrail.projections.delivery.erased import Erasable
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -14,6 +16,7 @@ class Target:
     what it has. One that does not must hold idempotent aggregates only: it may be given a record twice.
     `once_by` names the stage's column and the table's column that identify an event, for records that were sent
     again on purpose: of those, only events that are not there yet are written. With `EventOnce` that holds for all.
+    `erasable` says how records of erased documents are known; None where its rows tell nothing of a document.
     """
 
     table: str
@@ -21,6 +24,7 @@ class Target:
     keeps_offsets: bool
     group_by: str = ""
     once_by: ResentOnce | EventOnce | None = None
+    erasable: Erasable | None = None
 
     def insert(self, stage: str, conditions: list[str]) -> str:
         """The statement that copies the rows of table `stage` which meet all `conditions`."""

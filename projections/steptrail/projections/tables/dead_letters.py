@@ -15,6 +15,7 @@ from typing import Any, Final
 import fastavro
 
 from steptrail.projections.delivery.avro_block import WriterSchema, writer_schema
+from steptrail.projections.delivery.erased import Erasable
 from steptrail.projections.delivery.spec import ProjectionSpec, Target
 from steptrail.schemas.wire.bundled import fingerprint
 from steptrail.schemas.wire.framing import single_object_prefix
@@ -128,6 +129,7 @@ DEAD_LETTERS: Final = ProjectionSpec(
                 "kafka_offset": "kafka_offset",
             },
             keeps_offsets=True,
+            erasable=Erasable("fromUnixTimestamp64Milli(source_ms, 'UTC')"),
         ),
     ),
 )

@@ -8,6 +8,7 @@ from steptrail.projections.delivery.spec import EventOnce, ProjectionSpec, Targe
 from steptrail.projections.tables.step_events import (
     BROKER_TIME,
     CHECKS,
+    ERASABLE,
     SIZE,
     STAGE_COLUMNS,
     STATUS,
@@ -54,6 +55,7 @@ HEALTH_EVENTS = ProjectionSpec(
                 ("toUInt128(execution_uuid)", "toUInt128(event_uuid)"),
                 ("toUInt128(execution_id)", "toUInt128(event_id)"),
             ),
+            erasable=ERASABLE,
         ),
     ),
     SIZE,

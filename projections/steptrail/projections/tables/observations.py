@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from steptrail.projections.delivery.erased import Erasable
 from steptrail.projections.delivery.event_checks import json_check
 from steptrail.projections.delivery.spec import ProjectionSpec, Target
 from steptrail.schemas.event import MAX_TIMESTAMP_US, MIN_TIMESTAMP_US
@@ -64,6 +65,8 @@ OBSERVATIONS = ProjectionSpec(
                 "kafka_offset": "kafka_offset",
             },
             keeps_offsets=True,
+            # What is observed of an execution that began before its document was erased is erased with it.
+            erasable=Erasable("fromUnixTimestamp64Micro(started_at, 'UTC')"),
         ),
     ),
 )

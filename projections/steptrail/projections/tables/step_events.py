@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from steptrail.projections.delivery.erased import Erasable
 from steptrail.projections.delivery.event_checks import checks_of, message_size
 from steptrail.projections.delivery.spec import ProjectionSpec, ResentOnce, Target
 from steptrail.schemas.wire.bundled import STEP_EVENT_SCHEMA
@@ -35,6 +36,7 @@ STATUS = (
     "''ERROR'' = 4, ''FAILED'' = 5, ''SKIPPED'' = 6)')"
 )
 _EMITTER = "lower(hex(emitter_id))"
+ERASABLE = Erasable(_EVENT_TIME)
 
 STEPS = Target(
     "steps",
@@ -64,6 +66,7 @@ STEPS = Target(
     },
     keeps_offsets=True,
     once_by=ResentOnce("event_uuid", "event_id", narrowed_by=("pipeline", "doc_id")),
+    erasable=ERASABLE,
 )
 
 STEP_EXECUTIONS = Target(
@@ -80,6 +83,7 @@ STEP_EXECUTIONS = Target(
         "last_any": _EVENT_TIME,
     },
     keeps_offsets=False,
+    erasable=ERASABLE,
 )
 
 EMITTER_SEQUENCES = Target(

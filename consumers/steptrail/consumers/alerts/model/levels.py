@@ -27,7 +27,8 @@ PARTS = "parts"
 class Level:
     """Something that is wrong now. `subject` tells several of one kind apart; times in seconds since the epoch.
 
-    `evidence_at`: when the sentence was so, None where it does not say. `examples`: documents that it is about.
+    `evidence_at`: when the sentence was so, None where it does not say. `examples`: documents that it is about, None
+    while that is not known.
     """
 
     pipeline: str
@@ -39,7 +40,7 @@ class Level:
     subject: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     evidence_at: float | None = None
-    examples: tuple[str, ...] = ()
+    examples: tuple[str, ...] | None = None
 
     @property
     def id(self) -> str:

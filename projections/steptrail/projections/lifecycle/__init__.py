@@ -1,0 +1,1 @@
+"""What becomes of stored data with time: erasure of documents, retention, backups."""
