@@ -75,7 +75,7 @@ spec:
           imagePullPolicy: {{ $v.image.pullPolicy }}
           args: [run, {{ .name }}]
           {{- include "steptrail.containerSecurity" . | nindent 10 }}
-          env: {{- include "steptrail.env" $context | nindent 12 }}
+          env: {{- include "steptrail.env" $context | trim | nindent 12 }}
           {{- if and (eq .name "alerts") $part.secretEnv }}
           envFrom:
             {{- range $part.secretEnv }}
@@ -112,6 +112,6 @@ spec:
               exec: {command: [sleep, "5"]}
           {{- end }}
           resources: {{- toYaml $part.resources | nindent 12 }}
-          volumeMounts: {{- include "steptrail.mounts" $context | nindent 12 }}
-      volumes: {{- include "steptrail.volumes" $context | nindent 8 }}
+          volumeMounts: {{- include "steptrail.mounts" $context | trim | nindent 12 }}
+      volumes: {{- include "steptrail.volumes" $context | trim | nindent 8 }}
 {{- end -}}

@@ -36,14 +36,13 @@ securityContext:
 {{/* Files that a part is given, as a dict of volume name and source: Secrets of certificates, its configuration. */}}
 {{- define "steptrail.volumes" -}}
 {{- $v := .root.Values -}}
-{{- $part := index $v .name -}}
 - name: tmp
   emptyDir: {sizeLimit: {{ $v.tmpSizeLimit | quote }}}
 {{- with $v.kafka.caSecret }}
 - name: kafka-ca
   secret: {secretName: {{ . | quote }}, defaultMode: 0440}
 {{- end }}
-{{- with default $v.kafka.clientSecret $part.kafkaClientSecret }}
+{{- with include "steptrail.kafkaClientSecret" . }}
 - name: kafka-client
   secret: {secretName: {{ . | quote }}, defaultMode: 0440}
 {{- end }}
