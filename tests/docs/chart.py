@@ -43,7 +43,16 @@ def _plain(said: dict[str, Any]) -> dict[str, Any]:
             said = {**said, **choice}
     kept = {
         key: said[key]
-        for key in ("type", "enum", "minimum", "maximum", "exclusiveMinimum", "minLength", "maxLength", "pattern")
+        for key in (
+            "type",
+            "enum",
+            "minimum",
+            "maximum",
+            "exclusiveMinimum",
+            "minLength",
+            "maxLength",
+            "pattern",
+        )
         if key in said
     }
     if kept.get("type") != "string" and "enum" not in kept:
