@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from steptrail.projections.access.relations import MIGRATIONS_TABLE, relations, tables, with_what_they_read
 from steptrail.projections.delivery.spec import ProjectionSpec
@@ -24,14 +25,14 @@ _HEALTH = ("health_verdicts", "health_snapshots", "health_sight", "health_losses
 
 @dataclass(frozen=True)
 class Right:
-    """Some privileges on something: a relation, a pattern that ends in `*`, or what stands for all of the database.
+    """Some privileges on a relation of steptrail's database, or on all whose names begin like one that ends in `*`.
 
-    `of` says of what: a name in steptrail's database, a table of the database `system`, or a table engine.
+    `of` says where the name belongs instead: the database `system`, another database as a whole, table engines.
     """
 
     privileges: str
     name: str
-    of: str = "database"
+    of: Literal["steptrail", "system", "database", "engine"] = "steptrail"
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ def _migrator() -> tuple[Right, ...]:
     engines = {relation.engine for relation in relations().values() if relation.engine is not None}
     return (
         Right("CREATE DATABASE, CREATE TABLE, CREATE VIEW, DROP VIEW, ALTER TABLE, SELECT, INSERT", "*"),
+        Right("SHOW DATABASES", "default", "database"),  # where it connects until steptrail's database is there
         *(Right("TABLE ENGINE", engine, "engine") for engine in sorted(engines | {"ReplacingMergeTree"})),
     )
 

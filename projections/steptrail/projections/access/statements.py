@@ -110,8 +110,9 @@ class Granting:
 
     def _grant(self, right: Right, role: str) -> str:
         target = {
-            "database": f"{self._quoted}.{right.name}",
+            "steptrail": f"{self._quoted}.{right.name}",
             "system": f"system.{right.name}",
+            "database": f"{right.name}.*",
             "engine": right.name,
         }[right.of]
         return f"GRANT{self._on_cluster} {right.privileges} ON {target} TO {role}"
