@@ -44,6 +44,10 @@ class Part:
     rights: tuple[Right, ...]
 
 
+_CHECKS = (Right("SELECT", "tables", "system"), Right("SELECT", "merge_tree_settings", "system"))
+"""What the start asks: whether tables keep what they are given, and which stages were left behind."""
+
+
 def parts() -> tuple[Part, ...]:
     """All parts, in the order in which they are needed."""
     return (
@@ -92,6 +96,7 @@ def _migrator() -> tuple[Right, ...]:
         Right("CREATE DATABASE, CREATE TABLE, CREATE VIEW, DROP VIEW, ALTER TABLE, SELECT, INSERT", "*"),
         Right("SHOW DATABASES", "default", "database"),  # where it connects until steptrail's database is there
         *(Right("TABLE ENGINE", engine, "engine") for engine in sorted(engines | {"ReplacingMergeTree"})),
+        *_CHECKS,
     )
 
 
@@ -112,6 +117,7 @@ def _consumer(
         ),
         Right("TABLE ENGINE", "Memory", "engine"),
         Right("SELECT", "processes", "system"),
+        *_CHECKS,
     )
 
 
