@@ -41,7 +41,7 @@ def _plain(said: dict[str, Any]) -> dict[str, Any]:
     for choice in said.get("anyOf", ()):
         if choice.get("type") != "null":
             said = {**said, **choice}
-    kept = {
+    kept: dict[str, Any] = {
         key: said[key]
         for key in (
             "type",

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -104,10 +105,12 @@ def test_the_pipeline_runs_with_the_least_rights(granted: Granted, tmp_path: Pat
 
         analyst = running.enter_context(connect(invoices))
         for table in ("dead_letters", "error_groups", "step_minutes", "health_state", "emitter_reports"):
-            until(lambda name=table: _count(analyst, name) > 0, table)
-        until(lambda: "firing" in {alert.status for alert in read_board(granted.base).alerts.values()}, "alert")
+            until(partial(_count, analyst, table), table)
+        until(
+            lambda: "firing" in {alert.status for alert in read_board(granted.base).alerts.values()}, "alert"
+        )
         ops.wait(lambda: ops.got != [])
-        HealthCheckManager(invoices).check()
+        HealthCheckManager(invoices).perform_health_check()
 
         with connect(granted.of("operator")) as operator:
             declare_expected_steps(operator, "invoices", ["fetch", "ocr"])
@@ -131,13 +134,17 @@ def _use_the_web(granted: Granted) -> None:
         ]
         assert len(questions) > 15
         for path in questions:
-            reply = api.get(path.removeprefix("/api/v1"), doc_id="invoice-1", q="invoice", pipeline="invoices")
+            reply = api.get(
+                path.removeprefix("/api/v1"), doc_id="invoice-1", q="invoice", pipeline="invoices"
+            )
             assert reply.status < 500, (path, reply.body)
         for page in ("/", "/documents", "/errors", "/operations"):
             assert api.get(f"/{page}").status < 500, page
         group = groups[0]["group_id"]
         assert api.post(f"/error-groups/{group}/resolve", {"reason": "mended"}).status == 200
-        assert api.post("/dead-letters/drop", {"dry_run": False, "everything": True, "note": "x"}).status == 200
+        assert (
+            api.post("/dead-letters/drop", {"dry_run": False, "everything": True, "note": "x"}).status == 200
+        )
 
 
 @pytest.mark.parametrize(
@@ -200,14 +207,18 @@ def _fill(engine: EngineServer) -> None:
             for pipeline in ("invoices", "payroll"):
                 engine.ask(f"INSERT INTO {name} (pipeline) VALUES ('{pipeline}')")
     for pipeline in ("invoices", "payroll"):
-        engine.ask(f"INSERT INTO error_group_hours (pipeline, group_id) VALUES ('{pipeline}', 'of {pipeline}')")
-        engine.ask(f"INSERT INTO error_group_actions (group_id, reason) VALUES ('of {pipeline}', '{pipeline}')")
+        engine.ask(
+            f"INSERT INTO error_group_hours (pipeline, group_id) VALUES ('{pipeline}', 'of {pipeline}')"
+        )
+        engine.ask(
+            f"INSERT INTO error_group_actions (group_id, reason) VALUES ('of {pipeline}', '{pipeline}')"
+        )
         engine.ask(f"INSERT INTO dead_letters (topic, pipeline) VALUES ('{pipeline}', '{pipeline}')")
         engine.ask(f"INSERT INTO dead_letter_decisions (topic) VALUES ('{pipeline}')")
 
 
 def test_an_analyst_of_a_pipeline_sees_no_other(rights: Granted) -> None:
-    """Of every table and view that is theirs to read, only rows of their pipelines are there: in each column of text."""
+    """Of every table and view that is theirs to read, only rows of their pipelines are there."""
     seen = 0
     with connect(rights.of("analyst_limited")) as clickhouse:
         for name in visible_relations():

@@ -40,7 +40,9 @@ def test_equal_blocks_are_both_kept(store: ClickHouse) -> None:
     store.command("ALTER TABLE topic_gaps MODIFY SETTING non_replicated_deduplication_window = 100")
     row = b'{"partition": 1, "first_offset": 2, "noticed_at": "2026-01-01 00:00:00"}'
     for _ in range(2):
-        store.command("INSERT INTO topic_gaps (partition, first_offset, noticed_at) FORMAT JSONEachRow", data=row)
+        store.command(
+            "INSERT INTO topic_gaps (partition, first_offset, noticed_at) FORMAT JSONEachRow", data=row
+        )
         store.command(
             "INSERT INTO topic_gaps (partition, first_offset, noticed_at) "
             "SELECT 1, 2, toDateTime64('2026-01-01 00:00:00', 3, 'UTC') AS at ORDER BY ALL"
@@ -52,5 +54,5 @@ def test_a_store_of_a_newer_version_is_refused(store: ClickHouse) -> None:
     """Neither the projector nor the migration touches tables that it does not know; both say what to upgrade."""
     store.command("INSERT INTO schema_migrations (version, name, checksum) VALUES (9999, 'later', 'x')")
     for refuse in (require_current, migrate):
-        with pytest.raises(SchemaMismatch, match="is at migration 9999.*upgrade steptrail"):
+        with pytest.raises(SchemaMismatch, match=r"is at migration 9999.*upgrade steptrail"):
             refuse(store)

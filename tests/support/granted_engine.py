@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
-from steptrail.deploy.engine import auth, handles, http_query
+from steptrail.deploy.engine import access, app, auth, handles, http_query, reader, serve
 from steptrail.deploy.engine.__main__ import main
 from steptrail.deploy.engine.errors import EngineError
 from steptrail.projections.access.parts import parts
@@ -28,7 +28,7 @@ from steptrail.projections.access.statements import Granting, Statement
 
 PREFIX = "steptrail"
 _GRANT = re.compile(r"(GRANT .+) TO \w+")
-_write_config = handles.write_config
+_write_config = access.write_config
 
 
 def _roles(database: str) -> dict[str, list[str]]:
@@ -60,7 +60,9 @@ def write_config(path: Path, **options: Any) -> Path:
     users.write_text(text)
     strict = "<select_from_system_db_requires_grant>true</select_from_system_db_requires_grant>"
     config.write_text(
-        config.read_text().replace("</access_control_improvements>", f"{strict}</access_control_improvements>")
+        config.read_text().replace(
+            "</access_control_improvements>", f"{strict}</access_control_improvements>"
+        )
     )
     return config
 
@@ -101,7 +103,7 @@ class _Authenticator(auth.Authenticator):
 
 class _Exchange(http_query.Exchange):
     def __init__(self, server: Any, answer: Any, method: Any, headers: Any, receive: Any, user: str) -> None:
-        if user not in (auth.USER, auth.READER):
+        if user not in (auth.USER, reader.NAME):
             server = replace(server, engine=_As(server.engine, f"{PREFIX}_{user}"))
         fail = answer.fail
 
@@ -116,9 +118,8 @@ class _Exchange(http_query.Exchange):
 
 
 if __name__ == "__main__":
-    from steptrail.deploy.engine import app, serve
-
+    # Where each is used.
     handles.write_config = write_config
-    serve.Authenticator = _Authenticator  # type: ignore[misc]
-    app.Exchange = _Exchange  # type: ignore[misc]
+    serve.Authenticator = _Authenticator
+    app.Exchange = _Exchange
     sys.exit(main())

@@ -54,7 +54,7 @@ def row_conditions(database: str, pipelines: tuple[str, ...]) -> dict[str, str]:
 
 
 def visible_relations() -> list[str]:
-    """What somebody may select from who may see some pipelines alone: tables that can be told apart, and their views."""
+    """What somebody who sees some pipelines alone may select from: tables that can be told apart, and their views."""
     seen = {*row_conditions("", ()), *_OF_NOBODY}
     return [
         name

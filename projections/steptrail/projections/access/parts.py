@@ -94,7 +94,9 @@ def _migrator() -> tuple[Right, ...]:
     engines = {relation.engine for relation in relations().values() if relation.engine is not None}
     return (
         Right("CREATE DATABASE, CREATE TABLE, CREATE VIEW, DROP VIEW, ALTER TABLE, SELECT, INSERT", "*"),
-        Right("SHOW DATABASES", "default", "database"),  # where it connects until steptrail's database is there
+        Right(
+            "SHOW DATABASES", "default", "database"
+        ),  # where it connects until steptrail's database is there
         *(Right("TABLE ENGINE", engine, "engine") for engine in sorted(engines | {"ReplacingMergeTree"})),
         *_CHECKS,
     )

@@ -1,4 +1,4 @@
-"""The SQL of `steptrail grants`: roles with their rights, users, and what an analyst is held to. No password is in it."""
+"""The SQL of `steptrail grants`: roles with their rights, users, bounds, row policies. No password is in it."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ class Granting:
         bounds = ", ".join(f"{name} = {most} MIN 1 MAX {most}" for name, most in LIMITS.items())
         yield Statement(
             role,
-            f"CREATE SETTINGS PROFILE IF NOT EXISTS {role}{self._on_cluster} SETTINGS readonly = 2, allow_ddl = 0 CONST, "
-            f"{bounds}, max_concurrent_queries_for_user = {MAX_STATEMENTS} MIN 1 MAX {MAX_STATEMENTS} TO {role}",
+            f"CREATE SETTINGS PROFILE IF NOT EXISTS {role}{self._on_cluster} SETTINGS readonly = 2, "
+            f"allow_ddl = 0 CONST, {bounds}, max_concurrent_queries_for_user = {MAX_STATEMENTS} MIN 1 MAX {MAX_STATEMENTS} TO {role}",
             "Bounds of one statement, which it cannot widen",
         )
         yield self._user(role)
@@ -83,7 +83,9 @@ class Granting:
     def _limited(self, role: str, pipelines: tuple[str, ...]) -> Iterator[Statement]:
         limited = f"{self.prefix}_limited"
         conditions = row_conditions(self._quoted, pipelines)
-        yield Statement(role, self._create("ROLE", limited), "Whoever sees some pipelines alone has this role, too")
+        yield Statement(
+            role, self._create("ROLE", limited), "Whoever sees some pipelines alone has this role, too"
+        )
         yield Statement(role, f"GRANT{self._on_cluster} {limited} TO {role}")
         for position, table in enumerate(conditions):
             # First of all: from the first policy on, some ClickHouse show no row to those for whom there is none,
@@ -92,7 +94,7 @@ class Granting:
                 role,
                 f"CREATE ROW POLICY IF NOT EXISTS {self.prefix}_others{self._on_cluster} ON {self._quoted}.{table} "
                 f"USING 1 TO ALL EXCEPT {limited}",
-                "" if position else "All others see every row. These come before the policies that hide rows: keep it so",
+                "" if position else "All others see every row. These come before the policies that hide rows",
             )
         for position, (table, condition) in enumerate(conditions.items()):
             yield Statement(

@@ -22,9 +22,7 @@ def grants(
     ] = None,
     analyst: Annotated[
         str | None,
-        typer.Option(
-            "--analyst", metavar="NAME", help="Only an analyst of this name.", show_default=False
-        ),
+        typer.Option("--analyst", metavar="NAME", help="Only an analyst of this name.", show_default=False),
     ] = None,
     pipelines: Annotated[
         str | None,
@@ -38,7 +36,9 @@ def grants(
     database: Annotated[
         str | None,
         typer.Option(
-            "--database", help="steptrail's database; STEPTRAIL_CLICKHOUSE's, else steptrail.", show_default=False
+            "--database",
+            help="steptrail's database; STEPTRAIL_CLICKHOUSE's, else steptrail.",
+            show_default=False,
         ),
     ] = None,
     prefix: Annotated[
@@ -79,9 +79,7 @@ def grants(
             raise CommandError(f"there is no part {name!r}: {known}.", exit_code=USAGE, kind="usage")
     statements = [statement for name in found if name in chosen for statement in found[name]]
     if json:
-        write_json_lines(
-            {"role": each.role, "sql": each.sql, "comment": each.comment} for each in statements
-        )
+        write_json_lines({"role": each.role, "sql": each.sql, "comment": each.comment} for each in statements)
         return
     role = None
     for each in statements:
