@@ -118,8 +118,8 @@ class _Exchange(http_query.Exchange):
 
 
 if __name__ == "__main__":
-    # Where each is used.
-    handles.write_config = write_config
-    serve.Authenticator = _Authenticator
-    app.Exchange = _Exchange
+    # In the places where each is used.
+    vars(handles)["write_config"] = write_config
+    vars(serve)["Authenticator"] = _Authenticator
+    vars(app)["Exchange"] = _Exchange
     sys.exit(main())

@@ -75,7 +75,8 @@ class Granting:
         yield Statement(
             role,
             f"CREATE SETTINGS PROFILE IF NOT EXISTS {role}{self._on_cluster} SETTINGS readonly = 2, "
-            f"allow_ddl = 0 CONST, {bounds}, max_concurrent_queries_for_user = {MAX_STATEMENTS} MIN 1 MAX {MAX_STATEMENTS} TO {role}",
+            f"allow_ddl = 0 CONST, {bounds}, "
+            f"max_concurrent_queries_for_user = {MAX_STATEMENTS} MIN 1 MAX {MAX_STATEMENTS} TO {role}",
             "Bounds of one statement, which it cannot widen",
         )
         yield self._user(role)
