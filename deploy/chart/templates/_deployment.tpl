@@ -19,7 +19,7 @@ metadata:
   labels: {{- include "steptrail.labels" . | nindent 4 }}
 spec:
   {{- if not (and $part.autoscaling ($part.autoscaling).enabled) }}
-  replicas: {{ $part.replicas }}
+  replicas: {{ int64 $part.replicas }}
   {{- end }}
   revisionHistoryLimit: 5
   selector:
@@ -83,9 +83,9 @@ spec:
             {{- end }}
           {{- end }}
           ports:
-            - {name: metrics, containerPort: {{ $v.metrics.port }}}
+            - {name: metrics, containerPort: {{ int64 $v.metrics.port }}}
             {{- if eq .name "web" }}
-            - {name: http, containerPort: {{ $part.port }}}
+            - {name: http, containerPort: {{ int64 $part.port }}}
             {{- end }}
           # /healthz: the loop turns, also while Kafka or ClickHouse is away. /readyz: it waits for nothing.
           startupProbe:
