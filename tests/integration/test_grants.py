@@ -180,6 +180,7 @@ def test_nobody_has_more(rights: Granted, user: str, statement: str) -> None:
     """What is not a part's to do is refused to it, and changes nothing."""
     with connect(rights.of(user)) as clickhouse, pytest.raises(StoreRefused, match="Not enough privileges"):
         clickhouse.command(statement) if not statement.startswith("SELECT") else clickhouse.query(statement)
+    assert f"{user}: " in rights.refused()  # what the pipeline's test looks at
 
 
 @pytest.fixture(scope="module")
