@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import Final
 
 from steptrail.projections.clickhouse.client import ClickHouse
-from steptrail.projections.clickhouse.errors import SchemaMismatch
+from steptrail.projections.clickhouse.errors import SchemaMismatch, StoreRefused
+
+_log = logging.getLogger("steptrail.projection")
 
 # Releases in which an insert with quorum that was cancelled while its commit was uncertain no longer deletes parts that
 # were committed: https://github.com/ClickHouse/ClickHouse/issues/111196. Later series have the fix from their start.
@@ -26,9 +29,8 @@ def require_safe(clickhouse: ClickHouse) -> None:
         "SELECT name, engine, engine_full FROM system.tables WHERE database = currentDatabase() "
         "AND engine LIKE '%MergeTree' ORDER BY name"
     )
-    [(version, by_default)] = clickhouse.query(
-        "SELECT version(), (SELECT any(value) FROM system.merge_tree_settings WHERE name = 'async_insert')"
-    )
+    [(version,)] = clickhouse.query("SELECT version()")
+    by_default = _asynchronous_by_default(clickhouse)
     asynchronous = [name for name, _, full in found if _is_on(_setting(full) or by_default)]
     if asynchronous:
         first = f"{clickhouse.database}.{asynchronous[0]}"
@@ -41,6 +43,21 @@ def require_safe(clickhouse: ClickHouse) -> None:
         raise SchemaMismatch(
             f"ClickHouse {version} may delete committed parts of replicated tables ({replicated[0]} is one): {remedy}"
         )
+
+
+def _asynchronous_by_default(clickhouse: ClickHouse) -> object:
+    """What holds for tables that do not say; None, and a line in the log, where the user may not ask."""
+    try:
+        found = clickhouse.query("SELECT value FROM system.merge_tree_settings WHERE name = 'async_insert'")
+    except StoreRefused as error:
+        if error.name != "ACCESS_DENIED":
+            raise
+        _log.warning(
+            "whether asynchronous inserts are on by default is not known: the user may not select from"
+            " system.merge_tree_settings (`steptrail grants` prints the right)"
+        )
+        return None
+    return found[0][0] if found else None
 
 
 def upgrade_for(version: str) -> str | None:
