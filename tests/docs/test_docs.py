@@ -23,6 +23,7 @@ TEXTS = [
     *PAGES,
     ROOT / "CONTRIBUTING.md",
     ROOT / "CHANGELOG.md",
+    ROOT / "deploy/chart/README.md",
     *sorted((ROOT / "docs/decisions").glob("*.md")),
 ]
 OWN_STACK = {"running.md"}  # begins with `steptrail up`

@@ -276,6 +276,7 @@ def _runs(folder: Path) -> dict[str, list[Run]]:
         ],
         "topics": [Run(("topics",), shows=False), Run(("topics", "--dir", NAME))],
         "migrate": [Run(("migrate",), shows=False), Run(("migrate", "--dir", NAME))],
+        "grants": [Run(("grants",), shows=False), Run(("grants", "--analyst", "a", "--pipelines", NAME))],
     }  # fmt: skip
 
 

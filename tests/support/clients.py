@@ -1,7 +1,8 @@
-"""Clients of ClickHouse in other languages: built once a machine, in the user's cache."""
+"""Programs in other languages (clients of ClickHouse, Helm): built once a machine, in the user's cache."""
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -30,20 +31,22 @@ def built(sources: Path, names: Sequence[str], command: Sequence[str], output: s
     digest.update("\0".join(command).encode())
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "steptrail" / "clients"
     folder = base / f"{sources.name}-{digest.hexdigest()[:16]}"
-    if not (folder / output).exists():
-        draft = folder.with_name(f"{folder.name}.{os.getpid()}")
-        draft.mkdir(parents=True)
-        for name in names:
-            shutil.copy(sources / name, draft)
-        done = subprocess.run(command, cwd=draft, capture_output=True, text=True, timeout=900, check=False)
-        assert done.returncode == 0, (
-            f"{' '.join(command)} failed:\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
-        )
-        assert (draft / output).exists(), f"{' '.join(command)} made no {output}"
-        try:
+    base.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # of several test processes one builds, the others wait
+        if not (folder / output).exists():
+            draft = folder.with_name(f"{folder.name}.{os.getpid()}")
+            draft.mkdir()
+            for name in names:
+                shutil.copy(sources / name, draft)
+            done = subprocess.run(
+                command, cwd=draft, capture_output=True, text=True, timeout=900, check=False
+            )
+            assert done.returncode == 0, (
+                f"{' '.join(command)} failed:\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
+            )
+            assert (draft / output).exists(), f"{' '.join(command)} made no {output}"
             draft.rename(folder)
-        except OSError:  # another process was faster
-            shutil.rmtree(draft)
     return folder / output
 
 

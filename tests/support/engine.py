@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
 import secrets
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,23 +99,38 @@ class EngineServer:
         return reply.text.rstrip("\n")
 
 
+_PROGRAM = ("-m", "steptrail.deploy.engine")
+
+
 def command_of(folder: Path, *options: str) -> list[str]:
     """The command that starts the server on a folder, on a free port."""
+    return [sys.executable, *_PROGRAM, *_options(folder), *options]
+
+
+def _options(folder: Path) -> list[str]:
     return [
-        *(sys.executable, "-m", "steptrail.deploy.engine", "--path", str(folder / "data")),
-        *("--password-file", str(folder / "password"), "--port", "0"),
-        *("--reader-password-file", str(folder / "reader-password"), *options),
+        *("--path", str(folder / "data"), "--password-file", str(folder / "password"), "--port", "0"),
+        *("--reader-password-file", str(folder / "reader-password")),
     ]
 
 
 @contextlib.contextmanager
 def running_engine(
-    folder: Path, *options: str, before: Callable[[], None] | None = None
+    folder: Path,
+    *options: str,
+    before: Callable[[], None] | None = None,
+    program: Sequence[str] = _PROGRAM,
+    environ: Mapping[str, str] | None = None,
 ) -> Iterator[EngineServer]:
-    """Start the server on a folder; SIGTERM at the end."""
+    """Start the server on a folder, or another `program` that takes its options; SIGTERM at the end."""
     with (folder / "said").open("a") as said:
         process = subprocess.Popen(
-            command_of(folder, *options), stdout=subprocess.PIPE, stderr=said, text=True, preexec_fn=before
+            [sys.executable, *program, *_options(folder), *options],
+            stdout=subprocess.PIPE,
+            stderr=said,
+            text=True,
+            preexec_fn=before,
+            env={**os.environ, **(environ or {})},
         )
     try:
         assert process.stdout is not None

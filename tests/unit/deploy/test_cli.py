@@ -166,6 +166,12 @@ BAD: list[tuple[list[str], int, str]] = [
     (["errors", "--dir", "/nonexistent"], UNREACHABLE, "no local stack runs in /nonexistent"),
     (["status", "--dir", "/nonexistent"], NO, "no stack runs in /nonexistent"),
     (["run", "nothing"], USAGE, "No such command 'nothing'"),
+    (["grants", "--part", "nobody"], USAGE, "there is no part 'nobody': migrator, projector, health"),
+    (["grants", "--pipelines", "invoices"], USAGE, "--pipelines: whose?"),
+    (["grants", "--analyst", "anna", "--pipelines", " , "], USAGE, "--pipelines names none"),
+    (["grants", "--analyst", "an`na"], USAGE, "a name begins with a letter"),
+    (["grants", "--prefix", "1x"], USAGE, "--prefix '1x'"),
+    (["grants", "--cluster", "a b"], USAGE, "--cluster 'a b'"),
 ]
 
 

@@ -36,6 +36,7 @@ COMMANDS: dict[str, str] = {
     "run": "steptrail.deploy.cli.commands.run.run",
     "topics": "steptrail.deploy.cli.commands.setup",
     "migrate": "steptrail.deploy.cli.commands.setup",
+    "grants": "steptrail.deploy.cli.commands.grants",
 }
 
 

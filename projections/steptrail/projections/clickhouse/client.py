@@ -66,7 +66,14 @@ WRITE_SETTINGS: Mapping[str, Any] = {"async_insert": 0, "insert_deduplicate": 0,
 # The query condition cache of ClickHouse 26.9 remembers granules as empty under too short a condition: after
 # `… WHERE a AND b` over a join, `… WHERE a` left out rows that are there. Nothing here may miss rows, least of
 # all the ledger's guard.
-CAREFUL_SETTINGS: Mapping[str, Any] = {"use_query_condition_cache": 0}
+#
+# From ClickHouse 26.2 on `insert_deduplicate` is ignored for these two, which are on: a block like an earlier one would
+# be dropped in silence where a table keeps a window of them.
+CAREFUL_SETTINGS: Mapping[str, Any] = {
+    "use_query_condition_cache": 0,
+    "deduplicate_insert": "disable",
+    "deduplicate_insert_select": "disable",
+}
 
 
 _PIECE = 1 << 18

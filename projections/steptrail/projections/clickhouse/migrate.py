@@ -15,6 +15,7 @@ from importlib import resources
 
 from steptrail.projections.clickhouse.client import ClickHouse
 from steptrail.projections.clickhouse.errors import MigrationError, QueryError, SchemaMismatch
+from steptrail.projections.clickhouse.safety import require_safe
 
 _FILE_NAME = re.compile(r"^(\d{4})_([a-z0-9_]+)\.sql$")
 
@@ -82,10 +83,12 @@ def migrate(clickhouse: ClickHouse, *, to: int | None = None) -> list[Migration]
 
     Returns the migrations applied now, in order; running it twice, or from two processes at once, is safe.
     Raises MigrationError when a migration that was applied has since been changed or its SQL fails,
-    SchemaMismatch when the database is ahead of this program, InfrastructureError when the store is away.
+    SchemaMismatch when the database is ahead of this program or cannot keep rows safely, InfrastructureError when the
+    store is away.
     """
     clickhouse.create_database()
     clickhouse.command(_SCHEMA_MIGRATIONS)
+    require_safe(clickhouse)
     done = _applied(clickhouse)
     _refuse_ahead(clickhouse, done)
     applied = []
@@ -110,7 +113,7 @@ def migration_states(clickhouse: ClickHouse) -> list[MigrationState]:
 
 
 def require_current(clickhouse: ClickHouse) -> None:
-    """Raise SchemaMismatch unless the database has exactly this program's migrations."""
+    """Raise SchemaMismatch unless the database has exactly this program's migrations, and keeps rows safely."""
     done = _applied(clickhouse)
     _refuse_ahead(clickhouse, done)
     missing = [m for m in migrations() if m.version not in done]
@@ -119,6 +122,7 @@ def require_current(clickhouse: ClickHouse) -> None:
         raise SchemaMismatch(
             f"database {clickhouse.database!r} lacks migration {names}: run `steptrail migrate`"
         )
+    require_safe(clickhouse)
 
 
 def _applied(clickhouse: ClickHouse) -> dict[int, tuple[str, str]]:

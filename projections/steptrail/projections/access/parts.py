@@ -1,0 +1,131 @@
+"""What each part of steptrail needs in ClickHouse. One definition, from which `steptrail grants` writes its SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from steptrail.projections.access.relations import MIGRATIONS_TABLE, relations, tables, with_what_they_read
+from steptrail.projections.delivery.spec import ProjectionSpec
+from steptrail.projections.tables.dead_letters import DEAD_LETTERS
+from steptrail.projections.tables.emitter_reports import EMITTER_REPORTS
+from steptrail.projections.tables.health_events import HEALTH_EVENTS
+from steptrail.projections.tables.observations import OBSERVATIONS
+from steptrail.projections.tables.step_events import STEP_EVENTS
+
+_LEDGER = ("projection_claims", "projection_ledger", "topic_gaps")
+_DECISIONS = ("dead_letter_decisions", "error_group_actions")
+_AGGREGATES = (
+    *("step_minute_rows", "step_metric_rows", "error_group_minutes", "error_group_hours"),
+    "aggregate_marks",
+)
+_HEALTH = ("health_verdicts", "health_snapshots", "health_sight", "health_losses")
+
+
+@dataclass(frozen=True)
+class Right:
+    """Some privileges on a relation of steptrail's database, or on all whose names begin like one that ends in `*`.
+
+    `of` says where the name belongs instead: the database `system`, another database as a whole, table engines.
+    """
+
+    privileges: str
+    name: str
+    of: Literal["steptrail", "system", "database", "engine"] = "steptrail"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part, what it is, and its rights."""
+
+    name: str
+    is_what: str
+    rights: tuple[Right, ...]
+
+
+_CHECKS = (Right("SELECT", "tables", "system"), Right("SELECT", "merge_tree_settings", "system"))
+"""What the start asks: whether tables keep what they are given, and which stages were left behind."""
+
+
+def parts() -> tuple[Part, ...]:
+    """All parts, in the order in which they are needed."""
+    return (
+        Part("migrator", "creates and alters tables and views: steptrail migrate", _migrator()),
+        Part(
+            "projector",
+            "writes events, reports, observations and dead letters: steptrail run projector",
+            _consumer((STEP_EVENTS, DEAD_LETTERS, EMITTER_REPORTS, OBSERVATIONS)),
+        ),
+        Part(
+            "health",
+            "writes verdicts and aggregates: steptrail run health",
+            _consumer(
+                (HEALTH_EVENTS,),
+                writes=(*_HEALTH, *_AGGREGATES),
+                reads=(
+                    *("dead_letters", "emitter_gaps", "emitter_reports", "health_state", "observations"),
+                    *("stall_state", "stalls_said", "step_executions", "step_state"),
+                ),
+            ),
+        ),
+        Part(
+            "alerts",
+            "reads what alerts are about: steptrail run alerts",
+            _reads(("error_groups", "health_sight", "stall_state", "steps")),
+        ),
+        Part(
+            "web",
+            "reads everything, and writes what people decide on the pages: steptrail run web",
+            (Right("SELECT", "*"), *_inserts(_DECISIONS)),
+        ),
+        Part(
+            "operator",
+            "reads everything, and writes what people decide at the command line: steptrail groups, dlq, expect",
+            (
+                Right("SELECT", "*"),
+                *_inserts((*_DECISIONS, "error_group_rules", "expected_steps_declarations")),
+            ),
+        ),
+    )
+
+
+def _migrator() -> tuple[Right, ...]:
+    engines = {relation.engine for relation in relations().values() if relation.engine is not None}
+    return (
+        Right("CREATE DATABASE, CREATE TABLE, CREATE VIEW, DROP VIEW, ALTER TABLE, SELECT, INSERT", "*"),
+        Right(
+            "SHOW DATABASES", "default", "database"
+        ),  # where it connects until steptrail's database is there
+        *(Right("TABLE ENGINE", engine, "engine") for engine in sorted(engines | {"ReplacingMergeTree"})),
+        *_CHECKS,
+    )
+
+
+def _consumer(
+    specs: Iterable[ProjectionSpec], *, writes: Iterable[str] = (), reads: Iterable[str] = ()
+) -> tuple[Right, ...]:
+    """The rights of a consumer with a ledger: its stages, its targets, which it also asks what they have."""
+    specs = tuple(specs)
+    targets = {target.table for spec in specs for target in spec.targets}
+    written = [name for name in tables() if name in {*targets, *_LEDGER, *writes}]
+    also = [name for name in with_what_they_read(reads) if name not in written]
+    return (
+        *(Right("SELECT, INSERT", name) for name in written),
+        *(Right("SELECT", name) for name in (*also, MIGRATIONS_TABLE)),
+        *(
+            Right("CREATE TABLE, DROP TABLE, SELECT, INSERT, ALTER DELETE", f"stage_{spec.name}_*")
+            for spec in specs
+        ),
+        Right("TABLE ENGINE", "Memory", "engine"),
+        Right("SELECT", "processes", "system"),
+        *_CHECKS,
+    )
+
+
+def _reads(names: Iterable[str]) -> tuple[Right, ...]:
+    return tuple(Right("SELECT", name) for name in with_what_they_read(names))
+
+
+def _inserts(names: Iterable[str]) -> tuple[Right, ...]:
+    return tuple(Right("INSERT", name) for name in names)
