@@ -57,16 +57,16 @@ class Authority:
         until = _now() - timedelta(hours=1) if expired else _now() + 7 * _DAY
         built = _builder(_named(name), self._name, key.public_key(), _now() - _DAY, until)
         if hosts:
-            built = built.add_extension(x509.SubjectAlternativeName([_host(h) for h in hosts]), critical=False)
+            built = built.add_extension(
+                x509.SubjectAlternativeName([_host(h) for h in hosts]), critical=False
+            )
         signed = _pem(built.sign(self._key, hashes.SHA256()))
         encryption = (
             serialization.BestAvailableEncryption(password.encode())
             if password is not None
             else serialization.NoEncryption()
         )
-        private = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
-        )
+        private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
         stem = file or name
         issued = Certificate(*(self._folder / f"{stem}.{ending}" for ending in ("crt", "key", "pem")))
         for path, content in (

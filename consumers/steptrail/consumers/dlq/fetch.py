@@ -8,7 +8,8 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from steptrail.consumers.kafka.errors import BrokerUnavailable, error_text
+from steptrail.consumers.kafka.errors import BrokerUnavailable, infrastructure_error
+from steptrail.schemas.access.rights import Right
 
 Place = tuple[int, int]
 
@@ -22,6 +23,8 @@ class LetterReader:
 
     def __init__(self, config: Mapping[str, Any], topic: str) -> None:
         self._topic = topic
+        self._config = dict(config)
+        self._needed = Right("Read", "topic", topic)
         self._consumer = Consumer(
             {
                 **config,
@@ -65,7 +68,7 @@ class LetterReader:
         except KafkaException as error:
             if error.args[0].code() == KafkaError._UNKNOWN_PARTITION:
                 return 0, 0
-            raise BrokerUnavailable(f"the dead-letter topic {self._topic}: {error_text(error)}") from error
+            raise infrastructure_error(error, self._config, self._topic, self._needed) from error
         if bounds is None:
             raise BrokerUnavailable(f"the dead-letter topic {self._topic} does not answer")
         return bounds
@@ -85,7 +88,7 @@ class LetterReader:
                         or error.code() == KafkaError._AUTO_OFFSET_RESET
                     ):
                         return found  # the end, or it expired just now
-                    raise BrokerUnavailable(f"the dead-letter topic {self._topic}: {error_text(error)}")
+                    raise infrastructure_error(error, self._config, self._topic, self._needed)
                 if offset in left:
                     left.discard(offset)
                     found[partition, offset] = message

@@ -10,6 +10,8 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from steptrail.consumers.kafka.producing import produce
 from steptrail.consumers.runtime.deadline import Deadline
+from steptrail.schemas.access.denials import error_said
+from steptrail.schemas.access.rights import Right
 from steptrail.schemas.errors import InfrastructureError
 from steptrail.schemas.wire import headers as names
 
@@ -131,7 +133,8 @@ class DeadLetters:
         if not left:
             self._acknowledged.update(letter.offset for letter in pending if letter.offset not in failed)
         if failed or left:
-            why = next(iter(failed.values())).str() if failed else "no answer"
+            needed = Right("Write", "topic", self._topic)
+            why = error_said(next(iter(failed.values())), self._config, needed) if failed else "no answer"
             missing = f"{len(failed) + left} of {len(pending)} not acknowledged ({why})"
             raise DeadLettersUnavailable(f"the dead-letter topic {self._topic}: {missing}")
 

@@ -15,6 +15,8 @@ from steptrail.consumers.kafka.errors import (
     is_missing_topic,
 )
 from steptrail.consumers.kafka.record import Record
+from steptrail.schemas.access.denials import is_denial
+from steptrail.schemas.access.rights import Right
 
 _log = logging.getLogger("steptrail.consumers.kafka")
 _kafka_log = logging.getLogger("steptrail.kafka")
@@ -31,8 +33,9 @@ class CompactedTopic:
 
     Call `assign` to read on one's own, or `subscribe` to read as the member of `group` that holds the partition.
     `at_end` is True once everything has been read that the topic held when reading began.
-    Errors that pass by themselves are logged; others are raised as BrokerUnavailable or TopicMissing. With
-    `patient` only a missing topic and fatal errors are raised: for a member whose consumer must live on.
+    Errors that pass by themselves are logged; others are raised as BrokerUnavailable (AccessDenied among them) or
+    TopicMissing. With `patient` only a missing topic, a missing right and fatal errors are raised: for a member whose
+    consumer must live on.
     """
 
     def __init__(
@@ -47,6 +50,8 @@ class CompactedTopic:
         self.topic = topic
         self.at_end = False
         self._where = str(config.get("bootstrap.servers", "?"))
+        self._config = dict(config)
+        self._needed = (Right("Read", "topic", topic), Right("Read", "group", group))
         self._patient = patient
         self._failure: KafkaError | None = None
         needed = {
@@ -87,7 +92,7 @@ class CompactedTopic:
         """
         if (failure := self._failure) is not None:
             self._failure = None
-            raise infrastructure_error(failure, self._where, self.topic)
+            raise infrastructure_error(failure, self._config, self.topic, *self._needed)
         records = []
         for message in self._consumer.consume(_AT_ONCE, timeout):
             error = message.error()
@@ -98,7 +103,7 @@ class CompactedTopic:
             elif self._passes(error):
                 _log.warning("kafka: %s", error.str(), extra={"topic": self.topic})
             elif not records:
-                raise infrastructure_error(error, self._where, self.topic)
+                raise infrastructure_error(error, self._config, self.topic, *self._needed)
             else:
                 self._failure = error
         return records
@@ -131,7 +136,7 @@ class CompactedTopic:
 
     def _passes(self, error: KafkaError) -> bool:
         if self._patient:
-            return not error.fatal() and not is_missing_topic(error)
+            return not (error.fatal() or is_missing_topic(error) or is_denial(error))
         return error.code() in _PASSING
 
 

@@ -33,6 +33,7 @@ COMMANDS: dict[str, str] = {
     "dlq": "steptrail.deploy.cli.commands.dlq.dlq",
     "run": "steptrail.deploy.cli.commands.run.run",
     "topics": "steptrail.deploy.cli.commands.setup",
+    "acls": "steptrail.deploy.cli.commands.acls",
     "migrate": "steptrail.deploy.cli.commands.setup",
 }
 

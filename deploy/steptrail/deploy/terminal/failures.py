@@ -87,6 +87,7 @@ def as_command_error(error: BaseException) -> CommandError | None:
 def _known_error(error: BaseException) -> CommandError | None:
     from steptrail.projections.clickhouse.errors import QueryError, SchemaMismatch
     from steptrail.projections.clickhouse.pages import BadCursor
+    from steptrail.schemas.access.remedy import REMEDY
     from steptrail.schemas.configuration.stack_file import NoStackError
     from steptrail.schemas.errors import ConfigurationError, InfrastructureError, SteptrailError
 
@@ -107,6 +108,8 @@ def _known_error(error: BaseException) -> CommandError | None:
     if isinstance(error, SchemaMismatch):
         return CommandError(message, exit_code=UNREACHABLE, kind="schema_mismatch", hint=hint or None)
     if isinstance(error, InfrastructureError):
+        if REMEDY in message:
+            return CommandError(message, exit_code=UNREACHABLE, kind="denied", hint=hint or None)
         return CommandError(message, exit_code=UNREACHABLE, kind="unreachable", hint=hint or _where())
     if isinstance(error, QueryError):
         return CommandError(message, exit_code=REFUSED, kind="query_refused", hint=hint or None)
