@@ -105,6 +105,7 @@ class Transport:
         self._retry_at = 0.0
         self._poller: Poller | None = None
         self._tries: Tries | None = None
+        self._log: PollLog | None = None
         self._relieving: int | None = None
         self._relief = 0
         self._losses = LossReporter(self.counters)
@@ -297,7 +298,8 @@ class Transport:
         self._in_start = True
         poller = None
         try:
-            log = PollLog(self._redacted)
+            log = self._log = PollLog(self._redacted, self._settings.kafka_config())
+            self.self_report.on_denial = log.on_denial
             config = producer_config(self._settings, log.on_error)
             producer = Producer(config, logger=log)
             if self._tries is None:  # else messages of the one before may still be reported
@@ -380,8 +382,11 @@ class Transport:
                 journal.done(*kept)
             elif len(counted) < 2:
                 counted.extend(starmap(journal.wait, ((kept,),)))
-        if error is None and self._clock.due:
-            self._clock.learn(message)
+        if error is None:
+            if self._clock.due:
+                self._clock.learn(message)
+        elif self._log is not None:
+            self._log.on_denial(error, self.topic)
 
     def _count_cut_report(self, cut: BaseException) -> None:
         """Count the report that was about to be counted when this was raised, as far as the traceback still tells."""

@@ -45,8 +45,14 @@ def denial(error: object, config: Mapping[str, Any], *attempted: Right) -> str |
     right = next((each for each in attempted if each.kind == kind), None)
     if right is None:
         return f"{principal(config)} lacks a right: {reason.str()}. {REMEDY}"
+    return lacks(config, right)
+
+
+def lacks(config: Mapping[str, Any], right: Right) -> str:
+    """The sentence about a right that is missing: who, which operation, on what, and the remedy."""
     included = _INCLUDED.get(right.operation, "")
-    return f"{principal(config)} lacks the right {right.operation}{included} on the {right.kind} {right.name}: {REMEDY}"
+    what = f"{right.operation}{included} on the {right.kind} {right.name}"
+    return f"{principal(config)} lacks the right {what}: {REMEDY}"
 
 
 def error_said(error: object, config: Mapping[str, Any], *attempted: Right) -> str:
