@@ -43,7 +43,7 @@ def test_the_whole_pipeline_runs_with_just_these_rights(
         ):
             _emit(secured)
             with Traffic(secured.of("emitter")) as traffic:
-                until(lambda: status_of(store.clickhouse) == "HEALTHY", "HEALTHY")
+                until(lambda: status_of(store.clickhouse, "p") == "HEALTHY", "HEALTHY")
                 file = alerts_file(tmp_path, QUICK + webhook("ops", target.url) + route("ops"))
                 with alerting(secured.of("alerts").with_values(alerts_file=str(file))):
                     traffic.failing = 0.9
@@ -109,6 +109,6 @@ def _browse(secured: Secured) -> None:
         for path in ("/lag", "/freshness", "/health", "/alerts", "/silences", "/dead-letters"):
             reply = until(lambda path=path: (found := api.get(path)).status == 200 and found, path)
             assert "lacks the right" not in reply.body.decode(), path
-        body = {"pipeline": "p", "seconds": 60, "reason": "test"}
+        body = {"pipeline": "p", "for_seconds": 60, "reason": "test"}
         assert api.post("/silences", body).status == 200
         assert api.post("/dead-letters/redrive", {"dry_run": True}).status == 200
