@@ -24,6 +24,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its stubs l
     ResourceType,
 )
 
+from steptrail.schemas.access.connection_check import settings_fault
 from steptrail.schemas.access.denials import error_said, lacks
 from steptrail.schemas.access.rights import Operation, Right
 from steptrail.schemas.configuration.settings import Settings
@@ -69,9 +70,7 @@ class TopicAdmin:
         try:
             self.client = AdminClient(self.config, logger=_log)
         except (KafkaException, ValueError, TypeError) as error:
-            raise ConfigurationError(
-                f"Kafka's client refuses its settings: {error_said(error, self.config)}"
-            ) from None
+            raise ConfigurationError(str(settings_fault(error, self.config))) from None
 
     def ensure(self, specs: list[TopicSpec], *, alter: bool) -> list[TopicChange]:
         """Create what is missing and compare the rest; see `steptrail.schemas.topics.ensure_topics`."""

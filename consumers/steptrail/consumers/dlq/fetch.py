@@ -9,6 +9,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from steptrail.consumers.kafka.errors import BrokerUnavailable, infrastructure_error
+from steptrail.schemas.access.denials import is_of_no_group
 from steptrail.schemas.access.rights import Right
 
 Place = tuple[int, int]
@@ -83,6 +84,8 @@ class LetterReader:
                 heard = time.monotonic()
                 error, offset = message.error(), message.offset()
                 if error is not None:
+                    if is_of_no_group(error):
+                        continue
                     if (
                         error.code() == KafkaError._PARTITION_EOF
                         or error.code() == KafkaError._AUTO_OFFSET_RESET

@@ -15,7 +15,7 @@ from steptrail.consumers.kafka.errors import (
     is_missing_topic,
 )
 from steptrail.consumers.kafka.record import Record
-from steptrail.schemas.access.denials import is_denial
+from steptrail.schemas.access.denials import is_denial, is_of_no_group
 from steptrail.schemas.access.rights import Right
 
 _log = logging.getLogger("steptrail.consumers.kafka")
@@ -53,6 +53,7 @@ class CompactedTopic:
         self._config = dict(config)
         self._needed = (Right("Read", "topic", topic), Right("Read", "group", group))
         self._patient = patient
+        self._joins = True
         self._failure: KafkaError | None = None
         needed = {
             "group.id": group,
@@ -71,6 +72,7 @@ class CompactedTopic:
 
     def assign(self) -> None:
         """Read from the beginning, outside of any group."""
+        self._joins = False
         self._consumer.assign([TopicPartition(self.topic, 0, OFFSET_BEGINNING)])
 
     def subscribe(self, *, on_assign: OnPartitions, on_revoke: OnPartitions | None = None) -> None:
@@ -100,6 +102,8 @@ class CompactedTopic:
                 records.append(_record(message))
             elif error.code() == KafkaError._PARTITION_EOF:
                 self.at_end = True
+            elif not self._joins and is_of_no_group(error):
+                _log.debug("kafka: %s", error.str())
             elif self._passes(error):
                 _log.warning("kafka: %s", error.str(), extra={"topic": self.topic})
             elif not records:

@@ -50,6 +50,11 @@ def connection_fault(config: Mapping[str, Any], *, timeout: float = TIMEOUT_S) -
 
     Never raises. `timeout` is in seconds, for each of the few steps.
     """
+    said: list[KafkaError] = []
+    try:
+        client = AdminClient({**config, "error_cb": said.append, "log_level": 0})
+    except (KafkaException, ValueError, TypeError) as error:
+        return settings_fault(error, config)
     fault: ConnectionFault | None = None
     for address in str(config.get("bootstrap.servers", "")).split(","):
         try:
@@ -61,7 +66,12 @@ def connection_fault(config: Mapping[str, Any], *, timeout: float = TIMEOUT_S) -
             fault = fault or found.fault
     else:
         return fault
-    return _as_the_client(config, timeout)
+    try:
+        client.list_topics(timeout=timeout)
+    except KafkaException:
+        client.poll(0)
+    refused = next((error for error in said if error.code() == KafkaError._AUTHENTICATION), None)
+    return None if refused is None else _refused(refused, config)
 
 
 class _Check:
@@ -210,20 +220,7 @@ class _Check:
             )
 
 
-def _as_the_client(config: Mapping[str, Any], timeout: float) -> ConnectionFault | None:
-    """The rest of the way by librdkafka itself: who it is."""
-    said: list[KafkaError] = []
-    try:
-        client = AdminClient({**config, "error_cb": said.append, "log_level": 0})
-    except (KafkaException, ValueError, TypeError) as error:
-        return settings_fault(error, config)
-    try:
-        client.list_topics(timeout=timeout)
-    except KafkaException:
-        client.poll(0)
-    refused = next((error for error in said if error.code() == KafkaError._AUTHENTICATION), None)
-    if refused is None:
-        return None
+def _refused(refused: KafkaError, config: Mapping[str, Any]) -> ConnectionFault:
     if "credentials" in refused.str():
         return ConnectionFault(
             f"Kafka does not know {principal(config)} by this password",

@@ -34,6 +34,13 @@ def is_denial(error: object) -> bool:
     return isinstance(reason, KafkaError) and reason.code() in _KINDS
 
 
+def is_of_no_group(error: KafkaError) -> bool:
+    """Whether the error is only that a consumer has no right on its group: librdkafka looks for the coordinator of
+    every group.id, also for a consumer that never joins, which reads all the same.
+    """
+    return bool(error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED)
+
+
 def denial(error: object, config: Mapping[str, Any], *attempted: Right) -> str | None:
     """The sentence about a denial, None for any other error. `config` holds the client's librdkafka properties.
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
-from steptrail.schemas.access.denials import error_said
+from steptrail.schemas.access.denials import error_said, is_of_no_group
 from steptrail.schemas.access.rights import Right
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.errors import InfrastructureError
@@ -88,7 +88,7 @@ def published_schemas(settings: Settings, *, timeout: float = TIMEOUT_S) -> dict
                     found.update(_schema_in(message.value()))
                 elif error.code() == KafkaError._PARTITION_EOF:
                     return found
-                elif not error.retriable():
+                elif not (error.retriable() or is_of_no_group(error)):
                     raise SchemaTopicUnavailable(_said(settings, Right("Read", "topic", topic), error))
     except KafkaException as error:
         raise SchemaTopicUnavailable(_said(settings, Right("Read", "topic", topic), error.args[0])) from None
