@@ -25,7 +25,7 @@ from steptrail.consumers.kafka.record import Record
 from steptrail.consumers.kafka.transactional_writer import TransactionalWriter
 from steptrail.consumers.loop.lag import projector_lag
 from steptrail.consumers.projector.run import run_projector
-from steptrail.producers import StepEmitter
+from steptrail.producers import ProcessingStepManager, StepEmitter
 from steptrail.producers.handle import StepHandle
 from steptrail.schemas.access.denials import error_said
 from steptrail.schemas.access.rights import ROLES, Right
@@ -85,10 +85,10 @@ def admin(settings: Settings) -> object:
     return publish_schema(settings)
 
 
-def emit(settings: Settings) -> object:
-    emitter = StepEmitter(settings)
-    emitter.add_step("doc", "parse", ProcessingStatus.SUCCESS)
-    return emitter.close(30)
+def emit(settings: Settings) -> None:
+    manager = ProcessingStepManager(StepEmitter(settings))
+    manager.add_step("doc", "parse", ProcessingStatus.SUCCESS)
+    manager.close(timeout=30)
 
 
 def project(settings: Settings) -> object:
@@ -219,6 +219,7 @@ def test_a_right_that_is_missing_is_named(secured: Secured, role: str) -> None:
             def named(user: str = user, right: Right = right, lines: list[str] = lines) -> bool:
                 return any(names(line, user, right) for line in lines)
 
+            stop: object = None
             for _ in range(3):  # brokers learn of new rights one after the other
                 with LogsErrors():
                     stop = DUTIES[role](settings)

@@ -9,7 +9,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from steptrail.consumers.kafka.errors import BrokerUnavailable, infrastructure_error
-from steptrail.schemas.access.denials import is_of_no_group
+from steptrail.schemas.access.denials import is_denial, is_of_no_group
 from steptrail.schemas.access.rights import Right
 
 Place = tuple[int, int]
@@ -63,6 +63,9 @@ class LetterReader:
 
     def _bounds(self, partition: int) -> tuple[int, int]:
         try:
+            refused = self._consumer.list_topics(self._topic, timeout=_SILENCE_S).topics[self._topic].error
+            if is_denial(refused):  # asked for a partition, it would only say that there is none
+                raise KafkaException(refused)
             bounds = self._consumer.get_watermark_offsets(
                 TopicPartition(self._topic, partition), timeout=_SILENCE_S
             )

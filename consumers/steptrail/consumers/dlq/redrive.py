@@ -190,7 +190,11 @@ class Redrive:
 
             self._pace()
             self._produce(stored, letter, acknowledged)
-        left = self._producer.flush(ACKNOWLEDGE_TIMEOUT_S + 1.0)
+        try:
+            left = self._producer.flush(ACKNOWLEDGE_TIMEOUT_S + 1.0)
+        except KafkaException as error:  # a fatal one: this producer sends nothing more
+            failures.append(error.args[0])
+            left = 0
         self._store.redriven(redriven, self._author)
         self.tally.sent += len(redriven)
         for each in redriven:

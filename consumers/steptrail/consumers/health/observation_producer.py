@@ -90,7 +90,11 @@ class ObservationTopic:
             if not self._sent(producer, observation, answered, deadline):
                 break
         # message.timeout.ms ends the wait by itself; the extra second lets it say so.
-        producer.flush(deadline.remaining() + 1.0)
+        try:
+            producer.flush(deadline.remaining() + 1.0)
+        except KafkaException as error:  # a fatal one: this producer sends nothing more
+            self._producer = None
+            _log.warning("observations were not sent: %s", self._said(error))
         if refused:
             _log.warning("observations were not sent: %s", self._said(refused[0]))
         return acknowledged

@@ -25,6 +25,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its stubs l
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from steptrail.consumers.kafka.errors import BrokerUnavailable, infrastructure_error
+from steptrail.schemas.access.denials import is_denial
 from steptrail.schemas.access.rights import Right
 from steptrail.schemas.errors import InfrastructureError
 
@@ -166,7 +167,14 @@ class BrokerQuestions:
         try:
             consumer = Consumer({**self._config, "group.id": group, "enable.auto.commit": False})
             try:
-                answer = consumer.committed(entries, timeout=self._timeout)
+                try:
+                    answer = consumer.committed(entries, timeout=self._timeout)
+                except KafkaException:
+                    # That the group was denied it tells apart, and waits for an answer all the same.
+                    message = consumer.poll(0)
+                    if message is not None and is_denial(message.error()):
+                        raise KafkaException(message.error()) from None
+                    raise
             finally:
                 consumer.close()
             for entry in answer:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from steptrail.consumers.kafka.errors import (
     BrokerUnavailable,
@@ -25,6 +25,7 @@ OnPartitions = Callable[[Consumer, list[TopicPartition]], None]
 
 _AT_ONCE = 1000
 _POLL_S = 0.2
+_CHECK_S = 2.0
 _PASSING = frozenset((KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._RESOLVE))
 
 
@@ -115,11 +116,15 @@ class CompactedTopic:
     def read_to_end(self, timeout: float) -> list[Record]:
         """Everything up to the end, oldest first; raises BrokerUnavailable after `timeout` seconds without a record."""
         found: list[Record] = []
-        heard = time.monotonic()
+        heard, checked = time.monotonic(), False
         while not self.at_end:
             if records := self.poll(_POLL_S):
                 found += records
                 heard = time.monotonic()
+            elif not (checked or self.at_end):
+                # A topic that this reader may not see, or that is not there, is only told by its metadata.
+                self._check(min(_CHECK_S, timeout))
+                checked = True
             elif not self.at_end and time.monotonic() - heard > timeout:
                 raise BrokerUnavailable(
                     f"Kafka at {self._where} did not answer within {timeout:g} s: {self.topic} cannot be read"
@@ -137,6 +142,14 @@ class CompactedTopic:
     def close(self) -> None:
         """Leave the group, if there is one, and disconnect."""
         self._consumer.close()
+
+    def _check(self, timeout: float) -> None:
+        try:
+            error = self._consumer.list_topics(self.topic, timeout=timeout).topics[self.topic].error
+        except KafkaException:
+            return  # reading goes on, and says so when it took too long
+        if error is not None and (is_missing_topic(error) or is_denial(error)):
+            raise infrastructure_error(error, self._config, self.topic, *self._needed)
 
     def _passes(self, error: KafkaError) -> bool:
         if self._patient:

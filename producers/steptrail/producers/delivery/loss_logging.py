@@ -26,12 +26,13 @@ class PollLog:
 
     librdkafka hands its lines to whoever polls, which may be a thread that emits and must not wait for a
     log's file. Each kind of line is written once in 30 s. `redact` takes out secrets, since librdkafka
-    quotes bad settings. `config` holds the client's properties.
+    quotes bad settings. `config` holds the client's properties, `topic` is that of the events.
     """
 
-    def __init__(self, redact: Callable[[object], str], config: Mapping[str, Any]) -> None:
+    def __init__(self, redact: Callable[[object], str], config: Mapping[str, Any], topic: str) -> None:
         self._redact = redact
         self._config = config
+        self._topic = topic
         self._lines: deque[tuple[int, str]] = deque(maxlen=_HELD_LINES)
         self._told: dict[str, float] = {}
 
@@ -44,8 +45,9 @@ class PollLog:
         level = logging.ERROR if error.fatal() else logging.WARNING
         self._hold(level, f"error {error.name()}", f"{error.name()}: {error.str()}")
 
-    def on_denial(self, error: KafkaError, topic: str) -> None:
-        """A message to `topic` was refused since a right is missing."""
+    def on_denial(self, error: KafkaError | Exception, topic: str | None = None) -> None:
+        """A message to `topic` failed, by default an event: hold a line, if that is since a right is missing."""
+        topic = topic or self._topic
         if (said := denial(error, self._config, Right("Write", "topic", topic))) is not None:
             self._hold(logging.ERROR, f"denied {topic}", said)
 
