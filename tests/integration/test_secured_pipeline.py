@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from support.listener import listening
 from support.projecting import projected, projecting
 from support.stack import Stack
 from support.waiting import until
-from support.web import serving
+from support.web import Api, serving
 
 pytestmark = ON_ONE_WORKER
 
@@ -107,8 +108,12 @@ def _operate(secured: Secured) -> None:
 def _browse(secured: Secured) -> None:
     with serving(secured.of("web")) as api:
         for path in ("/lag", "/freshness", "/health", "/alerts", "/silences", "/dead-letters"):
-            reply = until(lambda path=path: (found := api.get(path)).status == 200 and found, path)
-            assert "lacks the right" not in reply.body.decode(), path
+            until(partial(_answered, api, path), path)
+            assert "lacks the right" not in api.get(path).body.decode(), path
         body = {"pipeline": "p", "for_seconds": 60, "reason": "test"}
         assert api.post("/silences", body).status == 200
         assert api.post("/dead-letters/redrive", {"dry_run": True}).status == 200
+
+
+def _answered(api: Api, path: str) -> bool:
+    return api.get(path).status == 200

@@ -25,7 +25,7 @@ from steptrail.consumers.kafka.record import Record
 from steptrail.consumers.kafka.transactional_writer import TransactionalWriter
 from steptrail.consumers.loop.lag import projector_lag
 from steptrail.consumers.projector.run import run_projector
-from steptrail.producers import ProcessingStepManager, StepEmitter
+from steptrail.producers import ProcessingStepManager, emit_only
 from steptrail.producers.handle import StepHandle
 from steptrail.schemas.access.denials import error_said
 from steptrail.schemas.access.rights import ROLES, Right
@@ -80,13 +80,13 @@ def names(line: str, user: str, right: Right) -> bool:
     return said and f"on the {right.kind} {right.name}" in line and "`steptrail acls`" in line
 
 
-def admin(settings: Settings) -> object:
+def admin(settings: Settings) -> None:
     ensure_topics(settings, timeout=10)
-    return publish_schema(settings)
+    publish_schema(settings)
 
 
 def emit(settings: Settings) -> None:
-    manager = ProcessingStepManager(StepEmitter(settings))
+    manager = ProcessingStepManager(emit_only(settings))
     manager.add_step("doc", "parse", ProcessingStatus.SUCCESS)
     manager.close(timeout=30)
 

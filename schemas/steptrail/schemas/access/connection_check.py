@@ -52,7 +52,8 @@ def connection_fault(config: Mapping[str, Any], *, timeout: float = TIMEOUT_S) -
     """
     said: list[KafkaError] = []
     try:
-        client = AdminClient({**config, "error_cb": said.append, "log_level": 0})
+        asking: dict[str, Any] = {**config, "error_cb": said.append, "log_level": 0}
+        client = AdminClient(asking)
     except (KafkaException, ValueError, TypeError) as error:
         return settings_fault(error, config)
     fault: ConnectionFault | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode
@@ -57,6 +57,10 @@ class KafkaSettings(BaseSettings):
         description="Any further librdkafka properties, which win over all others: a JSON object, or"
         " `name=value` with commas between.",
     )
+
+    if TYPE_CHECKING:  # the subclass says which values there are
+
+        def __init__(self, **values: Any) -> None: ...
 
     @model_validator(mode="after")
     def _passwords_in_one_place(self) -> Self:
