@@ -1,4 +1,4 @@
-"""What happens to a replicated, secured Kafka: brokers go, come back empty, get new certificates; partitions are added."""
+"""What happens to a replicated, secured Kafka: brokers go, come back empty, get new certificates or partitions."""
 
 from __future__ import annotations
 
