@@ -12,6 +12,7 @@ from confluent_kafka import Producer
 from steptrail.producers import ProcessingStepManager
 from steptrail.projections import open_storage
 from steptrail.schemas.status import ProcessingStatus
+from steptrail.schemas.topics import ensure_topics
 from support.alerting import QUICK, alerting, alerts_file, route, webhook
 from support.cluster.cluster import KafkaCluster
 from support.cluster.fixtures import ON_ONE_WORKER
@@ -117,3 +118,21 @@ def _browse(secured: Secured) -> None:
 
 def _answered(api: Api, path: str) -> bool:
     return api.get(path).status == 200
+
+
+def test_topics_are_compared_with_replicas_and_in_sync_replicas(cluster: KafkaCluster, stack: Stack) -> None:
+    """Topics of an older setting: both differences are shown, in-sync replicas are set right when asked, replicas not."""
+    with secured_pipeline(cluster, stack) as secured:
+        before = secured.of("admin").with_values(replication_factor=2, min_insync_replicas=1)
+        ensure_topics(before)
+        changes = ensure_topics(secured.of("admin"))
+        assert {change.outcome for change in changes} == {"drifted"}
+        assert {
+            (each.name, each.wanted, each.is_now) for change in changes for each in change.differences
+        } == {
+            ("min.insync.replicas", "2", "1"),
+            ("replicas", "3", "2"),
+        }
+        ensure_topics(secured.of("admin"), alter=True)
+        left = ensure_topics(secured.of("admin"))
+        assert {each.name for change in left for each in change.differences} == {"replicas"}
