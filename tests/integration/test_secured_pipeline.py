@@ -121,7 +121,7 @@ def _answered(api: Api, path: str) -> bool:
 
 
 def test_topics_are_compared_with_replicas_and_in_sync_replicas(cluster: KafkaCluster, stack: Stack) -> None:
-    """Topics of an older setting: both differences are shown, in-sync replicas are set right when asked, replicas not."""
+    """Both differences are shown; in-sync replicas are set right when asked, replicas are not."""
     with secured_pipeline(cluster, stack) as secured:
         before = secured.of("admin").with_values(replication_factor=2, min_insync_replicas=1)
         ensure_topics(before)
