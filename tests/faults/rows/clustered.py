@@ -33,8 +33,8 @@ def running(run: Run) -> Iterator[tuple[KafkaCluster, Workspace, Load]]:
         )
     }
     with run.workspace(replication_factor=3, min_insync_replicas=2, **reach) as (workspace, load):
-        load.start(rate=run.pick(500, 1000))
-        load.start(rate=run.pick(500, 1000))
+        load.start(rate=run.pick(200, 1000))
+        load.start(rate=run.pick(200, 1000))
         workspace.projector(batch=1000)
         workspace.wait_rows()
         yield cluster, workspace, load
@@ -63,7 +63,7 @@ def leader_killed(run: Run) -> Outcome:
         for _ in range(kills):
             node = cluster.leader(workspace.topic, run.rng.randrange(len(workspace.partitions)))
             node.kill()
-            load.wait_issued(load.issued() + 1000)
+            load.wait_issued(load.issued() + run.pick(300, 1000))
             workspace.wait_rows(workspace.rows())
             node.start()
         return nothing_given_up(load, ended(run, workspace, load, Outcome(kills)))
@@ -124,8 +124,8 @@ def certificates_rotated(run: Run) -> Outcome:
             cluster.write_certificate(node)
             cluster.reload_certificates([node])
             load.wait_issued(load.issued() + 200)
-        load.start("late", rate=500)
-        load.wait_issued(load.issued() + 1000)
+        load.start("late", rate=run.pick(200, 500))
+        load.wait_issued(load.issued() + run.pick(300, 1000))
         renewed = [_certificate(at.scram) for at in cluster.ports]
         outcome = ended(run, workspace, load, Outcome(len(cluster.nodes)))
         outcome.ask(not set(shown) & set(renewed), "a broker still shows its old certificate")
@@ -141,8 +141,8 @@ def partitions_added(run: Run) -> Outcome:
             future.result(30)
         workspace.settings = workspace.settings.with_values(steps_partitions=before + 3)
         cluster.wait_whole()
-        load.start("new", rate=1000)
-        load.wait_issued(load.issued() + 2000)
+        load.start("new", rate=run.pick(300, 1000))
+        load.wait_issued(load.issued() + run.pick(500, 2000))
         outcome = ended(run, workspace, load, Outcome(3))
         added = [
             int(number)
