@@ -6,12 +6,13 @@ from collections.abc import Generator
 
 import pytest
 
+from support.cluster.fixtures import cluster
 from support.stack import CHOSEN, planned_kind, stack, workspace
 
-__all__ = ["stack", "workspace"]
+__all__ = ["cluster", "stack", "workspace"]
 
 # Fixtures that put a real Kafka under a test: the shared stack, or one that the test starts itself.
-_REAL_KAFKA = {"stack", "own_stack", "used_folder"}
+_REAL_KAFKA = {"cluster", "stack", "own_stack", "used_folder"}
 _KIND = "real Kafka"
 _ran: dict[str, str] = {}
 

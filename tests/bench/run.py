@@ -31,6 +31,8 @@ FIGURES = (
     "projection_vs_engine_copy",
     "ledger_cost",
     "poison_cost",
+    "secured_cost",
+    "leader_killed_s",
     "recovery_s",
     "projector_peak_rss_mb",
     "bytes_per_event",

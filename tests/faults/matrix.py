@@ -58,4 +58,10 @@ ROWS = {
         "journals",
         "ended",
     ),
+    23: Row("three secured brokers: the leader killed (kill -9), under load", "clustered", "leader_killed"),
+    24: Row("three secured brokers: a rolling restart, under load", "clustered", "rolling_restart"),
+    25: Row("three secured brokers: one broker's disk wiped", "clustered", "disk_wiped"),
+    26: Row("three secured brokers: two of them away", "clustered", "two_away"),
+    27: Row("three secured brokers: certificates rotated, under load", "clustered", "certificates_rotated"),
+    28: Row("three secured brokers: partitions added while all runs", "clustered", "partitions_added"),
 }

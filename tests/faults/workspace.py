@@ -21,6 +21,7 @@ from steptrail.projections.clickhouse.migrate import migrate
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.errors import InfrastructureError
 from steptrail.schemas.topics import Topics, ensure_topics
+from support.stack import kafka_variables
 from support.waiting import until
 
 SESSION_MS = 3000
@@ -41,7 +42,10 @@ class Workspace:
         self.world = world
         self.name = name
         self.settings = Settings(
-            kafka=world.at.kafka, clickhouse=f"{url}/{name}", topic_prefix=name, pipeline="faults", **values
+            **{"kafka": world.at.kafka, **values},
+            clickhouse=f"{url}/{name}",
+            topic_prefix=name,
+            pipeline="faults",
         )
         self.topics = Topics.from_settings(self.settings)
         self.topic = self.topics.steps.name
@@ -68,7 +72,7 @@ class Workspace:
     def environ(self, **more: str) -> dict[str, str]:
         """The environment of a process that works here."""
         return child_environ(
-            STEPTRAIL_KAFKA=self.settings.kafka,
+            **kafka_variables(self.settings),
             STEPTRAIL_CLICKHOUSE=self.settings.clickhouse.get_secret_value(),
             STEPTRAIL_TOPIC_PREFIX=self.name,
             STEPTRAIL_PIPELINE=self.settings.pipeline,

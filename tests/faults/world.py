@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from steptrail.deploy.private_files import write_private
 from steptrail.deploy.stack import broker, parts
@@ -27,6 +28,9 @@ from steptrail.deploy.stack.jars import ensure_jars
 from steptrail.deploy.stack.java import find_java
 from steptrail.deploy.stack.ports import is_free
 from support.waiting import until
+
+if TYPE_CHECKING:
+    from support.cluster.cluster import KafkaCluster
 
 TESTS = Path(__file__).parents[1]
 PATIENCE_S = 120.0
@@ -149,6 +153,7 @@ class World:
         self._stack.create()
         kafka, controller, clickhouse = free_ports(3)
         self.at = parts.Addresses(kafka, controller, clickhouse, 0, self._stack.password())
+        self._cluster: KafkaCluster | None = None
         self.broker = self._broker()
         self.engine = self.engine_on(self._stack, self.at)
 
@@ -172,6 +177,20 @@ class World:
             print(f"faults: kept {self.folder}", file=sys.stderr)
         else:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+    def cluster(self) -> KafkaCluster:
+        """Three secured Kafka nodes, started when a row first asks; whole."""
+        from support.cluster.cluster import KafkaCluster
+
+        if self._cluster is None:
+            folder = self.folder / "cluster"
+            folder.mkdir()
+            cluster = self._cluster = KafkaCluster(folder)
+            self._cleanup.callback(cluster.close)
+            cluster.start()
+        else:
+            self._cluster.heal()
+        return self._cluster
 
     def heal(self) -> None:
         """Broker and engine as a row may expect them."""

@@ -22,7 +22,9 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import pytest
+from pydantic import SecretStr
 
+from steptrail.schemas.configuration.kafka_settings import KafkaSettings
 from steptrail.schemas.configuration.settings import Settings
 from support.containers import docker_answers, docker_stack
 
@@ -115,12 +117,22 @@ def new_workspace(stack: Stack, **values: Any) -> Iterator[Settings]:
             clickhouse.command(f"DROP DATABASE IF EXISTS `{name}` SYNC")
 
 
+def kafka_variables(settings: Settings) -> dict[str, str]:
+    """The variables by which another process reaches the same Kafka."""
+    plain = {name: getattr(settings, name) for name in KafkaSettings.model_fields if name != "kafka_options"}
+    return {
+        f"STEPTRAIL_{name.upper()}": value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        for name, value in plain.items()
+        if value is not None
+    }
+
+
 def environ_of(settings: Settings, **more: str) -> dict[str, str]:
-    """The environment in which another process has these settings (the addresses, the names)."""
+    """The environment in which another process has these settings (the addresses, how Kafka is reached, the names)."""
     environ = {key: value for key, value in os.environ.items() if not key.startswith("STEPTRAIL_")}
     return {
         **environ,
-        "STEPTRAIL_KAFKA": settings.kafka,
+        **kafka_variables(settings),
         "STEPTRAIL_CLICKHOUSE": settings.clickhouse.get_secret_value(),
         "STEPTRAIL_TOPIC_PREFIX": settings.topic_prefix,
         "STEPTRAIL_PIPELINE": settings.pipeline,

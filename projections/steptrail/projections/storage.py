@@ -21,6 +21,8 @@ from steptrail.projections.clickhouse.errors import StoreUnavailable
 from steptrail.projections.reading.reader import Reader
 from steptrail.projections.reading.recent_error_groups import RecentErrorGroups
 from steptrail.projections.stores.expected_steps import declare_expected_steps
+from steptrail.schemas.access.denials import error_said
+from steptrail.schemas.access.rights import Right
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.configuration.settings_values import SettingsOverrides
 from steptrail.schemas.errors import ConfigurationError, InfrastructureError
@@ -260,5 +262,6 @@ def _topic_id(settings: Settings, topic: str, timeout: float) -> str:
         return str(answer.result(timeout + 1.0).topic_id)
     except (KafkaException, TimeoutError) as error:
         raise StoreUnavailable(
-            f"Kafka at {settings.kafka} did not describe topic {topic}: {error}"
+            f"Kafka at {settings.kafka} did not describe topic {topic}: "
+            f"{error_said(error, settings.kafka_config(), Right('Describe', 'topic', topic))}"
         ) from error

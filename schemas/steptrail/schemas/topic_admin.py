@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
 
@@ -23,9 +24,11 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its stubs l
     ResourceType,
 )
 
+from steptrail.schemas.access.connection_check import settings_fault
+from steptrail.schemas.access.denials import error_said, lacks
+from steptrail.schemas.access.rights import Operation, Right
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.errors import ConfigurationError, InfrastructureError
-from steptrail.schemas.redact import redact_message
 from steptrail.schemas.topic_specs import Difference, TopicChange, TopicSpec
 
 _T = TypeVar("_T")
@@ -49,6 +52,14 @@ _REFUSALS: Final = frozenset(
 _log = logging.getLogger("steptrail.kafka.admin")
 
 
+@dataclass(frozen=True)
+class _Size:
+    """How many partitions a topic has, and how many replicas these have."""
+
+    partitions: int
+    replicas: frozenset[int]
+
+
 class TopicAdmin:
     """A talk with Kafka about topics that takes at most `timeout` seconds, all in all."""
 
@@ -59,11 +70,11 @@ class TopicAdmin:
         try:
             self.client = AdminClient(self.config, logger=_log)
         except (KafkaException, ValueError, TypeError) as error:
-            raise ConfigurationError(f"Kafka's client refuses its settings: {self._said(error)}") from None
+            raise ConfigurationError(str(settings_fault(error, self.config))) from None
 
     def ensure(self, specs: list[TopicSpec], *, alter: bool) -> list[TopicChange]:
         """Create what is missing and compare the rest; see `steptrail.schemas.topics.ensure_topics`."""
-        known = self._partitions()
+        known = self._sizes()
         missing = [spec for spec in specs if spec.name not in known]
         created = self._create(missing)
         if missing:
@@ -77,27 +88,31 @@ class TopicAdmin:
             changes.append(self._compared(spec, known[spec.name], found[spec.name], alter=alter))
         return changes
 
-    def _compared(
-        self, spec: TopicSpec, partitions: int, config: dict[str, str], *, alter: bool
-    ) -> TopicChange:
+    def _compared(self, spec: TopicSpec, size: _Size, config: dict[str, str], *, alter: bool) -> TopicChange:
         wrong = tuple(
             Difference(name, wanted, config.get(name))
             for name, wanted in spec.config.items()
             if config.get(name) != wanted
         )
         counted: tuple[Difference, ...] = ()
-        if partitions != spec.partitions:
-            counted = (Difference("partitions", str(spec.partitions), str(partitions)),)
+        if size.partitions != spec.partitions:
+            counted = (Difference("partitions", str(spec.partitions), str(size.partitions)),)
+        replicas = self.settings.replication_factor
+        if replicas > 0 and size.replicas != {replicas}:
+            is_now = " or ".join(str(count) for count in sorted(size.replicas))
+            counted += (Difference("replicas", str(replicas), is_now),)
         if wrong and alter:
             self._alter(spec.name, wrong)
             return TopicChange(spec.name, "drifted" if counted else "altered", wrong + counted)
         return TopicChange(spec.name, "drifted" if wrong or counted else "unchanged", wrong + counted)
 
-    def _partitions(self) -> dict[str, int]:
-        """Every topic that the brokers know of, and how many partitions it has."""
+    def _sizes(self) -> dict[str, _Size]:
+        """Every topic that the brokers know of."""
         metadata = self._asked(lambda left: self.client.list_topics(timeout=left), "list its topics")
         return {
-            name: len(topic.partitions)
+            name: _Size(
+                len(topic.partitions), frozenset(len(each.replicas) for each in topic.partitions.values())
+            )
             for name, topic in metadata.topics.items()
             if topic.error is None and topic.partitions
         }
@@ -122,16 +137,22 @@ class TopicAdmin:
         return {
             name
             for name, future in futures.items()
-            if self._asked(partial(_was_created, future), f"create topic {name}")
+            if self._asked(partial(_was_created, future), f"create topic {name}", "Create", name)
         }
 
-    def _await_topics(self, names: list[str]) -> dict[str, int]:
+    def _await_topics(self, names: list[str]) -> dict[str, _Size]:
         """The topics once all of these are known: a broker other than the controller learns of them later."""
         while True:
-            known = self._partitions()
-            if all(name in known for name in names):
+            known = self._sizes()
+            unknown = [name for name in names if name not in known]
+            if not unknown:
                 return known
-            self._left()
+            if time.monotonic() >= self.deadline:
+                right = Right("Describe", "topic", unknown[0])
+                raise ConfigurationError(
+                    f"Kafka at {self.settings.kafka} has the topics but does not show them: "
+                    f"{lacks(self.config, right)}"
+                )
             time.sleep(0.05)
 
     def _configs(self, specs: list[TopicSpec]) -> dict[str, dict[str, str]]:
@@ -144,7 +165,7 @@ class TopicAdmin:
         )
         found: dict[str, dict[str, str]] = {}
         for resource, future in futures.items():
-            entries = self._result(future, f"describe topic {resource.name}")
+            entries = self._result(future, f"describe topic {resource.name}", "AlterConfigs", resource.name)
             found[resource.name] = {name: entry.value for name, entry in entries.items()}
         return found
 
@@ -160,7 +181,7 @@ class TopicAdmin:
             f"alter topic {topic}",
         )
         for future in futures.values():
-            self._result(future, f"alter topic {topic}")
+            self._result(future, f"alter topic {topic}", "AlterConfigs", topic)
 
     def _left(self) -> float:
         rest = self.deadline - time.monotonic()
@@ -168,15 +189,21 @@ class TopicAdmin:
             raise InfrastructureError(f"Kafka at {self.settings.kafka} did not answer in time")
         return max(rest, 0.1)
 
-    def _result(self, future: Future[_T], doing: str) -> _T:
-        return self._asked(future.result, doing)
+    def _result(self, future: Future[_T], doing: str, operation: Operation, topic: str) -> _T:
+        return self._asked(future.result, doing, operation, topic)
 
-    def _asked(self, ask: Callable[[float], _T], doing: str) -> _T:
-        """What Kafka answers within the time left; its errors become ours, without secrets."""
+    def _asked(
+        self, ask: Callable[[float], _T], doing: str, operation: Operation = "Describe", topic: str = ""
+    ) -> _T:
+        """What Kafka answers within the time left; its errors become ours, without secrets.
+
+        `operation` on `topic` is the right that is missing, where Kafka denies access.
+        """
         try:
             return ask(self._left())
         except KafkaException as error:
-            told = f"Kafka at {self.settings.kafka} would not {doing}: {self._said(error)}"
+            said = error_said(error, self.config, Right(operation, "topic", topic))
+            told = f"Kafka at {self.settings.kafka} would not {doing}: {said}"
             if _code(error) in _REFUSALS:
                 raise ConfigurationError(told) from None
             raise InfrastructureError(told) from None
@@ -184,10 +211,6 @@ class TopicAdmin:
             raise InfrastructureError(
                 f"Kafka at {self.settings.kafka} did not answer in time when asked to {doing}"
             ) from None
-
-    def _said(self, error: BaseException) -> str:
-        cause = error.args[0] if error.args else error
-        return redact_message(cause.str() if isinstance(cause, KafkaError) else str(cause), self.config)
 
 
 def _was_created(future: Future[None], timeout: float) -> bool:

@@ -25,7 +25,8 @@ class TopicSpec:
 class Topics:
     """The topics under one prefix, and the groups that read them.
 
-    Retention is in milliseconds, -1: no end. Dead letters stay at least as long as the steps.
+    Retention is in milliseconds, -1: no end. Dead letters stay at least as long as the steps. Without
+    `min_insync_replicas`, -1, the broker's default holds.
     """
 
     def __init__(
@@ -35,9 +36,12 @@ class Topics:
         steps_partitions: int = 6,
         retention_ms: int = 30 * _DAY_MS,
         dlq_retention_ms: int = 90 * _DAY_MS,
+        min_insync_replicas: int = -1,
     ) -> None:
         self.prefix = prefix
-        kept = _kept(retention_ms)
+        insync = {} if min_insync_replicas < 1 else {"min.insync.replicas": str(min_insync_replicas)}
+        kept = {**_kept(retention_ms), **insync}
+        compacted = {**_COMPACTED, **insync}
         self.steps = TopicSpec(
             f"{prefix}.steps.v1",
             steps_partitions,
@@ -54,6 +58,7 @@ class Topics:
             # A dead letter is the message and why it is dead; it may have been a message of any size.
             {
                 **_kept(_longer(retention_ms, dlq_retention_ms)),
+                **insync,
                 "message.timestamp.type": "LogAppendTime",
                 "max.message.bytes": str(2 * _MIB),
             },
@@ -64,11 +69,11 @@ class Topics:
         self.observations = TopicSpec(
             f"{prefix}.observations.v1", 1, {**kept, "message.timestamp.type": "LogAppendTime"}
         )
-        self.health = TopicSpec(f"{prefix}.health.v1", 1, _COMPACTED)
-        self.alerts = TopicSpec(f"{prefix}.alerts.v1", 1, _COMPACTED)
-        self.notifications = TopicSpec(f"{prefix}.notifications.v1", 1, _COMPACTED)
-        self.silences = TopicSpec(f"{prefix}.silences.v1", 1, _COMPACTED)
-        self.schemas = TopicSpec(f"{prefix}.schemas.v1", 1, _COMPACTED)
+        self.health = TopicSpec(f"{prefix}.health.v1", 1, compacted)
+        self.alerts = TopicSpec(f"{prefix}.alerts.v1", 1, compacted)
+        self.notifications = TopicSpec(f"{prefix}.notifications.v1", 1, compacted)
+        self.silences = TopicSpec(f"{prefix}.silences.v1", 1, compacted)
+        self.schemas = TopicSpec(f"{prefix}.schemas.v1", 1, compacted)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Topics:
@@ -78,6 +83,7 @@ class Topics:
             steps_partitions=settings.steps_partitions,
             retention_ms=settings.retention_ms,
             dlq_retention_ms=settings.dlq_retention_ms,
+            min_insync_replicas=settings.min_insync_replicas,
         )
 
     @property
@@ -149,7 +155,8 @@ class TopicChange:
     """What was found, or done, about one topic.
 
     `drifted` topics differ and were left; `altered` ones differed and were set right. A number of partitions
-    is never altered, since that moves documents between partitions and breaks their order.
+    is never altered, since that moves documents between partitions and breaks their order; nor that of replicas,
+    which is a matter of `kafka-reassign-partitions`.
     """
 
     topic: str

@@ -71,7 +71,7 @@ def alerts(
                 if not follow:
                     return
     except KafkaException as error:
-        raise infrastructure_error(error, settings.kafka, name) from None
+        raise infrastructure_error(error, settings.kafka_config(), name) from None
     finally:
         topic.close()
 

@@ -17,8 +17,8 @@ from steptrail.consumers.alerts.model.policy import AlertPolicy
 from steptrail.consumers.alerts.model.silence import Silence
 from steptrail.consumers.alerts.topics import Board
 from steptrail.consumers.kafka.errors import BrokerUnavailable, infrastructure_error
+from steptrail.schemas.access.rights import Right
 from steptrail.schemas.configuration.settings import Settings
-from steptrail.schemas.redact import redact_message
 from steptrail.schemas.topics import Topics
 
 WRITE_TIMEOUT_S = 15.0
@@ -102,6 +102,7 @@ def put_silence(settings: Settings, silence: Silence) -> None:
     """Write it, or what it is now; returns when Kafka has it. Raises BrokerUnavailable and TopicMissing."""
     topic = Topics(settings.topic_prefix).silences.name
     config = settings.kafka_config()
+    needed = Right("Write", "topic", topic)
     failed: list[KafkaError] = []
 
     def on_delivery(error: KafkaError | None, _: object) -> None:
@@ -115,10 +116,8 @@ def put_silence(settings: Settings, silence: Silence) -> None:
         producer.produce(topic, key=silence.id.encode(), value=silence.to_bytes(), on_delivery=on_delivery)
         left = producer.flush(WRITE_TIMEOUT_S + 1.0)
     except KafkaException as error:
-        raise BrokerUnavailable(
-            redact_message(str(infrastructure_error(error, settings.kafka, topic)), config)
-        ) from None
+        raise infrastructure_error(error, config, topic, needed) from None
     if failed:
-        raise infrastructure_error(failed[0], settings.kafka, topic)
+        raise infrastructure_error(failed[0], config, topic, needed)
     if left:
         raise BrokerUnavailable(f"Kafka at {settings.kafka} did not answer within {WRITE_TIMEOUT_S:g} s")

@@ -8,7 +8,9 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from steptrail.consumers.kafka.errors import BrokerUnavailable, error_text
+from steptrail.consumers.kafka.errors import BrokerUnavailable, infrastructure_error
+from steptrail.schemas.access.denials import is_denial, is_of_no_group
+from steptrail.schemas.access.rights import Right
 
 Place = tuple[int, int]
 
@@ -22,6 +24,8 @@ class LetterReader:
 
     def __init__(self, config: Mapping[str, Any], topic: str) -> None:
         self._topic = topic
+        self._config = dict(config)
+        self._needed = Right("Read", "topic", topic)
         self._consumer = Consumer(
             {
                 **config,
@@ -59,13 +63,16 @@ class LetterReader:
 
     def _bounds(self, partition: int) -> tuple[int, int]:
         try:
+            refused = self._consumer.list_topics(self._topic, timeout=_SILENCE_S).topics[self._topic].error
+            if is_denial(refused):  # asked for a partition, it would only say that there is none
+                raise KafkaException(refused)
             bounds = self._consumer.get_watermark_offsets(
                 TopicPartition(self._topic, partition), timeout=_SILENCE_S
             )
         except KafkaException as error:
             if error.args[0].code() == KafkaError._UNKNOWN_PARTITION:
                 return 0, 0
-            raise BrokerUnavailable(f"the dead-letter topic {self._topic}: {error_text(error)}") from error
+            raise infrastructure_error(error, self._config, self._topic, self._needed) from error
         if bounds is None:
             raise BrokerUnavailable(f"the dead-letter topic {self._topic} does not answer")
         return bounds
@@ -80,12 +87,14 @@ class LetterReader:
                 heard = time.monotonic()
                 error, offset = message.error(), message.offset()
                 if error is not None:
+                    if is_of_no_group(error):
+                        continue
                     if (
                         error.code() == KafkaError._PARTITION_EOF
                         or error.code() == KafkaError._AUTO_OFFSET_RESET
                     ):
                         return found  # the end, or it expired just now
-                    raise BrokerUnavailable(f"the dead-letter topic {self._topic}: {error_text(error)}")
+                    raise infrastructure_error(error, self._config, self._topic, self._needed)
                 if offset in left:
                     left.discard(offset)
                     found[partition, offset] = message

@@ -26,7 +26,6 @@ from steptrail.consumers.dlq.fetch import LetterReader
 from steptrail.consumers.dlq.letter import Letter, read_letter
 from steptrail.consumers.ingest.finding import fault_of
 from steptrail.consumers.ingest.writer_schemas import WriterSchemas
-from steptrail.consumers.kafka.errors import error_text
 from steptrail.consumers.kafka.producing import produce
 from steptrail.consumers.runtime.deadline import Deadline
 from steptrail.projections.stores.dead_letter_store import (
@@ -36,6 +35,8 @@ from steptrail.projections.stores.dead_letter_store import (
     Selection,
     StoredLetter,
 )
+from steptrail.schemas.access.denials import error_said
+from steptrail.schemas.access.rights import Right
 from steptrail.schemas.errors import InfrastructureError
 from steptrail.schemas.figures import counted
 from steptrail.schemas.wire.headers import RESENT, Headers
@@ -104,6 +105,7 @@ class Redrive:
     ) -> None:
         self._store = store
         self._letters = letters
+        self._config = config
         self._topic = topic
         self._partitions = partitions
         self._dlq_topic_id = dlq_topic_id
@@ -188,14 +190,19 @@ class Redrive:
 
             self._pace()
             self._produce(stored, letter, acknowledged)
-        left = self._producer.flush(ACKNOWLEDGE_TIMEOUT_S + 1.0)
+        try:
+            left = self._producer.flush(ACKNOWLEDGE_TIMEOUT_S + 1.0)
+        except KafkaException as error:  # a fatal one: this producer sends nothing more
+            failures.append(error.args[0])
+            left = 0
         self._store.redriven(redriven, self._author)
         self.tally.sent += len(redriven)
         for each in redriven:
             at = self.tally.sent_up_to
             at[each.sent_partition] = max(at.get(each.sent_partition, -1), each.sent_offset)
         if failures or left:
-            why = error_text(failures[0]) if failures else "no answer"
+            needed = Right("Write", "topic", self._topic)
+            why = error_said(failures[0], self._config, needed) if failures else "no answer"
             raise RedriveStopped(
                 f"{counted(len(failures) + left, 'letter was', 'letters were')} not acknowledged by "
                 f"{self._topic} ({why}); {self.tally.sent} "
@@ -221,7 +228,7 @@ class Redrive:
             raise RedriveStopped(f"{self._topic} takes nothing: {error}") from error
         except KafkaException as error:
             if error.args[0].code() not in _REFUSALS:
-                raise RedriveStopped(f"{self._topic}: {error_text(error)}") from error
+                raise RedriveStopped(f"{self._topic}: {error_said(error, self._config)}") from error
             self.tally.skipped[REFUSED] += 1
         else:
             self._producer.poll(0)

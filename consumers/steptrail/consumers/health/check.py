@@ -16,16 +16,16 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, Final
 
 import orjson
-from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from steptrail.consumers.health.rules import Finding, HealthStatus
-from steptrail.consumers.kafka.errors import error_text
+from steptrail.consumers.kafka.errors import error_text, infrastructure_error
 from steptrail.consumers.runtime.worker_thread import WorkerThread
 from steptrail.projections.clickhouse.client import connect
 from steptrail.projections.clickhouse.queries import stored
 from steptrail.projections.reading.emitters import ClockOff, worst_clock
 from steptrail.projections.stores.health_store import SightRow, StoredVerdict, latest_sight, stored_verdict
+from steptrail.schemas.access.rights import Right
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.topics import Topics
 
@@ -154,7 +154,8 @@ class HealthCheckManager:
             self._admin = AdminClient(config)
         found = self._admin.list_topics(self._topic, timeout=PATIENCE_S).topics[self._topic]
         if found.error is not None:
-            raise KafkaException(found.error)
+            needed = Right("Describe", "topic", self._topic)
+            raise infrastructure_error(found.error, self._settings.kafka_config(), self._topic, needed)
 
     def _answer(
         self,

@@ -10,9 +10,10 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from steptrail.consumers.kafka.broker import BrokerQuestions
-from steptrail.consumers.kafka.errors import error_text
 from steptrail.consumers.kafka.producing import produce
 from steptrail.consumers.runtime.deadline import Deadline
+from steptrail.schemas.access.denials import error_said
+from steptrail.schemas.access.rights import Right
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.observation import StepObservation, encode_observation
 from steptrail.schemas.topics import Topics, message_key
@@ -74,6 +75,7 @@ class ObservationTopic:
         )
         deadline = Deadline(self._timeout)
         acknowledged: list[StepObservation] = []
+        refused: list[KafkaError] = []
 
         for observation in observations:
 
@@ -82,12 +84,23 @@ class ObservationTopic:
             ) -> None:
                 if error is None:
                     acknowledged.append(observation)
+                else:
+                    refused.append(error)
 
             if not self._sent(producer, observation, answered, deadline):
                 break
         # message.timeout.ms ends the wait by itself; the extra second lets it say so.
-        producer.flush(deadline.remaining() + 1.0)
+        try:
+            producer.flush(deadline.remaining() + 1.0)
+        except KafkaException as error:  # a fatal one: this producer sends nothing more
+            self._producer = None
+            _log.warning("observations were not sent: %s", self._said(error))
+        if refused:
+            _log.warning("observations were not sent: %s", self._said(refused[0]))
         return acknowledged
+
+    def _said(self, error: KafkaError | KafkaException) -> str:
+        return error_said(error, self._config, Right("Write", "topic", self.topic))
 
     def close(self, timeout: float = 1.0) -> None:
         """Let go of the connection."""
@@ -104,7 +117,7 @@ class ObservationTopic:
         except BufferError:
             return False
         except KafkaException as error:
-            _log.warning("an observation was not sent: %s", error_text(error))
+            _log.warning("an observation was not sent: %s", self._said(error))
             return False
         producer.poll(0)
         return True

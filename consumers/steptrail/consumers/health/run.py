@@ -31,7 +31,7 @@ from steptrail.consumers.ingest.writer_schemas import WriterSchemas
 from steptrail.consumers.kafka.broker import BrokerQuestions
 from steptrail.consumers.loop.batching import BatchLimits
 from steptrail.consumers.loop.buffer import Buffer
-from steptrail.consumers.loop.consumer_config import consumer_config
+from steptrail.consumers.loop.consumer_config import consumer_config, reading_denied
 from steptrail.consumers.loop.feed import LeaderFeed, Leadership
 from steptrail.consumers.loop.gc_tuning import rarely_collected
 from steptrail.consumers.loop.lag_watch import LagWatch
@@ -97,7 +97,9 @@ def run_health(
     status, metrics = JudgingStatus(leadership=leadership, rules=rules), ProjectorMetrics("steptrail_health")
     with Service(settings, stop, status, metrics, log=_log) as service:
         questions = BrokerQuestions(kafka, topic)
-        monitor = Monitor(status, metrics, LagWatch(questions), log=_log)
+        monitor = Monitor(
+            status, metrics, LagWatch(questions), log=_log, denied=reading_denied(kafka, topic, group)
+        )
         schemas = WriterSchemas.of(settings)
         clickhouse = service.closing(connect(settings, timeout=STORE_TIMEOUT_S))
         judging_clickhouse = service.closing(connect(settings, timeout=JUDGING_TIMEOUT_S))

@@ -14,9 +14,10 @@ import orjson
 from confluent_kafka import KafkaException
 
 from steptrail.consumers.kafka.compacted_topic import CompactedTopic
-from steptrail.consumers.kafka.errors import BrokerUnavailable, error_text
+from steptrail.consumers.kafka.errors import BrokerUnavailable
 from steptrail.consumers.kafka.record import Record
 from steptrail.consumers.kafka.transactional_writer import TransactionalWriter, TransactionLost
+from steptrail.schemas.access.denials import error_said
 
 _log = logging.getLogger("steptrail.consumers.judging")
 
@@ -82,7 +83,9 @@ class VerdictTopic:
         try:
             topic = CompactedTopic(self._config, self._topic, self._group)
         except KafkaException as error:
-            raise BrokerUnavailable(f"cannot open {self._topic}: {error_text(error)}") from error
+            raise BrokerUnavailable(
+                f"cannot open {self._topic}: {error_said(error, self._config)}"
+            ) from error
         try:
             topic.assign()
             for record in topic.read_to_end(TIMEOUT_S):

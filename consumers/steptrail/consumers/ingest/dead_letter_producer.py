@@ -10,6 +10,8 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from steptrail.consumers.kafka.producing import produce
 from steptrail.consumers.runtime.deadline import Deadline
+from steptrail.schemas.access.denials import error_said
+from steptrail.schemas.access.rights import Right
 from steptrail.schemas.errors import InfrastructureError
 from steptrail.schemas.wire import headers as names
 
@@ -126,14 +128,23 @@ class DeadLetters:
                     failed[offset] = error
 
             self._produce(producer, letter, topic_id, refused, deadline)
-        # message.timeout.ms ends the wait by itself; the extra second lets its error arrive.
-        left = producer.flush(deadline.remaining() + 1.0)
+        try:
+            # message.timeout.ms ends the wait by itself; the extra second lets its error arrive.
+            left = producer.flush(deadline.remaining() + 1.0)
+        except KafkaException as error:  # a fatal one: this producer sends nothing more
+            self._producer = None
+            raise DeadLettersUnavailable(
+                f"the dead-letter topic {self._topic}: {self._said(error)}"
+            ) from None
         if not left:
             self._acknowledged.update(letter.offset for letter in pending if letter.offset not in failed)
         if failed or left:
-            why = next(iter(failed.values())).str() if failed else "no answer"
+            why = self._said(next(iter(failed.values()))) if failed else "no answer"
             missing = f"{len(failed) + left} of {len(pending)} not acknowledged ({why})"
             raise DeadLettersUnavailable(f"the dead-letter topic {self._topic}: {missing}")
+
+    def _said(self, error: BaseException | KafkaError) -> str:
+        return error_said(error, self._config, Right("Write", "topic", self._topic))
 
     def written(self, done: Mapping[int, int]) -> None:
         """Offsets before `done` (by partition) are in the ledger; those letters will not be asked for again."""
@@ -161,4 +172,8 @@ class DeadLetters:
                 on_delivery=refused,
             )
         except (BufferError, KafkaException) as error:
-            raise DeadLettersUnavailable(f"the dead-letter topic {self._topic}: {error}") from error
+            if isinstance(error, KafkaException):
+                self._producer = None
+            raise DeadLettersUnavailable(
+                f"the dead-letter topic {self._topic}: {self._said(error)}"
+            ) from error

@@ -25,6 +25,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its stubs l
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from steptrail.consumers.kafka.errors import BrokerUnavailable, infrastructure_error
+from steptrail.schemas.access.denials import is_denial
+from steptrail.schemas.access.rights import Right
 from steptrail.schemas.errors import InfrastructureError
 
 K = TypeVar("K")
@@ -107,20 +109,25 @@ class BrokerQuestions:
         self._retired: list[_Client] = []
         self._timeout = timeout
         self._where = str(config.get("bootstrap.servers", "?"))
+        self._describe = Right("Describe", "topic", topic)
+
+    def fault(self, error: KafkaException) -> InfrastructureError:
+        """What an answer of `end_offsets_async` says that is an error."""
+        return infrastructure_error(error, self._config, self.topic, self._describe)
 
     def describe(self) -> TopicDescription:
         """Identity and number of partitions of the topic."""
         futures = self._ask(
             lambda admin: admin.describe_topics(TopicCollection([self.topic]), request_timeout=self._timeout)
         )
-        found = self._answer(futures[self.topic])
+        found = self._answer(futures[self.topic], self._describe)
         return TopicDescription(found.name, str(found.topic_id), len(found.partitions))
 
     def config(self) -> dict[str, str]:
         """The topic's properties as Kafka spells them."""
         resource = ConfigResource(ResourceType.TOPIC, self.topic)
         futures = self._ask(lambda admin: admin.describe_configs([resource], request_timeout=self._timeout))
-        entries = self._answer(futures[resource])
+        entries = self._answer(futures[resource], Right("DescribeConfigs", "topic", self.topic))
         return {name: entry.value for name, entry in entries.items()}
 
     def first_offsets(self, partitions: Collection[int]) -> dict[int, int]:
@@ -166,14 +173,22 @@ class BrokerQuestions:
         try:
             consumer = Consumer({**self._config, "group.id": group, "enable.auto.commit": False})
             try:
-                answer = consumer.committed(entries, timeout=self._timeout)
+                try:
+                    answer = consumer.committed(entries, timeout=self._timeout)
+                except KafkaException:
+                    # That the group was denied it tells apart, and waits for an answer all the same.
+                    message = consumer.poll(0)
+                    if message is not None and is_denial(message.error()):
+                        raise KafkaException(message.error()) from None
+                    raise
             finally:
                 consumer.close()
             for entry in answer:
                 if entry.error is not None:
                     raise KafkaException(entry.error)
         except KafkaException as error:
-            raise infrastructure_error(error, self._where, self.topic) from error
+            needed = Right("Describe", "group", group)
+            raise infrastructure_error(error, self._config, self.topic, self._describe, needed) from error
         return {entry.partition: entry.offset if entry.offset >= 0 else None for entry in answer}
 
     def group(self, group: str) -> Group:
@@ -184,7 +199,7 @@ class BrokerQuestions:
         futures = self._ask(
             lambda admin: admin.describe_consumer_groups([group], request_timeout=self._timeout)
         )
-        found = self._answer(futures[group])
+        found = self._answer(futures[group], Right("Describe", "group", group))
         members = tuple(
             Member(
                 member_id=member.member_id,
@@ -207,12 +222,15 @@ class BrokerQuestions:
         found = {}
         for partition, future in futures.items():
             with contextlib.suppress(InfrastructureError):
-                found[partition] = int(self._answer(future).offset)
+                found[partition] = int(self._answer(future, self._describe).offset)
         return found
 
     def _offsets(self, partitions: Collection[int], spec: Any) -> dict[int, int]:
         futures = self._offset_futures(partitions, spec)
-        return {partition: int(self._answer(future).offset) for partition, future in futures.items()}
+        return {
+            partition: int(self._answer(future, self._describe).offset)
+            for partition, future in futures.items()
+        }
 
     def _offset_futures(
         self, partitions: Collection[int], spec: Any, uncommitted: bool = False
@@ -236,9 +254,9 @@ class BrokerQuestions:
             try:
                 return self._client.ask(question)
             except KafkaException as error:
-                raise infrastructure_error(error, self._where, self.topic) from error
+                raise infrastructure_error(error, self._config, self.topic) from error
 
-    def _answer(self, future: Future[R]) -> R:
+    def _answer(self, future: Future[R], needed: Right) -> R:
         try:
             # A little more than the request's own time-out, whose message says more.
             return future.result(self._timeout + 2.0)
@@ -247,4 +265,4 @@ class BrokerQuestions:
                 f"Kafka at {self._where} did not answer within {self._timeout:g} s"
             ) from error
         except KafkaException as error:
-            raise infrastructure_error(error, self._where, self.topic) from error
+            raise infrastructure_error(error, self._config, self.topic, needed) from error

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from steptrail.consumers.kafka.errors import (
     BrokerUnavailable,
@@ -15,6 +15,8 @@ from steptrail.consumers.kafka.errors import (
     is_missing_topic,
 )
 from steptrail.consumers.kafka.record import Record
+from steptrail.schemas.access.denials import is_denial, is_of_no_group
+from steptrail.schemas.access.rights import Right
 
 _log = logging.getLogger("steptrail.consumers.kafka")
 _kafka_log = logging.getLogger("steptrail.kafka")
@@ -23,6 +25,7 @@ OnPartitions = Callable[[Consumer, list[TopicPartition]], None]
 
 _AT_ONCE = 1000
 _POLL_S = 0.2
+_CHECK_S = 2.0
 _PASSING = frozenset((KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._RESOLVE))
 
 
@@ -31,8 +34,9 @@ class CompactedTopic:
 
     Call `assign` to read on one's own, or `subscribe` to read as the member of `group` that holds the partition.
     `at_end` is True once everything has been read that the topic held when reading began.
-    Errors that pass by themselves are logged; others are raised as BrokerUnavailable or TopicMissing. With
-    `patient` only a missing topic and fatal errors are raised: for a member whose consumer must live on.
+    Errors that pass by themselves are logged; others are raised as BrokerUnavailable (AccessDenied among them) or
+    TopicMissing. With `patient` only a missing topic, a missing right and fatal errors are raised: for a member whose
+    consumer must live on.
     """
 
     def __init__(
@@ -47,7 +51,10 @@ class CompactedTopic:
         self.topic = topic
         self.at_end = False
         self._where = str(config.get("bootstrap.servers", "?"))
+        self._config = dict(config)
+        self._needed = (Right("Read", "topic", topic), Right("Read", "group", group))
         self._patient = patient
+        self._joins = True
         self._failure: KafkaError | None = None
         needed = {
             "group.id": group,
@@ -66,6 +73,7 @@ class CompactedTopic:
 
     def assign(self) -> None:
         """Read from the beginning, outside of any group."""
+        self._joins = False
         self._consumer.assign([TopicPartition(self.topic, 0, OFFSET_BEGINNING)])
 
     def subscribe(self, *, on_assign: OnPartitions, on_revoke: OnPartitions | None = None) -> None:
@@ -87,7 +95,7 @@ class CompactedTopic:
         """
         if (failure := self._failure) is not None:
             self._failure = None
-            raise infrastructure_error(failure, self._where, self.topic)
+            raise infrastructure_error(failure, self._config, self.topic, *self._needed)
         records = []
         for message in self._consumer.consume(_AT_ONCE, timeout):
             error = message.error()
@@ -95,10 +103,12 @@ class CompactedTopic:
                 records.append(_record(message))
             elif error.code() == KafkaError._PARTITION_EOF:
                 self.at_end = True
+            elif not self._joins and is_of_no_group(error):
+                _log.debug("kafka: %s", error.str())
             elif self._passes(error):
                 _log.warning("kafka: %s", error.str(), extra={"topic": self.topic})
             elif not records:
-                raise infrastructure_error(error, self._where, self.topic)
+                raise infrastructure_error(error, self._config, self.topic, *self._needed)
             else:
                 self._failure = error
         return records
@@ -106,11 +116,15 @@ class CompactedTopic:
     def read_to_end(self, timeout: float) -> list[Record]:
         """Everything up to the end, oldest first; raises BrokerUnavailable after `timeout` seconds without a record."""
         found: list[Record] = []
-        heard = time.monotonic()
+        heard, checked = time.monotonic(), False
         while not self.at_end:
             if records := self.poll(_POLL_S):
                 found += records
                 heard = time.monotonic()
+            elif not (checked or self.at_end):
+                # A topic that this reader may not see, or that is not there, is only told by its metadata.
+                self._check(min(_CHECK_S, timeout))
+                checked = True
             elif not self.at_end and time.monotonic() - heard > timeout:
                 raise BrokerUnavailable(
                     f"Kafka at {self._where} did not answer within {timeout:g} s: {self.topic} cannot be read"
@@ -129,9 +143,17 @@ class CompactedTopic:
         """Leave the group, if there is one, and disconnect."""
         self._consumer.close()
 
+    def _check(self, timeout: float) -> None:
+        try:
+            error = self._consumer.list_topics(self.topic, timeout=timeout).topics[self.topic].error
+        except KafkaException:
+            return  # reading goes on, and says so when it took too long
+        if error is not None and (is_missing_topic(error) or is_denial(error)):
+            raise infrastructure_error(error, self._config, self.topic, *self._needed)
+
     def _passes(self, error: KafkaError) -> bool:
         if self._patient:
-            return not error.fatal() and not is_missing_topic(error)
+            return not (error.fatal() or is_missing_topic(error) or is_denial(error))
         return error.code() in _PASSING
 
 

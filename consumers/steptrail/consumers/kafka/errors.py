@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from confluent_kafka import KafkaError, KafkaException
 
+from steptrail.schemas.access.denials import denial, error_said
+from steptrail.schemas.access.rights import Right
 from steptrail.schemas.errors import InfrastructureError
 
 _MISSING = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC)
@@ -11,6 +16,10 @@ _MISSING = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC)
 
 class BrokerUnavailable(InfrastructureError):
     """Kafka could not be reached, refused, or did not answer in time: wait, then ask again."""
+
+
+class AccessDenied(BrokerUnavailable):
+    """A right is missing in Kafka, and the message names it: once it is granted, everything goes on."""
 
 
 class TopicMissing(InfrastructureError):
@@ -35,11 +44,14 @@ def is_missing_topic(error: object) -> bool:
 
 
 def infrastructure_error(
-    error: KafkaError | KafkaException, where: str, topic: str
+    error: KafkaError | KafkaException, config: Mapping[str, Any], topic: str, *attempted: Right
 ) -> BrokerUnavailable | TopicMissing:
-    """Kafka's error about `topic` as ours; `where` is the bootstrap address that the message names."""
+    """Kafka's error about `topic` as ours; `config` is the client's, `attempted` names the rights that it used."""
+    where = config.get("bootstrap.servers", "?")
+    if (denied := denial(error, config, *attempted)) is not None:
+        return AccessDenied(f"Kafka at {where}: {denied}")
     if is_missing_topic(error):
         return TopicMissing(
             f"topic {topic} does not exist on Kafka at {where}: `steptrail topics` creates it"
         )
-    return BrokerUnavailable(f"Kafka at {where}: {error_text(error)}")
+    return BrokerUnavailable(f"Kafka at {where}: {error_said(error, config)}")

@@ -8,14 +8,15 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from steptrail.consumers.kafka.errors import error_text, reason_of
+from steptrail.consumers.kafka.errors import reason_of
 from steptrail.consumers.kafka.producing import produce
 from steptrail.consumers.kafka.record import Record
 from steptrail.consumers.runtime.deadline import Deadline
+from steptrail.schemas.access.denials import error_said, is_denial
+from steptrail.schemas.access.rights import Right
 from steptrail.schemas.errors import InfrastructureError
-from steptrail.schemas.redact import redact_message
 
 _kafka_log = logging.getLogger("steptrail.kafka")
 
@@ -55,6 +56,12 @@ class TransactionalWriter:
     def write(self, records: Sequence[Record]) -> None:
         """Commit all records in one transaction, or raise TransactionLost."""
         deadline = Deadline(self._timeout)
+        denied: list[tuple[KafkaError, str]] = []
+
+        def on_delivery(error: KafkaError | None, message: Message) -> None:
+            if error is not None and is_denial(error):
+                denied.append((error, message.topic() or ""))
+
         try:
             self._producer.begin_transaction()
             for record in records:
@@ -65,20 +72,26 @@ class TransactionalWriter:
                     key=record.key.encode(),
                     value=record.value,
                     partition=0,
+                    on_delivery=on_delivery,
                 )
                 self._producer.poll(0)
             self._producer.commit_transaction(self._timeout)
         except (KafkaException, BufferError) as error:
-            raise self._lost(error) from None
+            self._producer.poll(0)
+            if denied:  # the transaction's own error only says that some message failed
+                raise self._lost(KafkaException(denied[0][0]), denied[0][1]) from None
+            raise self._lost(error, *sorted({record.topic for record in records})) from None
 
     def close(self) -> None:
         """Drop what is not written; an open transaction is aborted by the next writer, or by its time-out."""
         with contextlib.suppress(KafkaException):
             self._producer.purge()
 
-    def _lost(self, error: KafkaException | BufferError) -> TransactionLost:
+    def _lost(self, error: KafkaException | BufferError, *topics: str) -> TransactionLost:
         reason = reason_of(error)
         if isinstance(reason, KafkaError) and reason.code() in _FENCED:
             return TransactionLost(f"another member of {self._id} has taken over")
         where = self._config.get("bootstrap.servers", "?")
-        return TransactionLost(f"Kafka at {where}: {redact_message(error_text(error), self._config)}")
+        needed = [Right("Write", "topic", topic) for topic in topics]
+        needed.append(Right("Write", "transactional-id", self._id))
+        return TransactionLost(f"Kafka at {where}: {error_said(error, self._config, *needed)}")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from confluent_kafka import KafkaError, TopicPartition
 
 from steptrail.consumers.loop.monitor import Monitor
+from steptrail.schemas.access.denials import denial
+from steptrail.schemas.access.rights import Right
 from steptrail.schemas.configuration.settings import Settings
 
 _kafka_log = logging.getLogger("steptrail.kafka")
@@ -47,3 +50,9 @@ def consumer_config(settings: Settings, group: str, monitor: Monitor) -> dict[st
     if settings.group_instance_id is not None:
         needed["group.instance.id"] = settings.group_instance_id
     return {**defaults, **settings.kafka_config(), **needed}
+
+
+def reading_denied(config: Mapping[str, Any], topic: str, group: str) -> Callable[[KafkaError], str | None]:
+    """What a Monitor's `denied` is for a member of `group` that reads `topic`."""
+    needed = Right("Read", "topic", topic), Right("Read", "group", group)
+    return lambda error: denial(error, config, *needed)

@@ -9,7 +9,6 @@ from typing import Any
 from confluent_kafka import KafkaException
 
 from steptrail.consumers.kafka.broker import BrokerQuestions
-from steptrail.consumers.kafka.errors import error_text
 from steptrail.schemas.errors import InfrastructureError
 
 ASK_EVERY_S = 2.0
@@ -50,5 +49,5 @@ class LagWatch:
             try:
                 self.ends[partition] = future.result().offset
             except KafkaException as error:
-                fault = f"Kafka: {error_text(error)}"
+                fault = str(self._questions.fault(error))
         self.fault = fault

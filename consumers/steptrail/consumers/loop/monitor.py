@@ -37,7 +37,8 @@ class Written:
 class Monitor:
     """The loop calls it for everything that happens; it never raises and never blocks.
 
-    Everything it logs goes to `log`. `clock` is monotonic, `wall` is the time of day, both in seconds.
+    Everything it logs goes to `log`. `denied` says which right an error is about, None for other errors.
+    `clock` is monotonic, `wall` is the time of day, both in seconds.
     """
 
     def __init__(
@@ -47,10 +48,13 @@ class Monitor:
         lag_watch: LagWatch,
         *,
         log: logging.Logger = _log,
+        denied: Callable[[KafkaError], str | None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._log = log
+        self._denied = denied
+        self._lacking: str | None = None  # the right that the consumer lacks
         self.status = status
         self.metrics = metrics
         self._lag_watch = lag_watch
@@ -70,6 +74,7 @@ class Monitor:
     def assigned(self, partitions: Iterable[int]) -> None:
         """The group assigned these; none where there are more consumers than partitions."""
         self._joined = True
+        self._lacking = None
         if numbers := sorted(partitions):
             self._log.info("partitions assigned", extra={"partitions": numbers})
 
@@ -102,6 +107,7 @@ class Monitor:
     def written(self, done: Written) -> None:
         """The sink finished a batch."""
         batch, metrics = done.batch, self.metrics
+        self._lacking = None
         for partition in done.partitions:
             self._written_through[partition] = batch.batch.last_time_ms
         self._events += batch.events
@@ -149,6 +155,12 @@ class Monitor:
 
     def broker_said(self, error: KafkaError) -> None:
         """The consumer reported an error from which it recovers by itself."""
+        if (lacking := self._denied(error)) is not None:
+            if lacking != self._lacking:  # it is reported several times a second
+                self._log.error("kafka: %s", lacking, extra={"code": error.name()})
+            self._lacking = lacking
+            self._show_state()
+            return
         self._log.warning("kafka: %s", error.str(), extra={"code": error.name()})
 
     def stopping(self) -> None:
@@ -199,7 +211,7 @@ class Monitor:
     def _show_state(self) -> None:
         if self.status.state in (State.STOPPING, State.STOPPED):
             return
-        reason = self._fault or self._slow or self._lag_watch.fault
+        reason = self._lacking or self._fault or self._slow or self._lag_watch.fault
         if reason == self.status.waiting_for and self.status.state is not State.STARTING:
             return
         self.metrics.waiting.clear()

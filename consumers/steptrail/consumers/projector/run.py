@@ -16,7 +16,7 @@ from steptrail.consumers.ingest.sink import ProjectorSink
 from steptrail.consumers.ingest.writer_schemas import WriterSchemas
 from steptrail.consumers.kafka.broker import BrokerQuestions
 from steptrail.consumers.loop.batching import BatchLimits
-from steptrail.consumers.loop.consumer_config import consumer_config
+from steptrail.consumers.loop.consumer_config import consumer_config, reading_denied
 from steptrail.consumers.loop.gc_tuning import rarely_collected
 from steptrail.consumers.loop.lag_watch import LagWatch
 from steptrail.consumers.loop.loop import ConsumeLoop
@@ -56,7 +56,7 @@ def run_projector(
     status, metrics = Status(), ProjectorMetrics()
     with Service(settings, stop, status, metrics, log=_log) as service:
         questions = BrokerQuestions(kafka, topic)
-        monitor = Monitor(status, metrics, LagWatch(questions))
+        monitor = Monitor(status, metrics, LagWatch(questions), denied=reading_denied(kafka, topic, group))
         schemas = WriterSchemas.of(settings)
         clickhouse = service.closing(connect(settings, timeout=STORE_TIMEOUT_S))
         member = settings.group_instance_id or str(os.getpid())

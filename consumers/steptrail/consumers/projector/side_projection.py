@@ -15,7 +15,7 @@ from steptrail.consumers.ingest.sink import ProjectionSink
 from steptrail.consumers.kafka.broker import BrokerQuestions
 from steptrail.consumers.loop.batching import BatchLimits
 from steptrail.consumers.loop.buffer import Buffer, Heard
-from steptrail.consumers.loop.consumer_config import consumer_config
+from steptrail.consumers.loop.consumer_config import consumer_config, reading_denied
 from steptrail.consumers.loop.lag_watch import LagWatch
 from steptrail.consumers.loop.loop import ConsumeLoop
 from steptrail.consumers.loop.monitor import Monitor
@@ -94,7 +94,13 @@ class SideProjection(BackgroundPart):
         source, settings = self._source, self._settings
         config = {**settings.kafka_config(), "logger": logging.getLogger("steptrail.kafka")}
         questions = BrokerQuestions(config, source.topic)
-        monitor = Monitor(self.status, self._metrics, LagWatch(questions), log=self._log)
+        monitor = Monitor(
+            self.status,
+            self._metrics,
+            LagWatch(questions),
+            log=self._log,
+            denied=reading_denied(config, source.topic, source.group),
+        )
         ConsumeLoop(
             Consumer({**consumer_config(settings, source.group, monitor), **_SMALL}),
             source.topic,

@@ -35,6 +35,7 @@ COMMANDS: dict[str, str] = {
     "erase": "steptrail.deploy.cli.commands.erase",
     "run": "steptrail.deploy.cli.commands.run.run",
     "topics": "steptrail.deploy.cli.commands.setup",
+    "acls": "steptrail.deploy.cli.commands.acls",
     "migrate": "steptrail.deploy.cli.commands.setup",
     "grants": "steptrail.deploy.cli.commands.grants",
 }

@@ -7,7 +7,7 @@ import socket
 import struct
 import uuid
 from base64 import urlsafe_b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,16 +88,27 @@ def server_properties(data: Path, *, port: int, controller_port: int) -> dict[st
 
 
 def write_config(files: BrokerFiles, *, port: int, controller_port: int) -> None:
-    """Write ``server.properties``."""
+    """Write ``server.properties`` of the local stack's node."""
+    write_properties(files, server_properties(files.data, port=port, controller_port=controller_port))
+
+
+def write_properties(files: BrokerFiles, properties: Mapping[str, str]) -> None:
+    """Write ``server.properties``, readable by this user only."""
     files.data.mkdir(parents=True, exist_ok=True)
-    properties = server_properties(files.data, port=port, controller_port=controller_port)
     text = "".join(f"{key}={_escaped(value)}\n" for key, value in properties.items())
     write_private(files.config, text)
 
 
-def format_command(java: Java, jars: Sequence[Path], files: BrokerFiles) -> list[str]:
+def new_cluster_id() -> str:
+    """A random cluster id, as Kafka spells them."""
+    return urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+
+
+def format_command(
+    java: Java, jars: Sequence[Path], files: BrokerFiles, cluster: str | None = None
+) -> list[str]:
     """The command that gives an empty data directory its cluster id; about one second, once."""
-    cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    cluster = cluster or new_cluster_id()
     # As one word: one id in 64 begins with a hyphen, and would be taken for another option.
     arguments = ["format", "--config", str(files.config), f"--cluster-id={cluster}", "--ignore-formatted"]
     return [*_java(java, jars), "kafka.tools.StorageTool", *arguments]

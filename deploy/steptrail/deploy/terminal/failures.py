@@ -87,12 +87,15 @@ def as_command_error(error: BaseException) -> CommandError | None:
 def _known_error(error: BaseException) -> CommandError | None:
     from steptrail.projections.clickhouse.errors import QueryError, SchemaMismatch
     from steptrail.projections.clickhouse.pages import BadCursor
+    from steptrail.schemas.access.remedy import REMEDY
     from steptrail.schemas.configuration.stack_file import NoStackError
     from steptrail.schemas.errors import ConfigurationError, InfrastructureError, SteptrailError
 
     if type(error).__name__ == "KafkaException":  # by name: its library need not be loaded to tell
         said = error.args[0].str() if error.args and hasattr(error.args[0], "str") else str(error)
-        return CommandError(f"Kafka: {said}", exit_code=UNREACHABLE, kind="kafka", hint=_where())
+        return CommandError(
+            f"Kafka: {said}", exit_code=UNREACHABLE, kind="kafka", hint=_connection() or _where()
+        )
     if not isinstance(error, SteptrailError):
         return None
     if isinstance(error, NoStackError):
@@ -107,10 +110,29 @@ def _known_error(error: BaseException) -> CommandError | None:
     if isinstance(error, SchemaMismatch):
         return CommandError(message, exit_code=UNREACHABLE, kind="schema_mismatch", hint=hint or None)
     if isinstance(error, InfrastructureError):
-        return CommandError(message, exit_code=UNREACHABLE, kind="unreachable", hint=hint or _where())
+        if REMEDY in message:
+            return CommandError(message, exit_code=UNREACHABLE, kind="denied", hint=hint or None)
+        hint = hint or ("Kafka" in message and _connection(message)) or _where()
+        return CommandError(message, exit_code=UNREACHABLE, kind="unreachable", hint=hint)
     if isinstance(error, QueryError):
         return CommandError(message, exit_code=REFUSED, kind="query_refused", hint=hint or None)
     return CommandError(str(error), exit_code=NO, kind=_snake_case(type(error).__name__))
+
+
+def _connection(about: str | None = None) -> str | None:
+    """What is wrong with the connection to Kafka that the message is `about`, where a broker answers at all."""
+    from steptrail.schemas.access.connection_check import connection_fault
+    from steptrail.schemas.configuration.settings import Settings
+    from steptrail.schemas.errors import ConfigurationError
+
+    try:
+        settings = Settings()
+    except ConfigurationError:
+        return None
+    if settings.kafka not in (about or settings.kafka):
+        return None
+    fault = connection_fault(settings.kafka_config())
+    return None if fault is None or fault.away else str(fault)
 
 
 def _where() -> str:

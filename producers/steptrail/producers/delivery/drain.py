@@ -52,7 +52,7 @@ def drain(
     """
     topic = Topics.from_settings(settings).steps.name
     secrets = settings.secrets()
-    log = PollLog(lambda error: redact_values(str(error), secrets))
+    log = PollLog(lambda error: redact_values(str(error), secrets), settings.kafka_config(), topic)
     producer = Producer(producer_config(settings, log.on_error), logger=log)
     left = LeftBehind(folders, topic)
     resender = Resender(topic, threading.RLock(), left.next)

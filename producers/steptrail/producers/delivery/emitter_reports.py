@@ -66,6 +66,8 @@ class SelfReport:
         self._lost: int | None = None  # as last told; None when nothing was told, or it did not arrive
         self._started = False  # STARTED was sent, and has not failed
         self._closed = False
+        self.on_denial: Callable[[KafkaError, str], None] = _pass_over
+        """Called with an error, which may be that a right is missing, and the topic."""
         self.settled = False
         """CLOSED has met its fate, or is not to be sent."""
 
@@ -185,7 +187,12 @@ class SelfReport:
         self.settled = True
 
     def _failed(self, error: KafkaError) -> None:
+        self.on_denial(error, self._topic)
         _log.debug("the emitter's report did not arrive: %s", error.name())
+
+
+def _pass_over(_error: KafkaError, _topic: str) -> None:
+    return
 
 
 def _lost(accounting: Accounting) -> int:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from confluent_kafka import KafkaError
 
 from steptrail.producers.accounting import Accounting, Counters
+from steptrail.schemas.access.denials import denial
+from steptrail.schemas.access.rights import Right
 
 _log = logging.getLogger("steptrail.emitter")
 _kafka_log = logging.getLogger("steptrail.kafka")
@@ -24,11 +27,13 @@ class PollLog:
 
     librdkafka hands its lines to whoever polls, which may be a thread that emits and must not wait for a
     log's file. Each kind of line is written once in 30 s. `redact` takes out secrets, since librdkafka
-    quotes bad settings.
+    quotes bad settings. `config` holds the client's properties, `topic` is that of the events.
     """
 
-    def __init__(self, redact: Callable[[object], str]) -> None:
+    def __init__(self, redact: Callable[[object], str], config: Mapping[str, Any], topic: str) -> None:
         self._redact = redact
+        self._config = config
+        self._topic = topic
         self._lines: deque[tuple[int, str]] = deque(maxlen=_HELD_LINES)
         self._told: dict[str, float] = {}
 
@@ -42,6 +47,12 @@ class PollLog:
         """librdkafka's error callback: faults of the connection, most of which heal."""
         level = logging.ERROR if error.fatal() else logging.WARNING
         self._hold(level, f"error {error.name()}", f"{error.name()}: {error.str()}")
+
+    def on_denial(self, error: KafkaError | Exception, topic: str | None = None) -> None:
+        """A message to `topic` failed, by default an event: hold a line, if that is since a right is missing."""
+        topic = topic or self._topic
+        if (said := denial(error, self._config, Right("Write", "topic", topic))) is not None:
+            self._hold(logging.ERROR, f"denied {topic}", said)
 
     def _hold(self, level: int, kind: str, line: str) -> None:
         # A broker that is away would otherwise be told of several times a second.

@@ -114,6 +114,7 @@ class Poller:
             return chore()
         except Exception as error:
             next(self._faults)
+            self._log.on_denial(error)
             kind = f"{getattr(chore, '__name__', 'poll')}: {type(error).__name__}"
             if kind not in self._told:
                 self._told.add(kind)

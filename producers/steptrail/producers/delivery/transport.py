@@ -130,9 +130,10 @@ class Transport:
         self._relieve_from = max(1, settings.queue_max_messages // 4)
         self._starting = threading.RLock()
         self._in_start = False
-        self._retry_at = 0.0
+        self._retry_at = self._started_at = 0.0
         self._poller: Poller | None = None
         self._tries: Tries | None = None
+        self._log: PollLog | None = None
         self._relieving: int | None = None
         self.relieving = 0
         self._losses = LossReporter(self.counters)
@@ -325,7 +326,8 @@ class Transport:
         self._in_start = True
         poller = None
         try:
-            log = PollLog(self._redacted)
+            log = self._log = PollLog(self._redacted, self._settings.kafka_config(), self.topic)
+            self.self_report.on_denial = log.on_denial
             config = producer_config(self._settings, log.on_error)
             producer = Producer(config, logger=log)
             if self._tries is None:  # else messages of the one before may still be reported
@@ -343,6 +345,7 @@ class Transport:
             )
             poller.start()
             self._poller, self.produce = poller, producer.produce
+            self._started_at = time.monotonic()
         except BaseException as error:
             if poller is not None and self._poller is not poller:
                 poller.stop(destroy=True)
@@ -363,6 +366,8 @@ class Transport:
             if poller is None:
                 return  # another thread did, or it is closed
             self.produce = self._start_and_produce
+            if (now := time.monotonic()) - self._started_at < _RETRY_START_S:
+                self._retry_at = now + _RETRY_START_S  # the next one would fare no better at once
         _log.error("Kafka's client met a fatal error; a new one takes over")
         poller.purge()
         poller.retire()
@@ -402,8 +407,11 @@ class Transport:
                 journal.done(*kept)
             elif len(counted) < 2:
                 counted.extend(starmap(journal.wait, ((kept,),)))
-        if error is None and self._clock.due:
-            self._clock.learn(message)
+        if error is None:
+            if self._clock.due:
+                self._clock.learn(message)
+        elif self._log is not None:
+            self._log.on_denial(error)
 
     def _count_cut_report(self, cut: BaseException) -> None:
         """Count the report that was about to be counted when this was raised, as far as the traceback still tells."""

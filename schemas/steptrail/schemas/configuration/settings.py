@@ -11,10 +11,9 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
-    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
@@ -22,21 +21,20 @@ from pydantic_settings import (
 from typing_extensions import Self, Unpack
 
 from steptrail.schemas.configuration.clickhouse_target import ClickHouseTarget, parse_clickhouse_url
+from steptrail.schemas.configuration.kafka_settings import KafkaSettings
 from steptrail.schemas.configuration.settings_errors import described
 from steptrail.schemas.configuration.settings_names import ENV_PREFIX, unknown_names
 from steptrail.schemas.configuration.settings_parsing import (
-    check_addresses,
     check_pipeline,
     check_registry_urls,
     check_topic_prefix,
-    parse_options,
 )
 from steptrail.schemas.configuration.settings_sources import LocalStack
 from steptrail.schemas.configuration.settings_values import SettingsValues
 from steptrail.schemas.configuration.stack_file import StackAddresses, default_dir, read_stack_file
 from steptrail.schemas.errors import ConfigurationError
 from steptrail.schemas.event import MAX_EVENT_BYTES
-from steptrail.schemas.redact import is_secret_name, redacted
+from steptrail.schemas.redact import redacted
 
 __all__ = [
     "ENV_PREFIX",
@@ -49,10 +47,6 @@ __all__ = [
     "unknown_variables",
 ]
 
-_Protocol = Annotated[
-    Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"],
-    BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value),
-]
 _DAY_MS: Final = 24 * 60 * 60 * 1000
 _FRAME_AND_IDS: Final = 16 * 1024  # what an event holds beside details, metrics and messages
 
@@ -62,7 +56,7 @@ def _check_clickhouse(value: SecretStr) -> SecretStr:
     return value
 
 
-class Settings(BaseSettings):
+class Settings(KafkaSettings):
     """All settings of steptrail. `Settings()` takes them from the environment and the running local stack.
 
     Raises ConfigurationError, which names the variable, for a value that cannot be; where an address is not given,
@@ -71,34 +65,6 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX, env_ignore_empty=True, extra="forbid", frozen=True, hide_input_in_errors=True
-    )
-
-    # Kafka
-    kafka: Annotated[str, AfterValidator(check_addresses)] = Field(
-        "127.0.0.1:9092", description="Kafka's bootstrap servers: host:port, several with commas between."
-    )
-    kafka_security_protocol: _Protocol | None = Field(
-        None, description="Security protocol of the connection to Kafka; librdkafka's default is plaintext."
-    )
-    kafka_sasl_mechanism: str | None = Field(
-        None, description="SASL mechanism: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, GSSAPI or OAUTHBEARER."
-    )
-    kafka_sasl_username: str | None = Field(None, description="SASL user name.")
-    kafka_sasl_password: SecretStr | None = Field(None, description="SASL password.")
-    kafka_ssl_ca_location: str | None = Field(
-        None, description="File with the certificates of the authorities that Kafka's brokers are trusted by."
-    )
-    kafka_ssl_certificate_location: str | None = Field(
-        None, description="File with the client's certificate, for TLS in both directions."
-    )
-    kafka_ssl_key_location: str | None = Field(None, description="File with the client's private key.")
-    kafka_ssl_key_password: SecretStr | None = Field(
-        None, description="Password of the client's private key."
-    )
-    kafka_options: Annotated[dict[str, str], NoDecode, BeforeValidator(parse_options)] = Field(
-        default_factory=dict,
-        description="Any further librdkafka properties, which win over all others: a JSON object, or"
-        " `name=value` with commas between.",
     )
 
     # ClickHouse
@@ -153,6 +119,13 @@ class Settings(BaseSettings):
         ge=-1,
         le=100,
         description="Replicas of each partition at a topic's creation; -1: the broker's default.",
+    )
+    min_insync_replicas: int = Field(
+        -1,
+        ge=-1,
+        le=100,
+        description="Replicas that must hold an event before it counts as delivered; -1: the broker's default. With"
+        " a replication factor of 3, 2 is the safe value.",
     )
     retention_ms: int = Field(
         30 * _DAY_MS,
@@ -358,6 +331,11 @@ class Settings(BaseSettings):
                 f" make {parts}, which with {_FRAME_AND_IDS} for the rest do not fit in"
                 f" STEPTRAIL_MAX_EVENT_BYTES, {self.max_event_bytes}"
             )
+        if 0 < self.replication_factor < self.min_insync_replicas:
+            raise ValueError(
+                f"STEPTRAIL_MIN_INSYNC_REPLICAS is {self.min_insync_replicas}, more than the"
+                f" {self.replication_factor} of STEPTRAIL_REPLICATION_FACTOR: nothing could be written"
+            )
         return self
 
     def with_values(self, **values: Unpack[SettingsValues]) -> Settings:
@@ -365,16 +343,6 @@ class Settings(BaseSettings):
         held: dict[str, Any] = {name: getattr(self, name) for name in type(self).model_fields}
         held.update(values)
         return Settings(**held)
-
-    def kafka_config(self) -> dict[str, Any]:
-        """The librdkafka properties that every client of ours shares; with secrets, not to be shown."""
-        config: dict[str, Any] = {"bootstrap.servers": self.kafka, "client.id": "steptrail"}
-        for name in _KAFKA_FIELDS:
-            value = getattr(self, name)
-            if value is not None:
-                plain = value.get_secret_value() if isinstance(value, SecretStr) else value
-                config[name.removeprefix("kafka_").replace("_", ".")] = plain
-        return {**config, **self.kafka_options}
 
     def clickhouse_target(self) -> ClickHouseTarget:
         """ClickHouse's address in parts, with user and password."""
@@ -394,7 +362,7 @@ class Settings(BaseSettings):
         found = [value.get_secret_value() for value in held if isinstance(value, SecretStr)]
         # Of the URL only its password, as it is spelled there and as it is: who reads an error needs the address.
         found.append(urlsplit(self.clickhouse.get_secret_value()).password or "")
-        found += [value for name, value in self.kafka_options.items() if is_secret_name(name)]
+        found += self.kafka_secrets()
         found.append(self.clickhouse_target().password)
         return [secret for secret in found if secret]
 
@@ -405,11 +373,6 @@ class Settings(BaseSettings):
 
     def __repr_args__(self) -> list[tuple[str | None, Any]]:
         return list(self.redacted().items())
-
-
-_KAFKA_FIELDS: Final = tuple(
-    name for name in Settings.model_fields if name.startswith("kafka_") and name != "kafka_options"
-)
 
 
 def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:

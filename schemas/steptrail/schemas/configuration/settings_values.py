@@ -19,10 +19,12 @@ class SettingsOverrides(TypedDict, total=False):
     kafka_sasl_mechanism: str | None
     kafka_sasl_username: str | None
     kafka_sasl_password: SecretStr | str | None
+    kafka_sasl_password_file: str | None
     kafka_ssl_ca_location: str | None
     kafka_ssl_certificate_location: str | None
     kafka_ssl_key_location: str | None
     kafka_ssl_key_password: SecretStr | str | None
+    kafka_ssl_key_password_file: str | None
     kafka_options: Mapping[str, str] | str
     clickhouse: SecretStr | str
     clickhouse_user: str | None
@@ -37,6 +39,7 @@ class SettingsOverrides(TypedDict, total=False):
     topic_prefix: str
     steps_partitions: int
     replication_factor: int
+    min_insync_replicas: int
     retention_ms: int
     dlq_retention_ms: int
     max_event_bytes: int

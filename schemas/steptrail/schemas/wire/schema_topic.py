@@ -14,9 +14,10 @@ from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
+from steptrail.schemas.access.denials import error_said, is_of_no_group
+from steptrail.schemas.access.rights import Right
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.errors import InfrastructureError
-from steptrail.schemas.redact import redact_message
 from steptrail.schemas.topic_specs import Topics
 from steptrail.schemas.wire.bundled import STEP_EVENT_FINGERPRINT, STEP_EVENT_SCHEMA, fingerprint
 
@@ -54,9 +55,10 @@ def publish_schema(
         )
         left = producer.flush(timeout)
     except KafkaException as error:
-        raise SchemaTopicUnavailable(_said(settings, topic, error.args[0])) from None
+        raise SchemaTopicUnavailable(_said(settings, Right("Write", "topic", topic), error.args[0])) from None
     if failures or left:
-        raise SchemaTopicUnavailable(_said(settings, topic, failures[0] if failures else "no answer"))
+        needed = Right("Write", "topic", topic)
+        raise SchemaTopicUnavailable(_said(settings, needed, failures[0] if failures else "no answer"))
 
 
 def published_schemas(settings: Settings, *, timeout: float = TIMEOUT_S) -> dict[bytes, dict[str, Any]]:
@@ -77,7 +79,7 @@ def published_schemas(settings: Settings, *, timeout: float = TIMEOUT_S) -> dict
     try:
         missing = consumer.list_topics(topic, timeout=timeout).topics[topic].error
         if missing is not None:  # reading would only time out
-            raise SchemaTopicUnavailable(_said(settings, topic, missing))
+            raise SchemaTopicUnavailable(_said(settings, Right("Read", "topic", topic), missing))
         consumer.assign([TopicPartition(topic, 0, 0)])
         while time.monotonic() < until:
             for message in consumer.consume(1_000, 0.2):
@@ -86,13 +88,13 @@ def published_schemas(settings: Settings, *, timeout: float = TIMEOUT_S) -> dict
                     found.update(_schema_in(message.value()))
                 elif error.code() == KafkaError._PARTITION_EOF:
                     return found
-                elif not error.retriable():
-                    raise SchemaTopicUnavailable(_said(settings, topic, error))
+                elif not (error.retriable() or is_of_no_group(error)):
+                    raise SchemaTopicUnavailable(_said(settings, Right("Read", "topic", topic), error))
     except KafkaException as error:
-        raise SchemaTopicUnavailable(_said(settings, topic, error.args[0])) from None
+        raise SchemaTopicUnavailable(_said(settings, Right("Read", "topic", topic), error.args[0])) from None
     finally:
         consumer.close()
-    raise SchemaTopicUnavailable(_said(settings, topic, "no answer"))
+    raise SchemaTopicUnavailable(_said(settings, Right("Read", "topic", topic), "no answer"))
 
 
 def _schema_in(value: Any) -> dict[bytes, dict[str, Any]]:
@@ -103,6 +105,5 @@ def _schema_in(value: Any) -> dict[bytes, dict[str, Any]]:
         return {}
 
 
-def _said(settings: Settings, topic: str, why: object) -> str:
-    told = why.str() if isinstance(why, KafkaError) else str(why)
-    return f"the topic {topic}: {redact_message(told, settings.kafka_config())}"
+def _said(settings: Settings, needed: Right, why: object) -> str:
+    return f"the topic {needed.name}: {error_said(why, settings.kafka_config(), needed)}"

@@ -1,0 +1,19 @@
+"""The secured cluster, started once for the tests that ask for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from support.cluster.cluster import KafkaCluster, kafka_cluster
+
+ON_ONE_WORKER = pytest.mark.xdist_group("secured-cluster")
+"""Of every test that uses the cluster: one process has them all, so that it is started once."""
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[KafkaCluster]:
+    """Three secured Kafka nodes."""
+    with kafka_cluster() as running:
+        yield running
