@@ -19,7 +19,7 @@ from support.hostile import NAME, unwanted
 from support.typing_at import Typist, typing_at
 from support.waiting import until
 
-PROMPT = "steptrail> "
+PROMPT = "steptrail>"
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def test_statements_and_commands(engine: EngineServer, home: Path) -> None:
     with shell(engine, home) as person:
         person.sees(PROMPT)
         person.type("SELECT sum(number) AS total\r")
-        person.sees("-> ")
+        person.sees("->")
         person.type("FROM deeds;\r")
         shown = person.sees("read.")
         assert "total" in shown
@@ -101,7 +101,7 @@ def test_it_reads_unless_it_may_write(engine: EngineServer, home: Path) -> None:
         person.sees("--write")
     assert engine.ask("EXISTS TABLE made") == "0"
     with shell(engine, home, "--write") as person:
-        person.sees("steptrail write> ")
+        person.sees("steptrail write>")
         person.type("CREATE TABLE made (n UInt8) ENGINE = Memory; INSERT INTO made VALUES (7), (8);\r")
         person.sees("Done, ")
         person.sees("Done, ")
@@ -111,7 +111,7 @@ def test_it_reads_unless_it_may_write(engine: EngineServer, home: Path) -> None:
 
 
 SILENT = "SELECT sum(sipHash64(number)) AS slow FROM numbers(1000000000000)"
-ANSWERING = "SELECT number AS slow, sleepEachRow(0.01) FROM numbers(100000) SETTINGS max_block_size = 1"
+ANSWERING = "SELECT number AS slow FROM numbers(1000000000000) WHERE sipHash64(number) % 50000000 = 0"
 
 
 @pytest.mark.parametrize("options", [(), ("--write",)], ids=["reader", "default"])
@@ -124,7 +124,7 @@ def test_ctrl_c_cancels_on_the_server(
         "SELECT count() FROM system.processes WHERE query LIKE '%AS slow%' AND query NOT LIKE '%processes%'"
     )
     with shell(engine, home, *options) as person:
-        person.sees("> ")
+        person.sees(">")
         person.type(statement + ";\r")
         until(lambda: engine.ask(running) != "0", "the statement runs")
         person.type("\x03")
@@ -133,7 +133,7 @@ def test_ctrl_c_cancels_on_the_server(
         person.type("SELECT 'still' || ' here';\r")
         person.sees("still here")
         person.type("SELECT 'dropp\x03")
-        person.sees("> ")
+        person.sees(">")
         person.type("SELECT 'and ' || 'here';\r")
         person.sees("and here")
 
@@ -143,12 +143,16 @@ def test_names_are_completed(engine: EngineServer, home: Path) -> None:
     with shell(engine, home) as person:
         person.sees(PROMPT)
         person.type("SELECT 'a' FROM dee\t")
-        person.sees("deeds")
+        person.sees("ds")
         person.type(" WHERE numb\t")
-        person.sees("number")
-        person.type(" = 17 AND lengthU\t(said) > 1;\r")
-        assert "lengthUTF8" in person.sees("1 row, ")
-        person.type("\\f vert\t\r")
+        person.sees("er")
+        person.type(" = 17 AND lengthU\t")
+        person.sees("TF8")
+        person.type("(said) > 1;\r")
+        person.sees("1 row, ")
+        person.type("\\f vert\t")
+        person.sees("ical")
+        person.type("\r")
         person.sees("shown as vertical")
 
 

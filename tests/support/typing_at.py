@@ -37,12 +37,15 @@ class Typist:
         movements."""
         deadline = time.monotonic() + PATIENCE_S
         while True:
-            shown = _ESCAPES.sub(b"", self.got[self._seen :]).decode("utf-8", "replace").replace("\r\n", "\n")
-            if text in shown:
-                self._seen = len(self.got)
-                return shown
+            shown = self._shown()[self._seen :]
+            if (found := shown.find(text)) >= 0:
+                self._seen += found + len(text)
+                return shown[: found + len(text)]
             assert time.monotonic() < deadline, f"{text!r} is not shown: {shown[-3000:]!r}"
             assert self._read(), f"it ended without {text!r}: {shown[-3000:]!r}"
+
+    def _shown(self) -> str:
+        return _ESCAPES.sub(b"", self.got).decode("utf-8", "replace").replace("\r\n", "\n")
 
     def ends(self) -> int:
         """Wait for its end; its exit code."""

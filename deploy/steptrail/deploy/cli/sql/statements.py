@@ -37,8 +37,9 @@ def kind_of(statement: str) -> Kind:
 
 
 def own_format(statement: str) -> str | None:
-    """The name in the statement's own FORMAT clause."""
-    return parse(statement.encode("utf-8", "replace")).format
+    """The name in the FORMAT clause of a statement that answers with rows."""
+    parsed = parse(statement.encode("utf-8", "replace"))
+    return parsed.format if parsed.kind in (Kind.SELECT, Kind.REPORT) else None
 
 
 def words(text: str) -> Iterator[str]:
