@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders import dashboard
 
-from grafana.panels import PIPELINES, STEPS, board, lines, number, pipelines, rows, steps_of_pipelines, to_document
+from grafana.panels import (
+    PIPELINES,
+    STEPS,
+    board,
+    lines,
+    number,
+    pipelines,
+    rows,
+    steps_of_pipelines,
+    to_document,
+)
 
 CHOSEN = f"{PIPELINES} AND {STEPS}"
 

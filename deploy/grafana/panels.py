@@ -69,7 +69,9 @@ def number(
     steps = [models.Threshold(value=None, color="text" if bad_from is None else "green")]
     if bad_from is not None:
         steps.append(models.Threshold(value=bad_from, color="red"))
-    return panel.thresholds(dashboard.ThresholdsConfig().steps(steps)).no_value("no data").span(span).height(4)
+    return (
+        panel.thresholds(dashboard.ThresholdsConfig().steps(steps)).no_value("no data").span(span).height(4)
+    )
 
 
 def lines(
@@ -122,7 +124,9 @@ def rows(
         )
     for column, unit in (units or {}).items():
         panel = panel.override_by_name(column, [models.DynamicConfigValue(id_val="unit", value=unit)])
-    mapping = {text: {"text": text, "color": colour} for text, colour in {**STATUS_COLOURS, **VERDICTS}.items()}
+    mapping = {
+        text: {"text": text, "color": colour} for text, colour in {**STATUS_COLOURS, **VERDICTS}.items()
+    }
     for column in ("status", "verdict"):
         shown: list[models.DynamicConfigValue] = [
             models.DynamicConfigValue(id_val="mappings", value=[{"type": "value", "options": mapping}]),
@@ -132,7 +136,9 @@ def rows(
     return panel
 
 
-def board(uid: str, title: str, about: str, panels: Sequence[Any], variables: Sequence[Any]) -> dashboard.Dashboard:
+def board(
+    uid: str, title: str, about: str, panels: Sequence[Any], variables: Sequence[Any]
+) -> dashboard.Dashboard:
     """A dashboard with `panels` from left to right, and links to the others and to steptrail's pages."""
     made = dashboard.Dashboard(title).uid(uid).description(about).tags(["steptrail"]).timezone("browser")
     made = made.time("now-6h", "now").refresh("1m").tooltip(models.DashboardCursorSync.CROSSHAIR).editable()
@@ -164,14 +170,18 @@ def names(name: str, sql: str, *, many: bool = True) -> dashboard.QueryVariable:
 def pipelines(*, many: bool = True) -> dashboard.QueryVariable:
     """The variable `pipeline`."""
     return names(
-        "pipeline", "SELECT DISTINCT hex(pipeline), toString(pipeline) FROM step_minute_rows ORDER BY 2", many=many
+        "pipeline",
+        "SELECT DISTINCT hex(pipeline), toString(pipeline) FROM step_minute_rows ORDER BY 2",
+        many=many,
     )
 
 
 def steps_of_pipelines(*, many: bool = True) -> dashboard.QueryVariable:
     """The variable `step`, of the pipelines that are chosen."""
     where = PIPELINES if many else "pipeline = unhex('${pipeline:raw}')"
-    sql = f"SELECT DISTINCT hex(step_name), toString(step_name) FROM step_minute_rows WHERE {where} ORDER BY 2"
+    sql = (
+        f"SELECT DISTINCT hex(step_name), toString(step_name) FROM step_minute_rows WHERE {where} ORDER BY 2"
+    )
     return names("step", sql, many=many)
 
 

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders import dashboard
 
-from grafana.panels import STATUS_COLOURS, board, lines, number, pipelines, rows, steps_of_pipelines, to_document
+from grafana.panels import (
+    STATUS_COLOURS,
+    board,
+    lines,
+    number,
+    pipelines,
+    rows,
+    steps_of_pipelines,
+    to_document,
+)
 
 CHOSEN = "pipeline = unhex('${pipeline:raw}') AND step_name = unhex('${step:raw}')"
 

@@ -19,7 +19,10 @@ def dashboards() -> dict[str, str]:
     """Each file's text, by its name."""
     made = {"overview": overview(), "step": step(), "errors": errors(), "operations": operations()}
     return {
-        f"{name}.json": json.dumps(board.build(), cls=JSONEncoder, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+        f"{name}.json": json.dumps(
+            board.build(), cls=JSONEncoder, indent=1, sort_keys=True, ensure_ascii=False
+        )
+        + "\n"
         for name, board in made.items()
     }
 

@@ -78,13 +78,13 @@ def test_a_mistake_is_shown_where_it_is(engine: EngineServer, home: Path) -> Non
     """The engine's message, short, the line and a mark under the place; the shell goes on."""
     with shell(engine, home) as person:
         person.sees(PROMPT)
-        person.type("SELECT 1,\rüber FROMM deeds WHERE;\r")
+        person.type("SELECT 1,\r'über' FROMM deeds WHERE;\r")
         shown = person.sees("error:")
         shown += person.sees(PROMPT)
         assert "Syntax error" in shown
         mark = next(at for at, line in enumerate(shown.split("\n")) if line.strip() == "^")
         lines = shown.split("\n")
-        assert lines[mark - 1].strip() == "über FROMM deeds WHERE"
+        assert lines[mark - 1].strip() == "'über' FROMM deeds WHERE"
         assert lines[mark - 1][lines[mark].index("^") :].startswith("deeds")
         assert len(shown) < 2500
         person.type("SELECT nobody FROM deeds;\r")

@@ -105,7 +105,7 @@ def _shell(store: Store, form: Format, limit: int) -> None:
 def _answer(store: Store, text: str, form: Format, limit: int, *, raw: bool) -> None:
     answer = store.ask(text, limit=limit)
     names, rows = answer.names, answer.rows
-    if formats.is_done(names) and form is Format.TABLE:
+    if formats.is_done(names, text) and form is Format.TABLE:
         note("done")
         return
     cut = bool(limit) and len(rows) > limit

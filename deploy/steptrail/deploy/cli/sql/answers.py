@@ -41,7 +41,7 @@ class Answers:
         limit = 0 if self.file is not None else self.limit
         answer = self.store.ask(statement, limit=limit, whole=True)
         took = _since(began)
-        if formats.is_done(answer.names):
+        if formats.is_done(answer.names, statement):
             note(f"Done, {took}.")
             return
         cut = bool(limit) and len(answer.rows) > limit

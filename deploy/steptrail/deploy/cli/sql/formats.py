@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from enum import Enum
 from typing import Any
 
+from steptrail.deploy.cli.sql.statements import kind_of
+from steptrail.deploy.engine.statement import Kind
 from steptrail.deploy.terminal.layout import (
     LONGEST,
     Column,
@@ -39,8 +41,10 @@ class Format(str, Enum):
     PARQUET = "parquet"
 
 
-def is_done(names: Sequence[str]) -> bool:
-    """Whether a statement had no answer: the client library gives its statistics in place of one."""
+def is_done(names: Sequence[str], statement: str) -> bool:
+    """Whether a statement had no answer: the client library gives its statistics in place of one, or nothing."""
+    if not names:
+        return kind_of(statement) not in (Kind.SELECT, Kind.REPORT)
     return "query_id" in names and "written_rows" in names
 
 
@@ -52,13 +56,13 @@ def write(form: Format, names: Sequence[str], rows: Sequence[Row], *, raw: bool 
         write_csv(names, rows, raw=raw)
     elif form is Format.VERTICAL:
         show_lines(vertical(names, rows))
-    else:
+    elif names:
         show(table_of(names, rows))
 
 
 def as_text(form: Format, names: Sequence[str], rows: Sequence[Row]) -> str:
     """What `write` shows on the terminal, as plain visible text."""
-    if form is Format.TABLE:
+    if form is Format.TABLE and names:
         lines: Iterator[Line] = on_terminal(table_of(names, rows), width(sys.stdout))
         return "".join("".join(part.text for part in line).rstrip() + "\n" for line in lines)
     text = io.StringIO()
