@@ -15,6 +15,7 @@ from steptrail.consumers.alerts.metrics import AlertsMetrics
 from steptrail.consumers.health.metrics import HealthMetrics
 from steptrail.consumers.projector.sources import side_sources
 from steptrail.consumers.runtime.metrics import ProjectorMetrics
+from steptrail.consumers.runtime.status_server import Metrics
 from steptrail.consumers.web.metrics import WebMetrics
 from steptrail.schemas.topics import Topics
 from support.alertmanager import find_alertmanager
@@ -76,7 +77,7 @@ def test_a_rule_that_is_broken_is_noticed(broken: str, tmp_path: Path) -> None:
 
 def test_every_metric_of_the_rules_is_one_that_a_part_shows() -> None:
     """By the exposition of each part; `up` is Prometheus' own."""
-    parts = [ProjectorMetrics(), HealthMetrics(), AlertsMetrics(), WebMetrics()]
+    parts: list[Metrics] = [ProjectorMetrics(), HealthMetrics(), AlertsMetrics(), WebMetrics()]
     shown = {
         name.decode()
         for part in parts
