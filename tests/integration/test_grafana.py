@@ -11,6 +11,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -108,14 +109,8 @@ def world(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wo
                 for pipeline in ("invoices", *HARD):
                     _work(settings, pipeline)
                 set_aside(settings, [b"no event"])
-                for table in (
-                    "step_minute_rows",
-                    "error_group_hours",
-                    "health_state",
-                    "dead_letters",
-                    "emitter_reports",
-                ):
-                    until(lambda table=table: clickhouse.query(f"SELECT 1 FROM {table} LIMIT 1"), table)
+                for table in FILLED:
+                    until(partial(clickhouse.query, f"SELECT 1 FROM {table} LIMIT 1"), table)
                 counted = "SELECT uniqExact(pipeline) FROM step_minute_rows"
                 until(lambda: clickhouse.query(counted) == [(3,)], "the minutes of every pipeline")
                 yield World(engine, start)
