@@ -45,11 +45,12 @@ SELECT broker_time, state, toString(reason) AS reason, explanation, toString(pip
 FROM dead_letter_state WHERE $__timeFilter(broker_time) ORDER BY broker_time DESC LIMIT 200
 """
 EMITTER_ROWS = """
-SELECT worker, pipeline, state, accepted, arrived, greatest(missing, 0) AS missing, dropped, failed, reasons,
-    clock_offset_ms, last_event_at, last_report_at
+SELECT toString(worker) AS worker, toString(pipeline) AS pipeline, state, accepted, arrived,
+    greatest(missing, 0) AS missing, dropped, failed, reasons, clock_offset_ms,
+    CAST(last_event_at, 'Nullable(DateTime64(3, \'UTC\'))') AS last_event, last_report_at AS last_report
 FROM emitters
 WHERE greatest(ifNull(last_event_at, toDateTime64(0, 3)), ifNull(last_report_at, toDateTime64(0, 3))) >= $__fromTime
-ORDER BY missing + dropped + failed DESC, last_report_at DESC LIMIT 200
+ORDER BY missing + dropped + failed DESC, last_report DESC LIMIT 200
 """
 
 
