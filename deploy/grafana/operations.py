@@ -47,7 +47,7 @@ FROM dead_letter_state WHERE $__timeFilter(broker_time) ORDER BY broker_time DES
 EMITTER_ROWS = """
 SELECT toString(worker) AS worker, toString(pipeline) AS pipeline, state, accepted, arrived,
     greatest(missing, 0) AS missing, dropped, failed, reasons, clock_offset_ms,
-    CAST(last_event_at, 'Nullable(DateTime64(3, \'UTC\'))') AS last_event, last_report_at AS last_report
+    CAST(last_event_at AS Nullable(DateTime64(3, 'UTC'))) AS last_event, last_report_at AS last_report
 FROM emitters
 WHERE greatest(ifNull(last_event_at, toDateTime64(0, 3)), ifNull(last_report_at, toDateTime64(0, 3))) >= $__fromTime
 ORDER BY missing + dropped + failed DESC, last_report DESC LIMIT 200

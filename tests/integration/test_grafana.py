@@ -37,8 +37,9 @@ FILES = sorted((Path(__file__).parents[2] / "deploy" / "grafana" / "dashboards")
 HARD = ("it's \\' OR 1=1 --\\", NAME)
 FILLED = ("step_minute_rows", "error_group_hours", "health_state", "dead_letters", "emitter_reports")
 #: The types that the datasource makes numbers, times and texts of.
+_TIME = r"DateTime(?:64\(\d(?:, '\w+')?\)|\('\w+'\))?"
 KNOWN = re.compile(
-    r"(?:LowCardinality\(|Nullable\()*(?:String|Bool|U?Int(?:8|16|32|64)|Float(?:32|64)|DateTime(?:64\(\d(?:, '\w+')?\)|\('\w+'\))?)\)*"
+    rf"(?:LowCardinality\(|Nullable\()*(?:String|Bool|U?Int(?:8|16|32|64)|Float(?:32|64)|{_TIME})\)*"
 )
 #: What is empty while all is well: nothing was lost, nothing is stuck, nothing expired.
 MAY_BE_EMPTY = {("steptrail-step", "Stuck"), ("steptrail-operations", "Losses")}
