@@ -4,6 +4,9 @@ Values of variables are names in hexadecimal digits: a pipeline or a step may ha
 the SQL as text.
 """
 
+# pyright: reportArgumentType=false
+# The SDK is for Python 3.11 and later: read as 3.10, its enums are plain texts.
+
 from __future__ import annotations
 
 from collections.abc import Sequence
