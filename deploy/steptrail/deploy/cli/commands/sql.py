@@ -10,7 +10,7 @@ import typer
 
 from steptrail.deploy.cli.sql import formats
 from steptrail.deploy.cli.sql.formats import Format
-from steptrail.deploy.cli.sql.statements import own_format, split
+from steptrail.deploy.cli.sql.statements import has_rows, own_format, split
 from steptrail.deploy.cli.sql.store import Store
 from steptrail.deploy.terminal.failures import USAGE, CommandError
 from steptrail.deploy.terminal.numbers import counted
@@ -62,12 +62,12 @@ def sql(
     form = _chosen(form, json=json, csv=csv, raw=raw)
     with closing(Store(directory, write=write)) as store:
         if query is None:
-            _shell(store, form, limit)
+            _shell(store, form, limit, raw=raw)
             return
         text = sys.stdin.read() if query == "-" else query
         if not text.strip(" \n\t;"):
             raise CommandError("the query is empty.", exit_code=USAGE, kind="usage")
-        if own_format(text) is not None or form is Format.PARQUET:
+        if own_format(text) is not None or (form is Format.PARQUET and has_rows(text)):
             _answer_raw(store, text)
         else:
             _answer(store, text, form, limit, raw=raw)
@@ -88,7 +88,7 @@ def _chosen(form: Format | None, *, json: bool, csv: bool, raw: bool) -> Format:
     return chosen
 
 
-def _shell(store: Store, form: Format, limit: int) -> None:
+def _shell(store: Store, form: Format, limit: int, *, raw: bool) -> None:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise CommandError(
             "Missing argument 'QUERY': without one there is a shell, which needs a terminal.",
@@ -99,13 +99,13 @@ def _shell(store: Store, form: Format, limit: int) -> None:
     from steptrail.deploy.cli.sql.answers import Answers
     from steptrail.deploy.cli.sql.shell import Shell
 
-    Shell(Answers(store, form, limit)).run()
+    Shell(Answers(store, form, limit, raw)).run()
 
 
 def _answer(store: Store, text: str, form: Format, limit: int, *, raw: bool) -> None:
     answer = store.ask(text, limit=limit)
     names, rows = answer.names, answer.rows
-    if formats.is_done(names, text) and form is Format.TABLE:
+    if formats.is_done(names, text) and form in (Format.TABLE, Format.VERTICAL, Format.PARQUET):
         note("done")
         return
     cut = bool(limit) and len(rows) > limit

@@ -12,7 +12,7 @@ from time import perf_counter
 
 from steptrail.deploy.cli.sql import formats
 from steptrail.deploy.cli.sql.formats import Format
-from steptrail.deploy.cli.sql.statements import own_format
+from steptrail.deploy.cli.sql.statements import has_rows, own_format
 from steptrail.deploy.cli.sql.store import Store
 from steptrail.deploy.terminal.failures import CommandError
 from steptrail.deploy.terminal.numbers import counted
@@ -23,18 +23,22 @@ from steptrail.deploy.terminal.visible import visible
 
 @dataclass
 class Answers:
-    """Runs statements and shows what comes: at most `limit` rows (0: all), or all of them in `file`, for one answer."""
+    """Runs statements and shows what comes: at most `limit` rows (0: all), or all of them in `file`, for one answer.
+
+    `raw`: CSV without a mark before what reads as a formula.
+    """
 
     store: Store
     form: Format = Format.TABLE
     limit: int = 1000
+    raw: bool = False
     paging: bool = True
     file: Path | None = None
 
     def give(self, statement: str) -> None:
         """Answer one statement, and say how long it took and how many rows the server read."""
         began = perf_counter()
-        if own_format(statement) is not None or self.form is Format.PARQUET:
+        if own_format(statement) is not None or (self.form is Format.PARQUET and has_rows(statement)):
             self._give_raw(statement)
             note(f"{_since(began)}.")
             return
@@ -54,15 +58,15 @@ class Answers:
                 open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file,
                 contextlib.redirect_stdout(file),
             ):
-                formats.write(self.form, answer.names, rows)
+                formats.write(self.form, answer.names, rows, raw=self.raw)
         count = f"The first {counted(limit, 'row')} of more" if cut else counted(len(rows), "row")
         note(f"{count}, {took}, {counted(answer.read_rows, 'row')} read.")
 
     def show(self, names: Sequence[str], rows: Sequence[formats.Row]) -> None:
         """An answer on the terminal, a long one in the pager."""
-        text = formats.as_text(self.form, names, rows) if self.paging else ""
+        text = formats.as_text(self.form, names, rows, raw=self.raw) if self.paging else ""
         if not (is_long(text) and page(text)):
-            formats.write(self.form, names, rows)
+            formats.write(self.form, names, rows, raw=self.raw)
 
     def _give_raw(self, statement: str) -> None:
         """What ClickHouse writes in the format that the statement names, or in Parquet."""

@@ -9,8 +9,7 @@ from collections.abc import Iterator, Sequence
 from enum import Enum
 from typing import Any
 
-from steptrail.deploy.cli.sql.statements import kind_of
-from steptrail.deploy.engine.statement import Kind
+from steptrail.deploy.cli.sql.statements import has_rows
 from steptrail.deploy.terminal.layout import (
     LONGEST,
     Column,
@@ -44,7 +43,7 @@ class Format(str, Enum):
 def is_done(names: Sequence[str], statement: str) -> bool:
     """Whether a statement had no answer: the client library gives its statistics in place of one, or nothing."""
     if not names:
-        return kind_of(statement) not in (Kind.SELECT, Kind.REPORT)
+        return not has_rows(statement)
     return "query_id" in names and "written_rows" in names
 
 
@@ -60,14 +59,14 @@ def write(form: Format, names: Sequence[str], rows: Sequence[Row], *, raw: bool 
         show(table_of(names, rows))
 
 
-def as_text(form: Format, names: Sequence[str], rows: Sequence[Row]) -> str:
+def as_text(form: Format, names: Sequence[str], rows: Sequence[Row], *, raw: bool = False) -> str:
     """What `write` shows on the terminal, as plain visible text."""
     if form is Format.TABLE and names:
         lines: Iterator[Line] = on_terminal(table_of(names, rows), width(sys.stdout))
         return "".join("".join(part.text for part in line).rstrip() + "\n" for line in lines)
     text = io.StringIO()
     with contextlib.redirect_stdout(text):
-        write(form, names, rows)
+        write(form, names, rows, raw=raw)
     return visible(text.getvalue(), keep="\n")
 
 

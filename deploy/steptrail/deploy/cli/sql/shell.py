@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from difflib import get_close_matches
-from functools import cached_property
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
@@ -19,8 +19,7 @@ from steptrail.deploy.cli.sql.answers import Answers
 from steptrail.deploy.cli.sql.completion import Names, SqlCompleter, names_of
 from steptrail.deploy.cli.sql.formats import Format
 from steptrail.deploy.cli.sql.history import PrivateHistory, history_file
-from steptrail.deploy.cli.sql.statements import is_complete, kind_of, split
-from steptrail.deploy.engine.statement import Kind
+from steptrail.deploy.cli.sql.statements import changes_session, has_rows, is_complete, split
 from steptrail.deploy.terminal.failures import CommandError, as_command_error, report
 from steptrail.deploy.terminal.guard import unguarded
 from steptrail.deploy.terminal.output import note, say
@@ -55,6 +54,7 @@ class Shell:
         self._answers = answers
         self._store = answers.store
         self._left = False
+        self._known = Names()
         self._commands: dict[str, Callable[[str], None]] = {
             "\\?": lambda _: self._help(),
             "\\d": self._describe,
@@ -75,7 +75,7 @@ class Shell:
             multiline=Condition(lambda: not _is_finished(get_app().current_buffer.text)),
             prompt_continuation=lambda width, _, __: "-> ".rjust(width),
             history=history,
-            completer=SqlCompleter(lambda: self._names, self._commands),
+            completer=SqlCompleter(self._names, self._commands),
             complete_in_thread=True,
             complete_while_typing=False,
             lexer=PygmentsLexer(SqlLexer),
@@ -112,12 +112,14 @@ class Shell:
             report(told, as_json=False)
 
     def _answer(self, statement: str) -> None:
-        if kind_of(statement) is Kind.SETTING:
+        if changes_session(statement):
             raise CommandError(
                 "each statement is on its own here: what SET and USE change would be forgotten.",
                 hint="write SETTINGS name = value at the statement's end, or database.table.",
             )
         self._answers.give(statement)
+        if not has_rows(statement):
+            self._known = Names()  # there may be others now
 
     def _help(self) -> None:
         for line in _HELP.strip("\n").split("\n"):
@@ -129,7 +131,7 @@ class Shell:
         else:
             answer = self._store.ask(_COLUMNS, parameters={"table": table.strip('`"')})
             if not answer.rows:
-                near = get_close_matches(table, list(self._names.tables), 3)
+                near = get_close_matches(table, list(self._names().tables), 3)
                 raise CommandError(f"there is no table or view {table!r}.", near=near, hint="\\d lists them.")
         Answers(self._store, paging=self._answers.paging).show(answer.names, answer.rows)
 
@@ -162,9 +164,12 @@ class Shell:
     def _leave(self) -> None:
         self._left = True
 
-    @cached_property
     def _names(self) -> Names:
-        return names_of(self._store)
+        """What can be completed; asked for at the first use, in the thread of the completion."""
+        if not self._known.tables:
+            with closing(self._store.another()) as store:
+                self._known = names_of(store)
+        return self._known
 
 
 def _is_goodbye(text: str) -> bool:

@@ -31,15 +31,19 @@ def is_complete(text: str) -> bool:
     return last == b";"
 
 
-def kind_of(statement: str) -> Kind:
-    """What a statement is, by its first keyword."""
-    return parse(statement.encode("utf-8", "replace")).kind
+def has_rows(statement: str) -> bool:
+    """Whether a statement answers with rows, by its first keyword."""
+    return parse(statement.encode("utf-8", "replace")).kind in (Kind.SELECT, Kind.REPORT)
+
+
+def changes_session(statement: str) -> bool:
+    """Whether it is a SET or USE, which hold for a session."""
+    return parse(statement.encode("utf-8", "replace")).kind is Kind.SETTING
 
 
 def own_format(statement: str) -> str | None:
     """The name in the FORMAT clause of a statement that answers with rows."""
-    parsed = parse(statement.encode("utf-8", "replace"))
-    return parsed.format if parsed.kind in (Kind.SELECT, Kind.REPORT) else None
+    return parse(statement.encode("utf-8", "replace")).format if has_rows(statement) else None
 
 
 def words(text: str) -> Iterator[str]:

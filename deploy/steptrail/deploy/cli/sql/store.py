@@ -29,6 +29,10 @@ class Store:
         self._clickhouse: ClickHouse | None = None
         self._kept: dict[str, Any] = {}
 
+    def another(self) -> Store:
+        """One of the same login, with connections of its own."""
+        return Store(self._directory, write=self.write)
+
     @property
     def name(self) -> str:
         """Where it asks, and as whom: `127.0.0.1:8123/steptrail as reader`."""
