@@ -37,9 +37,11 @@ def test_the_clients_of_the_page_are_tested() -> None:
     table = page[page.index("| client |") : page.index("Each is run by a test")]
     named = re.findall(r"^\| ([^|]+) \|", table, re.MULTILINE)[1:]
     tests = {path.stem for path in (PAGE.parents[1] / "tests/integration").glob("test_*.py")}
-    assert len(named) == 8
+    assert len(named) == 9
     wanted = {
         "cli_reader",
+        "cli_sql_shell",
+        "grafana",
         "engine_client",
         "engine_sqlalchemy",
         "engine_go",

@@ -8,8 +8,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import clickhouse_connect
+import pyarrow.parquet
 import pytest
 
 from support.engine import EngineServer, running_engine
@@ -52,9 +54,38 @@ def test_it_reads(engine: EngineServer) -> None:
     assert (code, json.loads(out)) == (0, {"total": 45}), err
 
 
+def test_formats(engine: EngineServer, tmp_path: Path) -> None:
+    """--format names each; Parquet and the query's own FORMAT come as ClickHouse writes them."""
+    ask = "SELECT n, toString(n) AS said FROM t ORDER BY n LIMIT 2"
+    assert (
+        steptrail(engine.folder, "sql", ask, "--format", "json")[1]
+        == '{"n": 0, "said": "0"}\n{"n": 1, "said": "1"}\n'
+    )
+    assert steptrail(engine.folder, "sql", ask, "-f", "csv")[1] == "n,said\n0,0\n1,1\n"
+    assert "n     1\nsaid  1\n" in steptrail(engine.folder, "sql", ask, "-f", "vertical")[1]
+    assert steptrail(engine.folder, "sql", f"{ask} FORMAT TSV;")[1] == "0\t0\n1\t1\n"
+    code, out, err = steptrail(engine.folder, "sql", ask, "--json", "--format", "csv")
+    assert (code, out) == (2, ""), err
+    with (tmp_path / "t.parquet").open("wb") as file:
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("STEPTRAIL_")}
+        command = [
+            sys.executable,
+            "-m",
+            "steptrail.deploy.cli",
+            "sql",
+            f"{ask} -- two\n;",
+            "--format",
+            "parquet",
+        ]
+        subprocess.run([*command, "--dir", str(engine.folder)], env=kept, stdout=file, timeout=60, check=True)
+    table: Any = pyarrow.parquet.read_table(tmp_path / "t.parquet")
+    assert table.to_pydict() == {"n": [0, 1], "said": ["0", "1"]}
+
+
 @pytest.mark.parametrize(
     ("sql", "said"),
     [
+        ("SELECT 1 FROMM t WHERE", "Syntax error"),
         ("DROP TABLE t", "--write"),
         ("INSERT INTO t VALUES (1)", "--write"),
         ("SELECT file('/etc/passwd')", "file"),

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -14,9 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from steptrail.deploy.stack.ports import choose_ports
+from support.debian import unpacked
 from support.listener import Listener
 
 _PACKAGE = "prometheus-alertmanager"
@@ -28,40 +26,16 @@ def find_alertmanager() -> Path:
     for name in (_PACKAGE, "alertmanager"):
         if (found := shutil.which(name)) is not None:
             return Path(found)
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "steptrail" / _PACKAGE
-    program = cache / _PACKAGE
+    folder = unpacked(_PACKAGE)
+    program = folder / _PACKAGE
     if not program.exists():
-        if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
-            pytest.skip(f"ALERTMANAGER IS NOT TESTED: no {_PACKAGE} on PATH, and no apt to have it from")
-        said = _unpack(cache)
-        if not program.exists():
-            pytest.skip(f"ALERTMANAGER IS NOT TESTED: apt cannot have {_PACKAGE}: {said[-500:]}")
+        # Debian's looks for its templates where it would be installed; ours looks below the folder it is run in.
+        binary = (folder / "usr/bin" / _PACKAGE).read_bytes().replace(_INSTALLED, _UNPACKED)
+        fresh = program.with_name(f"{_PACKAGE}.{os.getpid()}")
+        fresh.write_bytes(binary)
+        fresh.chmod(0o755)
+        fresh.rename(program)
     return program
-
-
-def _unpack(cache: Path) -> str:
-    """Download the package and unpack it; what apt said."""
-    with tempfile.TemporaryDirectory() as name:
-        done = _run(["apt-get", "download", _PACKAGE], name)
-        if done.returncode != 0 and os.geteuid() == 0:  # a bare machine has no lists yet
-            _run(["apt-get", "update", "-q"], name)
-            done = _run(["apt-get", "download", _PACKAGE], name)
-        for package in Path(name).glob("*.deb"):
-            unpacked = Path(name) / "unpacked"
-            _run(["dpkg-deb", "-x", str(package), str(unpacked)], name)
-            cache.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copytree(unpacked, cache, dirs_exist_ok=True)
-            # Debian's looks for its templates where it would be installed; ours looks below the folder it is run in.
-            binary = (cache / "usr/bin" / _PACKAGE).read_bytes().replace(_INSTALLED, _UNPACKED)
-            program = cache / f"{_PACKAGE}.new"
-            program.write_bytes(binary)
-            program.chmod(0o755)
-            program.rename(cache / _PACKAGE)
-        return done.stdout + done.stderr
-
-
-def _run(command: list[str], folder: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
 
 
 class Alertmanager:

@@ -38,12 +38,13 @@ from steptrail.deploy.cli.commands import (
     incomplete,
     lag,
     retention,
-    sql,
     stack,
 )
 from steptrail.deploy.cli.commands.dlq import dlq, show
 from steptrail.deploy.cli.commands.health import health, replay
 from steptrail.deploy.cli.main import run
+from steptrail.deploy.cli.sql import formats
+from steptrail.deploy.cli.sql.formats import Format
 from steptrail.deploy.demo.report import print_report
 from steptrail.deploy.stack.status import PartStatus, StackStatus
 from steptrail.deploy.terminal import failures
@@ -589,7 +590,10 @@ def _sql() -> None:
         ("invoices", SCAN, 1284, 0.033, PDF_ERROR, ["a", "b"]),
         ("letters", "letter-9", 1, None, "blank", []),
     ]
-    sql._show(["pipeline", "doc_id", "count()", "share", "any(error_message)", "tags"], rows)
+    names = ["pipeline", "doc_id", "count()", "share", "any(error_message)", "tags"]
+    formats.write(Format.TABLE, names, rows)
+    note("2 rows")
+    formats.write(Format.VERTICAL, names, rows)
 
 
 def _status() -> None:

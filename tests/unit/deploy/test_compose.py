@@ -29,10 +29,15 @@ def compose_command() -> list[str]:
     return [binary]
 
 
+PASSWORDS = {"STEPTRAIL_CLICKHOUSE_PASSWORD": "p$w", "STEPTRAIL_READER_PASSWORD": "r$w"}
+OURS = ("setup", "projector", "health", "alerts", "web")
+MONITORING = ("prometheus", "alertmanager", "grafana")
+
+
 def config(environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
     command = [*compose_command(), "--project-directory", str(DEPLOY), "-f", str(DEPLOY / "compose.yaml")]
     # an empty file, not a developer's own deploy/.env
-    command += ["--env-file", os.devnull, "config", "--format", "json"]
+    command += ["--env-file", os.devnull, "--profile", "*", "config", "--format", "json"]
     base = {key: value for key, value in os.environ.items() if not key.startswith("STEPTRAIL_")}
     return subprocess.run(command, env=base | environ, capture_output=True, text=True, check=False)
 
@@ -40,22 +45,26 @@ def config(environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def resolved() -> dict[str, Any]:
     """The services as compose resolves them."""
-    done = config({"STEPTRAIL_CLICKHOUSE_PASSWORD": "p$w"})
+    done = config(PASSWORDS)
     assert done.returncode == 0, done.stderr
     services: dict[str, Any] = yaml.safe_load(done.stdout)["services"]
     return services
 
 
 def test_compose_takes_the_file(resolved: dict[str, Any]) -> None:
-    """Compose itself validates it, and finds the six services."""
-    assert set(resolved) == {"kafka", "clickhouse", "setup", "projector", "health", "alerts"}
+    """Compose itself validates it, and finds every service; what is not needed by all is in a profile."""
+    assert set(resolved) == {"kafka", "clickhouse", *OURS, *MONITORING}
+    profiles = {name: service["profiles"] for name, service in resolved.items() if "profiles" in service}
+    assert profiles == {"web": ["web", "monitoring"], **{name: ["monitoring"] for name in MONITORING}}
 
 
 def test_a_password_must_be_given() -> None:
-    """Without a password there is no stack, and the message says where to put it."""
-    done = config({})
-    assert done.returncode != 0
-    assert "put a password into deploy/.env" in done.stderr
+    """Without each password there is no stack, and the message says where to put it."""
+    for name in PASSWORDS:
+        done = config({key: value for key, value in PASSWORDS.items() if key != name})
+        assert done.returncode != 0
+        assert name in done.stderr
+        assert "put a password into deploy/.env" in done.stderr
 
 
 def test_the_example_names_every_variable() -> None:
@@ -70,15 +79,15 @@ def test_the_example_names_every_variable() -> None:
 def test_ports_are_open_on_loopback_alone(resolved: dict[str, Any]) -> None:
     """No service listens to the network: Kafka asks for no password here."""
     published = [port for service in resolved.values() for port in service.get("ports", ())]
-    assert len(published) == 5
+    assert len(published) == 10
     assert {port["host_ip"] for port in published} == {"127.0.0.1"}
 
 
 def test_what_must_last_lasts(resolved: dict[str, Any]) -> None:
     """Servers keep their data in volumes, come back after a crash and have health checks."""
-    for name in ("kafka", "clickhouse"):
-        assert resolved[name]["volumes"], name
-    for name in ("kafka", "clickhouse", "projector", "health", "alerts"):
+    for name in ("kafka", "clickhouse", *MONITORING):
+        assert "volume" in {mount["type"] for mount in resolved[name]["volumes"]}, name
+    for name in set(resolved) - {"setup"}:
         assert resolved[name]["restart"] == "unless-stopped"
         assert resolved[name]["healthcheck"]["test"]
 
@@ -93,7 +102,7 @@ def test_the_image_runs_as_nobody_in_particular(resolved: dict[str, Any]) -> Non
     last_stage = (DEPLOY / "Dockerfile").read_text().rpartition("\nFROM ")[2]
     (user,) = [line.split()[1] for line in last_stage.splitlines() if line.startswith("USER ")]
     assert user.split(":")[0] not in ("root", "0")
-    for name in ("setup", "projector", "health", "alerts"):
+    for name in (*OURS, *MONITORING):
         assert resolved[name]["read_only"]
 
 
@@ -109,7 +118,7 @@ def test_every_service_has_only_the_rights_it_needs(resolved: dict[str, Any]) ->
 
 def test_consumers_are_probed_for_life(resolved: dict[str, Any]) -> None:
     """A consumer whose loop stands still answers /healthz with 503; /metrics it would go on to answer."""
-    for name in ("projector", "health", "alerts"):
+    for name in ("projector", "health", "alerts", "web"):
         assert "127.0.0.1:9464/healthz" in " ".join(resolved[name]["healthcheck"]["test"])
 
 
@@ -123,3 +132,61 @@ def test_the_alerts_file_that_comes_along_is_valid(resolved: dict[str, Any]) -> 
         [*command, str(Path(mount["source"]) / "alerts.toml")], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_secrets_are_files_and_no_settings(resolved: dict[str, Any]) -> None:
+    """The pages' tokens and Grafana's password come as files; nothing that is published has a default password."""
+    (secret,) = resolved["web"]["secrets"]
+    assert resolved["web"]["environment"]["STEPTRAIL_WEB_TOKENS"] == f"/run/secrets/{secret['source']}"
+    (secret,) = resolved["grafana"]["secrets"]
+    environ = resolved["grafana"]["environment"]
+    assert environ["GF_SECURITY_ADMIN_PASSWORD__FILE"] == f"/run/secrets/{secret['source']}"
+    assert "GF_SECURITY_ADMIN_PASSWORD" not in environ
+
+
+def test_prometheus_reads_every_part_of_ours(resolved: dict[str, Any]) -> None:
+    """Each service with metrics is a target under its own name and port, and each target is a service."""
+    (config,) = (each for each in resolved["prometheus"]["volumes"] if each["type"] == "bind")
+    found = yaml.safe_load((Path(config["source"]) / "prometheus.yml").read_text())
+    targets = {
+        job["job_name"]: target
+        for job in found["scrape_configs"]
+        for each in job["static_configs"]
+        for target in each["targets"]
+    }
+    metered = {name for name in OURS if "STEPTRAIL_METRICS_PORT" in resolved[name]["environment"]}
+    assert targets == {f"steptrail-{name}": f"{name}:9464" for name in metered}
+    (manager,) = found["alerting"]["alertmanagers"]
+    assert manager["static_configs"][0]["targets"] == ["alertmanager:9093"]
+
+
+def test_grafana_gets_what_its_provisioning_names(resolved: dict[str, Any]) -> None:
+    """The datasource is ClickHouse as the user who only reads; the dashboards' folder is mounted and filled."""
+    import re
+
+    service = resolved["grafana"]
+    mounts = {each["target"]: Path(each["source"]) for each in service["volumes"] if each["type"] == "bind"}
+    provisioning = mounts["/etc/grafana/provisioning"]
+    sources = (provisioning / "datasources/steptrail.yaml").read_text()
+    assert set(re.findall(r"\$(\w+)", sources)) <= set(service["environment"])
+    asked = yaml.safe_load(sources)["datasources"][0]["jsonData"]
+    assert (asked["host"], asked["port"], asked["username"]) == ("clickhouse", 8123, "reader")
+    (provider,) = yaml.safe_load((provisioning / "dashboards/steptrail.yaml").read_text())["providers"]
+    assert len(list(mounts[provider["options"]["path"]].glob("*.json"))) == 4
+
+
+def test_clickhouse_has_a_user_who_only_reads(resolved: dict[str, Any]) -> None:
+    """Its file is mounted where the server looks for users; it may select from steptrail's database alone."""
+    from xml.etree import ElementTree
+
+    (mount,) = (each for each in resolved["clickhouse"]["volumes"] if each["type"] == "bind")
+    assert mount["target"] == "/etc/clickhouse-server/users.d/reader.xml"
+    root = ElementTree.parse(mount["source"]).getroot()
+    assert [grant.text for grant in root.findall("users/reader/grants/query")] == [
+        "GRANT SELECT ON steptrail.*"
+    ]
+    assert root.findtext("profiles/steptrail_reader/readonly") == "2"
+    password = root.find("users/reader/password")
+    assert password is not None
+    assert password.get("from_env") == "STEPTRAIL_READER_PASSWORD"
+    assert password.get("from_env") in resolved["clickhouse"]["environment"]

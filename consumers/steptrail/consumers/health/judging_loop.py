@@ -101,8 +101,10 @@ class Judging(BackgroundPart):
         status: Status,
         policy: SightPolicy | None = None,
         clock: Callable[[], float] = time.time,
+        on_loss: Callable[[LossCounts], None] = lambda _: None,
     ) -> None:
         super().__init__("judging", stop, _log)
+        self._on_loss = on_loss
         self._clickhouse = clickhouse
         self._topic = topic
         self._progress = progress
@@ -291,6 +293,8 @@ class Judging(BackgroundPart):
                 if loss != LossCounts():
                     more[pipeline] = loss
             record_losses(self._clickhouse, slot, more, after=latest)
+            for loss in more.values():
+                self._on_loss(loss)
         # The sums go over all that ever was: they take a twentieth of the time at most.
         self._losses_at = now + 20 * (time.monotonic() - began)
 

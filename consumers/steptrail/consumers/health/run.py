@@ -18,6 +18,7 @@ from confluent_kafka import Consumer
 
 from steptrail.consumers.health.aggregation import Counting
 from steptrail.consumers.health.judging_loop import Judging
+from steptrail.consumers.health.metrics import HealthMetrics
 from steptrail.consumers.health.partition_ends import ASK_TIMEOUT_S, TopicWatch
 from steptrail.consumers.health.progress import Progress
 from steptrail.consumers.health.rules.rules import Rules
@@ -37,7 +38,6 @@ from steptrail.consumers.loop.gc_tuning import rarely_collected
 from steptrail.consumers.loop.lag_watch import LagWatch
 from steptrail.consumers.loop.loop import ConsumeLoop
 from steptrail.consumers.loop.monitor import Monitor
-from steptrail.consumers.runtime.metrics import ProjectorMetrics
 from steptrail.consumers.runtime.service import Service
 from steptrail.consumers.runtime.signals import stop_at_signals
 from steptrail.consumers.runtime.status import Status
@@ -94,7 +94,7 @@ def run_health(
     member = f"{socket.gethostname()}:{os.getpid()}"
     rules = watch_rules(Path(settings.health_rules).expanduser() if settings.health_rules else None)
     leadership, progress = Leadership(), Progress()
-    status, metrics = JudgingStatus(leadership=leadership, rules=rules), ProjectorMetrics("steptrail_health")
+    status, metrics = JudgingStatus(leadership=leadership, rules=rules), HealthMetrics()
     with Service(settings, stop, status, metrics, log=_log) as service:
         questions = BrokerQuestions(kafka, topic)
         monitor = Monitor(
@@ -126,7 +126,9 @@ def run_health(
             topic_id=lambda: sink.topic_id,
             policy=policy,
             status=status,
+            on_loss=metrics.lost_more,
         )
+        metrics.follow(judging, leadership)
         service.add(judging)
         service.add(
             Counting(

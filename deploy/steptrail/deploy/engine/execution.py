@@ -125,7 +125,10 @@ class Execution:
             )
         # What tells of a statement is told by a handle of the server's own.
         with contextlib.closing(self._engine.open()) as own:
-            reader.check_root(statement, own.classify(statement.sql)[0])
+            verdict = own.classify(statement.sql)[0]
+            if verdict == "UNKNOWN" and statement.kind in (Kind.SELECT, Kind.REPORT):
+                own.printed(statement.sql)  # raises where it does not parse, and says where
+            reader.check_root(statement, verdict)
             printed = own.printed(statement.sql)
             fence.check(printed, request.parameters, own.printed)
             reader.check_settings_clause(printed)

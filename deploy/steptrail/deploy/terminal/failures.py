@@ -162,6 +162,7 @@ def _snake_case(name: str) -> str:
 
 #: Module -> the extra that brings it.
 _EXTRAS = {
+    "prompt_toolkit": "cli",
     "clickhouse_connect": "clickhouse",
     "tomli": "clickhouse",
     "prometheus_client": "server",
@@ -200,5 +201,5 @@ def _missing(module: str, extra: str) -> CommandError:
         f"this command needs the Python package {module!r}, which is not installed.",
         exit_code=USAGE,
         kind="missing_extra",
-        hint=f"pip install 'steptrail[cli,{extra}]'",
+        hint=f"pip install 'steptrail[{','.join(dict.fromkeys(('cli', extra)))}]'",
     )

@@ -46,6 +46,7 @@ __all__ = [
     "record_json",
     "say",
     "show",
+    "show_lines",
     "status_text",
     "tell",
     "write_bytes",
@@ -101,6 +102,11 @@ def show(table: Table, *, first: bool = False) -> None:
         _write_lines(stream, [[], [Styled(visible(table.title), "bold")]][first:])
     lines = on_terminal(table, width(stream)) if stream.isatty() else piped(table)
     _write_lines(stream, lines)
+
+
+def show_lines(lines: Iterable[Line]) -> None:
+    """Lines of visible text on standard output, as they are."""
+    _write_lines(sys.stdout, lines)
 
 
 def write_json(value: Any, stream: TextIO | None = None) -> None:

@@ -30,6 +30,14 @@ OTHER_VARIABLES: Final[dict[str, str]] = {
     "STEPTRAIL_CLICKHOUSE_PORT": "In `deploy/compose.yaml`: the host's port for ClickHouse.",
     "STEPTRAIL_HEALTH_METRICS_PORT": "In `deploy/compose.yaml`: the host's port for the health consumer's metrics.",
     "STEPTRAIL_ALERTS_METRICS_PORT": "In `deploy/compose.yaml`: the host's port for the alerts consumer's metrics.",
+    "STEPTRAIL_WEB_METRICS_PORT": "In `deploy/compose.yaml`: the host's port for the metrics of pages and API.",
+    "STEPTRAIL_READER_PASSWORD": "In `deploy/compose.yaml`: ClickHouse's password for the user who only reads.",
+    "STEPTRAIL_SECRETS_FOLDER": "In `deploy/compose.yaml`: the folder with `web-tokens.toml` and `grafana-password`.",
+    "STEPTRAIL_PROMETHEUS_PORT": "In `deploy/compose.yaml`: the host's port for Prometheus.",
+    "STEPTRAIL_PROMETHEUS_RETENTION": "In `deploy/compose.yaml`: for how long Prometheus keeps what it has read.",
+    "STEPTRAIL_ALERTMANAGER_PORT": "In `deploy/compose.yaml`: the host's port for Alertmanager.",
+    "STEPTRAIL_ALERTMANAGER_FILE": "In `deploy/compose.yaml`: the file that says who is told by Alertmanager.",
+    "STEPTRAIL_GRAFANA_PORT": "In `deploy/compose.yaml`: the host's port for Grafana.",
     "STEPTRAIL_ALERTS_FOLDER": "In `deploy/compose.yaml`: the host's folder with `alerts.toml`.",
 }
 """Variables that are read where there are no settings yet."""

@@ -1,0 +1,1 @@
+"""What `steptrail sql` is made of: statements, the store that answers them, formats, and the interactive shell."""
