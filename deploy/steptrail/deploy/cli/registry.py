@@ -32,6 +32,7 @@ COMMANDS: dict[str, str] = {
     "waits": "steptrail.deploy.cli.commands.steps",
     "incomplete": "steptrail.deploy.cli.commands.incomplete",
     "expect": "steptrail.deploy.cli.commands.expect",
+    "export": "steptrail.deploy.cli.commands.export",
     "sql": "steptrail.deploy.cli.commands.sql",
     "health": "steptrail.deploy.cli.commands.health.health",
     "lag": "steptrail.deploy.cli.commands.lag",

@@ -1,4 +1,4 @@
-"""Events of a span of time as a file: written by the store, given on as it comes."""
+"""Events and executions of a span of time as a file: written by the store, passed on as it comes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterator
 from typing import Any, Final, Literal
 
 from steptrail.projections.clickhouse.client import ClickHouse
-from steptrail.projections.clickhouse.queries import query, scope
-from steptrail.projections.reading.spans import Span
+from steptrail.projections.clickhouse.queries import ask, query
+from steptrail.projections.reading.spans import Span, step_scope
 from steptrail.schemas.status import ProcessingStatus
 
 EventFormat = Literal["jsonl", "csv", "parquet"]
@@ -27,14 +27,57 @@ def export_events(
     span: Span,
     form: EventFormat,
     statuses: Collection[ProcessingStatus] = tuple(ProcessingStatus),
+    step_name: str | None = None,
 ) -> Iterator[bytes]:
     """The events of the span, each once, as JSON lines, CSV or Parquet; `details` and the like are JSON texts.
 
     Memory stays bounded however many there are. Raises the store's errors, also in the middle.
     """
-    parameters = {
-        **scope(pipeline, clickhouse),
+    parameters = _parameters(clickhouse, pipeline, step_name, span, statuses)
+    return _stream(clickhouse, "export_events", parameters, form)
+
+
+def export_executions(
+    clickhouse: ClickHouse,
+    pipeline: str | None,
+    span: Span,
+    form: EventFormat,
+    statuses: Collection[ProcessingStatus] = tuple(ProcessingStatus),
+    step_name: str | None = None,
+) -> Iterator[bytes]:
+    """The executions that began within the span, each once, in the same formats."""
+    parameters = _parameters(clickhouse, pipeline, step_name, span, statuses)
+    return _stream(clickhouse, "export_executions", parameters, form)
+
+
+def events_to_export(
+    clickhouse: ClickHouse,
+    pipeline: str | None,
+    span: Span,
+    statuses: Collection[ProcessingStatus] = tuple(ProcessingStatus),
+    step_name: str | None = None,
+) -> int:
+    """About how many events `export_events` gives, found quickly: an event that was sent twice may count twice."""
+    parameters = _parameters(clickhouse, pipeline, step_name, span, statuses)
+    [row] = ask(clickhouse, "export_events_rows", parameters)
+    return int(row["events"])
+
+
+def _parameters(
+    clickhouse: ClickHouse,
+    pipeline: str | None,
+    step_name: str | None,
+    span: Span,
+    statuses: Collection[ProcessingStatus],
+) -> dict[str, Any]:
+    return {
+        **step_scope(clickhouse, pipeline, step_name),
         **span.parameters(),
         "statuses": sorted({ProcessingStatus(status).value for status in statuses}),
     }
-    return clickhouse.stream(f"{query('export_events')}\nFORMAT {_FORMATS[form]}", parameters, _SETTINGS)
+
+
+def _stream(
+    clickhouse: ClickHouse, name: str, parameters: dict[str, Any], form: EventFormat
+) -> Iterator[bytes]:
+    return clickhouse.stream(f"{query(name)}\nFORMAT {_FORMATS[form]}", parameters, _SETTINGS)

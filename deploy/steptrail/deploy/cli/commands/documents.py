@@ -83,10 +83,9 @@ def documents(
     def ask(clickhouse: ClickHouse, _: AsOf) -> Listing:
         from steptrail.consumers.web.service.documents import documents_answer
 
-        order = "name" if by_name else "recent"
         items, following = pages(
             lambda place, size: documents_answer(
-                clickhouse, pipeline, order, prefix, chosen, span(), place, size
+                clickhouse, pipeline, "name" if by_name else "recent", prefix, chosen, span(), place, size
             ),
             after,
             limit,
