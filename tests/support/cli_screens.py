@@ -276,7 +276,7 @@ def _errors_group() -> None:
         one("3fa91c0d5e6b7a88", "ocr", "PdfError", "pdfium: cannot open page <num> of <num>", 1284, 611),
         one("90ab12cd34ef5678", "fetch", "HTTPError", "<num> Not Found for url: <url>", 40, 40),
     ]
-    errors._show_groups(RecentErrorGroups(rows, 7, 21), _ago(days=1), "errors", json=False)
+    errors._show_groups(RecentErrorGroups(rows, 7, 21), _ago(days=1), "errors")
     show_freshness(Freshness(_ago(seconds=0), 0.0, 0, _ago(seconds=1)), stale=False)
 
 

@@ -16,9 +16,11 @@ from steptrail.deploy.terminal.freshness import AsOf, show_freshness
 from steptrail.deploy.terminal.guard import unguarded
 from steptrail.deploy.terminal.options import spelled_out
 from steptrail.deploy.terminal.output import json_ready, note, tell, write_json, write_json_lines
-from steptrail.deploy.terminal.times import parse_duration, show_duration
+from steptrail.deploy.terminal.times import parse_duration, show_duration, show_time
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from pydantic import BaseModel
 
     from steptrail.consumers.web.models.common import PageAnswer
@@ -145,7 +147,7 @@ class Changes:
 
     def since_last(self, items: Sequence[Mapping[str, Any]], fresh: AsOf) -> list[dict[str, Any]]:
         """One object for each item that is new, changed or gone; all are new in the first answer."""
-        now = {tuple(json_ready(item[name]) for name in self._key): json_ready(item) for item in items}
+        now = {tuple(json_ready(item.get(name)) for name in self._key): json_ready(item) for item in items}
         found = [
             ("changed" if key in self._last else "new", item)
             for key, item in now.items()
@@ -199,6 +201,14 @@ def note_more(following: str | None) -> None:
     """Says how to go on, where there is more."""
     if following is not None:
         note(f"There are more: --limit, or --after {following}")
+
+
+def note_counted(until: datetime | None) -> None:
+    """Says up to when the health consumer has counted minutes and error groups."""
+    if until is None:
+        note("Nobody has counted yet: `steptrail run health` does.")
+    else:
+        note(f"Counted by the health consumer, up to {show_time(until)} UTC.")
 
 
 def statuses(names: Sequence[str] | None, allowed: Sequence[ProcessingStatus]) -> list[ProcessingStatus]:

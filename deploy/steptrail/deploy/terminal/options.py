@@ -29,6 +29,9 @@ Pipeline = Annotated[
     str | None,
     typer.Option("--pipeline", "-p", help="Only this pipeline; default: all.", callback=spelled_out),
 ]
+Yes = Annotated[
+    bool, typer.Option("--yes", "-y", help="Do it; without --yes it only shows what it would do.")
+]
 StackDir = Annotated[
     Path | None,
     typer.Option(
@@ -38,6 +41,13 @@ StackDir = Annotated[
         show_default=False,
     ),
 ]
+
+
+def note_dry_run() -> None:
+    """Says that nothing was done, and how it is."""
+    from steptrail.deploy.terminal.output import note
+
+    note("Nothing was changed: --yes does it.")
 
 
 def settings_for(directory: Path | None) -> Settings:

@@ -12,7 +12,7 @@ from steptrail.deploy.cli.commands.run.alerts import AlertsFile
 from steptrail.deploy.terminal.failures import NO, USAGE, CommandError
 from steptrail.deploy.terminal.misspelt import as_json, unmatched, warn
 from steptrail.deploy.terminal.numbers import counted
-from steptrail.deploy.terminal.options import Json, StackDir, settings_for, variable
+from steptrail.deploy.terminal.options import Json, StackDir, Yes, note_dry_run, settings_for, variable
 from steptrail.deploy.terminal.output import Column, Table, note, say, show, write_json, write_json_lines
 from steptrail.deploy.terminal.times import parse_since, show_duration, show_time
 from steptrail.deploy.terminal.vocabulary import named
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from steptrail.consumers.alerts.config.config import AlertsConfig
     from steptrail.consumers.alerts.model.silence import Silence
     from steptrail.consumers.alerts.overview import Shown
+    from steptrail.consumers.alerts.topics import Board
 
 _HELP = """
 Alerts: which are firing, since when, what suppresses them, which targets were notified.
@@ -29,7 +30,7 @@ Alerts: which are firing, since when, what suppresses them, which targets were n
 
 \b
 steptrail alerts list                          the alerts that are firing
-steptrail alerts silence -p invoices --for 2h --reason "moving the archive"
+steptrail alerts silence -p invoices --for 2h --reason "moving the archive" --yes
 steptrail alerts test ops                      send a test to a target, show its answer
 steptrail alerts check alerts.toml             check an alerts file
 """
@@ -84,20 +85,23 @@ def silence(
     ] = None,
     reason: Annotated[str, typer.Option("--reason", "-r", help="Why; shown with the silence.")] = "",
     everything: Annotated[bool, typer.Option("--all", help="Silence everything.")] = False,
+    yes: Yes = False,
     json: Json = False,
     directory: StackDir = None,
 ) -> None:
     """Suppress notifications of the matching alerts for a while. The alerts still fire, and a target that was
     notified of one is notified of its end.
 
-    It needs an end (--for or --until) and a --reason. With --json the silence as one object: id, pipeline, step_name,
-    kind, starts, ends, reason, by, unknown (names that match no event yet: kind, name, near).
+    It needs an end (--for or --until) and a --reason, and only says how many alerts it would hold back until it is
+    given --yes. With --json the silence as one object: id, pipeline, step_name, kind, starts, ends, reason, by, dry_run,
+    alerts (how many of those that fire now it matches), unknown (names that match no event yet: kind, name, near).
 
     \b
-    steptrail alerts silence --pipeline invoices --step 'ocr*' --for 2h --reason "new model"
-    steptrail alerts silence --kind silence --until 2026-05-04T08:00 --reason "holiday"
+    steptrail alerts silence --pipeline invoices --step 'ocr*' --for 2h --reason "new model" --yes
+    steptrail alerts silence --kind silence --until 2026-05-04T08:00 --reason "holiday" --yes
     """
     from steptrail.consumers.alerts.overview import new_silence, put_silence
+    from steptrail.consumers.alerts.topics import read_board
 
     if (for_ is None) == (until is None):
         raise _usage("a silence needs an end: give one of --for and --until.")
@@ -113,16 +117,33 @@ def silence(
     made = new_silence(
         pipeline=pipeline, step=step, kind=kind, now=now, seconds=seconds, reason=reason.strip(), by=_me()
     )
-    put_silence(settings_for(directory), made)
+    settings = settings_for(directory)
+    alerts = _matched(read_board(settings, timeout=15), made)
+    if yes:
+        put_silence(settings, made)
     unknown = unmatched([(pipeline, step)], directory)
     if json:
-        write_json({**named(made.as_dict()), "unknown": as_json(unknown)})
-    else:
+        write_json(
+            {**named(made.as_dict()), "dry_run": not yes, "alerts": alerts, "unknown": as_json(unknown)}
+        )
+        return
+    if yes:
         say(
             f"Silence {made.id} holds until {_utc(made.ends)} UTC. It ends earlier by:  "
-            f"`steptrail alerts expire {made.id}`"
+            f"`steptrail alerts expire {made.id} --yes`"
         )
-        warn(unknown)
+        note(f"{counted(alerts, 'alert')} that fire now {'is' if alerts == 1 else 'are'} held back.")
+    else:
+        say(
+            f"Would hold back, until {_utc(made.ends)} UTC, {counted(alerts, 'alert')} of those that fire now."
+        )
+        note_dry_run()
+    warn(unknown)
+
+
+def _matched(board: Board, silence: Silence) -> int:
+    """How many of the alerts that fire now a silence matches."""
+    return sum(alert.firing and silence.matches(alert) for alert in board.alerts.values())
 
 
 def _check_kind(glob: str) -> None:
@@ -176,19 +197,24 @@ def expire(
     silence_id: Annotated[
         str, typer.Argument(metavar="ID", help="The silence, as `alerts silences` names it.")
     ],
+    yes: Yes = False,
     json: Json = False,
     directory: StackDir = None,
 ) -> None:
     """End a silence now. Alerts that are still firing are notified. Exits 1 if there is no such silence.
 
+    It only says which one it would end until it is given --yes. With --json the silence as one object, with dry_run
+    and alerts (how many of those that fire now it holds back).
+
     \b
-    steptrail alerts expire 5f3a09c1
+    steptrail alerts expire 5f3a09c1 --yes
     """
     from steptrail.consumers.alerts.overview import put_silence
     from steptrail.consumers.alerts.topics import read_board
 
     settings = settings_for(directory)
-    found: dict[str, Silence] = read_board(settings, timeout=15).silences
+    board = read_board(settings, timeout=15)
+    found: dict[str, Silence] = board.silences
     if silence_id not in found:
         raise CommandError(
             f"there is no silence {silence_id!r}.",
@@ -198,11 +224,19 @@ def expire(
             near=sorted(found)[:5],
         )
     ended = found[silence_id].expired(time.time())
-    put_silence(settings, ended)
+    alerts = _matched(board, found[silence_id])
+    if yes:
+        put_silence(settings, ended)
     if json:
-        write_json(named(ended.as_dict()))
-    else:
+        write_json({**named(ended.as_dict()), "dry_run": not yes, "alerts": alerts})
+    elif yes:
         say(f"Silence {silence_id} has ended.")
+    else:
+        kept = found[silence_id]
+        say(
+            f"Would end silence {silence_id} of {kept.by}, which matches {counted(alerts, 'alert')}: {kept.reason}"
+        )
+        note_dry_run()
 
 
 def try_out(

@@ -18,6 +18,7 @@ from steptrail.deploy.terminal.listing import (
     Watch,
     answer,
     as_json,
+    note_counted,
 )
 from steptrail.deploy.terminal.numbers import figure
 from steptrail.deploy.terminal.options import Json, Pipeline, StackDir, settings_for
@@ -177,7 +178,7 @@ def _draw_steps(items: Sequence[StepRow], since: datetime, counted_until: dateti
         return
     show_steps(items)
     note(f"Since {show_time(since)} UTC; running to failing: now.")
-    _note_counted(counted_until)
+    note_counted(counted_until)
 
 
 def show_steps(items: Sequence[StepRow]) -> None:
@@ -218,7 +219,7 @@ def _draw_points(items: Sequence[Point], bucket_s: int, counted_until: datetime 
     else:
         show_points(items)
         note(f"Each row is {show_duration(bucket_s * 1000)}.")
-    _note_counted(counted_until)
+    note_counted(counted_until)
 
 
 def show_points(items: Sequence[Point]) -> None:
@@ -271,13 +272,6 @@ def show_waits(items: Sequence[WaitRow]) -> None:
         durations = map(show_duration, (each.p50_ms, each.p95_ms, each.p99_ms, each.max_ms))
         table.add(each.pipeline, each.step_name, each.after_step, f"{each.waits:,}", *durations)
     show(table)
-
-
-def _note_counted(until: datetime | None) -> None:
-    if until is None:
-        note("Nobody has counted yet: `steptrail run health` does.")
-    else:
-        note(f"Counted by the health consumer, up to {show_time(until)} UTC.")
 
 
 def _percent(share: float | None) -> str:

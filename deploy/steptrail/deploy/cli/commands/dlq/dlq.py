@@ -17,6 +17,7 @@ from steptrail.deploy.cli.commands.dlq.options import (
     States,
     Until,
     author,
+    is_dry_run,
     note_absent,
     selection_of,
 )
@@ -25,7 +26,7 @@ from steptrail.deploy.cli.commands.dlq.show import show_letter
 from steptrail.deploy.terminal.failures import USAGE, CommandError
 from steptrail.deploy.terminal.freshness import DEFAULT_BEHIND, AsOf, MaxBehind
 from steptrail.deploy.terminal.numbers import counted
-from steptrail.deploy.terminal.options import Json, StackDir, settings_for
+from steptrail.deploy.terminal.options import Json, StackDir, Yes, note_dry_run, settings_for
 from steptrail.deploy.terminal.output import Column, Table, note, say, show, write_json, write_json_lines
 from steptrail.deploy.terminal.times import show_time
 
@@ -42,8 +43,8 @@ dead_letters. Letters are named by the place of the message in the steps topic, 
 \b
 steptrail dlq list                         what was set aside, and why
 steptrail dlq show 3:1734                  one message taken apart, with the byte that failed
-steptrail dlq redrive --dry-run            what would be sent again
-steptrail dlq drop --reason BAD_FRAME      nothing more is to be done about these
+steptrail dlq redrive                      what would be sent again; --yes sends it
+steptrail dlq drop --reason BAD_FRAME      what would be marked as dealt with; --yes marks it
 """
 
 
@@ -105,6 +106,7 @@ def drop(
     everything: Annotated[bool, typer.Option("--all", help="All letters.")] = False,
     why: Annotated[str, typer.Option("--note", help="Why, for whoever looks later.")] = "",
     dry_run: DryRun = False,
+    yes: Yes = False,
     json: Json = False,
     directory: StackDir = None,
 ) -> None:
@@ -112,11 +114,12 @@ def drop(
 
     Kafka cannot delete single messages: the letter stays in its topic until its retention ends, and the table
     dead_letter_decisions says who dropped it, when and why. A letter that was dropped by mistake can be sent
-    again: steptrail dlq redrive --state dropped.
+    again: steptrail dlq redrive --state dropped. It only counts the letters until it is given --yes. With --json one
+    object: dry_run, matched, dropped, by_reason, run (null in a dry run).
 
     \b
-    steptrail dlq drop 3:1734 --note "a test of ours"
     steptrail dlq drop --reason BAD_FRAME --until 2026-05-04
+    steptrail dlq drop 3:1734 --note "a test of ours" --yes
     """
     from steptrail.consumers.dlq.service import DeadLetterService
 
@@ -128,7 +131,7 @@ def drop(
             kind="usage",
             hint="give places, a --reason or another filter, or --all.",
         )
-    who = author(why)
+    who, dry_run = author(why), is_dry_run(dry_run, yes)
     with DeadLetterService(settings_for(directory)) as service:
         before = service.store.count(selection)
         matched = sum(before.values())
@@ -141,6 +144,8 @@ def drop(
     done = "would be dropped" if dry_run else "dropped"
     say(f"{counted(matched if dry_run else dropped, 'letter')} {done}.")
     _show_counts(before, matched)
+    if dry_run:
+        note_dry_run()
 
 
 def _show(letters: list[StoredLetter]) -> None:
