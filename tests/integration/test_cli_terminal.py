@@ -205,12 +205,20 @@ def _runs(folder: Path) -> dict[str, list[Run]]:
         ],
         "groups": [Run(("groups",)), Run(("groups", "--state", NAME))],
         "groups show": [Run(("groups", "show", GROUP_ID[:8])), Run(("groups", "show", NAME))],
-        "groups resolve": [Run(("groups", "resolve", GROUP_ID, *reason)), Run(("groups", "resolve", GROUP_ID, "--yes"))],
+        "groups resolve": [
+            Run(("groups", "resolve", GROUP_ID, *reason)),
+            Run(("groups", "resolve", GROUP_ID, "--yes")),
+        ],
         "groups reopen": [Run(("groups", "reopen", GROUP_ID, *reason)), Run(("groups", "reopen", GROUP_ID, "--yes"))],
         "groups mute": [Run(("groups", "mute", GROUP_ID, *reason)), Run(("groups", "mute", GROUP_ID, "--yes"))],
         "groups rule": [Run(("groups", "rule", "--new-for", NAME))],
         "incomplete": [Run(("incomplete",)), Run(("incomplete", "--pipeline", NAME + "x"))],
-        "expect": [Run(("expect", "--list")), Run(("expect", NAME + "2", NAME)), Run(("expect", NAME + "2", NAME, "--yes")), Run(("expect", NAME))],
+        "expect": [
+            Run(("expect", "--list")),
+            Run(("expect", NAME + "2", NAME)),
+            Run(("expect", NAME + "2", NAME, "--yes")),
+            Run(("expect", NAME)),
+        ],
         "sql": [
             Run(("sql", "SELECT pipeline, doc_id, error_message, details AS `a\x1b]52;c;eA==\x07` FROM steps")),
             Run(("sql", "SELECT doc_id FROM steps", "--csv")),

@@ -238,7 +238,7 @@ def _health(asked: Asked) -> None:
     verdicts = {(each["pipeline"], each["step_name"], each["status"]) for each in asked.api["verdicts"]}
     assert verdicts == {(each["pipeline"], each["step_name"], each["status"]) for each in asked.sql}
     assert asked.cli[0]["status"] == asked.api["status"]
-    assert asked.api["status"] in asked.page
+    assert f"/favicon-{asked.api['status'].lower()}.svg" in asked.page
 
 
 def _alerts(asked: Asked) -> None:

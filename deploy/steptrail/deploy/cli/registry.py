@@ -40,6 +40,7 @@ COMMANDS: dict[str, str] = {
     "losses": "steptrail.deploy.cli.commands.losses",
     "alerts": "steptrail.deploy.cli.commands.alerts",
     "dlq": "steptrail.deploy.cli.commands.dlq.dlq",
+    "schema": "steptrail.deploy.cli.commands.schema",
     "run": "steptrail.deploy.cli.commands.run.run",
     "topics": "steptrail.deploy.cli.commands.setup",
     "migrate": "steptrail.deploy.cli.commands.setup",

@@ -93,8 +93,9 @@ def silence(
     notified of one is notified of its end.
 
     It needs an end (--for or --until) and a --reason, and only says how many alerts it would hold back until it is
-    given --yes. With --json the silence as one object: id, pipeline, step_name, kind, starts, ends, reason, by, dry_run,
-    alerts (how many of those that fire now it matches), unknown (names that match no event yet: kind, name, near).
+    given --yes. With --json the silence as one object: id, pipeline, step_name, kind, starts, ends, reason, by,
+    dry_run, alerts (how many of those that fire now it matches), unknown (names that match no event yet: kind, name,
+    near).
 
     \b
     steptrail alerts silence --pipeline invoices --step 'ocr*' --for 2h --reason "new model" --yes

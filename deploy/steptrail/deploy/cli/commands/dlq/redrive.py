@@ -80,8 +80,8 @@ def redrive(
     dead_letter_decisions as it goes; run the command again after an interruption, and it goes on from there.
     It only says what it would send, and what not and why, until it is given --yes.
 
-    With --json one object: dry_run, matched, sent, would_send, skipped by why, open_before and open_after, and, once the
-    tables have caught up, arrived, there_already and died_again (null before). Exits 1 when letters died again.
+    With --json one object: dry_run, matched, sent, would_send, skipped by why, open_before and open_after, and, once
+    the tables have caught up, arrived, there_already and died_again (null before). Exits 1 when letters died again.
 
     \b
     steptrail dlq redrive
