@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 import jsonschema_rs
 import pytest
@@ -32,7 +31,7 @@ from steptrail.schemas.topics import Topics
 from support.cli_commands import commands_with
 from support.contract_fixtures import observation
 from support.every_state import documents_in_every_state
-from support.listener import Listener
+from support.listener import listening
 from support.shapes import check, check_written, schema_of
 from support.stack import Stack, environ_of
 from support.waiting import until
@@ -54,13 +53,24 @@ def settings(stack: Stack) -> Iterator[Settings]:
         topic.close()
         now = time.time()
         for ident in ("5f3a09c1", "5f3a09c2"):
-            made = new_silence(pipeline="others", step="*", kind="*", now=now, seconds=3600, reason="x", by="ada")
+            made = new_silence(
+                pipeline="others", step="*", kind="*", now=now, seconds=3600, reason="x", by="ada"
+            )
             put_silence(settings, made.__class__(**{**vars(made), "id": ident}))
-        alert = Alert("a1", "e1", "invoices", "ocr", HealthStatus.CRITICAL, "errors", "bad", now, now, owner="team")
+        alert = Alert(
+            "a1", "e1", "invoices", "ocr", HealthStatus.CRITICAL, "errors", "bad", now, now, owner="team"
+        )
         producer = Producer(settings.kafka_config())
         producer.produce(Topics(settings.topic_prefix).alerts.name, key=b"a1", value=alert.to_bytes())
         assert producer.flush(30) == 0
-        finding = {"rule": "errors", "status": "CRITICAL", "sentence": "bad", "since": now, "data": {}, "silenced": False}
+        finding = {
+            "rule": "errors",
+            "status": "CRITICAL",
+            "sentence": "bad",
+            "since": now,
+            "data": {},
+            "silenced": False,
+        }
         write_verdicts(
             clickhouse, [VerdictRow("shop", "pay", 1, "CRITICAL", now, now, "bad", json.dumps([finding]))]
         )
@@ -143,7 +153,7 @@ def _argvs(folder: Path, group: str, target: str) -> dict[str, list[str]]:
 
 def test_every_command_with_json_has_a_schema(tmp_path: Path) -> None:
     """And every schema is tried here, or where its command starts a stack of its own."""
-    with_json = {name for name in commands_with(get_command(build([])), "--json")}
+    with_json = set(commands_with(get_command(build([])), "--json"))
     assert {name.partition(" --")[0] for name in all_shapes()} == with_json
     assert set(_argvs(tmp_path, "", "")) == set(all_shapes()) - ELSEWHERE
     watched = {name.partition(" --")[0] for name, shape in all_shapes().items() if shape.watched}
@@ -164,12 +174,14 @@ def test_what_is_written_is_as_its_schema_says(
     name: str, command: Command, settings: Settings, tmp_path: Path
 ) -> None:
     """At least one line of each list, with real data in it."""
-    with connect(settings) as clickhouse, Listener() as listener:
+    with connect(settings) as clickhouse, listening(None) as listener:
         [(group,)] = clickhouse.query("SELECT group_id FROM error_group_hours ORDER BY group_id LIMIT 1")
-        target = f"[targets.ops]\nkind = 'webhook'\nurl = '{listener.url}'\n[[routes]]\ntargets = ['ops']\n"
+        target = f"[[target]]\nname = 'ops'\ntype = 'webhook'\nurl = '{listener.url}'\n[[route]]\ntargets = ['ops']\n"
         argv = [*name.split(), *_argvs(tmp_path, group, target)[name]]
         if "PLACE" in argv:
-            argv[argv.index("PLACE")] = json.loads(command("dlq", "list", "--json")[1].splitlines()[0])["place"]
+            argv[argv.index("PLACE")] = json.loads(command("dlq", "list", "--json")[1].splitlines()[0])[
+                "place"
+            ]
         code, out, err = command(*argv, "--json")
     assert code == OK or name in ("health", "status"), err
     if name == "export":
@@ -177,7 +189,9 @@ def test_what_is_written_is_as_its_schema_says(
     assert check_written(name, out, err) >= 1
 
 
-@pytest.mark.parametrize("argv", [["failing", "-p", "nobody"], ["failing", "--since", "soon"], ["doc", "x"], ["fail"]])
+@pytest.mark.parametrize(
+    "argv", [["failing", "-p", "nobody"], ["failing", "--since", "soon"], ["doc", "x"], ["fail"]]
+)
 def test_errors_are_as_the_schema_says(argv: list[str], command: Command) -> None:
     """One object on standard error."""
     code, out, err = command(*argv, "--json")

@@ -29,12 +29,15 @@ Follow documents through the steps that process them: workers emit events to Kaf
 First minutes:
   steptrail demo --keep            real documents through a real pipeline, on a stack of its own
   steptrail up --detach            a local stack: Kafka, the ClickHouse engine, the projector, health
-  steptrail errors --since 1h      what fails
+  steptrail failing                what is failing now, and why
+  steptrail documents --since 1d   the documents, in which state
   steptrail doc DOC                what happened to one document
+  steptrail search TEXT            by part of an id, of an error, a worker, a trace
   steptrail sql "SELECT step_name, status, count() FROM steps GROUP BY ALL"
 
 Addresses come from STEPTRAIL_KAFKA and STEPTRAIL_CLICKHOUSE, else from the local stack that runs in
-STEPTRAIL_DIR or in the default folder. Commands that read take --json.
+STEPTRAIL_DIR or in the default folder. Commands that read take --json (steptrail schema describes it), lists
+--watch. Commands that change something only show what they would do until they are given --yes.
 """
 
 

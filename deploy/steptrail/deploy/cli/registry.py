@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from steptrail.deploy.terminal.completing import words_being_completed
+
 if TYPE_CHECKING:
     import typer
 
@@ -41,6 +43,7 @@ COMMANDS: dict[str, str] = {
     "alerts": "steptrail.deploy.cli.commands.alerts",
     "dlq": "steptrail.deploy.cli.commands.dlq.dlq",
     "schema": "steptrail.deploy.cli.commands.schema",
+    "completion": "steptrail.deploy.cli.commands.completion",
     "run": "steptrail.deploy.cli.commands.run.run",
     "topics": "steptrail.deploy.cli.commands.setup",
     "migrate": "steptrail.deploy.cli.commands.setup",
@@ -49,7 +52,8 @@ COMMANDS: dict[str, str] = {
 
 def register_commands(app: typer.Typer, argv: list[str]) -> None:
     """Add to `app` the commands of the one module that `argv` asks for, or of all when it names none."""
-    named = next((word for word in argv if not word.startswith("-")), None)
+    completed = words_being_completed()
+    named = next((word for word in completed or argv if not word.startswith("-")), None)
     modules = [COMMANDS[named]] if named in COMMANDS else list(dict.fromkeys(COMMANDS.values()))
     for name in modules:
         importlib.import_module(name).register(app)

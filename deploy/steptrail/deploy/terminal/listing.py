@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from steptrail.deploy.terminal import completing
 from steptrail.deploy.terminal.failures import USAGE, CommandError
 from steptrail.deploy.terminal.freshness import AsOf, show_freshness
 from steptrail.deploy.terminal.guard import unguarded
@@ -45,7 +46,12 @@ After = Annotated[
 Step = Annotated[
     str | None,
     typer.Option(
-        "--step", "-s", help="Only this step; default: all.", show_default=False, callback=spelled_out
+        "--step",
+        "-s",
+        help="Only this step; default: all.",
+        show_default=False,
+        callback=spelled_out,
+        autocompletion=completing.steps,
     ),
 ]
 Watch = Annotated[

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from steptrail.deploy.terminal import completing
 from steptrail.deploy.terminal.failures import UNREACHABLE, CommandError
 
 if TYPE_CHECKING:
@@ -27,7 +28,13 @@ def spelled_out(name: str | None) -> str | None:
 Json = Annotated[bool, typer.Option("--json", help="Write JSON for programs; errors too, on standard error.")]
 Pipeline = Annotated[
     str | None,
-    typer.Option("--pipeline", "-p", help="Only this pipeline; default: all.", callback=spelled_out),
+    typer.Option(
+        "--pipeline",
+        "-p",
+        help="Only this pipeline; default: all.",
+        callback=spelled_out,
+        autocompletion=completing.pipelines,
+    ),
 ]
 Yes = Annotated[
     bool, typer.Option("--yes", "-y", help="Do it; without --yes it only shows what it would do.")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from steptrail.deploy.terminal import completing
 from steptrail.deploy.terminal.freshness import DEFAULT_BEHIND, AsOf, MaxBehind
 from steptrail.deploy.terminal.listing import (
     DEFAULT_EVERY,
@@ -25,13 +26,15 @@ from steptrail.deploy.terminal.listing import (
 from steptrail.deploy.terminal.numbers import counted
 from steptrail.deploy.terminal.options import Json, Pipeline, StackDir, settings_for, spelled_out
 from steptrail.deploy.terminal.output import Column, Table, note, say, show, status_text
-from steptrail.deploy.terminal.times import SINCE_HELP, Until, show_age, show_time, span_of
+from steptrail.deploy.terminal.times import SINCE_HELP, Until, show_time, span_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from steptrail.consumers.web.models.documents import DocumentSummary
     from steptrail.projections.clickhouse.client import ClickHouse
+
+STATUSES = ("failed", "error", "running", "pending", "warning", "success", "skipped")
 
 
 def documents(
@@ -45,11 +48,19 @@ def documents(
             "--status",
             metavar="STATUS",
             help="Only these, such as failed or running; repeatable.",
+            autocompletion=completing.words(*STATUSES),
             show_default=False,
         ),
     ] = None,
     prefix: Annotated[
-        str, typer.Option("--prefix", help="How their names begin.", show_default=False, callback=spelled_out)
+        str,
+        typer.Option(
+            "--prefix",
+            help="How their names begin.",
+            show_default=False,
+            callback=spelled_out,
+            autocompletion=completing.documents,
+        ),
     ] = "",
     by_name: Annotated[
         bool, typer.Option("--by-name", help="In the order of their names, whatever the time.")
@@ -109,7 +120,6 @@ def show_documents(items: Sequence[DocumentSummary]) -> None:
     """Documents as a table."""
     columns = [
         Column("heard of (UTC)", 2),
-        Column("ago", 5, right=True),
         Column("pipeline", 3, unless_same=True),
         Column("status"),
         Column("document"),
@@ -119,7 +129,6 @@ def show_documents(items: Sequence[DocumentSummary]) -> None:
     for each in items:
         table.add(
             show_time(each.last_at),
-            show_age(each.last_at).removesuffix(" ago"),
             each.pipeline,
             status_text(each.status),
             each.doc_id,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from steptrail.deploy.terminal import completing
 from steptrail.deploy.terminal.failures import USAGE, CommandError
 from steptrail.deploy.terminal.numbers import counted
 from steptrail.deploy.terminal.options import Json, StackDir, Yes, note_dry_run, settings_for
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 
 
 def expect(
-    pipeline: Annotated[str | None, typer.Argument(help="The pipeline.", show_default=False)] = None,
+    pipeline: Annotated[
+        str | None,
+        typer.Argument(help="The pipeline.", show_default=False, autocompletion=completing.pipelines),
+    ] = None,
     steps: Annotated[
         list[str] | None,
         typer.Argument(metavar="STEP...", help="All steps of its documents, in order.", show_default=False),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
+from steptrail.deploy.terminal import completing
 from steptrail.deploy.terminal.failures import USAGE, CommandError
 from steptrail.deploy.terminal.freshness import DEFAULT_BEHIND, AsOf, MaxBehind
 from steptrail.deploy.terminal.listing import Step, statuses
@@ -40,7 +42,14 @@ _UNTIL_NOW = ("steps", "throughput", "waits")
 
 
 def export(
-    what: Annotated[str, typer.Argument(metavar="WHAT", help=f"{', '.join((*STREAMED, *LISTS))}.")],
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="WHAT",
+            help=f"{', '.join((*STREAMED, *LISTS))}.",
+            autocompletion=completing.words(*STREAMED, *LISTS),
+        ),
+    ],
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Default: standard output.", show_default=False),
@@ -52,6 +61,7 @@ def export(
             "-f",
             metavar="FORMAT",
             help="jsonl, csv or parquet; default: as FILE ends, else jsonl.",
+            autocompletion=completing.words(*FORMS),
             show_default=False,
         ),
     ] = None,
@@ -184,8 +194,9 @@ def _write(pieces: Iterable[bytes], output: Path | None, *, force: bool) -> None
         for piece in pieces:
             write_bytes(piece)
         return
-    for piece in pieces:
-        sys.stdout.write(visible(piece.decode("utf-8", "replace").replace("\r\n", "\n"), keep="\n\t"))
+    decoded = codecs.iterdecode(iter(pieces), "utf-8", "replace")
+    for text in decoded:
+        sys.stdout.write(visible(text.replace("\r\n", "\n"), keep="\n\t"))
     sys.stdout.flush()
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from steptrail.deploy.terminal import completing
 from steptrail.deploy.terminal.freshness import DEFAULT_BEHIND, AsOf, MaxBehind
 from steptrail.deploy.terminal.listing import (
     DEFAULT_EVERY,
@@ -51,6 +52,7 @@ def failing(
             "--status",
             metavar="STATUS",
             help="error (can be retried) or failed; default: both.",
+            autocompletion=completing.words("error", "failed"),
             show_default=False,
         ),
     ] = None,
@@ -119,7 +121,11 @@ def in_progress(
     status: Annotated[
         list[str] | None,
         typer.Option(
-            "--status", metavar="STATUS", help="running or pending; default: both.", show_default=False
+            "--status",
+            metavar="STATUS",
+            help="running or pending; default: both.",
+            autocompletion=completing.words("running", "pending"),
+            show_default=False,
         ),
     ] = None,
     limit: Limit = 50,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from steptrail.deploy.terminal import completing
 from steptrail.deploy.terminal.failures import NO, USAGE, CommandError
 from steptrail.deploy.terminal.freshness import DEFAULT_BEHIND, AsOf, MaxBehind
 from steptrail.deploy.terminal.listing import (
@@ -90,7 +91,12 @@ steptrail groups rule --new-for 2d --silent-after 14d --yes
 What changes something only shows what it would do until it is given --yes.
 """
 
-GroupId = Annotated[str, typer.Argument(metavar="ID", help="The group's id, or the beginning of it.")]
+GroupId = Annotated[
+    str,
+    typer.Argument(
+        metavar="ID", help="The group's id, or the beginning of it.", autocompletion=completing.groups
+    ),
+]
 Reason = Annotated[str, typer.Option("--reason", "-r", help="Why, for whoever looks later.")]
 
 
@@ -99,7 +105,11 @@ def list_groups(
     step: Annotated[
         str | None,
         typer.Option(
-            "--step", help="Only this step; default: all.", show_default=False, callback=spelled_out
+            "--step",
+            help="Only this step; default: all.",
+            show_default=False,
+            callback=spelled_out,
+            autocompletion=completing.steps,
         ),
     ] = None,
     state: Annotated[
@@ -110,6 +120,7 @@ def list_groups(
             metavar="STATE",
             help="new, ongoing, regressed, resolved or muted; may be given several times. Default: all.",
             show_default=False,
+            autocompletion=completing.words("new", "ongoing", "regressed", "resolved", "muted"),
         ),
     ] = None,
     since: Annotated[str, typer.Option("--since", metavar="TIME", help=SINCE_HELP)] = "1d",

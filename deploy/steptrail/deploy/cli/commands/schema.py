@@ -42,8 +42,8 @@ def schema(
             say(name)
         return
     wanted = " ".join(command)
-    name = next((each for each in shapes if wanted in (each, each.replace("--", ""))), None)
-    if name is None:
+    chosen = [each for each in shapes if wanted in (each, each.replace("--", ""))]
+    if not chosen:
         from steptrail.schemas.near_names import near_names
 
         raise CommandError(
@@ -53,7 +53,7 @@ def schema(
             near=near_names(wanted, shapes),
             hint="`steptrail schema` lists them.",
         )
-    sys.stdout.write(json.dumps(document(name, shapes[name]), indent=2) + "\n")
+    sys.stdout.write(json.dumps(document(chosen[0], shapes[chosen[0]]), indent=2) + "\n")
 
 
 def all_shapes() -> dict[str, Shape]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from steptrail.deploy.terminal import completing
 from steptrail.deploy.terminal.failures import USAGE, CommandError
 from steptrail.deploy.terminal.freshness import DEFAULT_BEHIND, AsOf, MaxBehind
 from steptrail.deploy.terminal.listing import Listing, Question, answer, as_json
@@ -44,6 +45,7 @@ def search(
             metavar="KIND",
             help=f"Only among these: {', '.join(_ONE)}; repeatable.",
             show_default=False,
+            autocompletion=completing.words(*_ONE),
         ),
     ] = None,
     since: Annotated[

@@ -177,21 +177,21 @@ def _draw_steps(items: Sequence[StepRow], since: datetime, counted_until: dateti
         say("No step was heard of.")
         return
     show_steps(items)
-    note(f"Since {show_time(since)} UTC; running to failing: now.")
+    note(f"Since {show_time(since)} UTC; failing, stalled, running and queued: now.")
     note_counted(counted_until)
 
 
 def show_steps(items: Sequence[StepRow]) -> None:
     """Steps as a table."""
-    numbers = ("running", "queued", "stalled", "failing")
     columns = [
         Column("health"),
         Column("pipeline", 3, unless_same=True),
         Column("step"),
-        *(Column(name, 4, right=True) for name in numbers),
+        Column("failing", 2, right=True),
+        *(Column(name, 4, right=True) for name in ("stalled", "running", "queued")),
         Column("ended", 2, right=True),
-        Column("a minute", 7, right=True),
         Column("errors", 2, right=True),
+        Column("a minute", 7, right=True),
         *(Column(name, 6, right=True) for name in ("p50", "p95", "p99")),
         Column("last error", 8, wrap="words", label=True),
     ]
@@ -201,16 +201,20 @@ def show_steps(items: Sequence[StepRow]) -> None:
             Styled(each.health, _HEALTH_STYLES.get(each.health, "")),
             each.pipeline,
             each.step_name,
-            *(f"{n:,}" for n in (each.running, each.queued, each.stalled, each.failing_documents)),
-            f"{each.ended:,}",
-            figure(each.per_minute),
+            *_troubles(each.failing_documents, each.stalled),
+            *(f"{n:,}" for n in (each.running, each.queued, each.ended)),
             _percent(each.error_ratio),
+            figure(each.per_minute),
             *map(show_duration, (each.p50_ms, each.p95_ms, each.p99_ms)),
             f"{each.last_error}, {show_age(each.last_error_at)}"
             if each.last_error and each.last_error_at
             else "",
         )
     show(table)
+
+
+def _troubles(*counts: int) -> list[Styled]:
+    return [Styled(f"{count:,}", "red" if count else "") for count in counts]
 
 
 def _draw_points(items: Sequence[Point], bucket_s: int, counted_until: datetime | None) -> None:

@@ -39,7 +39,7 @@ def record(optional: Mapping[str, Schema] | None = None, /, **fields: Schema) ->
     }
 
 
-def of(kind: Any, *, named: bool = False, without: tuple[str, ...] = (), **fields: Schema) -> Schema:
+def of(kind: Any, *, named: bool = False, **fields: Schema) -> Schema:
     """A model or dataclass as an object with all of its fields and no others.
 
     `named`: its keys as `terminal.vocabulary.named` writes them. `fields` are added, or stand in place of its own.
@@ -49,7 +49,7 @@ def of(kind: Any, *, named: bool = False, without: tuple[str, ...] = (), **field
     raw = TypeAdapter(kind).json_schema(mode="serialization")
     made = _closed(_inlined(raw, raw.get("$defs", {})))
     made = _named(made) if named else made
-    properties = {name: each for name, each in made["properties"].items() if name not in without} | fields
+    properties = made["properties"] | fields
     return {**made, "properties": properties, "required": list(properties)}
 
 

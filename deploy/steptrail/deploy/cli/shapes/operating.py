@@ -64,7 +64,7 @@ def _health() -> dict[str, Shape]:
     change = record(**verdict, before=maybe(TEXT))
     rule_counts = record(rule=TEXT, status=TEXT, count=COUNT)
     return {
-        "health": Shape(more(check, troubled=list_of(record(**verdict)), near=OBJECT), lines=False),
+        "health": Shape(more(check, troubled=list_of(record(**verdict)), near=list_of(TEXT)), lines=False),
         "health replay": Shape(
             record(since=TIME, until=TIME, counts=list_of(rule_counts), changes=list_of(change)), lines=False
         ),
@@ -141,7 +141,9 @@ def _stack() -> dict[str, Shape]:
     texts: Schema = {"type": "object", "additionalProperties": TEXT}
     difference = record(name=TEXT, is_now=maybe(TEXT), wanted=TEXT)
     rows = {"type": "array", "items": OBJECT}
-    demo = dict.fromkeys(("documents", "emitted", "delivered", "projected", "documents_projected", "workers"), COUNT)
+    demo = dict.fromkeys(
+        ("documents", "emitted", "delivered", "projected", "documents_projected", "workers"), COUNT
+    )
     demo |= dict.fromkeys(("events_per_second", "working_seconds", "projecting_seconds"), NUMBER)
     return {
         "up": Shape(record({"web": TEXT}, kafka=TEXT, clickhouse=TEXT, dir=TEXT), lines=False),

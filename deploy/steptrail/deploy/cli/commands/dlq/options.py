@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from steptrail.deploy.terminal import completing
 from steptrail.deploy.terminal.failures import USAGE, CommandError
 from steptrail.deploy.terminal.output import note
 from steptrail.deploy.terminal.times import SINCE_HELP, parse_since
@@ -32,7 +33,13 @@ Reasons = Annotated[
 ]
 Pipelines = Annotated[
     list[str] | None,
-    typer.Option("--pipeline", "-p", help="Only this pipeline; may be repeated.", show_default=False),
+    typer.Option(
+        "--pipeline",
+        "-p",
+        help="Only this pipeline; may be repeated.",
+        show_default=False,
+        autocompletion=completing.pipelines,
+    ),
 ]
 Since = Annotated[
     str | None,
