@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,10 @@ from steptrail.deploy.terminal.failures import NO, OK, USAGE
 from steptrail.producers import ProcessingStepManager
 from steptrail.projections import open_storage
 from steptrail.projections.clickhouse.client import connect
+from steptrail.projections.stores.expected_steps import declare_expected_steps
 from steptrail.schemas.configuration.settings import Settings
 from support.every_state import HOSTILE, documents_in_every_state
+from support.proxy import Fate, store_behind_proxy
 from support.stack import Stack, environ_of
 from support.waiting import until
 
@@ -252,6 +255,26 @@ def test_every_list_is_written_as_csv_and_json_lines(command: Command, what: str
     assert len(list(csv.DictReader(io.StringIO(out, newline="")))) == len(objects)
 
 
+@pytest.mark.parametrize("what", ["events", "errors", "executions", "failing", "documents", "incomplete"])
+def test_a_spreadsheet_finds_no_formula_in_csv(what: str, command: Command, settings: Settings) -> None:
+    """Whatever a worker sent, in every list; JSON lines have the text as it is."""
+    starts = ("=", "+", "-", "@", "\t", "\n", "\uff1d")
+    with connect(settings) as clickhouse:
+        declare_expected_steps(clickhouse, "formulas", ["=1+1", "store"])
+    with ProcessingStepManager(open_storage(settings, pipeline="formulas")) as manager:
+        for start in starts:
+            manager.add_step(f"{start}1+1", "=1+1", "ERROR", error_message=f"{start}cmd|x")
+        assert manager.flush(60) == 0
+        assert manager.wait_projected(60)
+    chosen = ("export", what, "--pipeline", "formulas")
+    _, out, _ = command(*chosen, "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(out, newline="")))
+    assert {row["doc_id"] for row in rows} == {f"'{start}1+1" for start in starts}
+    assert not any(cell.startswith(starts) for row in rows for cell in row.values())
+    _, out, _ = command(*chosen, "--format", "jsonl")
+    assert {json.loads(line)["doc_id"] for line in out.splitlines()} == {f"{start}1+1" for start in starts}
+
+
 def test_a_file_is_not_written_over_unless_forced(command: Command, tmp_path: Path) -> None:
     """Nor is anything left of the attempt."""
     file = tmp_path / "failing.csv"
@@ -287,9 +310,26 @@ def test_what_cannot_be_exported_is_told(command: Command, argv: list[str], mess
 # --- watching -----------------------------------------------------------------------------------------------------
 
 
+@contextmanager
+def watching(*argv: str, environ: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """A command with --watch, its output in pipes."""
+    with subprocess.Popen(
+        [*CLI, *argv, "--watch", "--every", "200ms"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environ,
+        # Tests that run in a shell's background ignore Ctrl-C, and what they start does too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def test_watching_writes_one_change_a_line_until_interrupted(settings: Settings) -> None:
     """All there is at first, then what is new, changed or gone; Ctrl-C ends it with 0."""
-    argv = [*CLI, "failing", "--pipeline", "watched", "--watch", "--every", "200ms"]
     manager = ProcessingStepManager(open_storage(settings, pipeline="watched"))
 
     def say(status: str, **more: Any) -> None:
@@ -299,18 +339,9 @@ def test_watching_writes_one_change_a_line_until_interrupted(settings: Settings)
 
     say("RUNNING")
     say("ERROR", error_message="first")
-    environ = environ_of(settings)
-    with subprocess.Popen(
-        argv,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environ,
-        # Tests that run in a shell's background ignore Ctrl-C, and what they start does too.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    ) as watching:
-        assert watching.stdout is not None
-        changes = (json.loads(line) for line in watching.stdout)
+    with watching("failing", "--pipeline", "watched", environ=environ_of(settings)) as process:
+        assert process.stdout is not None
+        changes = (json.loads(line) for line in process.stdout)
         first = next(changes)
         assert (first["change"], first["item"]["error_message"], first["as_of"][-1]) == ("new", "first", "Z")
         say("RUNNING", details={"retry_count": 1})
@@ -318,11 +349,38 @@ def test_watching_writes_one_change_a_line_until_interrupted(settings: Settings)
         say("ERROR", error_message="second", details={"retry_count": 1})
         again = next(changes)
         assert (again["change"], again["item"]["error_message"]) == ("new", "second")
-        watching.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGINT)
         assert list(changes) == []
-        assert watching.wait(60) == OK
-        assert watching.stderr is not None
-        assert watching.stderr.read() == ""
+        assert process.wait(60) == OK
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+
+
+def test_watching_goes_on_when_the_store_was_away(settings: Settings) -> None:
+    """It says so once on standard error, asks again, and tells what changed meanwhile."""
+    manager = ProcessingStepManager(open_storage(settings, pipeline="proxied"))
+
+    def fail(doc_id: str) -> None:
+        manager.add_step(doc_id, "fetch", "FAILED")
+        assert manager.flush(60) == 0
+        assert manager.wait_projected(60)
+
+    fail("first.pdf")
+    with (
+        store_behind_proxy(settings) as (proxied, proxy),
+        watching("failing", "--pipeline", "proxied", environ=environ_of(proxied)) as process,
+    ):
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert json.loads(process.stdout.readline())["item"]["doc_id"] == "first.pdf"
+        proxy.meet(Fate.REFUSE)
+        assert "problem" in json.loads(process.stderr.readline())
+        proxy.meet(Fate.PASS)
+        fail("later.pdf")
+        change = json.loads(process.stdout.readline())
+        assert (change["change"], change["item"]["doc_id"]) == ("new", "later.pdf")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == OK
 
 
 # --- what the pages print ------------------------------------------------------------------------------------------

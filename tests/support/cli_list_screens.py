@@ -106,7 +106,7 @@ def _documents() -> None:
 
 def _search() -> None:
     nothing: dict[str, Any] = dict.fromkeys(document_models.Hit.model_fields)
-    hits = [
+    hits: list[dict[str, Any]] = [
         {"kind": "documents", "pipeline": "invoices", "doc_id": SCAN},
         {
             "kind": "errors", "pipeline": "invoices", "doc_id": SCAN, "step_name": "ocr", "status": "ERROR",

@@ -12,6 +12,11 @@ from steptrail.schemas.status import ProcessingStatus
 
 EventFormat = Literal["jsonl", "csv", "parquet"]
 _FORMATS: Final = {"jsonl": "JSONEachRow", "csv": "CSVWithNames", "parquet": "Parquet"}
+_TEXTS: Final = {
+    "export_events": ("pipeline", "doc_id", "step_name", "error_type", "error_message", "worker"),
+    "export_executions": ("pipeline", "doc_id", "step_name"),
+}
+_FORMULA: Final = r"^[=+\\-@\\t\\r\\n＝＋－＠]"
 _SETTINGS: Final[dict[str, Any]] = {
     "date_time_output_format": "iso",
     "max_memory_usage": 1_000_000_000,
@@ -30,6 +35,8 @@ def export_events(
     step_name: str | None = None,
 ) -> Iterator[bytes]:
     """The events of the span, each once, as JSON lines, CSV or Parquet; `details` and the like are JSON texts.
+
+    In CSV a text that a spreadsheet would take for a formula has an apostrophe before it.
 
     Memory stays bounded however many there are. Raises the store's errors, also in the middle.
     """
@@ -80,4 +87,13 @@ def _parameters(
 def _stream(
     clickhouse: ClickHouse, name: str, parameters: dict[str, Any], form: EventFormat
 ) -> Iterator[bytes]:
-    return clickhouse.stream(f"{query(name)}\nFORMAT {_FORMATS[form]}", parameters, _SETTINGS)
+    statement = query(name)
+    if form == "csv":
+        guarded = ", ".join(_guarded(column) for column in _TEXTS[name])
+        statement = f"SELECT * REPLACE ({guarded}) FROM\n(\n{statement}\n)"
+    return clickhouse.stream(f"{statement}\nFORMAT {_FORMATS[form]}", parameters, _SETTINGS)
+
+
+def _guarded(column: str) -> str:
+    """The column with an apostrophe before a text that a spreadsheet would take for a formula."""
+    return f"if(match(ifNull({column}, ''), '{_FORMULA}'), concat('\\'', {column}), {column}) AS {column}"
