@@ -87,7 +87,7 @@ def test_expect_declares_once(command: Command) -> None:
     assert (code, out) == (OK, "")
     assert "Nothing is expected of pipeline etl any more" in err
     assert lines(command("expect", "etl", "--nothing", "--yes", "--json")[1]) == [
-        {"pipeline": "etl", "steps": [], "declared_at": None, "declared_now": False}
+        {"pipeline": "etl", "steps": [], "declared_at": None, "declared_now": False, "dry_run": False}
     ]
     assert "ocr" in command("expect", "--list")[1]
 

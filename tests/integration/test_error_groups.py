@@ -241,7 +241,11 @@ def test_groups_at_the_command_line(store: ClickHouse, command: Command) -> None
     code, out, _ = command("groups", "--state", "muted", "--state", "resolved", "--json")
     assert (code, out) == (OK, "")
     code, out, _ = command("groups", "rule", "--new-for", "2d", "--yes", "--json")
-    assert json.loads(out) == {"new_for_seconds": 172_800, "silent_after_seconds": 604_800}
+    assert json.loads(out) == {
+        "new_for_seconds": 172_800,
+        "silent_after_seconds": 604_800,
+        "dry_run": False,
+    }
     assert command("groups", "rule", "--silent-after", "5m")[0] == USAGE
     assert command("groups", "--state", "bad")[0] == USAGE
     assert command("groups", "show", "ffffffffffffffff")[0] == NO

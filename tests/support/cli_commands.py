@@ -23,3 +23,12 @@ def commands_with(group: Any, option: str) -> Iterator[str]:
             command = command.commands[word]
         if any(option in parameter.opts for parameter in command.params):
             yield words
+
+
+def commands_with_yes() -> list[str]:
+    """Every command that changes something only with --yes."""
+    from typer.main import get_command
+
+    from steptrail.deploy.cli.main import build
+
+    return list(commands_with(get_command(build([])), "--yes"))

@@ -149,7 +149,7 @@ def _nothing_declared(pipeline: str | None) -> CommandError:
         f"no steps are declared for {where}, so it is unknown what is incomplete.",
         exit_code=NO,
         kind="nothing_declared",
-        hint="steptrail expect PIPELINE STEP...   declares what each document goes through.",
+        hint="steptrail expect PIPELINE STEP... --yes   declares what each document goes through.",
     )
 
 
