@@ -34,6 +34,7 @@ from steptrail.deploy.cli.commands import (
     groups,
     incomplete,
     lag,
+    silences,
     sql,
     stack,
 )
@@ -95,6 +96,7 @@ def at_noon() -> Iterator[None]:
         patch("steptrail.deploy.cli.commands.groups.datetime", _At),
         patch("steptrail.deploy.terminal.freshness.datetime", _At),
         patch("steptrail.deploy.cli.commands.alerts.time", SimpleNamespace(time=NOW.timestamp)),
+        patch("steptrail.deploy.cli.commands.silences.time", SimpleNamespace(time=NOW.timestamp)),
     ):
         yield
 
@@ -489,7 +491,7 @@ def _silences() -> None:
     one = Silence(
         "5f3a09c1", "invoices", "ocr*", "*", start, end, "moving the archive to the new host", "ada@build-7"
     )
-    alerts.show_silences([one])
+    silences.show_silences([one])
 
 
 def _expect() -> None:

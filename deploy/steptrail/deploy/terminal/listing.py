@@ -116,8 +116,23 @@ def answer(
     fresh.tell(json=json, rows=len(found.items), **found.about)
 
 
+def answer_without_store(
+    ask: Callable[[], Listing], key: Sequence[str], *, json: bool, watch: bool, every: str
+) -> None:
+    """The same for a list that does not come from the tables, so that their freshness does not matter."""
+    pause = _pause(every)
+    if watch:
+        _watch(lambda *, first: (ask(), None), key, pause, json=json or not sys.stdout.isatty())
+        return
+    found = ask()
+    if json:
+        write_json_lines(found.items)
+    else:
+        found.draw()
+
+
 def _watch(
-    asked: Callable[..., tuple[Listing, AsOf]], key: Sequence[str], pause: float, *, json: bool
+    asked: Callable[..., tuple[Listing, AsOf | None]], key: Sequence[str], pause: float, *, json: bool
 ) -> None:
     from steptrail.schemas.errors import InfrastructureError
 
@@ -151,7 +166,7 @@ class Changes:
         self._key = key
         self._last: dict[tuple[Any, ...], Any] = {}
 
-    def since_last(self, items: Sequence[Mapping[str, Any]], fresh: AsOf) -> list[dict[str, Any]]:
+    def since_last(self, items: Sequence[Mapping[str, Any]], fresh: AsOf | None) -> list[dict[str, Any]]:
         """One object for each item that is new, changed or gone; all are new in the first answer."""
         now = {tuple(json_ready(item.get(name)) for name in self._key): json_ready(item) for item in items}
         found = [
@@ -161,18 +176,20 @@ class Changes:
         ]
         found += [("gone", item) for key, item in self._last.items() if key not in now]
         self._last = now
-        as_of, behind = fresh.found.as_of, fresh.found.behind_seconds
+        as_of = None if fresh is None else fresh.found.as_of
+        behind = None if fresh is None else fresh.found.behind_seconds
         return [
             {"change": change, "as_of": as_of, "behind_seconds": behind, "item": item}
             for change, item in found
         ]
 
 
-def _redraw(found: Listing, fresh: AsOf, pause: float) -> None:
+def _redraw(found: Listing, fresh: AsOf | None, pause: float) -> None:
     if os.environ.get("TERM", "dumb") != "dumb":
         unguarded(sys.stdout).write("\x1b[H\x1b[2J")
     found.draw()
-    show_freshness(fresh.found, stale=fresh.stale)
+    if fresh is not None:
+        show_freshness(fresh.found, stale=fresh.stale)
     note(f"Asked every {show_duration(pause * 1000)}; Ctrl-C ends it.")
     sys.stdout.flush()
 

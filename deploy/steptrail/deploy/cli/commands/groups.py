@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from steptrail.deploy.cli.commands.group_changes import (
+    GroupId,
+    group_json,
+    mute,
+    reopen,
+    resolve,
+    rule,
+    unknown_told,
+)
 from steptrail.deploy.terminal import completing
-from steptrail.deploy.terminal.failures import NO, USAGE, CommandError
+from steptrail.deploy.terminal.failures import USAGE, CommandError
 from steptrail.deploy.terminal.freshness import DEFAULT_BEHIND, AsOf, MaxBehind
 from steptrail.deploy.terminal.listing import (
     DEFAULT_EVERY,
@@ -27,8 +35,6 @@ from steptrail.deploy.terminal.options import (
     Json,
     Pipeline,
     StackDir,
-    Yes,
-    note_dry_run,
     settings_for,
     spelled_out,
 )
@@ -44,13 +50,10 @@ from steptrail.deploy.terminal.output import (
 from steptrail.deploy.terminal.times import SINCE_HELP, parse_since, show_age, show_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
     from steptrail.projections.clickhouse.client import ClickHouse
     from steptrail.projections.stores.error_groups import (
-        Action,
-        ErrorGroup,
         GroupDetails,
         GroupList,
         GroupState,
@@ -90,14 +93,6 @@ steptrail groups rule --new-for 2d --silent-after 14d --yes
 
 What changes something only shows what it would do until it is given --yes.
 """
-
-GroupId = Annotated[
-    str,
-    typer.Argument(
-        metavar="ID", help="The group's id, or the beginning of it.", autocompletion=completing.groups
-    ),
-]
-Reason = Annotated[str, typer.Option("--reason", "-r", help="Why, for whoever looks later.")]
 
 
 def list_groups(
@@ -151,7 +146,7 @@ def list_groups(
             "not_looked_at": found.not_looked_at,
             "judged_until": judged,
         }
-        return Listing([_group_json(each) for each in found], partial(_draw, found, start, judged), about)
+        return Listing([group_json(each) for each in found], partial(_draw, found, start, judged), about)
 
     question = Question(ask, ("group_id",), pipeline, step)
     answer(settings_for(directory), question, max_behind=max_behind, json=json, watch=watch, every=every)
@@ -183,133 +178,12 @@ def show_group(
     from steptrail.projections.stores.error_groups import error_group
 
     start = parse_since(since)
-    with connect(settings_for(directory)) as clickhouse, _unknown_told():
+    with connect(settings_for(directory)) as clickhouse, unknown_told():
         details = error_group(clickhouse, group_id, since=start)
     if json:
-        write_json({**_group_json(details.group), **{k: asdict(details)[k] for k in ("examples", "actions")}})
+        write_json({**group_json(details.group), **{k: asdict(details)[k] for k in ("examples", "actions")}})
         return
     _show_details(details, start)
-
-
-def resolve(
-    group_id: GroupId, reason: Reason = "", yes: Yes = False, json: Json = False, directory: StackDir = None
-) -> None:
-    """Say that a group is mended: it is REGRESSED as soon as it is seen again.
-
-    \b
-    steptrail groups resolve 3fa91c                   shows which group that is
-    steptrail groups resolve 3fa91c --reason "fixed in 1.4.2" --yes
-    """
-    _act(group_id, "RESOLVE", reason, directory, yes=yes, json=json)
-
-
-def reopen(
-    group_id: GroupId, reason: Reason = "", yes: Yes = False, json: Json = False, directory: StackDir = None
-) -> None:
-    """Take back that a group was resolved or muted.
-
-    \b
-    steptrail groups reopen 3fa91c --reason "not all of it" --yes
-    """
-    _act(group_id, "REOPEN", reason, directory, yes=yes, json=json)
-
-
-def mute(
-    group_id: GroupId, reason: Reason = "", yes: Yes = False, json: Json = False, directory: StackDir = None
-) -> None:
-    """Say no more about a group, however often it comes, until it is reopened.
-
-    \b
-    steptrail groups mute 3fa91c --reason "their scanner, not ours" --yes
-    """
-    _act(group_id, "MUTE", reason, directory, yes=yes, json=json)
-
-
-def rule(
-    new_for: Annotated[
-        str | None, typer.Option("--new-for", metavar="TIME", help="90m, 2d, 1w.", show_default=False)
-    ] = None,
-    silent_after: Annotated[
-        str | None,
-        typer.Option("--silent-after", metavar="TIME", help="An hour at least.", show_default=False),
-    ] = None,
-    yes: Yes = False,
-    json: Json = False,
-    directory: StackDir = None,
-) -> None:
-    """Show or set for how long a group is new, and after how long a silence it counts as back.
-
-    It holds for all groups, those that are there too.
-
-    \b
-    steptrail groups rule
-    steptrail groups rule --new-for 2d --silent-after 14d --yes
-    """
-    from steptrail.deploy.cli.commands.dlq.options import author
-    from steptrail.projections.clickhouse.client import connect
-    from steptrail.projections.stores import error_groups
-
-    with connect(settings_for(directory)) as clickhouse:
-        changing = new_for is not None or silent_after is not None
-        if not changing:
-            now = error_groups.rule(clickhouse)
-        else:
-            try:
-                now = error_groups.set_rule(
-                    clickhouse,
-                    by=author().decided_by,
-                    new_for=_duration(new_for),
-                    silent_after=_duration(silent_after),
-                    dry_run=not yes,
-                )
-            except ValueError as error:
-                raise CommandError(f"{error}.", exit_code=USAGE, kind="usage") from None
-    if json:
-        told = {"new_for_seconds": now[0].total_seconds(), "silent_after_seconds": now[1].total_seconds()}
-        write_json({**told, "dry_run": changing and not yes})
-        return
-    is_ = "would be" if changing and not yes else "is"
-    say(f"A group {is_} new for {now[0]}, and back when it was silent for {now[1]}.")
-    if changing and not yes:
-        note_dry_run()
-
-
-def _act(
-    group_id: str, action: Action, reason: str, directory: Path | None, *, yes: bool, json: bool
-) -> None:
-    from steptrail.deploy.cli.commands.dlq.options import author
-    from steptrail.projections.clickhouse.client import connect
-    from steptrail.projections.stores.error_groups import act, error_group
-
-    with connect(settings_for(directory)) as clickhouse, _unknown_told():
-        if yes:
-            details = act(clickhouse, group_id, action, by=author().decided_by, reason=reason)
-        else:
-            details = error_group(clickhouse, group_id)
-    group = details.group
-    if json:
-        write_json({**_group_json(group), "dry_run": not yes})
-    elif yes:
-        say(f"{group.group_id} is {group.state.value} now: {group.template}")
-    else:
-        counts = f"{counted(group.count, 'error')} of {counted(group.documents, 'document')}"
-        say(
-            f"Would {action.lower()} {group.group_id}, which is {group.state.value}, {counts}: {group.template}"
-        )
-        note_dry_run()
-
-
-@contextmanager
-def _unknown_told() -> Iterator[None]:
-    """An unknown id ends the command with exit code 1."""
-    from steptrail.projections.stores.error_groups import UnknownGroup
-
-    try:
-        yield
-    except UnknownGroup as error:
-        raise CommandError(
-            f"{error}.", exit_code=NO, kind="unknown_group", hint="steptrail groups lists them."
-        ) from None
 
 
 def _states(names: Sequence[str] | None) -> list[GroupState]:
@@ -327,15 +201,6 @@ def _states(names: Sequence[str] | None) -> list[GroupState]:
                 hint=f"one of {', '.join(known.value.lower() for known in GroupState)}.",
             ) from None
     return found
-
-
-def _duration(text: str | None) -> timedelta | None:
-    now = datetime.now(timezone.utc)
-    return None if text is None else now - parse_since(text, now=now)
-
-
-def _group_json(group: ErrorGroup) -> dict[str, Any]:
-    return {**asdict(group), "trend": [{"hour": begin, "errors": errors} for begin, errors in group.trend]}
 
 
 def sparkline(trend: Sequence[tuple[datetime, int]], start: datetime, end: datetime) -> str:

@@ -39,8 +39,8 @@ def shapes() -> dict[str, Shape]:
     return {
         **_health(),
         "lag": Shape(_lag(), lines=False),
-        "alerts list": Shape(_alert()),
-        "alerts silences": Shape(silence),
+        "alerts list": Shape(_alert(), watched=True),
+        "alerts silences": Shape(silence, watched=True),
         "alerts silence": Shape(more(silence, dry_run=BOOL, alerts=COUNT, unknown=_UNKNOWN), lines=False),
         "alerts expire": Shape(more(silence, dry_run=BOOL, alerts=COUNT), lines=False),
         "alerts test": Shape(
@@ -127,7 +127,9 @@ def _letters() -> dict[str, Shape]:
     redriven |= {name: maybe(COUNT) for name in ("arrived", "there_already", "died_again")}
     return {
         "dlq list": Shape(
-            letter, about={"letters": COUNT, "by_reason": COUNTS, "not_in_table_yet": maybe(COUNT)}
+            letter,
+            watched=True,
+            about={"letters": COUNT, "by_reason": COUNTS, "not_in_table_yet": maybe(COUNT)},
         ),
         "dlq show": Shape(shown, lines=False),
         "dlq redrive": Shape(record(**redriven, open_before=COUNT, open_after=COUNT, run=TEXT), lines=False),

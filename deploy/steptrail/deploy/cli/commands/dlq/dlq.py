@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -25,13 +26,15 @@ from steptrail.deploy.cli.commands.dlq.redrive import redrive
 from steptrail.deploy.cli.commands.dlq.show import show_letter
 from steptrail.deploy.terminal.failures import USAGE, CommandError
 from steptrail.deploy.terminal.freshness import DEFAULT_BEHIND, AsOf, MaxBehind
+from steptrail.deploy.terminal.listing import DEFAULT_EVERY, Every, Listing, Question, Watch, answer
 from steptrail.deploy.terminal.numbers import counted
 from steptrail.deploy.terminal.options import Json, StackDir, Yes, note_dry_run, settings_for
-from steptrail.deploy.terminal.output import Column, Table, note, say, show, write_json, write_json_lines
+from steptrail.deploy.terminal.output import Column, Table, note, say, show, write_json
 from steptrail.deploy.terminal.times import show_time
 
 if TYPE_CHECKING:
     from steptrail.consumers.dlq.service import DeadLetterService
+    from steptrail.projections.clickhouse.client import ClickHouse
     from steptrail.projections.stores.dead_letter_store import StoredLetter
 
 _HELP = """
@@ -58,6 +61,8 @@ def list_letters(
     offset: Offsets = None,
     state: States = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Show at most so many letters.")] = 100,
+    watch: Watch = False,
+    every: Every = DEFAULT_EVERY,
     max_behind: MaxBehind = DEFAULT_BEHIND,
     json: Json = False,
     directory: StackDir = None,
@@ -75,23 +80,39 @@ def list_letters(
     """
     from steptrail.consumers.dlq.service import DeadLetterService
 
-    selection = selection_of(places, reason, pipeline, since, until, partition, offset, state)
+    chosen = (places, reason, pipeline, since, until, partition, offset, state)
+    selection_of(*chosen)
     settings = settings_for(directory)
-    with DeadLetterService(settings) as service:
-        fresh = AsOf(settings, service.clickhouse, max_behind)
+
+    def ask(_: ClickHouse, __: AsOf) -> Listing:
+        selection = selection_of(*chosen)  # anew, for ages are counted from now
         counts = service.store.count(selection)
         letters = service.store.letters(selection, limit=limit, newest_first=True)
-        if json:
-            write_json_lines(letter.as_dict() for letter in letters)
-        elif letters:
-            _show(letters)
-        else:
-            say("No such letters." if not selection.is_everything else "No open letters.")
-        if not json:
-            _show_counts(counts, len(letters))
-        unstored = _unstored(service, json=json)
-    total = sum(counts.values())
-    fresh.tell(json=json, rows=len(letters), letters=total, by_reason=counts, not_in_table_yet=unstored)
+        unstored, why = _unstored(service)
+        about = {"letters": sum(counts.values()), "by_reason": counts, "not_in_table_yet": unstored}
+        draw = partial(_draw, letters, counts, everything=selection.is_everything, unstored=unstored, why=why)
+        return Listing([letter.as_dict() for letter in letters], draw, about)
+
+    with DeadLetterService(settings) as service:
+        question = Question(ask, ("topic_id", "place"))
+        answer(settings, question, max_behind=max_behind, json=json, watch=watch, every=every)
+
+
+def _draw(
+    letters: list[StoredLetter], counts: dict[str, int], *, everything: bool, unstored: int | None, why: str
+) -> None:
+    if letters:
+        _show(letters)
+    else:
+        say("No open letters." if everything else "No such letters.")
+    _show_counts(counts, len(letters))
+    if why:
+        note(f"Whether the table has them all is not known: {why}")
+    elif unstored:
+        said = counted(
+            unstored, "message of the dead-letter topic is", "messages of the dead-letter topic are"
+        )
+        note(f"{said} not in the table yet: does a projector run?")
 
 
 def drop(
@@ -183,20 +204,14 @@ def _show_counts(counts: dict[str, int], shown: int) -> None:
         note(f"{counted(total, 'letter')}{more}: {by_reason}")
 
 
-def _unstored(service: DeadLetterService, *, json: bool) -> int | None:
-    """How many letters are in Kafka and not in the table yet, noted unless `json`; None if unknown."""
+def _unstored(service: DeadLetterService) -> tuple[int | None, str]:
+    """How many letters are in Kafka and not in the table yet; None if unknown, and why."""
     from steptrail.schemas.errors import InfrastructureError
 
     try:
-        behind = service.not_stored_yet()
+        return service.not_stored_yet(), ""
     except InfrastructureError as error:
-        if not json:
-            note(f"Whether the table has them all is not known: {error}")
-        return None
-    if behind and not json:
-        said = counted(behind, "message of the dead-letter topic is", "messages of the dead-letter topic are")
-        note(f"{said} not in the table yet: does a projector run?")
-    return behind
+        return None, str(error)
 
 
 def register(app: typer.Typer) -> None:
