@@ -136,8 +136,8 @@ def test_a_silence_says_how_many_alerts_it_would_hold_back(command: Command) -> 
 def test_letters_are_counted_by_what_would_become_of_them(command: Command) -> None:
     """A dry run of redrive says what it would leave alone, and why; --dry-run with --yes is a contradiction."""
     told = json.loads(command("dlq", "redrive", "--state", "all", "--json")[1])
-    assert (told["matched"], told["would_send"], told["sent"]) == (3, 0, 0)
-    assert sum(told["skipped"].values()) == 3
+    assert (told["would_send"], told["sent"]) == (0, 0)
+    assert sum(told["skipped"].values()) == told["matched"] >= 3
     code, _, err = command("dlq", "drop", "--all", "--dry-run", "--yes")
     assert code != OK
     assert "exclude each other" in err

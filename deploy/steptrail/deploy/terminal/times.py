@@ -18,7 +18,7 @@ _AGO = re.compile(r"(?P<count>\d+(?:\.\d+)?)\s*(?P<unit>ms|s|sec|m|min|h|d|w)", 
 _SECONDS = {"ms": 0.001, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 SINCE_HELP = "How far back: 90s, 15m, 1h, 7d, 2w, or a time such as 2026-05-04T12:00 (UTC unless it says)."
-UNTIL_HELP = "Until when, exclusive, in the same forms; default: now."
+UNTIL_HELP = "Until when, exclusive, in the same forms."
 
 Until = Annotated[str | None, typer.Option("--until", metavar="TIME", help=UNTIL_HELP, show_default=False)]
 

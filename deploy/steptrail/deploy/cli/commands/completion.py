@@ -19,10 +19,11 @@ def completion(
         str, typer.Argument(metavar="SHELL", help="bash, zsh or fish.", autocompletion=words(*SHELLS))
     ],
 ) -> None:
-    """Write the script by which a shell completes commands, options, pipelines, steps, documents and error groups.
+    """Write the script of a shell's completion.
 
-    Names are asked from the store, for a second at most; where it does not answer there are none. Names that a shell
-    would not take for themselves, such as those with blanks or quotes, are not offered.
+    It completes commands, options, pipelines, steps, documents and error groups. Names are asked from the store,
+    for a second at most; where it does not answer there are none. Names that a shell would not take for
+    themselves, such as those with blanks or quotes, are not offered.
 
     \b
     steptrail completion bash > ~/.local/share/bash-completion/completions/steptrail

@@ -74,12 +74,12 @@ def documents(
     json: Json = False,
     directory: StackDir = None,
 ) -> None:
-    """List documents with the state of each of their steps, those heard of last first.
+    """List documents with the state of each step.
 
-    A document's status is the worst that one of its steps is in now: FAILED, ERROR, RUNNING, PENDING, WARNING,
-    SUCCESS, SKIPPED. With --json one object a line: `steptrail schema documents` describes it; `next` on standard
-    error is for --after. Exits 1 for a pipeline of which nothing is known, 3 when the tables are further behind than
-    --max-behind.
+    Those heard of last come first. A document's status is the worst that one of its steps is in now: FAILED,
+    ERROR, RUNNING, PENDING, WARNING, SUCCESS, SKIPPED. With --json one object a line: `steptrail schema documents`
+    describes it; `next` on standard error is for --after. Exits 1 for a pipeline of which nothing is known, 3 when
+    the tables are further behind than --max-behind.
 
     \b
     steptrail documents --since 1d

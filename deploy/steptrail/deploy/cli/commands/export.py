@@ -83,14 +83,15 @@ def export(
     json: Json = False,
     directory: StackDir = None,
 ) -> None:
-    """Write events, executions or any list of a time range as JSON lines, CSV or Parquet.
+    """Write events or any list as a file.
 
-    `events` are those that happened within the range, `errors` those of them in ERROR or FAILED, `executions` those
-    that began within it. These three come in any format, the lists as JSON lines or CSV. Memory stays bounded however
-    much there is. FILE is there whole at the end, or not at all. In CSV, text that a spreadsheet would take for a
-    formula has an apostrophe before it. On a terminal it shows how far it is. With --json what it has to say on
-    standard error is one object: rows (null for Parquet), bytes, as_of, behind_seconds, behind_events. Exits 1 when
-    FILE exists, 3 when the tables are further behind than --max-behind.
+    Of a time range, as JSON lines, CSV or Parquet. `events` are those that happened within the range, `errors`
+    those of them in ERROR or FAILED, `executions` those that began within it. These three come in any format, the
+    lists as JSON lines or CSV. Memory stays bounded however much there is. FILE is there whole at the end, or not
+    at all. In CSV, text that a spreadsheet would take for a formula has an apostrophe before it. On a terminal it
+    shows how far it is. With --json what it has to say on standard error is one object: rows (null for Parquet),
+    bytes, as_of, behind_seconds, behind_events. Exits 1 when FILE exists, 3 when the tables are further behind
+    than --max-behind.
 
     \b
     steptrail export events --since 7d -o events.parquet

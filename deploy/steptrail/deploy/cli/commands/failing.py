@@ -67,10 +67,11 @@ def failing(
     json: Json = False,
     directory: StackDir = None,
 ) -> None:
-    """List the documents that are failing now: steps that are in ERROR or FAILED, the latest failure first.
+    """List the documents that are failing now.
 
-    What a retry mended is not listed (steptrail errors lists every error that there was). With --json one object a
-    line: `steptrail schema failing` describes it; `next` on standard error is for --after. Exits 1 for a pipeline or
+    These are the steps that are in ERROR or FAILED, the latest failure first, with the last error. What a retry
+    mended is not listed (steptrail errors lists every error that there was). With --json one object a line:
+    `steptrail schema failing` describes it; `next` on standard error is for --after. Exits 1 for a pipeline or
     step of which nothing is known, 3 when the tables are further behind than --max-behind.
 
     \b
@@ -138,10 +139,11 @@ def in_progress(
     json: Json = False,
     directory: StackDir = None,
 ) -> None:
-    """List what runs and what waits to be begun now, the longest first.
+    """List what runs and what waits now.
 
-    `stalled since` says that the health consumer found it past its deadline, with the reason. With --json one object
-    a line: `steptrail schema in-progress` describes it. Exits as `steptrail failing` does.
+    What has run or waited longest comes first. `stalled since` says that the health consumer found it past its
+    deadline, with the reason. With --json one object a line: `steptrail schema in-progress` describes it. Exits as
+    `steptrail failing` does.
 
     \b
     steptrail in-progress

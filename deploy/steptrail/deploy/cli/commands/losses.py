@@ -41,12 +41,13 @@ def losses(
     json: Json = False,
     directory: StackDir = None,
 ) -> None:
-    """List the workers that lost events, those that lost most first, with the reasons.
+    """List the workers that lost events.
 
-    `missing`: accepted by the worker's emitters and not in the tables, dropped and failed ones among them; those of
-    an emitter that still runs may be on their way. With --json one object a line: `steptrail schema losses` describes
-    it; on standard error the sums, and `dead_letters_open`. Exits 1 for a pipeline of which nothing is known, 3 when
-    the tables are further behind than --max-behind.
+    Those that lost most come first, with the reasons. `missing`: accepted by the worker's emitters and not in the
+    tables, dropped and failed ones among them; those of an emitter that still runs may be on their way. With
+    --json one object a line: `steptrail schema losses` describes it; on standard error the sums, and
+    `dead_letters_open`. Exits 1 for a pipeline of which nothing is known, 3 when the tables are further behind
+    than --max-behind.
 
     \b
     steptrail losses

@@ -23,11 +23,12 @@ def schema(
         ),
     ] = None,
 ) -> None:
-    """Write the JSON Schema (draft 2020-12) of what a command's --json writes.
+    """Write the JSON Schema of a command's --json.
 
-    The schema is of each line of standard output where the answer is a list, else of the one object. Its `$defs` has
-    the objects on standard error: `about` (about the whole list) and `error`; and `change`, each line with --watch.
-    Some options have a schema of their own, such as failing --by-step, which is named without its dashes.
+    The schema (draft 2020-12) is of each line of standard output where the answer is a list, else of the one
+    object. Its `$defs` has the objects on standard error: `about` (about the whole list) and `error`; and
+    `change`, each line with --watch. Some options have a schema of their own, such as failing --by-step, which is
+    named without its dashes.
 
     \b
     steptrail schema

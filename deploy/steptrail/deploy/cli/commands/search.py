@@ -60,13 +60,14 @@ def search(
     json: Json = False,
     directory: StackDir = None,
 ) -> None:
-    """Find documents, errors, error groups, workers, traces and executions that have TEXT in them, in any case.
+    """Find by part of an id, an error or a worker.
 
-    TEXT is part of a document's name, of an error's message or of a worker's name, or the beginning of a trace id or
-    an execution id. Write `--` before a TEXT that begins with a dash. With --json one object a line: `steptrail
-    schema search` describes it; on standard error `more` names the kinds of which there is more, `matched_errors` is
-    how many errors match. Exits 1 for a pipeline of which nothing is known, 3 when the tables are further behind than
-    --max-behind.
+    It looks through documents, errors, error groups, workers, traces and executions; upper and lower case are the
+    same. TEXT is part of a document's name, of an error's message or of a worker's name, or the beginning of a
+    trace id or an execution id. Write `--` before a TEXT that begins with a dash. With --json one object a line:
+    `steptrail schema search` describes it; on standard error `more` names the kinds of which there is more,
+    `matched_errors` is how many errors match. Exits 1 for a pipeline of which nothing is known, 3 when the tables
+    are further behind than --max-behind.
 
     \b
     steptrail search scan_0003

@@ -56,12 +56,12 @@ def steps(
     json: Json = False,
     directory: StackDir = None,
 ) -> None:
-    """List every step, those that need somebody first: its health, what runs, waits, is stuck and fails now, and its
-    rate, errors and durations since --since.
+    """List every step with its health and figures.
 
-    What happened since then is counted by the health consumer (steptrail run health), up to `counted_until`. With
-    --json one object a line: `steptrail schema steps` describes it. Exits 1 for a pipeline or step of which nothing is
-    known, 3 when the tables are further behind than --max-behind.
+    Those that need somebody come first: what fails, is stuck, runs and waits now, and the rate, errors and
+    durations since --since. What happened since then is counted by the health consumer (steptrail run health), up
+    to `counted_until`. With --json one object a line: `steptrail schema steps` describes it. Exits 1 for a
+    pipeline or step of which nothing is known, 3 when the tables are further behind than --max-behind.
 
     \b
     steptrail steps
@@ -100,11 +100,11 @@ def throughput(
     json: Json = False,
     directory: StackDir = None,
 ) -> None:
-    """Show throughput, error ratio and durations over time, by the broker's clock; where nothing happened there is
-    no row.
+    """Show throughput and errors over time.
 
-    Minutes are counted by the health consumer, up to `counted_until`. With --json one object a line: `steptrail
-    schema throughput` describes it. Exits as `steptrail steps` does.
+    Each row is a span of the broker's time, with how much ended, how much of it badly, and how long it took; where
+    nothing happened there is no row. Minutes are counted by the health consumer, up to `counted_until`. With
+    --json one object a line: `steptrail schema throughput` describes it. Exits as `steptrail steps` does.
 
     \b
     steptrail throughput --since 6h
@@ -136,10 +136,11 @@ def waits(
     json: Json = False,
     directory: StackDir = None,
 ) -> None:
-    """Show how long documents waited before each step since the end of the step before it.
+    """Show how long documents wait between steps.
 
-    Of very many executions it looks at one in `one_in` documents. With --json one object a line: `steptrail schema
-    waits` describes it. Exits as `steptrail steps` does.
+    A wait is from the end of one step of a document to the beginning of the next. Of very many executions it looks
+    at one in `one_in` documents. With --json one object a line: `steptrail schema waits` describes it. Exits as
+    `steptrail steps` does.
 
     \b
     steptrail waits --since 6h --pipeline invoices
