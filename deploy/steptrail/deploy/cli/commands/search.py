@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from steptrail.consumers.web.models.documents import Hit, SearchAnswer
     from steptrail.projections.clickhouse.client import ClickHouse
 
-_ONE = {
+KIND_WORDS = {
     "documents": "document",
     "errors": "error",
     "groups": "group",
@@ -43,9 +43,9 @@ def search(
             "--kind",
             "-k",
             metavar="KIND",
-            help=f"Only among these: {', '.join(_ONE)}; repeatable.",
+            help=f"Only among these: {', '.join(KIND_WORDS)}; repeatable.",
             show_default=False,
-            autocompletion=completing.words(*_ONE),
+            autocompletion=completing.words(*KIND_WORDS),
         ),
     ] = None,
     since: Annotated[
@@ -74,13 +74,13 @@ def search(
     steptrail search "no answer from" --kind errors --since 7d
     steptrail search 4bf92f3577b34da6 --json | jq -r .doc_id
     """
-    span, kinds = span_of(since, until), tuple(dict.fromkeys(kind or _ONE))
-    if unknown := [each for each in kinds if each not in _ONE]:
+    span, kinds = span_of(since, until), tuple(dict.fromkeys(kind or KIND_WORDS))
+    if unknown := [each for each in kinds if each not in KIND_WORDS]:
         raise CommandError(
             f"there is no kind {unknown[0]!r}.",
             exit_code=USAGE,
             kind="usage",
-            hint=f"one of {', '.join(_ONE)}.",
+            hint=f"one of {', '.join(KIND_WORDS)}.",
         )
     if not 2 <= len(text.strip()) <= 500:
         raise CommandError(
@@ -125,7 +125,7 @@ def show_hits(hits: Sequence[Hit]) -> None:
         place = {"groups": hit.group_id, "workers": hit.worker}.get(hit.kind, hit.doc_id)
         text = {"traces": hit.trace_id, "executions": hit.execution_id}.get(hit.kind, hit.text)
         table.add(
-            _ONE[hit.kind],
+            KIND_WORDS[hit.kind],
             show_time(hit.at) if hit.at else "",
             hit.pipeline,
             hit.step_name,
