@@ -220,7 +220,7 @@ def _runs(folder: Path) -> dict[str, list[Run]]:
         "steps": [Run(("steps",)), Run(("steps", "--since", NAME))],
         "throughput": [Run(("throughput",), shows=False), Run(("throughput", "--bucket", NAME))],
         "waits": [Run(("waits",), shows=False), Run(("waits", "--pipeline", NAME + "x"))],
-        "losses": [Run(("losses", "--all")), Run(("losses", "--pipeline", NAME + "x"))],
+        "losses": [Run(("losses", "--all"), shows=False), Run(("losses", "--pipeline", NAME + "x"))],
         "export": [
             Run(("export", "events")),
             Run(("export", "events", "--format", "csv")),

@@ -60,7 +60,7 @@ def emitters(
         from steptrail.projections.reading.emitters import emitters as find
 
         found = find(clickhouse, pipeline, parse_since(since), limit, only_off=off)
-        if not found:
+        if not found and not watch:  # who watches waits for the first
             raise _nobody(since, pipeline, off=off)
         return Listing(as_json([EmitterRow.model_validate(each) for each in found]), partial(_show, found))
 
