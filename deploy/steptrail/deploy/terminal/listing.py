@@ -153,7 +153,7 @@ def _watch(
                     write_json_lines(changes.since_last(found.items, fresh))
                     sys.stdout.flush()
                 else:
-                    _redraw(found, fresh, pause)
+                    redraw(found, fresh, pause)
             time.sleep(pause)
     except KeyboardInterrupt:
         return
@@ -184,7 +184,8 @@ class Changes:
         ]
 
 
-def _redraw(found: Listing, fresh: AsOf | None, pause: float) -> None:
+def redraw(found: Listing, fresh: AsOf | None, pause: float) -> None:
+    """Show a list on the terminal in place of the one before."""
     if os.environ.get("TERM", "dumb") != "dumb":
         unguarded(sys.stdout).write("\x1b[H\x1b[2J")
     found.draw()
