@@ -81,11 +81,11 @@ def run(argv: list[str]) -> int:
         # Not standalone: click's own errors repeat what was typed, so they are reported like all others.
         code = get_command(build(argv)).main(argv, prog_name="steptrail", standalone_mode=False)
     except SystemExit as done:
+        if isinstance(done.__context__, BrokenPipeError):  # click exits with 1 for it
+            return _without_reader()
         return done.code if isinstance(done.code, int) else int(done.code is not None)
     except BrokenPipeError:
-        # The reader of our output went away (`| head`): nothing is wrong. Keep the interpreter from saying so.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
+        return _without_reader()
     except typer.Abort:
         return INTERRUPTED
     except (Exception, KeyboardInterrupt) as error:
@@ -96,6 +96,12 @@ def run(argv: list[str]) -> int:
             told.exit_code = VERDICT_USAGE
         return report(told, as_json=as_json)
     return code if isinstance(code, int) else OK
+
+
+def _without_reader() -> int:
+    """The reader of our output went away (`| head`): nothing is wrong. Keeps the interpreter from saying so."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
+    return OK
 
 
 def _has_verdict_codes(argv: list[str]) -> bool:
