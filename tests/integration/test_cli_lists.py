@@ -356,6 +356,15 @@ def test_watching_writes_one_change_a_line_until_interrupted(settings: Settings)
         assert process.stderr.read() == ""
 
 
+def test_watching_ends_when_its_reader_goes_away(settings: Settings) -> None:
+    """As of `| head -n 1`: also when nothing changes any more."""
+    with watching("documents", "--prefix", "waits", environ=environ_of(settings)) as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["item"]["doc_id"] == "waits.pdf"
+        process.stdout.close()
+        assert process.wait(60) == OK
+
+
 def test_watching_goes_on_when_the_store_was_away(settings: Settings) -> None:
     """It says so once on standard error, asks again, and tells what changed meanwhile."""
     manager = ProcessingStepManager(open_storage(settings, pipeline="proxied"))

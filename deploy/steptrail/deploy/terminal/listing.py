@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -138,7 +139,7 @@ def _watch(
 
     changes, first, problem = Changes(key), True, ""
     try:
-        while True:
+        while _has_reader():
             try:
                 found, fresh = asked(first=first)
                 first, problem = False, ""
@@ -157,6 +158,16 @@ def _watch(
             time.sleep(pause)
     except KeyboardInterrupt:
         return
+
+
+def _has_reader() -> bool:
+    """Whether whoever reads our output in a pipe is still there: without a change nothing is written to find out."""
+    poll = select.poll()
+    try:
+        poll.register(sys.stdout.fileno(), 0)
+    except OSError:  # no file
+        return True
+    return not any(events & select.POLLERR for _, events in poll.poll(0))
 
 
 class Changes:
