@@ -247,7 +247,19 @@ def test_a_silence_holds_back_and_what_was_told_is_ended(workspace: Settings, tm
             publish(workspace, verdict("ocr"))
             ops.wait(lambda: ops.once() == [("ocr", "firing")])
             made = json.loads(
-                _cli(settings, "alerts", "silence", "-p", "inv*", "--for", "1h", "--reason", "x", "--json")
+                _cli(
+                    settings,
+                    "alerts",
+                    "silence",
+                    "-p",
+                    "inv*",
+                    "--for",
+                    "1h",
+                    "--reason",
+                    "x",
+                    "--yes",
+                    "--json",
+                )
             )
             publish(workspace, verdict("index"), verdict("fetch"), verdict("other", pipeline="letters"))
             ops.wait(lambda: ("other", "firing") in ops.once())
@@ -258,7 +270,7 @@ def test_a_silence_holds_back_and_what_was_told_is_ended(workspace: Settings, tm
             held = {each["step_name"]: each["held"] for each in listed}
             assert held["fetch"]["by"] == made["id"]
             assert held["other"] is None
-            _cli(settings, "alerts", "expire", made["id"])
+            _cli(settings, "alerts", "expire", made["id"], "--yes")
             ops.wait(lambda: ("fetch", "firing") in ops.once())
         assert {step for step, _ in ops.once()} == {"ocr", "other", "fetch"}
 

@@ -74,34 +74,34 @@ def test_expect_declares_once(command: Command) -> None:
     assert (code, out) == (OK, "")
     assert "No steps are declared for any pipeline" in err
     for declared_now in (True, False):
-        code, out, _ = command("expect", "ocr", "fetch", "[bold]ocr", "--json")
+        code, out, _ = command("expect", "ocr", "fetch", "[bold]ocr", "--yes", "--json")
         assert code == OK
         (told,) = lines(out)
         assert (told["pipeline"], told["steps"]) == ("ocr", ["fetch", "[bold]ocr"])
         assert told["declared_now"] is declared_now
-    assert "fetch, [bold]ocr" in command("expect", "ocr", "fetch", "[bold]ocr")[1]
-    command("expect", "etl", "load")
+    assert "fetch, [bold]ocr" in command("expect", "ocr", "fetch", "[bold]ocr", "--yes")[1]
+    command("expect", "etl", "load", "--yes")
     assert [told["pipeline"] for told in lines(command("expect", "--list", "--json")[1])] == ["etl", "ocr"]
     assert [told["pipeline"] for told in lines(command("expect", "ocr", "--list", "--json")[1])] == ["ocr"]
-    code, out, err = command("expect", "etl", "--nothing")
+    code, out, err = command("expect", "etl", "--nothing", "--yes")
     assert (code, out) == (OK, "")
     assert "Nothing is expected of pipeline etl any more" in err
-    assert lines(command("expect", "etl", "--nothing", "--json")[1]) == [
-        {"pipeline": "etl", "steps": [], "declared_at": None, "declared_now": False}
+    assert lines(command("expect", "etl", "--nothing", "--yes", "--json")[1]) == [
+        {"pipeline": "etl", "steps": [], "declared_at": None, "declared_now": False, "dry_run": False}
     ]
     assert "ocr" in command("expect", "--list")[1]
 
 
 def test_expect_from_a_file(command: Command, tmp_path: Path) -> None:
     """A file declares all that it names and nothing else, or, where a line of it is wrong, nothing."""
-    command("expect", "other", "x")
+    command("expect", "other", "x", "--yes")
     file = tmp_path / "steps.toml"
     file.write_text('[expected_steps]\nocr = ["fetch", "[bold]ocr"]\netl = ["load"]\n')
-    code, out, _ = command("expect", "--file", str(file), "--json")
+    code, out, _ = command("expect", "--file", str(file), "--yes", "--json")
     assert code == OK
     assert [(told["pipeline"], told["declared_now"]) for told in lines(out)] == [("etl", True), ("ocr", True)]
     file.write_text('[expected_steps]\nocr = ["new"]\netl = ["load", ""]\n')
-    code, out, err = command("expect", "--file", str(file))
+    code, out, err = command("expect", "--file", str(file), "--yes")
     assert (code, out) == (USAGE, "")
     assert "steps.toml, line 3, expected_steps.etl: pipeline 'etl', step 2 has no name" in err
     told = {each["pipeline"]: each["steps"] for each in lines(command("expect", "--list", "--json")[1])}
@@ -112,13 +112,13 @@ def test_doc_says_how_complete_a_document_is(command: Command) -> None:
     """One line for each pipeline that declared its steps, with what is failed, open, missing or too much."""
     assert "expected steps" not in command("doc", "i-1")[1]
     assert json.loads(command("doc", "i-1", "--json")[1])["completeness"] == []
-    command("expect", "ocr", "fetch", "[bold]ocr")
+    command("expect", "ocr", "fetch", "[bold]ocr", "--yes")
     assert "complete: 2 of 2 expected steps done" in command("doc", "i-1", "-p", "ocr")[1]
     assert "in pipeline ocr complete: 2 of 2" in command("doc", "i-1")[1]
     assert "incomplete: 1 of 2 expected steps done; failed: [bold]ocr" in command("doc", "i-2")[1]
     assert "incomplete: 1 of 2 expected steps done; unfinished: [bold]ocr" in command("doc", "i-3")[1]
     assert "unexpected: 2 of 2 expected steps done; unexpected: extra" in command("doc", "i-4")[1]
-    command("expect", "ocr", "fetch", "index")
+    command("expect", "ocr", "fetch", "index", "--yes")
     (told,) = json.loads(command("doc", "i-2", "--json")[1])["completeness"]
     assert (told["pipeline"], told["state"]) == ("ocr", "incomplete")
     assert (told["done"], told["missing"], told["unexpected"]) == (["fetch"], ["index"], ["[bold]ocr"])
@@ -126,8 +126,8 @@ def test_doc_says_how_complete_a_document_is(command: Command) -> None:
 
 def test_incomplete_lists_documents(command: Command) -> None:
     """Incomplete ones by pipeline and id, in pages; those that are still moving and unexpected ones as asked."""
-    command("expect", "ocr", "fetch", "[bold]ocr")
-    command("expect", "etl", "load", "store")
+    command("expect", "ocr", "fetch", "[bold]ocr", "--yes")
+    command("expect", "etl", "load", "store", "--yes")
 
     def listed(*argv: str) -> list[tuple[str, str]]:
         code, out, _ = command("incomplete", "--json", *argv)
@@ -146,7 +146,7 @@ def test_incomplete_lists_documents(command: Command) -> None:
     assert "[bold]ocr" in out
     assert "2 documents." in err
     assert "There are more: --limit, or --after " in err
-    command("expect", "ocr", "fetch")
+    command("expect", "ocr", "fetch", "--yes")
     code, out, _ = command("incomplete", "-p", "ocr")
     assert (code, out) == (OK, "No incomplete document in pipeline ocr.\n")
 
@@ -156,7 +156,7 @@ def test_nothing_declared_is_not_everything_complete(command: Command) -> None:
     code, out, err = command("incomplete")
     assert (code, out) == (NO, "")
     assert "no steps are declared for any pipeline" in err
-    command("expect", "ocr", "fetch")
+    command("expect", "ocr", "fetch", "--yes")
     code, _, err = command("incomplete", "--pipeline", "ocrr", "--json")
     assert code == NO
     assert json.loads(err)["error"] == "unknown_pipeline"

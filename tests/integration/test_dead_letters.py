@@ -109,17 +109,17 @@ def test_redrive_brings_each_event_once(workspace: Settings) -> None:
         assert states(store) == {"OPEN": GOOD + 2}
         each_once(store, 6)
 
-        done = dlq(workspace, "redrive")
+        done = dlq(workspace, "redrive", "--yes")
         assert (done["matched"], done["sent"], done["skipped"]) == (GOOD + 2, GOOD, {"still_bad": 2})
         assert (done["arrived"], done["there_already"], done["died_again"]) == (GOOD, 0, 0)
         assert (done["open_before"], done["open_after"]) == (GOOD + 2, 2)
         assert states(store) == {"OPEN": 2, "REDRIVEN": GOOD}
         each_once(store, 6 + GOOD)
 
-        again = dlq(workspace, "redrive")
+        again = dlq(workspace, "redrive", "--yes")
         assert (again["matched"], again["sent"]) == (2, 0)
         # By force, what was sent already is sent once more: it is there already.
-        forced = dlq(workspace, "redrive", "--state", "redriven")
+        forced = dlq(workspace, "redrive", "--state", "redriven", "--yes")
         assert (forced["sent"], forced["arrived"], forced["there_already"]) == (GOOD, 0, GOOD)
         each_once(store, 6 + GOOD)
     messages = [
@@ -168,7 +168,7 @@ def test_killed_again_and_again_it_goes_on(workspace: Settings) -> None:
     with projected(workspace) as store, projecting(workspace):
         settled(store, count)
         while states(store).get("OPEN"):
-            with dlq_process(workspace, "redrive", "--rate", "20", "--wait", "0") as process:
+            with dlq_process(workspace, "redrive", "--rate", "20", "--wait", "0", "--yes") as process:
                 try:
                     process.wait(rng.uniform(1.5, 3.5) if kills < 4 else 120)
                 except subprocess.TimeoutExpired:
@@ -191,12 +191,12 @@ def test_what_only_comes_back_is_capped(workspace: Settings) -> None:
     with projected(workspace) as store, projecting(workspace):
         settled(store, 1)
         for times in (1, 2):
-            told = dlq(workspace, "redrive", "--force", "--max-resent", "2", code=1)
+            told = dlq(workspace, "redrive", "--force", "--max-resent", "2", "--yes", code=1)
             assert (told["sent"], told["died_again"], told["arrived"]) == (1, 1, 0)
             settled(store, times + 1)
             [letter] = dlq(workspace, "list")
             assert letter["times_resent"] == times
-        told = dlq(workspace, "redrive", "--force", "--max-resent", "2")
+        told = dlq(workspace, "redrive", "--force", "--max-resent", "2", "--yes")
         assert (told["sent"], told["skipped"]) == (0, {"loop_cap": 1})
         assert states(store) == {"REDRIVEN": 2, "OPEN": 1}
     last = max(
@@ -215,24 +215,24 @@ def test_dropped_letters_are_dealt_with(workspace: Settings) -> None:
         settled(store, 10)
         assert dlq(workspace, "drop", "--pipeline", "etl", "--dry-run")["matched"] == 5
         assert states(store) == {"OPEN": 10}
-        told = dlq(workspace, "drop", "--pipeline", "etl", "--note", "a test")
+        told = dlq(workspace, "drop", "--pipeline", "etl", "--note", "a test", "--yes")
         assert (told["matched"], told["dropped"]) == (5, 5)
-        assert dlq(workspace, "drop", "--pipeline", "etl")["dropped"] == 0
+        assert dlq(workspace, "drop", "--pipeline", "etl", "--yes")["dropped"] == 0
         place = f"2:{FIRST_OFFSET}"
-        assert dlq(workspace, "drop", place)["dropped"] == 1
-        code, _, err = dlq_text(workspace, "drop", place, "9:9999")
+        assert dlq(workspace, "drop", place, "--yes")["dropped"] == 1
+        code, _, err = dlq_text(workspace, "drop", place, "9:9999", "--yes")
         assert (code, "2 of the places named have no such letter" in err) == (0, True)
         assert states(store) == {"OPEN": 4, "DROPPED": 6}
         assert {letter["pipeline"] for letter in dlq(workspace, "list")} == {"ocr"}
         dropped = dlq(workspace, "list", "--state", "dropped", "--pipeline", "etl")
         assert {letter["note"] for letter in dropped} == {"a test"}
         assert all("@" in letter["decided_by"] for letter in dropped)
-        code, _, err = dlq_text(workspace, "drop")
+        code, _, err = dlq_text(workspace, "drop", "--yes")
         assert code == 2
         assert "--all" in err
-        assert dlq(workspace, "redrive", "--state", "dropped", "--pipeline", "etl")["arrived"] == 5
+        assert dlq(workspace, "redrive", "--state", "dropped", "--pipeline", "etl", "--yes")["arrived"] == 5
         each_once(store, 5)
-        told = dlq(workspace, "drop", "--all")
+        told = dlq(workspace, "drop", "--all", "--yes")
         assert told["dropped"] == 4, told
         assert states(store) == {"DROPPED": 5, "REDRIVEN": 5}
 
@@ -294,7 +294,7 @@ def test_letters_that_expired_are_said_to_be_gone(workspace: Settings) -> None:
         admin = AdminClient(workspace.kafka_config())
         [future] = admin.delete_records([TopicPartition(topic, 0, 4)]).values()
         future.result(30)
-        told = dlq(workspace, "redrive")
+        told = dlq(workspace, "redrive", "--yes")
         assert (told["sent"], told["skipped"], told["arrived"]) == (2, {"gone": 4}, 2)
         code, _, err = dlq_text(workspace, "show", f"2:{FIRST_OFFSET}")
         assert code == 1
@@ -309,7 +309,7 @@ def test_a_letter_that_is_there_twice_counts_once(workspace: Settings) -> None:
     with projected(workspace) as store, projecting(workspace):
         until(lambda: store.clickhouse.query("SELECT count() FROM dead_letters") == [(6,)], "rows")
         assert states(store) == {"OPEN": 3}
-        told = dlq(workspace, "redrive")
+        told = dlq(workspace, "redrive", "--yes")
         assert (told["matched"], told["sent"], told["arrived"]) == (3, 3, 3)
         each_once(store, 3)
 

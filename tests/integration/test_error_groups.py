@@ -221,7 +221,7 @@ def test_groups_at_the_command_line(store: ClickHouse, command: Command) -> None
     assert "[bold]page <num>" in out
     assert "1 other group" in out
     known = first["group_id"]
-    code, out, _ = command("groups", "resolve", known[:8], "--reason", "fixed in 1.4.2")
+    code, out, _ = command("groups", "resolve", known[:8], "--reason", "fixed in 1.4.2", "--yes")
     assert (code, "is RESOLVED now" in out) == (OK, True)
     code, out, _ = command("groups", "show", known)
     assert code == OK
@@ -234,14 +234,18 @@ def test_groups_at_the_command_line(store: ClickHouse, command: Command) -> None
         "RESOLVE",
         3,
     )
-    code, out, _ = command("groups", "mute", known, "--json")
+    code, out, _ = command("groups", "mute", known, "--yes", "--json")
     assert json.loads(out)["state"] == "MUTED"
-    code, out, _ = command("groups", "reopen", known, "--json")
+    code, out, _ = command("groups", "reopen", known, "--yes", "--json")
     assert json.loads(out)["state"] == "NEW"
     code, out, _ = command("groups", "--state", "muted", "--state", "resolved", "--json")
     assert (code, out) == (OK, "")
-    code, out, _ = command("groups", "rule", "--new-for", "2d", "--json")
-    assert json.loads(out) == {"new_for_seconds": 172_800, "silent_after_seconds": 604_800}
+    code, out, _ = command("groups", "rule", "--new-for", "2d", "--yes", "--json")
+    assert json.loads(out) == {
+        "new_for_seconds": 172_800,
+        "silent_after_seconds": 604_800,
+        "dry_run": False,
+    }
     assert command("groups", "rule", "--silent-after", "5m")[0] == USAGE
     assert command("groups", "--state", "bad")[0] == USAGE
     assert command("groups", "show", "ffffffffffffffff")[0] == NO

@@ -175,16 +175,16 @@ def test_rules_by_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     """Set, pinned and silenced by rules that are added; with a mistake the file stays as it was, and it is named."""
     path = tmp_path / "health.toml"
     at = ["--file", str(path)]
-    assert run(["health", "rules", "set", "--step", "ocr", "errors.bad=0.3", *at]) == 0
-    assert run(["health", "rules", "pin", "--pipeline", "p", "--error-share", "0.05", *at]) == 0
-    assert run(["health", "rules", "silence", "--step", "ocr", "silence", *at]) == 0
+    assert run(["health", "rules", "set", "--step", "ocr", "errors.bad=0.3", "--yes", *at]) == 0
+    assert run(["health", "rules", "pin", "--pipeline", "p", "--error-share", "0.05", "--yes", *at]) == 0
+    assert run(["health", "rules", "silence", "--step", "ocr", "silence", "--yes", *at]) == 0
     capsys.readouterr()
     assert run(["health", "rules", "show", "--pipeline", "p", "--step", "ocr", "--json", *at]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["errors"]["bad"], told["errors"]["normal"], told["silenced"]) == (0.3, 0.05, ["silence"])
     assert told["durations"]["normal_ms"] is None
     before = path.read_text()
-    assert run(["health", "rules", "set", "errors.bad=30", *at]) == 64
+    assert run(["health", "rules", "set", "errors.bad=30", "--yes", *at]) == 64
     assert "errors.bad" in capsys.readouterr().err
     assert path.read_text() == before
     assert run(["health", "rules", "check", str(path)]) == 0
@@ -193,4 +193,4 @@ def test_rules_by_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     said = capsys.readouterr().err
     assert f"line {before.count(chr(10)) + 2}" in said
     assert "errors.wat" in said
-    assert run(["health", "rules", "set", "errors.bad", *at]) == 64
+    assert run(["health", "rules", "set", "errors.bad", "--yes", *at]) == 64

@@ -117,7 +117,9 @@ def test_newer_producers_stop_nothing_and_wait_in_the_dead_letters(workspace: Se
         letters = "SELECT count() FROM dead_letter_state WHERE state = 'OPEN' AND reason = 'UNKNOWN_SCHEMA'"
         until(lambda: store.clickhouse.query(letters) == [(3_000,)], "letters of the newer ones")
         publish_schema(workspace, NEWER)
-        code, out, err = dlq_text(workspace, "redrive", "--reason", "UNKNOWN_SCHEMA", "--rate", "0", "--json")
+        code, out, err = dlq_text(
+            workspace, "redrive", "--yes", "--reason", "UNKNOWN_SCHEMA", "--rate", "0", "--json"
+        )
         assert code == 0, (out, err)
         until(lambda: store.count() >= 4_500, "projection of all")
         assert store.clickhouse.query("SELECT count(), uniqExact(event_id) FROM steps") == [(4_500, 4_500)]

@@ -6,11 +6,10 @@ import contextlib
 import io
 import sys
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
-from uuid import UUID
 
 from steptrail.consumers.alerts.model.alert import Alert
 from steptrail.consumers.alerts.model.engine import Held
@@ -38,6 +37,7 @@ from steptrail.deploy.cli.commands import (
     incomplete,
     lag,
     retention,
+    silences,
     stack,
 )
 from steptrail.deploy.cli.commands.dlq import dlq, show
@@ -74,23 +74,8 @@ from steptrail.projections.stores.expected_steps import ExpectedSteps
 from steptrail.projections.stores.health_store import StoredVerdict
 from steptrail.schemas.observation import Observed
 from steptrail.schemas.status import ProcessingStatus
-
-NOW = datetime(2026, 5, 4, 12, 0, 0, tzinfo=timezone.utc)
-_ID = UUID("018f2c3e-7d1b-7c3a-9b1e-2f6d8c4a1b00")
-
-SCAN = "tenant-0042/2026/05/04/scan_000000018273645.pdf"
-URL = "https://archive.example.com/documents/2026/05/04/c0ffee00-7d1b-7c3a-9b1e-2f6d8c4a1b00/original.pdf?part=3"
-CJK = "請求書/2026年5月/第0042号.pdf"
-PDF_ERROR = (
-    "pdfium: cannot open page 3 of 17: the cross-reference table is damaged at byte 183,204 and rebuilding it from "
-    "the objects found only 12 of the 17 pages that the document catalog names"
-)
-TRACE = (
-    "Traceback (most recent call last):\n"
-    '  File "ocr.py", line 42, in read\n'
-    '    raise ValueError("blank")\n'
-    "ValueError: blank"
-)
+from support.cli_list_screens import LISTS
+from support.cli_screen_texts import CJK, ID, NOW, PDF_ERROR, SCAN, SENTENCE, TEMPLATE, TRACE, URL, ago
 
 
 class Terminal(io.StringIO):
@@ -118,6 +103,7 @@ def at_noon() -> Iterator[None]:
         patch("steptrail.deploy.cli.commands.groups.datetime", _At),
         patch("steptrail.deploy.terminal.freshness.datetime", _At),
         patch("steptrail.deploy.cli.commands.alerts.time", SimpleNamespace(time=NOW.timestamp)),
+        patch("steptrail.deploy.cli.commands.silences.time", SimpleNamespace(time=NOW.timestamp)),
     ):
         yield
 
@@ -136,14 +122,10 @@ def screen(name: str, width: int | None, **environment: str) -> str:
     return stream.getvalue()
 
 
-def _ago(**span: float) -> datetime:
-    return NOW - timedelta(**span)
-
-
 def _event(
     pipeline: str, document: str, step: str, status: str, ago_s: float, error: str | None = None, **more: Any
 ) -> StepRecord:
-    at = _ago(seconds=ago_s)
+    at = ago(seconds=ago_s)
     values: dict[str, Any] = {
         "attempt": 1,
         "duration_ms": None if status == "RUNNING" else 1834.0,
@@ -157,14 +139,14 @@ def _event(
         status=ProcessingStatus(status),
         timestamp=at,
         broker_time=at,
-        event_id=_ID,
-        execution_id=_ID,
+        event_id=ID,
+        execution_id=ID,
         error_message=error,
         metrics={},
         depends_on=[],
         trace_id=None,
         worker="host-1/4711",
-        cursor=Cursor(0, _ID),
+        cursor=Cursor(0, ID),
         **(values | more),
     )
 
@@ -177,9 +159,9 @@ def _state(step: str, status: str, ago_s: float, error: str | None = None, **mor
         doc_id=SCAN,
         step_name=step,
         status=ProcessingStatus(status),
-        execution_id=_ID,
-        started_at=_ago(seconds=ago_s + 1),
-        updated_at=_ago(seconds=ago_s),
+        execution_id=ID,
+        started_at=ago(seconds=ago_s + 1),
+        updated_at=ago(seconds=ago_s),
         error_type=None,
         error_message=error,
         details={},
@@ -194,7 +176,7 @@ def _doc() -> None:
     states = [
         _state("fetch", "SUCCESS", 310),
         _state("ocr", "ERROR", 190, PDF_ERROR, attempt=2, executions=2, duration_ms=1834.0),
-        _state("classify", "RUNNING", 95, duration_ms=None, stalled_since=_ago(seconds=30)),
+        _state("classify", "RUNNING", 95, duration_ms=None, stalled_since=ago(seconds=30)),
     ]
     events = [
         _event("invoices", SCAN, "fetch", "RUNNING", 312),
@@ -223,7 +205,7 @@ def _completeness(
         pipeline=pipeline,
         doc_id=document,
         state=CompletenessState.INCOMPLETE,
-        updated_at=_ago(minutes=3),
+        updated_at=ago(minutes=3),
         **(values | parts),
     )
 
@@ -247,7 +229,7 @@ def _errors() -> None:
         ]
     )
     note("6 errors since 2026-05-04 11:00:00 UTC, the newest 3 m 10 s ago.")
-    show_freshness(Freshness(_ago(seconds=2), 2.1, 311, _ago(seconds=1)), stale=False)
+    show_freshness(Freshness(ago(seconds=2), 2.1, 311, ago(seconds=1)), stale=False)
 
 
 def _stalled() -> None:
@@ -256,14 +238,14 @@ def _stalled() -> None:
         pipeline="invoices",
         doc_id=SCAN,
         step_name="classify",
-        execution_id=_ID,
+        execution_id=ID,
         what=Observed.STALLED,
         number=1,
-        observation_id=_ID,
+        observation_id=ID,
         status=ProcessingStatus.RUNNING,
         started_us=0,
         deadline_s=600.0,
-        watermark=_ago(minutes=4),
+        watermark=ago(minutes=4),
         decided_by="health",
         sentence=sentence,
         evidence={},
@@ -274,7 +256,7 @@ def _stalled() -> None:
 
 def _errors_group() -> None:
     def one(group: str, step: str, kind: str, template: str, count: int, documents: int) -> RecentErrorGroup:
-        seen = (_ago(hours=5), _ago(minutes=3))
+        seen = (ago(hours=5), ago(minutes=3))
         return RecentErrorGroup(
             group, "invoices", step, kind, template, count, documents, *seen, SCAN, template
         )
@@ -283,11 +265,8 @@ def _errors_group() -> None:
         one("3fa91c0d5e6b7a88", "ocr", "PdfError", "pdfium: cannot open page <num> of <num>", 1284, 611),
         one("90ab12cd34ef5678", "fetch", "HTTPError", "<num> Not Found for url: <url>", 40, 40),
     ]
-    errors._show_groups(RecentErrorGroups(rows, 7, 21), _ago(days=1), "errors", json=False)
-    show_freshness(Freshness(_ago(seconds=0), 0.0, 0, _ago(seconds=1)), stale=False)
-
-
-_TEMPLATE = "pdfium: cannot open page <num> of <num>: the cross-reference table is damaged at byte <num>"
+    errors._show_groups(RecentErrorGroups(rows, 7, 21), ago(days=1), "errors")
+    show_freshness(Freshness(ago(seconds=0), 0.0, 0, ago(seconds=1)), stale=False)
 
 
 def _group(number: int, state: GroupState, step: str, kind: str, template: str) -> ErrorGroup:
@@ -298,8 +277,8 @@ def _group(number: int, state: GroupState, step: str, kind: str, template: str) 
         error_type=kind,
         template=template,
         state=state,
-        first_seen=_ago(days=9, hours=3),
-        last_seen=_ago(seconds=190),
+        first_seen=ago(days=9, hours=3),
+        last_seen=ago(seconds=190),
         count=48_211,
         documents=20_114,
         templates=1,
@@ -307,18 +286,18 @@ def _group(number: int, state: GroupState, step: str, kind: str, template: str) 
         acted_by="",
         reason="",
         lately=1284,
-        trend=[(_ago(hours=hours), 3 + hours % 7) for hours in range(20)],
+        trend=[(ago(hours=hours), 3 + hours % 7) for hours in range(20)],
     )
 
 
 def _groups() -> None:
     listed = [
-        _group(3, GroupState.REGRESSED, "ocr", "pdfium.PdfError", _TEMPLATE),
+        _group(3, GroupState.REGRESSED, "ocr", "pdfium.PdfError", TEMPLATE),
         _group(9, GroupState.NEW, "fetch", "HTTPError", "<num> Not Found for url: <url>"),
         _group(12, GroupState.MUTED, "classify", "", "no class is likely enough"),
     ]  # fmt: skip
-    groups._show_list(GroupList(listed, 7, 21, 0), _ago(days=1))
-    show_freshness(Freshness(_ago(minutes=3), 180.0, 4711, _ago(minutes=3)), stale=True)
+    groups._show_list(GroupList(listed, 7, 21, 0), ago(days=1))
+    show_freshness(Freshness(ago(minutes=3), 180.0, 4711, ago(minutes=3)), stale=True)
 
 
 def _groups_show() -> None:
@@ -326,11 +305,11 @@ def _groups_show() -> None:
         3, GroupState.REGRESSED, "ocr", "pdfium.PdfError", "pdfium: cannot open page <num> of <num>"
     )
     examples = [
-        Example(_ago(minutes=3), str(_ID), SCAN, PDF_ERROR),
-        Example(_ago(minutes=9), str(_ID), "invoice-17", "pdfium: cannot open page 1 of 1"),
+        Example(ago(minutes=3), str(ID), SCAN, PDF_ERROR),
+        Example(ago(minutes=9), str(ID), "invoice-17", "pdfium: cannot open page 1 of 1"),
     ]
-    actions = [TakenAction("RESOLVE", "fixed in 1.4.2", "ada@build-7", _ago(days=2))]
-    groups._show_details(GroupDetails(group, examples, actions), _ago(days=7))
+    actions = [TakenAction("RESOLVE", "fixed in 1.4.2", "ada@build-7", ago(days=2))]
+    groups._show_details(GroupDetails(group, examples, actions), ago(days=7))
 
 
 def _incomplete() -> None:
@@ -347,19 +326,16 @@ def _incomplete() -> None:
 
 
 def _verdict(step: str, status: str, sentence: str) -> StoredVerdict:
-    since = _ago(minutes=14).timestamp()
+    since = ago(minutes=14).timestamp()
     return StoredVerdict("invoices", step, 1, status, since, NOW.timestamp(), sentence, "[]")
 
 
-_SENTENCE = "21 of the last 64 executions failed (33 %), where 2 % is usual; by chance: 1 in 10,000,000"
-
-
 def _health() -> None:
-    finding = Finding("errors", HealthStatus.CRITICAL, f"invoices/ocr: {_SENTENCE}")
+    finding = Finding("errors", HealthStatus.CRITICAL, f"invoices/ocr: {SENTENCE}")
     warning = Finding(
         "durations", HealthStatus.WARNING, "invoices/fetch: p95 is 4.2 s, usual is 0.8 s", silenced=True
     )
-    since = _ago(minutes=14).timestamp()
+    since = ago(minutes=14).timestamp()
     check = HealthCheck(
         HealthStatus.CRITICAL,
         finding.sentence,
@@ -374,7 +350,7 @@ def _health() -> None:
     health._show(
         check,
         [
-            _verdict("ocr", "CRITICAL", _SENTENCE),
+            _verdict("ocr", "CRITICAL", SENTENCE),
             _verdict("classify", "WARNING", stalled),
             _verdict("", "CRITICAL", "ocr is CRITICAL, classify is WARNING"),
         ],
@@ -382,8 +358,8 @@ def _health() -> None:
 
 
 def _health_replay() -> None:
-    at = _ago(hours=2).timestamp()
-    finding = Finding("errors", HealthStatus.CRITICAL, _SENTENCE)
+    at = ago(hours=2).timestamp()
+    finding = Finding("errors", HealthStatus.CRITICAL, SENTENCE)
     changes = [
         Change(Verdict("invoices", "ocr", HealthStatus.CRITICAL, at, at, (finding,)), HealthStatus.HEALTHY),
         Change(Verdict("invoices", "ocr", HealthStatus.HEALTHY, at + 900, at + 900), HealthStatus.CRITICAL),
@@ -413,8 +389,8 @@ def _emitters() -> None:
             pending=0,
             missing=0,
             reasons={},
-            last_event_at=_ago(minutes=1),
-            last_report_at=_ago(minutes=1),
+            last_event_at=ago(minutes=1),
+            last_report_at=ago(minutes=1),
             clock_offset_ms=offset_ms,
             clock_uncertainty_ms=None if offset_ms is None else 12.0,
         )
@@ -442,7 +418,7 @@ def _lag() -> None:
         partitions=(*partitions, PartitionLag(3)),
         waiting_for="ClickHouse at http://127.0.0.1:8123/steptrail: Connection refused; next try in 8 s",
         asked_at=NOW.timestamp(),
-        gaps=(TopicGap(2, 100, 4099, "expired before they were read", _ago(days=1)),),
+        gaps=(TopicGap(2, 100, 4099, "expired before they were read", ago(days=1)),),
     )
     lag._show(report)
 
@@ -460,7 +436,7 @@ def _letter(place: int, reason: str, **more: Any) -> StoredLetter:
         source_topic_id="x",
         source_partition=3,
         source_offset=1_730 + place,
-        source_time=_ago(minutes=9),
+        source_time=ago(minutes=9),
         reason=reason,
         explanation="17 is no status",
         stage="decode",
@@ -469,7 +445,7 @@ def _letter(place: int, reason: str, **more: Any) -> StoredLetter:
         event_id=None,
         value_bytes=211,
         consumer="steptrail-projector@build-7",
-        broker_time=_ago(minutes=8),
+        broker_time=ago(minutes=8),
         topic_id="x",
         letter_partition=0,
         letter_offset=0,
@@ -500,34 +476,34 @@ def _dlq_show() -> None:
 
 
 def _alert(step: str, severity: HealthStatus, sentence: str, **more: Any) -> Alert:
-    since = _ago(minutes=14).timestamp()
+    since = ago(minutes=14).timestamp()
     return Alert(
         "a1", "e1", "invoices", step, severity, "errors", sentence, since, since, owner="team-ocr", **more
     )
 
 
 def _alerts_list() -> None:
-    at = _ago(minutes=12).timestamp()
+    at = ago(minutes=12).timestamp()
     told = Told("ops", "a1", "e1", "firing", HealthStatus.CRITICAL, at, at)
     alerts._show(
         [
-            Shown(_alert("ocr", HealthStatus.CRITICAL, _SENTENCE), None, (told,), ("archive-team",)),
+            Shown(_alert("ocr", HealthStatus.CRITICAL, SENTENCE), None, (told,), ("archive-team",)),
             Shown(_alert("", HealthStatus.WARNING, "ocr is CRITICAL"), Held("5f3a09c1", True), (), ()),
         ]
     )
 
 
 def _silences() -> None:
-    start, end = _ago(hours=1).timestamp(), _ago(hours=-2).timestamp()
+    start, end = ago(hours=1).timestamp(), ago(hours=-2).timestamp()
     one = Silence(
         "5f3a09c1", "invoices", "ocr*", "*", start, end, "moving the archive to the new host", "ada@build-7"
     )
-    alerts.show_silences([one])
+    silences.show_silences([one])
 
 
 def _expect() -> None:
     steps = ("fetch", "ocr", "classify", "extract", "validate", "index", "notify", "archive", "report")
-    expect._show([ExpectedSteps("invoices", steps, _ago(days=3))], ["invoices"], changing=True)
+    expect._show([ExpectedSteps("invoices", steps, ago(days=3))], ["invoices"], changing=True)
 
 
 _KAFKA = [
@@ -548,7 +524,7 @@ def _erase() -> None:
     found = {("invoices", SCAN): rows, ("invoices", "invoice-17"): {"steps": 2}, ("letters", CJK): rows}
     total = {name: 2 * count for name, count in rows.items()} | {"steps": 98}
     erasure = Erasure(
-        _ID,
+        ID,
         ErasureState.DONE,
         ("invoices", "letters"),
         3,
@@ -571,13 +547,13 @@ def _retention() -> None:
         },
     )
     stored = [
-        Kept("invoices", 1_284_000, _ago(days=40), _ago(hours=1)),
-        Kept("letters", 48_211_003, _ago(days=400), _ago(hours=1)),
-        Kept("scans", 12, _ago(days=10), _ago(days=2)),
+        Kept("invoices", 1_284_000, ago(days=40), ago(hours=1)),
+        Kept("letters", 48_211_003, ago(days=400), ago(hours=1)),
+        Kept("scans", 12, ago(days=10), ago(days=2)),
     ]
     going = [
-        Expired("steps", "invoices", 812_000, _ago(days=40), _ago(days=15)),
-        Expired("error_group_minutes", "invoices", 1204, _ago(days=40), _ago(days=15)),
+        Expired("steps", "invoices", 812_000, ago(days=40), ago(days=15)),
+        Expired("error_group_minutes", "invoices", 1204, ago(days=40), ago(days=15)),
     ]
     retention._show(rules, stored, _KAFKA)
     retention._show_change(going, [], yes=False)
@@ -673,6 +649,7 @@ def _mistakes() -> None:
 
 
 SCREENS: dict[str, Callable[[], None]] = {
+    **LISTS,
     "doc": _doc,
     "errors": _errors,
     "errors-stalled": _stalled,

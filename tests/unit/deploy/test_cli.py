@@ -233,6 +233,17 @@ def test_bad_settings_name_the_setting_and_keep_secrets(
     assert "Traceback" not in shown
 
 
+def test_a_reader_that_goes_away_is_no_mistake() -> None:
+    """As of `steptrail … | head`: exit code 0, and nothing is said."""
+    argv = [sys.executable, "-m", "steptrail.deploy.cli", "schema", "doc"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(60) == OK
+
+
 def test_status_of_no_stack_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`status --json` of a folder without a stack is an object that says so, with exit code 1."""
     assert run(["status", "--dir", str(tmp_path), "--json"]) == NO

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from steptrail.deploy.terminal.layout import Column, Line, Table, cells, fold, on_terminal, piped
 from steptrail.deploy.terminal.output import Styled, say, show, status_text, write_csv
-from support.cli_screens import CJK, SCAN, SCREENS, URL, Terminal, screen
+from support.cli_screen_texts import CJK, SCAN, URL
+from support.cli_screens import SCREENS, Terminal, screen
 
 COLUMNS = [
     Column("when"),

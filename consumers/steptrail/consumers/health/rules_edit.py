@@ -30,14 +30,18 @@ def rule_text(
     return "\n".join(lines) + "\n"
 
 
-def add_rule(path: Path, rule: str) -> Rules:
+def add_rule(path: Path, rule: str, *, dry_run: bool = False) -> Rules:
     """Add `rule` to the file, which may not exist yet, whole or not at all; the rules as they are then.
+
+    With `dry_run` the file stays as it is.
 
     Raises RulesError, with the file as it was, when the file is not right with it, or was not before.
     """
     before = path.read_text("utf-8") if path.exists() else ""
     text = f"{before.rstrip()}\n\n{rule}" if before.strip() else rule
     rules = Rules.parse(text, str(path))
+    if dry_run:
+        return rules
     number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(number, "w", encoding="utf-8") as file:

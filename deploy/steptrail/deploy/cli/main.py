@@ -29,12 +29,15 @@ Follow documents through the steps that process them: workers emit events to Kaf
 First minutes:
   steptrail demo --keep            real documents through a real pipeline, on a stack of its own
   steptrail up --detach            a local stack: Kafka, the ClickHouse engine, the projector, health
-  steptrail errors --since 1h      what fails
+  steptrail failing                what is failing now, and why
+  steptrail documents --since 1d   the documents, in which state
   steptrail doc DOC                what happened to one document
+  steptrail search TEXT            by part of an id, of an error, a worker, a trace
   steptrail sql "SELECT step_name, status, count() FROM steps GROUP BY ALL"
 
 Addresses come from STEPTRAIL_KAFKA and STEPTRAIL_CLICKHOUSE, else from the local stack that runs in
-STEPTRAIL_DIR or in the default folder. Commands that read take --json.
+STEPTRAIL_DIR or in the default folder. Commands that read take --json (steptrail schema describes it), lists
+--watch. Commands that change something only show what they would do until they are given --yes.
 """
 
 
@@ -78,11 +81,11 @@ def run(argv: list[str]) -> int:
         # Not standalone: click's own errors repeat what was typed, so they are reported like all others.
         code = get_command(build(argv)).main(argv, prog_name="steptrail", standalone_mode=False)
     except SystemExit as done:
+        if isinstance(done.__context__, BrokenPipeError):  # click exits with 1 for it
+            return _without_reader()
         return done.code if isinstance(done.code, int) else int(done.code is not None)
     except BrokenPipeError:
-        # The reader of our output went away (`| head`): nothing is wrong. Keep the interpreter from saying so.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
+        return _without_reader()
     except typer.Abort:
         return INTERRUPTED
     except (Exception, KeyboardInterrupt) as error:
@@ -93,6 +96,12 @@ def run(argv: list[str]) -> int:
             told.exit_code = VERDICT_USAGE
         return report(told, as_json=as_json)
     return code if isinstance(code, int) else OK
+
+
+def _without_reader() -> int:
+    """The reader of our output went away (`| head`): nothing is wrong. Keeps the interpreter from saying so."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
+    return OK
 
 
 def _has_verdict_codes(argv: list[str]) -> bool:

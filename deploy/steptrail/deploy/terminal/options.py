@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from steptrail.deploy.terminal import completing
 from steptrail.deploy.terminal.failures import UNREACHABLE, CommandError
 
 if TYPE_CHECKING:
@@ -27,7 +28,16 @@ def spelled_out(name: str | None) -> str | None:
 Json = Annotated[bool, typer.Option("--json", help="Write JSON for programs; errors too, on standard error.")]
 Pipeline = Annotated[
     str | None,
-    typer.Option("--pipeline", "-p", help="Only this pipeline; default: all.", callback=spelled_out),
+    typer.Option(
+        "--pipeline",
+        "-p",
+        help="Only this pipeline; default: all.",
+        callback=spelled_out,
+        autocompletion=completing.pipelines,
+    ),
+]
+Yes = Annotated[
+    bool, typer.Option("--yes", "-y", help="Do it; without --yes it only shows what it would do.")
 ]
 StackDir = Annotated[
     Path | None,
@@ -38,6 +48,13 @@ StackDir = Annotated[
         show_default=False,
     ),
 ]
+
+
+def note_dry_run() -> None:
+    """Says that nothing was done, and how it is."""
+    from steptrail.deploy.terminal.output import note
+
+    note("Nothing was changed: --yes does it.")
 
 
 def settings_for(directory: Path | None) -> Settings:

@@ -3,14 +3,54 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from steptrail.deploy.terminal.failures import USAGE, CommandError
+
+if TYPE_CHECKING:
+    from steptrail.consumers.web.spans import Between
 
 _AGO = re.compile(r"(?P<count>\d+(?:\.\d+)?)\s*(?P<unit>ms|s|sec|m|min|h|d|w)", re.IGNORECASE)
 _SECONDS = {"ms": 0.001, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 SINCE_HELP = "How far back: 90s, 15m, 1h, 7d, 2w, or a time such as 2026-05-04T12:00 (UTC unless it says)."
+UNTIL_HELP = "Until when, exclusive, in the same forms."
+
+Until = Annotated[str | None, typer.Option("--until", metavar="TIME", help=UNTIL_HELP, show_default=False)]
+
+_ALWAYS = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_OPEN_END = datetime(2200, 1, 1, tzinfo=timezone.utc)
+
+
+def span_of(since: str | None, until: str | None, *, ends_now: bool = False) -> Callable[[], Between]:
+    """The span from `since` (None: from the beginning) to `until`, as a function, for ages are counted from each call.
+
+    Without `until` it has no end, so that an event of a worker whose clock is fast is in it, unless it `ends_now`.
+    Raises CommandError (exit 2) at once for times that cannot be read or are the wrong way round.
+    """
+
+    def found() -> Between:
+        from steptrail.consumers.web.spans import Between
+
+        now = datetime.now(timezone.utc)
+        end = now + timedelta(seconds=1) if ends_now else _OPEN_END
+        if until is not None:
+            end = parse_since(until, now=now)
+        start = _ALWAYS if since is None else parse_since(since, now=now)
+        if start >= end:
+            raise CommandError(
+                f"--since {since or 'always'} is not before --until {until or 'now'}.",
+                exit_code=USAGE,
+                kind="bad_time",
+            )
+        return Between(start, end)
+
+    found()
+    return found
 
 
 def parse_since(text: str, *, now: datetime | None = None) -> datetime:

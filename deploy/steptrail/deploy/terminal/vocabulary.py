@@ -20,15 +20,21 @@ def named(value: Any) -> Any:
     return value
 
 
+def named_key(key: str) -> str:
+    """The name under which a key is written."""
+    if key == "step":
+        return "step_name"
+    if key.endswith("_per_s"):
+        return f"{key}econd"
+    if key.endswith("_s"):
+        return f"{key}econds"
+    return f"{key[:-3]}_at" if key.endswith("_us") else key
+
+
 def _named(key: str, value: Any) -> tuple[str, Any]:
     if key in _AS_GIVEN:
         return key, value
-    if key == "step":
-        return "step_name", value
-    if key.endswith("_per_s"):
-        return f"{key}econd", value
-    if key.endswith("_s"):
-        return f"{key}econds", value
-    if key.endswith("_us") and isinstance(value, int):
-        return f"{key[:-3]}_at", _EPOCH + timedelta(microseconds=value)
-    return key, named(value)
+    name = named_key(key)
+    if not key.endswith("_us"):
+        return name, named(value) if name == key else value
+    return (name, _EPOCH + timedelta(microseconds=value)) if isinstance(value, int) else (key, named(value))

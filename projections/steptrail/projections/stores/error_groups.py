@@ -240,6 +240,7 @@ def set_rule(
     by: str,
     new_for: timedelta | None = None,
     silent_after: timedelta | None = None,
+    dry_run: bool = False,
 ) -> tuple[timedelta, timedelta]:
     """Change for how long a group is new, or after how long a silence (an hour at least) it is back; what holds then.
 
@@ -251,6 +252,8 @@ def set_rule(
         raise ValueError(f"a group is new for a second at least, not {new_for}")
     if silent_after < _LEAST_SILENCE:
         raise ValueError(f"groups are kept by the hour: a silence lasts at least that, not {silent_after}")
+    if dry_run:
+        return new_for, silent_after
     clickhouse.command(
         "INSERT INTO error_group_rules (number, change_id, new_for_s, silent_after_s, changed_by) "
         "SELECT (SELECT max(number) FROM error_group_rules) + 1, {id:UUID}, {new:UInt32}, {silent:UInt32}, {by:String}",

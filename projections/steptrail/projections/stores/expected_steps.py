@@ -65,8 +65,12 @@ def declare_all(
     declarations: Mapping[str, Collection[str]],
     *,
     max_name_bytes: int = MAX_NAME_BYTES,
+    dry_run: bool = False,
 ) -> list[str]:
-    """`declare_expected_steps` for several pipelines at once, all or none; the pipelines for which it is news."""
+    """`declare_expected_steps` for several pipelines at once, all or none; the pipelines for which it is news.
+
+    With `dry_run` those for which it would be.
+    """
     wanted = {
         pipeline: check_declaration(pipeline, steps, max_name_bytes)
         for pipeline, steps in declarations.items()
@@ -87,7 +91,7 @@ def declare_all(
                 "steps": steps,
             }
         )
-    if news:
+    if news and not dry_run:
         clickhouse.command(_INSERT, data="\n".join(json.dumps(row) for row in news).encode())
     return [row["pipeline"] for row in news]
 

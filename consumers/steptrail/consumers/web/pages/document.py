@@ -19,7 +19,7 @@ from steptrail.consumers.web.pages.clock import span
 from steptrail.consumers.web.pages.drawing.timescale import Timescale, timescale
 from steptrail.consumers.web.pages.drawing.waterfall import Bar, axis, lane
 from steptrail.consumers.web.pages.page import Page
-from steptrail.consumers.web.pages.panel import Way
+from steptrail.consumers.web.pages.panel import Way, option, positional
 from steptrail.consumers.web.pages.words import duration
 from steptrail.consumers.web.service.documents import document_answer
 from steptrail.projections.reading.group_of_error import group_of_error
@@ -82,7 +82,7 @@ def _values(page: Page, found: DocumentIn) -> dict[str, Any]:
     way = Way(
         "/document",
         {"doc_id": found.doc_id, "pipeline": found.pipeline},
-        ("doc", found.doc_id, "--pipeline", found.pipeline),
+        ("doc", *option("pipeline", found.pipeline), *positional(found.doc_id)),
     )
     return {
         "doc_id": found.doc_id,

@@ -17,6 +17,7 @@ async def documents(page: Page) -> HTMLResponse:
     """`/documents`."""
     state = page.request.query_params.get("state", "").upper()
     chosen = [status for status in WORST_FIRST if status.value == state] or list(WORST_FIRST)
+    state = state if len(chosen) == 1 else ""
     store, span = page.desk.store, page.range.between
     panels = await page.ask(
         documents=(
@@ -60,6 +61,12 @@ async def documents(page: Page) -> HTMLResponse:
             "summary": "those heard of last first; a document's state is the worst of its steps'",
             "export": page.api("/export/documents", **parameters, format="csv"),
             "next": page.links.here(after=found.next) if found and found.next else "",
-            "ways": page.ways(Way("/documents", parameters, ("documents",))),
+            "ways": page.ways(
+                Way(
+                    "/documents",
+                    page.parameters(status=state),
+                    ("documents", *page.options(status=state)),
+                )
+            ),
         },
     )

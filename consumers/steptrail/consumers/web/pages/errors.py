@@ -33,6 +33,7 @@ async def errors(page: Page) -> HTMLResponse:
     state = page.request.query_params.get("state", "").upper()
     step = page.request.query_params.get("step") or None
     states = [each for each in GroupState if each.value == state] or list(GroupState)
+    state = state if len(states) == 1 else ""
     store, span = page.desk.store, page.range.between
     panels = await page.ask(
         groups=(
@@ -73,7 +74,14 @@ async def errors(page: Page) -> HTMLResponse:
             if found and found.other_groups
             else "",
             "export": page.api("/export/error-groups", **parameters, format="csv"),
-            "ways": page.ways(Way("/error-groups", parameters, ("groups",), "error_groups")),
+            "ways": page.ways(
+                Way(
+                    "/error-groups",
+                    page.parameters(until=None, state=state, step_name=step),
+                    ("groups", *page.options(until=None, state=state, step=step)),
+                    "error_groups",
+                )
+            ),
         },
     )
 

@@ -48,7 +48,9 @@ async def failing(page: Page) -> HTMLResponse:
         summary = f"{counted(documents, 'document')}, {can_be_retried:,} can be tried again"
         if step:
             summary += f", in step {step}"
-    way = Way("/failing", _scope(page, step), ("failing", *_options(page, step)), "failing_steps")
+    way = Way(
+        "/failing", _scope(page, step), ("failing", *page.options(time=False, step=step)), "failing_steps"
+    )
     return page.answer(
         "failing.html",
         "Failing now",
@@ -104,10 +106,3 @@ def _scope(page: Page, step: str | None) -> dict[str, str]:
         **({"pipeline": page.pipeline} if page.pipeline else {}),
         **({"step_name": step} if step else {}),
     }
-
-
-def _options(page: Page, step: str | None) -> list[str]:
-    return [
-        *(["--pipeline", page.pipeline] if page.pipeline else []),
-        *(["--step", step] if step else []),
-    ]

@@ -8,7 +8,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 
 from steptrail.consumers.web.models.documents import Hit, SearchAnswer
 from steptrail.consumers.web.pages.page import Page
-from steptrail.consumers.web.pages.panel import Panel, Way
+from steptrail.consumers.web.pages.panel import Panel, Way, positional
 from steptrail.consumers.web.pages.words import short
 from steptrail.consumers.web.service.documents import search_answer
 from steptrail.projections.reading.search import KINDS
@@ -35,7 +35,7 @@ async def search_page(page: Page) -> HTMLResponse:
         await page.ask()
     found: SearchAnswer | None = panel.found
     more = found.more if found else []
-    command = ("search", text, *(["--pipeline", page.pipeline] if page.pipeline else []))
+    way = Way("/search", page.parameters(q=text), ("search", *page.options(), *positional(text)))
     return page.answer(
         "search.html",
         f"Search: {text[:60]}" if text else "Search",
@@ -48,7 +48,7 @@ async def search_page(page: Page) -> HTMLResponse:
             "more": f"There is more, or not all was looked through in time: {', '.join(more)}."
             if more
             else "",
-            "ways": page.ways(Way("/search", {**page.links.kept, "q": text}, command)) if text else [],
+            "ways": page.ways(way) if text else [],
         },
     )
 

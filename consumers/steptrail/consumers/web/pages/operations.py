@@ -67,7 +67,6 @@ async def operations(page: Page) -> HTMLResponse:
         ),
         silences=(("silences",), lambda: service.silences_answer(desk.board.current(), False)),
     )
-    kept = page.links.kept
     return page.answer(
         "operations.html",
         "Operations",
@@ -77,7 +76,7 @@ async def operations(page: Page) -> HTMLResponse:
                 "Alerts",
                 panels["alerts"],
                 page,
-                Way("/alerts", _pipeline(page), ("alerts",)),
+                Way("/alerts", _pipeline(page), ("alerts", "list")),
                 _alerts,
                 nothing="Nothing fires.",
             ),
@@ -99,7 +98,7 @@ async def operations(page: Page) -> HTMLResponse:
                 Way(
                     "/in-progress",
                     {**_pipeline(page), "only_stalled": "true"},
-                    ("errors", "--stalled"),
+                    ("in-progress", "--stalled", *page.options(time=False)),
                     "in_progress",
                 ),
                 _stuck,
@@ -119,7 +118,12 @@ async def operations(page: Page) -> HTMLResponse:
                 "Workers that lost events",
                 panels["losses"],
                 page,
-                Way("/losses", kept, ("emitters",), "losses_by_worker"),
+                Way(
+                    "/losses",
+                    page.parameters(),
+                    ("losses", *page.options(until=None)),
+                    "losses_by_worker",
+                ),
                 _losses,
                 nothing="No worker lost an event in this time.",
             ),
@@ -128,7 +132,7 @@ async def operations(page: Page) -> HTMLResponse:
                 "Emitters",
                 panels["emitters"],
                 page,
-                Way("/emitters", kept, ("emitters",)),
+                Way("/emitters", page.parameters(), ("emitters", *page.options(until=None))),
                 _emitters,
                 nothing="No emitter was heard of in this time.",
             ),
@@ -137,7 +141,7 @@ async def operations(page: Page) -> HTMLResponse:
                 "Dead letters: messages that are no events",
                 panels["letters"],
                 page,
-                Way("/dead-letters", _pipeline(page), ("dlq", "list")),
+                Way("/dead-letters", _pipeline(page), ("dlq", "list", *page.options(time=False))),
                 _letters,
                 nothing="There are none.",
                 form="redrive",

@@ -38,8 +38,8 @@ async def overview(page: Page) -> HTMLResponse:
     panel = panels["overview"]
     found: OverviewAnswer | None = panel.found
     known = panels["pipelines"].found
-    way = Way("/overview", page.links.kept, ("health",))
-    steps = Way("/steps", page.links.kept, ("steps",))
+    way = Way("/overview", page.parameters(), ("health", *page.options(time=False)))
+    steps = Way("/steps", page.parameters(), ("steps", *page.options()))
     return page.answer(
         "overview.html",
         pipeline or "Overview",

@@ -15,7 +15,7 @@ from steptrail.consumers.health.check import HealthCheck
 from steptrail.consumers.web.desk import Desk
 from steptrail.consumers.web.pages.clock import Clock, zone_of
 from steptrail.consumers.web.pages.frame import Links, frame, shown_freshness
-from steptrail.consumers.web.pages.panel import Panel, Way, ask_all, ask_one
+from steptrail.consumers.web.pages.panel import Panel, Way, ask_all, ask_one, option
 from steptrail.consumers.web.pages.rendering import compressed, render
 from steptrail.consumers.web.pages.timerange import TimeRange, read_range
 from steptrail.projections.clickhouse.queries import ask as ask_store
@@ -90,6 +90,17 @@ class Page:
 
     def _check(self) -> HealthCheck:
         return self.desk.health.perform_health_check(self.pipeline)
+
+    def parameters(self, *, time: bool = True, **more: str | None) -> dict[str, str]:
+        """What the API takes for this page's pipeline and time, whatever its own defaults are; None is left out."""
+        found = {"pipeline": self.pipeline, **(self.range.explicit if time else {}), **more}
+        return {name: text for name, text in found.items() if text}
+
+    def options(self, *, time: bool = True, **more: str | None) -> list[str]:
+        """The same as options of a command."""
+        return [
+            word for name, text in self.parameters(time=time, **more).items() for word in option(name, text)
+        ]
 
     def ways(self, way: Way) -> list[tuple[str, str]]:
         """How to ask a panel's question elsewhere, ready to be copied."""

@@ -44,6 +44,16 @@ class Way:
         return found
 
 
+def option(name: str, text: str) -> list[str]:
+    """An option of a command, in one word where its value would be taken for another option."""
+    return [f"--{name}={text}"] if text.startswith("-") else [f"--{name}", text]
+
+
+def positional(text: str) -> list[str]:
+    """An argument of a command, to come last: behind `--` where it would be taken for an option."""
+    return ["--", text] if text.startswith("-") else [text]
+
+
 @dataclass(slots=True)
 class Panel:
     """What one question gave: `found`, or None and a `problem` in words with its `remedy`."""

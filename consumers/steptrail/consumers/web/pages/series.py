@@ -32,7 +32,7 @@ def charts(page: Page, points: Sequence[Point], bucket_seconds: int) -> list[dic
     minutes = max(page.range.between.seconds / 60, 1)
     total = sum(point.ended for point in points)
     bad = sum(point.error + point.failed for point in points)
-    way = page.ways(Way("/throughput", page.links.kept, statement="throughput"))
+    way = page.ways(Way("/throughput", page.parameters(), ("throughput", *page.options()), "throughput"))
     rates: list[float | None] = [float(point.ended) if point else 0.0 for point in shown]
     # Where nothing ended there is no share of it: no data, which is not 0 %.
     shares = [point.error_ratio if point else None for point in shown]

@@ -68,7 +68,7 @@ async def steps(page: Page) -> HTMLResponse:
             "problem": panel.problem,
             "remedy": panel.remedy,
             "summary": counted(len(rows), "step"),
-            "ways": page.ways(Way("/steps", page.links.kept, ("steps",))),
+            "ways": page.ways(Way("/steps", page.parameters(), ("steps", *page.options()))),
         },
     )
 
@@ -151,7 +151,12 @@ def _facts(page: Page, row: StepRow, waits: WaitsAnswer | None) -> list[tuple[st
 
 
 def _charts(page: Page, panel: Panel, name: str) -> list[dict[str, Any]]:
-    way = Way("/throughput", {**page.links.kept, "step_name": name}, statement="throughput")
+    way = Way(
+        "/throughput",
+        page.parameters(step_name=name),
+        ("throughput", *page.options(step=name)),
+        "throughput",
+    )
     made: list[dict[str, Any]] = []
     found: ThroughputAnswer | None = panel.found
     for key, title in (("durations", "how long it takes"), ("ended", "executions ended, and errors")):

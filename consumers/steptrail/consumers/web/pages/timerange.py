@@ -40,6 +40,15 @@ class TimeRange:
         return {**found, **({"until": self.until_text} if self.until_text else {})}
 
     @property
+    def explicit(self) -> dict[str, str]:
+        """What the API and a command take for this range, whatever their own defaults are."""
+        since, until = self.since_text, self.until_text
+        found = {"since": iso(self.between.since) if self.is_absolute else since}
+        if until:
+            found["until"] = until if until[-1:] in "smhdw" else iso(self.between.until)
+        return found
+
+    @property
     def frozen(self) -> dict[str, str]:
         """What an address takes for exactly this time."""
         return {"since": iso(self.between.since), "until": iso(self.between.until)}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from steptrail.deploy.cli.commands.incomplete import completeness_parts
+from steptrail.deploy.terminal import completing
 from steptrail.deploy.terminal.failures import NO, UNREACHABLE, CommandError
 from steptrail.deploy.terminal.freshness import DEFAULT_BEHIND, AsOf, MaxBehind, freshness_sentence
 from steptrail.deploy.terminal.options import Json, Pipeline, StackDir, settings_for
@@ -56,7 +57,9 @@ LIMIT 5
 
 
 def doc(
-    document: Annotated[str, typer.Argument(metavar="DOC", help="The document's id.")],
+    document: Annotated[
+        str, typer.Argument(metavar="DOC", help="The document's id.", autocompletion=completing.documents)
+    ],
     limit: Annotated[
         int, typer.Option("--limit", "-n", min=1, max=10_000, help="At most so many events of the timeline.")
     ] = 200,

@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from steptrail.deploy.terminal.failures import NO, CommandError
+from steptrail.deploy.terminal.freshness import DEFAULT_BEHIND, AsOf, MaxBehind
+from steptrail.deploy.terminal.listing import (
+    DEFAULT_EVERY,
+    Every,
+    Limit,
+    Listing,
+    Question,
+    Watch,
+    answer,
+    as_json,
+)
 from steptrail.deploy.terminal.options import Json, Pipeline, StackDir, settings_for
-from steptrail.deploy.terminal.output import Column, Table, show, write_json_lines
+from steptrail.deploy.terminal.output import Column, Table, show
 from steptrail.deploy.terminal.times import SINCE_HELP, parse_since, show_age, show_duration
 
 if TYPE_CHECKING:
+    from steptrail.projections.clickhouse.client import ClickHouse
     from steptrail.projections.reading.emitters import EmitterState
 
 
 def emitters(
     since: Annotated[str, typer.Option("--since", metavar="TIME", help=SINCE_HELP)] = "1d",
     off: Annotated[bool, typer.Option("--off", help="Only those whose clock is off.")] = False,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000, help="At most so many.")] = 50,
+    limit: Limit = 50,
     pipeline: Pipeline = None,
+    watch: Watch = False,
+    every: Every = DEFAULT_EVERY,
+    max_behind: MaxBehind = DEFAULT_BEHIND,
     json: Json = False,
     directory: StackDir = None,
 ) -> None:
@@ -38,24 +53,29 @@ def emitters(
     steptrail emitters --off                        whose clock is wrong?
     steptrail emitters --json | jq -r 'select(.dropped > 0) | .worker'
     """
-    from steptrail.projections.clickhouse.client import connect
-    from steptrail.projections.reading.emitters import emitters as find
+    parse_since(since)
 
-    with connect(settings_for(directory)) as clickhouse:
+    def ask(clickhouse: ClickHouse, _: AsOf) -> Listing:
+        from steptrail.consumers.web.models.operations import EmitterRow
+        from steptrail.projections.reading.emitters import emitters as find
+
         found = find(clickhouse, pipeline, parse_since(since), limit, only_off=off)
-    if not found:
-        where = f" in pipeline {pipeline!r}" if pipeline else ""
-        what = "no emitter whose clock is off" if off else "no emitter"
-        raise CommandError(
-            f"{what} was heard of since {since}{where}.",
-            exit_code=NO,
-            kind="no_emitters",
-            hint="an emitter is listed once its first events are projected; --since looks further back.",
-        )
-    if json:
-        write_json_lines({**asdict(each), "clock_off": each.clock_off} for each in found)
-    else:
-        _show(found)
+        if not found and not watch:  # who watches waits for the first
+            raise _nobody(since, pipeline, off=off)
+        return Listing(as_json([EmitterRow.model_validate(each) for each in found]), partial(_show, found))
+
+    question = Question(ask, ("emitter_id",), pipeline)
+    answer(settings_for(directory), question, max_behind=max_behind, json=json, watch=watch, every=every)
+
+
+def _nobody(since: str, pipeline: str | None, *, off: bool) -> CommandError:
+    where = f" in pipeline {pipeline!r}" if pipeline else ""
+    return CommandError(
+        f"{'no emitter whose clock is off' if off else 'no emitter'} was heard of since {since}{where}.",
+        exit_code=NO,
+        kind="no_emitters",
+        hint="an emitter is listed once its first events are projected; --since looks further back.",
+    )
 
 
 def _show(found: list[EmitterState]) -> None:

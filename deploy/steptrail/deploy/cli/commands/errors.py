@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from steptrail.deploy.terminal.failures import USAGE, CommandError
 from steptrail.deploy.terminal.freshness import DEFAULT_BEHIND, AsOf, MaxBehind
+from steptrail.deploy.terminal.listing import (
+    DEFAULT_EVERY,
+    After,
+    Every,
+    Limit,
+    Listing,
+    Question,
+    Watch,
+    answer,
+)
 from steptrail.deploy.terminal.numbers import counted
 from steptrail.deploy.terminal.options import Json, Pipeline, StackDir, settings_for
 from steptrail.deploy.terminal.output import (
@@ -19,9 +30,8 @@ from steptrail.deploy.terminal.output import (
     say,
     show,
     status_text,
-    write_json_lines,
 )
-from steptrail.deploy.terminal.times import SINCE_HELP, parse_since, show_age, show_time
+from steptrail.deploy.terminal.times import SINCE_HELP, Until, show_age, show_time, span_of
 from steptrail.deploy.terminal.visible import distinct
 from steptrail.deploy.terminal.vocabulary import named
 
@@ -29,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from steptrail.projections.clickhouse.client import ClickHouse
     from steptrail.projections.clickhouse.pages import Page
     from steptrail.projections.reading.recent_error_groups import RecentErrorGroups
     from steptrail.projections.reading.records import StepRecord
@@ -37,6 +48,7 @@ if TYPE_CHECKING:
 
 def errors(
     since: Annotated[str, typer.Option("--since", metavar="TIME", help=SINCE_HELP)] = "1h",
+    until: Until = None,
     warnings: Annotated[
         bool, typer.Option("--warnings", "-w", help="Steps that ended in WARNING too.")
     ] = False,
@@ -46,13 +58,8 @@ def errors(
             "--stalled", help="First the runs that are past their deadline now and were found so since."
         ),
     ] = False,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000, help="At most so many.")] = 50,
-    after: Annotated[
-        str | None,
-        typer.Option(
-            "--after", metavar="CURSOR", help="Go on where the page before it ended.", show_default=False
-        ),
-    ] = None,
+    limit: Limit = 50,
+    after: After = None,
     group: Annotated[
         bool,
         typer.Option(
@@ -60,6 +67,8 @@ def errors(
         ),
     ] = False,
     pipeline: Pipeline = None,
+    watch: Watch = False,
+    every: Every = DEFAULT_EVERY,
     max_behind: MaxBehind = DEFAULT_BEHIND,
     json: Json = False,
     directory: StackDir = None,
@@ -79,50 +88,47 @@ def errors(
     steptrail errors --stalled --since 1d            and what was started and does not end
     steptrail errors --since 7d --pipeline invoices --limit 200
     steptrail errors --group --since 1d              what fails most
-    steptrail errors --since 2026-05-04T12:00 --json | jq -r .doc_id
+    steptrail errors --since 2026-05-04T12:00 --until 2026-05-04T13:00 --json | jq -r .doc_id
+    steptrail errors --watch
     """
-    from steptrail.projections.clickhouse.client import connect
-    from steptrail.projections.reading.reader import Reader
     from steptrail.schemas.status import ProcessingStatus
 
-    start = parse_since(since)
+    span = span_of(since, until)
     statuses = [ProcessingStatus.ERROR, ProcessingStatus.FAILED] + [ProcessingStatus.WARNING] * warnings
     what = "errors or warnings" if warnings else "errors"
-    settings = settings_for(directory)
-    if group:
-        if after is not None or stalled:
-            raise CommandError(
-                "--group goes with neither --after nor --stalled.",
-                exit_code=USAGE,
-                kind="usage",
-                hint="leave one of them out; more groups are had by --limit.",
-            )
-        with connect(settings) as clickhouse:
-            fresh = AsOf(settings, clickhouse, max_behind)
-            groups = Reader(clickhouse).recent_error_groups(pipeline, start, warnings, limit)
-            if not groups:
-                fresh.refuse_unknown(pipeline)
-        _show_groups(groups, start, what, json=json)
-        fresh.tell(
-            json=json,
-            rows=len(groups),
-            other_groups=groups.other_groups,
-            other_errors=groups.other_errors,
+    if group and (after is not None or stalled or until is not None):
+        raise CommandError(
+            "--group goes with none of --after, --stalled and --until.",
+            exit_code=USAGE,
+            kind="usage",
+            hint="leave them out; more groups are had by --limit, those of one step by `steptrail groups --step`.",
         )
-        return
-    with connect(settings) as clickhouse:
-        fresh = AsOf(settings, clickhouse, max_behind)
-        reader = Reader(clickhouse)
-        page = reader.events(pipeline, after, limit, statuses=statuses, start=start)
-        stalls = reader.stalls(pipeline, start, limit) if stalled and after is None else []
-        if not page.items and not stalls:
-            fresh.refuse_unknown(pipeline)
-    if json:
-        write_json_lines(named(asdict(stall)) for stall in stalls)
-        write_json_lines(record_json(record) for record in page.items)
-    else:
-        _show_page(page, stalls, what, f" in pipeline {distinct(pipeline)}" if pipeline else "", start)
-    fresh.tell(json=json, rows=len(stalls) + len(page.items), next=str(page.next) if page.next else None)
+
+    def ask_groups(clickhouse: ClickHouse, _: AsOf) -> Listing:
+        from steptrail.projections.reading.reader import Reader
+
+        start = span().since
+        found = Reader(clickhouse).recent_error_groups(pipeline, start, warnings, limit)
+        about = {"other_groups": found.other_groups, "other_errors": found.other_errors}
+        return Listing([asdict(each) for each in found], partial(_show_groups, found, start, what), about)
+
+    def ask(clickhouse: ClickHouse, _: AsOf) -> Listing:
+        from steptrail.projections.reading.reader import Reader
+
+        reader, within = Reader(clickhouse), span()
+        page = reader.events(pipeline, after, limit, statuses=statuses, start=within.since, end=within.until)
+        stalls = reader.stalls(pipeline, within.since, limit) if stalled and after is None else []
+        items = [*(named(asdict(each)) for each in stalls), *map(record_json, page.items)]
+        scope = f" in pipeline {distinct(pipeline)}" if pipeline else ""
+        draw = partial(_show_page, page, stalls, what, scope, within.since)
+        return Listing(items, draw, {"next": str(page.next) if page.next else None})
+
+    question = (
+        Question(ask_groups, ("group_id",), pipeline)
+        if group
+        else Question(ask, ("event_id", "observation_id"), pipeline)
+    )
+    answer(settings_for(directory), question, max_behind=max_behind, json=json, watch=watch, every=every)
 
 
 def _show_page(
@@ -192,10 +198,7 @@ def show_stalls(found: Sequence[ObservedRecord]) -> None:
     show(table)
 
 
-def _show_groups(groups: RecentErrorGroups, start: datetime, what: str, *, json: bool) -> None:
-    if json:
-        write_json_lines(asdict(group) for group in groups)
-        return
+def _show_groups(groups: RecentErrorGroups, start: datetime, what: str) -> None:
     if not groups:
         say(f"No {what} since {show_time(start)} UTC.")
         return

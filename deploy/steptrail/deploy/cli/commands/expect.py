@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from steptrail.deploy.terminal import completing
 from steptrail.deploy.terminal.failures import USAGE, CommandError
-from steptrail.deploy.terminal.options import Json, StackDir, settings_for
+from steptrail.deploy.terminal.numbers import counted
+from steptrail.deploy.terminal.options import Json, StackDir, Yes, note_dry_run, settings_for
 from steptrail.deploy.terminal.output import Column, Table, note, show, tell, write_json_lines
 from steptrail.deploy.terminal.times import show_time
 from steptrail.deploy.terminal.visible import distinct
@@ -22,7 +24,10 @@ if TYPE_CHECKING:
 
 
 def expect(
-    pipeline: Annotated[str | None, typer.Argument(help="The pipeline.", show_default=False)] = None,
+    pipeline: Annotated[
+        str | None,
+        typer.Argument(help="The pipeline.", show_default=False, autocompletion=completing.pipelines),
+    ] = None,
     steps: Annotated[
         list[str] | None,
         typer.Argument(metavar="STEP...", help="All steps of its documents, in order.", show_default=False),
@@ -37,6 +42,7 @@ def expect(
         bool, typer.Option("--list", "-l", help="Show what is declared; change nothing.")
     ] = False,
     nothing: Annotated[bool, typer.Option("--nothing", help="Remove the pipeline's declaration.")] = False,
+    yes: Yes = False,
     json: Json = False,
     directory: StackDir = None,
 ) -> None:
@@ -45,12 +51,13 @@ def expect(
 
     A declaration replaces the pipeline's earlier one whole; the same one again changes nothing. A file has a
     table [expected_steps] with a list of names for each pipeline, as in invoices = ["fetch", "ocr"]; pipelines
-    that it does not name keep what they have, an empty list removes a declaration. With --json one object a
-    line: pipeline, steps, declared_at, declared_now.
+    that it does not name keep what they have, an empty list removes a declaration. It only shows what would change
+    until it is given --yes. With --json one object a line: pipeline, steps, declared_at, declared_now, dry_run;
+    in a dry run declared_now says that it would be news, declared_at is null, and steps are what would be expected.
 
     \b
-    steptrail expect invoices fetch ocr index
-    steptrail expect --file steps.toml
+    steptrail expect invoices fetch ocr index --yes
+    steptrail expect --file steps.toml --yes
     steptrail expect --list --json
     """
     from steptrail.projections.clickhouse.client import connect
@@ -63,11 +70,16 @@ def expect(
     with connect(settings) as clickhouse:
         news: list[str] = []
         if declarations is not None:
-            news = declare_all(clickhouse, declarations, max_name_bytes=settings.max_name_bytes)
+            news = declare_all(
+                clickhouse, declarations, max_name_bytes=settings.max_name_bytes, dry_run=not yes
+            )
         declared = expected_steps(clickhouse, pipeline)
         near = [] if declared or pipeline is None or not list_ else _near(clickhouse, pipeline)
     if declarations is not None:
         declared = [each for each in declared if each.pipeline in declarations]
+        if not yes:
+            declared = _planned(declared, declarations, news)
+    dry_run = declarations is not None and not yes
     taken_back = [name for name, wanted in (declarations or {}).items() if not wanted]
     if json:
         write_json_lines(
@@ -76,25 +88,51 @@ def expect(
                     {
                         "pipeline": each.pipeline,
                         "steps": each.steps,
-                        "declared_at": each.declared_at,
+                        "declared_at": None if dry_run and each.pipeline in news else each.declared_at,
                         "declared_now": each.pipeline in news,
+                        "dry_run": dry_run,
                     }
                     for each in declared
                 ),
                 *(
-                    {"pipeline": name, "steps": [], "declared_at": None, "declared_now": name in news}
+                    {
+                        "pipeline": name,
+                        "steps": [],
+                        "declared_at": None,
+                        "declared_now": name in news,
+                        "dry_run": dry_run,
+                    }
                     for name in taken_back
                 ),
             ]
         )
         return
-    _show(declared, news, changing=declarations is not None)
+    _show(declared, news, changing=declarations is not None, dry_run=dry_run)
     for name in taken_back:
-        note(f"Nothing is expected of pipeline {name}{' any more' if name in news else ', as before'}.")
+        is_ = "would be" if dry_run and name in news else "is"
+        note(f"Nothing {is_} expected of pipeline {name}{' any more' if name in news else ', as before'}.")
+    if dry_run:
+        note(f"{counted(len(news), 'pipeline')} would change.")
+        note_dry_run()
     if not declared and not taken_back:
         note("No steps are declared" + (f" for pipeline {pipeline}." if pipeline else " for any pipeline."))
     if near:
         tell("near:", "bold", "\n".join(map(distinct, near)))
+
+
+def _planned(
+    declared: Sequence[ExpectedSteps], wanted: Mapping[str, Sequence[str]], news: Sequence[str]
+) -> list[ExpectedSteps]:
+    """What would be declared: where it is news, what is wanted, of this moment."""
+    from datetime import datetime, timezone
+
+    from steptrail.projections.stores.expected_steps import ExpectedSteps
+
+    now = datetime.now(timezone.utc)
+    changed = [ExpectedSteps(name, tuple(wanted[name]), now) for name in news if wanted[name]]
+    return sorted(
+        [*changed, *(each for each in declared if each.pipeline not in news)], key=lambda each: each.pipeline
+    )
 
 
 def _near(clickhouse: ClickHouse, pipeline: str) -> list[str]:
@@ -127,7 +165,9 @@ def _declarations(
     return {pipeline: steps or []}
 
 
-def _show(declared: Sequence[ExpectedSteps], news: Sequence[str], *, changing: bool) -> None:
+def _show(
+    declared: Sequence[ExpectedSteps], news: Sequence[str], *, changing: bool, dry_run: bool = False
+) -> None:
     if not declared:
         return
     columns = [
@@ -138,8 +178,10 @@ def _show(declared: Sequence[ExpectedSteps], news: Sequence[str], *, changing: b
     ]
     table = Table(columns)
     for each in declared:
-        news_or_not = ("now" if each.pipeline in news else "as before") if changing else ""
-        table.add(each.pipeline, ", ".join(each.steps), show_time(each.declared_at), news_or_not)
+        is_news = each.pipeline in news
+        news_or_not = (("would be" if dry_run else "now") if is_news else "as before") if changing else ""
+        when = "" if dry_run and is_news else show_time(each.declared_at)
+        table.add(each.pipeline, ", ".join(each.steps), when, news_or_not)
     show(table)
 
 

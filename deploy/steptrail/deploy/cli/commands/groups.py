@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Annotated, Any
+from datetime import datetime, timezone
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from steptrail.deploy.terminal.failures import NO, USAGE, CommandError
+from steptrail.deploy.cli.commands.group_changes import (
+    GroupId,
+    group_json,
+    mute,
+    reopen,
+    resolve,
+    rule,
+    unknown_told,
+)
+from steptrail.deploy.terminal import completing
+from steptrail.deploy.terminal.failures import USAGE, CommandError
 from steptrail.deploy.terminal.freshness import DEFAULT_BEHIND, AsOf, MaxBehind
+from steptrail.deploy.terminal.listing import (
+    DEFAULT_EVERY,
+    Every,
+    Listing,
+    Question,
+    Watch,
+    answer,
+    note_counted,
+)
 from steptrail.deploy.terminal.numbers import counted
-from steptrail.deploy.terminal.options import Json, Pipeline, StackDir, settings_for, spelled_out
+from steptrail.deploy.terminal.options import (
+    Json,
+    Pipeline,
+    StackDir,
+    settings_for,
+    spelled_out,
+)
 from steptrail.deploy.terminal.output import (
     Column,
     Styled,
@@ -21,17 +46,14 @@ from steptrail.deploy.terminal.output import (
     say,
     show,
     write_json,
-    write_json_lines,
 )
 from steptrail.deploy.terminal.times import SINCE_HELP, parse_since, show_age, show_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
+    from steptrail.projections.clickhouse.client import ClickHouse
     from steptrail.projections.stores.error_groups import (
-        Action,
-        ErrorGroup,
         GroupDetails,
         GroupList,
         GroupState,
@@ -65,13 +87,12 @@ behind_events. Exits 1 for a pipeline or step of which nothing is known, 3 when 
 steptrail groups                                     what failed in the last day
 steptrail groups --state new --state regressed       what is new
 steptrail groups show 3fa91c                         one group, by the beginning of its id
-steptrail groups resolve 3fa91c --reason "fixed in 1.4.2"
-steptrail groups mute 3fa91c --reason "their scanner, not ours"
-steptrail groups rule --new-for 2d --silent-after 14d
-"""
+steptrail groups resolve 3fa91c --reason "fixed in 1.4.2" --yes
+steptrail groups mute 3fa91c --reason "their scanner, not ours" --yes
+steptrail groups rule --new-for 2d --silent-after 14d --yes
 
-GroupId = Annotated[str, typer.Argument(metavar="ID", help="The group's id, or the beginning of it.")]
-Reason = Annotated[str, typer.Option("--reason", "-r", help="Why, for whoever looks later.")]
+What changes something only shows what it would do until it is given --yes.
+"""
 
 
 def list_groups(
@@ -79,7 +100,11 @@ def list_groups(
     step: Annotated[
         str | None,
         typer.Option(
-            "--step", help="Only this step; default: all.", show_default=False, callback=spelled_out
+            "--step",
+            help="Only this step; default: all.",
+            show_default=False,
+            callback=spelled_out,
+            autocompletion=completing.steps,
         ),
     ] = None,
     state: Annotated[
@@ -90,11 +115,14 @@ def list_groups(
             metavar="STATE",
             help="new, ongoing, regressed, resolved or muted; may be given several times. Default: all.",
             show_default=False,
+            autocompletion=completing.words("new", "ongoing", "regressed", "resolved", "muted"),
         ),
     ] = None,
     since: Annotated[str, typer.Option("--since", metavar="TIME", help=SINCE_HELP)] = "1d",
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=500, help="At most so many.")] = 50,
     pipeline: Pipeline = None,
+    watch: Watch = False,
+    every: Every = DEFAULT_EVERY,
     max_behind: MaxBehind = DEFAULT_BEHIND,
     json: Json = False,
     directory: StackDir = None,
@@ -102,39 +130,34 @@ def list_groups(
     """List error groups."""
     if context.invoked_subcommand is not None:
         return
-    from steptrail.projections.clickhouse.client import connect
-    from steptrail.projections.stores.error_groups import error_groups
-    from steptrail.projections.stores.health_store import latest_sight
+    parse_since(since)
+    states = _states(state)
 
-    start = parse_since(since)
-    settings = settings_for(directory)
-    with connect(settings) as clickhouse:
-        fresh = AsOf(settings, clickhouse, max_behind)
-        found = error_groups(clickhouse, pipeline, step, states=_states(state), since=start, limit=limit)
-        if not found and not found.other_groups:
-            fresh.refuse_unknown(pipeline, step)
-        judged = latest_sight(clickhouse)
-    watermark = None if judged is None else judged.watermark
-    judged_until = None if watermark is None else datetime.fromtimestamp(watermark, timezone.utc)
-    if json:
-        write_json_lines(map(_group_json, found))
+    def ask(clickhouse: ClickHouse, _: AsOf) -> Listing:
+        from steptrail.projections.reading.throughput import judged_until
+        from steptrail.projections.stores.error_groups import error_groups
+
+        start = parse_since(since)
+        found = error_groups(clickhouse, pipeline, step, states=states, since=start, limit=limit)
+        judged = judged_until(clickhouse)
+        about = {
+            "other_groups": found.other_groups,
+            "other_errors": found.other_errors,
+            "not_looked_at": found.not_looked_at,
+            "judged_until": judged,
+        }
+        return Listing([group_json(each) for each in found], partial(_draw, found, start, judged), about)
+
+    question = Question(ask, ("group_id",), pipeline, step)
+    answer(settings_for(directory), question, max_behind=max_behind, json=json, watch=watch, every=every)
+
+
+def _draw(found: GroupList, start: datetime, judged_until: datetime | None) -> None:
+    if found or found.other_groups:
+        _show_list(found, start)
     else:
-        if found or found.other_groups:
-            _show_list(found, start)
-        else:
-            say(f"No such error groups since {show_time(start)} UTC.")
-        if judged_until is None:
-            note("Nobody has counted yet: `steptrail run health` does.")
-        else:
-            note(f"Counted by the health consumer, up to {show_time(judged_until)} UTC.")
-    fresh.tell(
-        json=json,
-        rows=len(found),
-        other_groups=found.other_groups,
-        other_errors=found.other_errors,
-        not_looked_at=found.not_looked_at,
-        judged_until=judged_until,
-    )
+        say(f"No such error groups since {show_time(start)} UTC.")
+    note_counted(judged_until)
 
 
 def show_group(
@@ -155,110 +178,12 @@ def show_group(
     from steptrail.projections.stores.error_groups import error_group
 
     start = parse_since(since)
-    with connect(settings_for(directory)) as clickhouse, _unknown_told():
+    with connect(settings_for(directory)) as clickhouse, unknown_told():
         details = error_group(clickhouse, group_id, since=start)
     if json:
-        write_json({**_group_json(details.group), **{k: asdict(details)[k] for k in ("examples", "actions")}})
+        write_json({**group_json(details.group), **{k: asdict(details)[k] for k in ("examples", "actions")}})
         return
     _show_details(details, start)
-
-
-def resolve(group_id: GroupId, reason: Reason = "", json: Json = False, directory: StackDir = None) -> None:
-    """Say that a group is mended: it is REGRESSED as soon as it is seen again.
-
-    \b
-    steptrail groups resolve 3fa91c --reason "fixed in 1.4.2"
-    """
-    _act(group_id, "RESOLVE", reason, directory, json=json)
-
-
-def reopen(group_id: GroupId, reason: Reason = "", json: Json = False, directory: StackDir = None) -> None:
-    """Take back that a group was resolved or muted.
-
-    \b
-    steptrail groups reopen 3fa91c --reason "not all of it"
-    """
-    _act(group_id, "REOPEN", reason, directory, json=json)
-
-
-def mute(group_id: GroupId, reason: Reason = "", json: Json = False, directory: StackDir = None) -> None:
-    """Say no more about a group, however often it comes, until it is reopened.
-
-    \b
-    steptrail groups mute 3fa91c --reason "their scanner, not ours"
-    """
-    _act(group_id, "MUTE", reason, directory, json=json)
-
-
-def rule(
-    new_for: Annotated[
-        str | None, typer.Option("--new-for", metavar="TIME", help="90m, 2d, 1w.", show_default=False)
-    ] = None,
-    silent_after: Annotated[
-        str | None,
-        typer.Option("--silent-after", metavar="TIME", help="An hour at least.", show_default=False),
-    ] = None,
-    json: Json = False,
-    directory: StackDir = None,
-) -> None:
-    """Show or set for how long a group is new, and after how long a silence it counts as back.
-
-    It holds for all groups, those that are there too.
-
-    \b
-    steptrail groups rule
-    steptrail groups rule --new-for 2d --silent-after 14d
-    """
-    from steptrail.deploy.cli.commands.dlq.options import author
-    from steptrail.projections.clickhouse.client import connect
-    from steptrail.projections.stores import error_groups
-
-    with connect(settings_for(directory)) as clickhouse:
-        if new_for is None and silent_after is None:
-            now = error_groups.rule(clickhouse)
-        else:
-            try:
-                now = error_groups.set_rule(
-                    clickhouse,
-                    by=author().decided_by,
-                    new_for=_duration(new_for),
-                    silent_after=_duration(silent_after),
-                )
-            except ValueError as error:
-                raise CommandError(f"{error}.", exit_code=USAGE, kind="usage") from None
-    if json:
-        write_json(
-            {"new_for_seconds": now[0].total_seconds(), "silent_after_seconds": now[1].total_seconds()}
-        )
-        return
-    say(f"A group is new for {now[0]}, and back when it was silent for {now[1]}.")
-
-
-def _act(group_id: str, action: Action, reason: str, directory: Path | None, *, json: bool) -> None:
-    from steptrail.deploy.cli.commands.dlq.options import author
-    from steptrail.projections.clickhouse.client import connect
-    from steptrail.projections.stores.error_groups import act
-
-    with connect(settings_for(directory)) as clickhouse, _unknown_told():
-        details = act(clickhouse, group_id, action, by=author().decided_by, reason=reason)
-    if json:
-        write_json(_group_json(details.group))
-        return
-    group = details.group
-    say(f"{group.group_id} is {group.state.value} now: {group.template}")
-
-
-@contextmanager
-def _unknown_told() -> Iterator[None]:
-    """An unknown id ends the command with exit code 1."""
-    from steptrail.projections.stores.error_groups import UnknownGroup
-
-    try:
-        yield
-    except UnknownGroup as error:
-        raise CommandError(
-            f"{error}.", exit_code=NO, kind="unknown_group", hint="steptrail groups lists them."
-        ) from None
 
 
 def _states(names: Sequence[str] | None) -> list[GroupState]:
@@ -276,15 +201,6 @@ def _states(names: Sequence[str] | None) -> list[GroupState]:
                 hint=f"one of {', '.join(known.value.lower() for known in GroupState)}.",
             ) from None
     return found
-
-
-def _duration(text: str | None) -> timedelta | None:
-    now = datetime.now(timezone.utc)
-    return None if text is None else now - parse_since(text, now=now)
-
-
-def _group_json(group: ErrorGroup) -> dict[str, Any]:
-    return {**asdict(group), "trend": [{"hour": begin, "errors": errors} for begin, errors in group.trend]}
 
 
 def sparkline(trend: Sequence[tuple[datetime, int]], start: datetime, end: datetime) -> str:

@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from steptrail.deploy.terminal.failures import NO, CommandError
 from steptrail.deploy.terminal.freshness import DEFAULT_BEHIND, AsOf, MaxBehind
+from steptrail.deploy.terminal.listing import (
+    DEFAULT_EVERY,
+    After,
+    Every,
+    Limit,
+    Listing,
+    Question,
+    Watch,
+    answer,
+    note_more,
+)
 from steptrail.deploy.terminal.numbers import counted
 from steptrail.deploy.terminal.options import Json, Pipeline, StackDir, settings_for
-from steptrail.deploy.terminal.output import Column, Styled, Table, note, say, show, write_json_lines
+from steptrail.deploy.terminal.output import Column, Styled, Table, note, say, show
 from steptrail.deploy.terminal.times import parse_since, show_age, show_time
 from steptrail.deploy.terminal.visible import distinct
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from steptrail.projections.clickhouse.client import ClickHouse
     from steptrail.projections.reading.completeness import DocumentCompleteness
 
 _STATE_STYLES = {"complete": "green", "incomplete": "yellow", "unexpected": "cyan"}
@@ -38,14 +51,11 @@ def incomplete(
     unexpected: Annotated[
         bool, typer.Option("--unexpected", "-u", help="Also complete documents with unexpected steps.")
     ] = False,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000, help="At most so many.")] = 50,
-    after: Annotated[
-        str | None,
-        typer.Option(
-            "--after", metavar="CURSOR", help="Go on where the page before it ended.", show_default=False
-        ),
-    ] = None,
+    limit: Limit = 50,
+    after: After = None,
     pipeline: Pipeline = None,
+    watch: Watch = False,
+    every: Every = DEFAULT_EVERY,
     max_behind: MaxBehind = DEFAULT_BEHIND,
     json: Json = False,
     directory: StackDir = None,
@@ -62,33 +72,39 @@ def incomplete(
     steptrail incomplete --quiet 10m
     steptrail incomplete --pipeline invoices --json | jq -r 'select(.missing != []) | .doc_id'
     """
-    from steptrail.projections.clickhouse.client import connect
     from steptrail.projections.reading.completeness import CompletenessState
-    from steptrail.projections.reading.reader import Reader
 
-    quiet_since = None if quiet is None else parse_since(quiet)
+    if quiet is not None:
+        parse_since(quiet)
     states = [CompletenessState.INCOMPLETE] + [CompletenessState.UNEXPECTED] * unexpected
-    settings = settings_for(directory)
-    with connect(settings) as clickhouse:
-        fresh = AsOf(settings, clickhouse, max_behind)
-        reader = Reader(clickhouse)
+
+    def ask(clickhouse: ClickHouse, fresh: AsOf) -> Listing:
+        from steptrail.projections.reading.reader import Reader
+
+        reader, quiet_since = Reader(clickhouse), None if quiet is None else parse_since(quiet)
         page = reader.incomplete(pipeline, after, limit, quiet_since=quiet_since, states=states)
         if not page.items and not reader.expected_steps(pipeline):
             fresh.refuse_unknown(pipeline)
             raise _nothing_declared(pipeline)
-    scope = f" in pipeline {distinct(pipeline)}" if pipeline else ""
-    if json:
-        write_json_lines(completeness_json(document) for document in page.items)
-    elif not page.items:
-        what = "No incomplete document" if after is None else "No further incomplete document"
+        following = str(page.next) if page.next else None
         silent = f" without events since {show_time(quiet_since)} UTC" if quiet_since else ""
-        say(f"{what}{scope}{silent}.")
-    else:
-        show_incomplete(page.items)
-        note(f"{counted(len(page.items), 'document')}{scope}.")
-        if page.next is not None:
-            note(f"There are more: --limit, or --after {page.next}")
-    fresh.tell(json=json, rows=len(page.items), next=str(page.next) if page.next else None)
+        scope = f" in pipeline {distinct(pipeline)}" if pipeline else ""
+        draw = partial(_draw, page.items, scope, silent, following, further=after is not None)
+        return Listing([completeness_json(each) for each in page.items], draw, {"next": following})
+
+    question = Question(ask, ("pipeline", "doc_id"), pipeline)
+    answer(settings_for(directory), question, max_behind=max_behind, json=json, watch=watch, every=every)
+
+
+def _draw(
+    items: Sequence[DocumentCompleteness], scope: str, silent: str, following: str | None, *, further: bool
+) -> None:
+    if not items:
+        say(f"No {'further ' if further else ''}incomplete document{scope}{silent}.")
+        return
+    show_incomplete(items)
+    note(f"{counted(len(items), 'document')}{scope}.")
+    note_more(following)
 
 
 def completeness_parts(found: DocumentCompleteness) -> list[str | Styled]:
@@ -133,7 +149,7 @@ def _nothing_declared(pipeline: str | None) -> CommandError:
         f"no steps are declared for {where}, so it is unknown what is incomplete.",
         exit_code=NO,
         kind="nothing_declared",
-        hint="steptrail expect PIPELINE STEP...   declares what each document goes through.",
+        hint="steptrail expect PIPELINE STEP... --yes   declares what each document goes through.",
     )
 
 

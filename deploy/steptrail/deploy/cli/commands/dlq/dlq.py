@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,6 +18,7 @@ from steptrail.deploy.cli.commands.dlq.options import (
     States,
     Until,
     author,
+    is_dry_run,
     note_absent,
     selection_of,
 )
@@ -24,13 +26,15 @@ from steptrail.deploy.cli.commands.dlq.redrive import redrive
 from steptrail.deploy.cli.commands.dlq.show import show_letter
 from steptrail.deploy.terminal.failures import USAGE, CommandError
 from steptrail.deploy.terminal.freshness import DEFAULT_BEHIND, AsOf, MaxBehind
+from steptrail.deploy.terminal.listing import DEFAULT_EVERY, Every, Listing, Question, Watch, answer
 from steptrail.deploy.terminal.numbers import counted
-from steptrail.deploy.terminal.options import Json, StackDir, settings_for
-from steptrail.deploy.terminal.output import Column, Table, note, say, show, write_json, write_json_lines
+from steptrail.deploy.terminal.options import Json, StackDir, Yes, note_dry_run, settings_for
+from steptrail.deploy.terminal.output import Column, Table, note, say, show, write_json
 from steptrail.deploy.terminal.times import show_time
 
 if TYPE_CHECKING:
     from steptrail.consumers.dlq.service import DeadLetterService
+    from steptrail.projections.clickhouse.client import ClickHouse
     from steptrail.projections.stores.dead_letter_store import StoredLetter
 
 _HELP = """
@@ -42,8 +46,8 @@ dead_letters. Letters are named by the place of the message in the steps topic, 
 \b
 steptrail dlq list                         what was set aside, and why
 steptrail dlq show 3:1734                  one message taken apart, with the byte that failed
-steptrail dlq redrive --dry-run            what would be sent again
-steptrail dlq drop --reason BAD_FRAME      nothing more is to be done about these
+steptrail dlq redrive                      what would be sent again; --yes sends it
+steptrail dlq drop --reason BAD_FRAME      what would be marked as dealt with; --yes marks it
 """
 
 
@@ -57,6 +61,8 @@ def list_letters(
     offset: Offsets = None,
     state: States = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Show at most so many letters.")] = 100,
+    watch: Watch = False,
+    every: Every = DEFAULT_EVERY,
     max_behind: MaxBehind = DEFAULT_BEHIND,
     json: Json = False,
     directory: StackDir = None,
@@ -74,23 +80,39 @@ def list_letters(
     """
     from steptrail.consumers.dlq.service import DeadLetterService
 
-    selection = selection_of(places, reason, pipeline, since, until, partition, offset, state)
+    chosen = (places, reason, pipeline, since, until, partition, offset, state)
+    selection_of(*chosen)
     settings = settings_for(directory)
-    with DeadLetterService(settings) as service:
-        fresh = AsOf(settings, service.clickhouse, max_behind)
+
+    def ask(_: ClickHouse, __: AsOf) -> Listing:
+        selection = selection_of(*chosen)  # anew, for ages are counted from now
         counts = service.store.count(selection)
         letters = service.store.letters(selection, limit=limit, newest_first=True)
-        if json:
-            write_json_lines(letter.as_dict() for letter in letters)
-        elif letters:
-            _show(letters)
-        else:
-            say("No such letters." if not selection.is_everything else "No open letters.")
-        if not json:
-            _show_counts(counts, len(letters))
-        unstored = _unstored(service, json=json)
-    total = sum(counts.values())
-    fresh.tell(json=json, rows=len(letters), letters=total, by_reason=counts, not_in_table_yet=unstored)
+        unstored, why = _unstored(service)
+        about = {"letters": sum(counts.values()), "by_reason": counts, "not_in_table_yet": unstored}
+        draw = partial(_draw, letters, counts, everything=selection.is_everything, unstored=unstored, why=why)
+        return Listing([letter.as_dict() for letter in letters], draw, about)
+
+    with DeadLetterService(settings) as service:
+        question = Question(ask, ("topic_id", "place"))
+        answer(settings, question, max_behind=max_behind, json=json, watch=watch, every=every)
+
+
+def _draw(
+    letters: list[StoredLetter], counts: dict[str, int], *, everything: bool, unstored: int | None, why: str
+) -> None:
+    if letters:
+        _show(letters)
+    else:
+        say("No open letters." if everything else "No such letters.")
+    _show_counts(counts, len(letters))
+    if why:
+        note(f"Whether the table has them all is not known: {why}")
+    elif unstored:
+        said = counted(
+            unstored, "message of the dead-letter topic is", "messages of the dead-letter topic are"
+        )
+        note(f"{said} not in the table yet: does a projector run?")
 
 
 def drop(
@@ -105,6 +127,7 @@ def drop(
     everything: Annotated[bool, typer.Option("--all", help="All letters.")] = False,
     why: Annotated[str, typer.Option("--note", help="Why, for whoever looks later.")] = "",
     dry_run: DryRun = False,
+    yes: Yes = False,
     json: Json = False,
     directory: StackDir = None,
 ) -> None:
@@ -112,11 +135,12 @@ def drop(
 
     Kafka cannot delete single messages: the letter stays in its topic until its retention ends, and the table
     dead_letter_decisions says who dropped it, when and why. A letter that was dropped by mistake can be sent
-    again: steptrail dlq redrive --state dropped.
+    again: steptrail dlq redrive --state dropped. It only counts the letters until it is given --yes. With --json one
+    object: dry_run, matched, dropped, by_reason, run (null in a dry run).
 
     \b
-    steptrail dlq drop 3:1734 --note "a test of ours"
     steptrail dlq drop --reason BAD_FRAME --until 2026-05-04
+    steptrail dlq drop 3:1734 --note "a test of ours" --yes
     """
     from steptrail.consumers.dlq.service import DeadLetterService
 
@@ -128,7 +152,7 @@ def drop(
             kind="usage",
             hint="give places, a --reason or another filter, or --all.",
         )
-    who = author(why)
+    who, dry_run = author(why), is_dry_run(dry_run, yes)
     with DeadLetterService(settings_for(directory)) as service:
         before = service.store.count(selection)
         matched = sum(before.values())
@@ -141,6 +165,8 @@ def drop(
     done = "would be dropped" if dry_run else "dropped"
     say(f"{counted(matched if dry_run else dropped, 'letter')} {done}.")
     _show_counts(before, matched)
+    if dry_run:
+        note_dry_run()
 
 
 def _show(letters: list[StoredLetter]) -> None:
@@ -178,20 +204,14 @@ def _show_counts(counts: dict[str, int], shown: int) -> None:
         note(f"{counted(total, 'letter')}{more}: {by_reason}")
 
 
-def _unstored(service: DeadLetterService, *, json: bool) -> int | None:
-    """How many letters are in Kafka and not in the table yet, noted unless `json`; None if unknown."""
+def _unstored(service: DeadLetterService) -> tuple[int | None, str]:
+    """How many letters are in Kafka and not in the table yet; None if unknown, and why."""
     from steptrail.schemas.errors import InfrastructureError
 
     try:
-        behind = service.not_stored_yet()
+        return service.not_stored_yet(), ""
     except InfrastructureError as error:
-        if not json:
-            note(f"Whether the table has them all is not known: {error}")
-        return None
-    if behind and not json:
-        said = counted(behind, "message of the dead-letter topic is", "messages of the dead-letter topic are")
-        note(f"{said} not in the table yet: does a projector run?")
-    return behind
+        return None, str(error)
 
 
 def register(app: typer.Typer) -> None:

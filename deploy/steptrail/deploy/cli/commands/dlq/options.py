@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from steptrail.deploy.terminal import completing
 from steptrail.deploy.terminal.failures import USAGE, CommandError
 from steptrail.deploy.terminal.output import note
 from steptrail.deploy.terminal.times import SINCE_HELP, parse_since
@@ -32,7 +33,13 @@ Reasons = Annotated[
 ]
 Pipelines = Annotated[
     list[str] | None,
-    typer.Option("--pipeline", "-p", help="Only this pipeline; may be repeated.", show_default=False),
+    typer.Option(
+        "--pipeline",
+        "-p",
+        help="Only this pipeline; may be repeated.",
+        show_default=False,
+        autocompletion=completing.pipelines,
+    ),
 ]
 Since = Annotated[
     str | None,
@@ -63,7 +70,15 @@ States = Annotated[
     list[str] | None,
     typer.Option("--state", help="open, redriven, dropped or all; default: open.", show_default=False),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Change nothing; show what would be done.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="What it does without --yes, spelled out.")]
+
+
+def is_dry_run(dry_run: bool, yes: bool) -> bool:
+    """Whether nothing is to be changed: unless --yes. Raises CommandError (exit 2) for both."""
+    if dry_run and yes:
+        raise _usage("--dry-run and --yes exclude each other.")
+    return not yes
+
 
 _PLACE = re.compile(r"(\d{1,9}):(\d{1,18})")
 _OFFSETS = re.compile(r"(?P<one>\d{1,18})|(?P<first>\d{1,18})?-(?P<last>\d{1,18})?")

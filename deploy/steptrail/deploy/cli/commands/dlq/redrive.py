@@ -18,12 +18,13 @@ from steptrail.deploy.cli.commands.dlq.options import (
     States,
     Until,
     author,
+    is_dry_run,
     note_absent,
     selection_of,
 )
 from steptrail.deploy.terminal.failures import NO
 from steptrail.deploy.terminal.numbers import counted
-from steptrail.deploy.terminal.options import Json, StackDir, settings_for
+from steptrail.deploy.terminal.options import Json, StackDir, Yes, note_dry_run, settings_for
 from steptrail.deploy.terminal.output import note, say, write_json
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def redrive(
     offset: Offsets = None,
     state: States = None,
     dry_run: DryRun = False,
+    yes: Yes = False,
     force: Annotated[
         bool, typer.Option("--force", help="Send also what this version cannot read, and will come back.")
     ] = False,
@@ -76,19 +78,21 @@ def redrive(
     Each event arrives once, however often this runs and whatever is killed: the messages carry a header by which
     the projector takes only those whose event is not there yet. What was sent is written down in
     dead_letter_decisions as it goes; run the command again after an interruption, and it goes on from there.
+    It only says what it would send, and what not and why, until it is given --yes.
 
-    With --json one object: matched, sent, would_send, skipped by why, open_before and open_after, and, once the
-    tables have caught up, arrived, there_already and died_again (null before). Exits 1 when letters died again.
+    With --json one object: dry_run, matched, sent, would_send, skipped by why, open_before and open_after, and, once
+    the tables have caught up, arrived, there_already and died_again (null before). Exits 1 when letters died again.
 
     \b
-    steptrail dlq redrive --dry-run
-    steptrail dlq redrive --reason UNKNOWN_SCHEMA --rate 100
-    steptrail dlq redrive 3:1734 --force
+    steptrail dlq redrive
+    steptrail dlq redrive --reason UNKNOWN_SCHEMA --rate 100 --yes
+    steptrail dlq redrive 3:1734 --force --yes
     """
     from steptrail.consumers.dlq.redrive import Terms
     from steptrail.consumers.dlq.service import DeadLetterService
     from steptrail.projections.stores.dead_letter_store import Selection
 
+    dry_run = is_dry_run(dry_run, yes)
     selection = selection_of(places, reason, pipeline, since, until, partition, offset, state)
     terms = Terms(rate=rate, max_resent=max_resent, force=force, dry_run=dry_run, limit=limit)
     who = author()
@@ -108,6 +112,8 @@ def redrive(
     else:
         _show(tally, outcome, dry_run=dry_run)
         say(f"Open letters: {open_before} before, {open_after} now.")
+        if dry_run:
+            note_dry_run()
     if outcome is not None and outcome.died_again:
         raise typer.Exit(NO)
 

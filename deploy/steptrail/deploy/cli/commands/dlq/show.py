@@ -133,7 +133,10 @@ def _show(stored: StoredLetter, letter: Letter, explained: Explanation, *, full:
     fault = explained.fault
     say("")
     if fault is None:
-        say("It is an event by now: `steptrail dlq redrive` sends it again.", style="green")
+        say(
+            f"It is an event by now: `steptrail dlq redrive {stored.shown_place} --yes` sends it again.",
+            style="green",
+        )
     elif explained.guessed:
         say(str(fault), style="red")
     position = stored.position if fault is None else fault.position

@@ -10,6 +10,7 @@ import typer
 
 from steptrail.deploy.cli.commands.health.replay import replay
 from steptrail.deploy.cli.commands.health.rules import rules_group
+from steptrail.deploy.terminal import completing
 from steptrail.deploy.terminal.failures import USAGE, CommandError
 from steptrail.deploy.terminal.options import Json, Pipeline, StackDir, settings_for, spelled_out
 from steptrail.deploy.terminal.output import Column, Styled, Table, note, say, show, tell, write_json
@@ -59,6 +60,7 @@ Step = Annotated[
         help="Only this step; names its --pipeline too.",
         show_default=False,
         callback=spelled_out,
+        autocompletion=completing.steps,
     ),
 ]
 

@@ -14,7 +14,7 @@ from steptrail.consumers.health.rules.rule_names import rule_names
 from steptrail.deploy.terminal.failures import USAGE, CommandError
 from steptrail.deploy.terminal.misspelt import as_json, unmatched, warn
 from steptrail.deploy.terminal.numbers import counted, figure
-from steptrail.deploy.terminal.options import Json, variable
+from steptrail.deploy.terminal.options import Json, Yes, note_dry_run, variable
 from steptrail.deploy.terminal.output import Column, Table, note, say, show, write_json
 
 if TYPE_CHECKING:
@@ -29,9 +29,11 @@ force stay. Later rules override earlier ones.
 \b
 steptrail health rules check health.toml
 steptrail health rules show --pipeline invoices --step ocr
-steptrail health rules set --step ocr errors.bad=0.3 durations.limit=30
-steptrail health rules pin --pipeline invoices --step ocr --error-share 0.05
-steptrail health rules silence --step "nightly*" silence durations
+steptrail health rules set --step ocr errors.bad=0.3 durations.limit=30 --yes
+steptrail health rules pin --pipeline invoices --step ocr --error-share 0.05 --yes
+steptrail health rules silence --step "nightly*" silence durations --yes
+
+set, pin and silence only show what they would add until they are given --yes.
 """
 
 RulesPath = Annotated[
@@ -113,6 +115,7 @@ def set_(
     pipeline: Pipelines = "*",
     step: Steps = "*",
     file: RulesPath = None,
+    yes: Yes = False,
 ) -> None:
     """Set parameters for steps: adds a rule to the file, if the file is valid with it."""
     parsed = {}
@@ -126,7 +129,7 @@ def set_(
             raise CommandError(
                 f"{each!r} is not KEY=NUMBER, such as errors.bad=0.3.", exit_code=USAGE, kind="usage"
             )
-    _add(file, pipeline, step, parsed)
+    _add(file, pipeline, step, parsed, yes=yes)
 
 
 def pin(
@@ -148,6 +151,7 @@ def pin(
         typer.Option("--deadline-s", help="When a started execution should have ended, in seconds."),
     ] = None,
     file: RulesPath = None,
+    yes: Yes = False,
 ) -> None:
     """Pin a parameter that is otherwise learned: the normal share of failures, the usual duration, a deadline."""
     from steptrail.consumers.health.rules_edit import PINS
@@ -162,7 +166,7 @@ def pin(
     if not values:
         told = ", ".join(f"--{name}" for name in given)
         raise CommandError(f"nothing to pin: give one of {told}.", exit_code=USAGE, kind="usage")
-    _add(file, pipeline, step, values)
+    _add(file, pipeline, step, values, yes=yes)
 
 
 def silence(
@@ -178,12 +182,13 @@ def silence(
     step: Steps = "*",
     off: Annotated[bool, typer.Option("--off", help="Undo: the rules count again.")] = False,
     file: RulesPath = None,
+    yes: Yes = False,
 ) -> None:
     """Silence rules for steps: their findings are still shown but do not change the verdict. To suppress alerts for a
     while, use `steptrail alerts silence`."""
     if off and rules:
         raise CommandError("--off applies to all rules: give none with it.", exit_code=USAGE, kind="usage")
-    _add(file, pipeline, step, {}, [] if off else rules or list(rule_names()))
+    _add(file, pipeline, step, {}, [] if off else rules or list(rule_names()), yes=yes)
 
 
 def _add(
@@ -192,15 +197,21 @@ def _add(
     step: str,
     values: Mapping[str, float],
     silenced: Sequence[str] | None = None,
+    *,
+    yes: bool,
 ) -> None:
     from steptrail.consumers.health.rules_edit import add_rule, rule_text
 
     path = _path(file)
     rule = rule_text(pipeline, step, values, silenced)
-    add_rule(path, rule)
+    add_rule(path, rule, dry_run=not yes)
     for line in rule.splitlines():
         say(line, folded=False)
-    note(f"added to {path}; a running health consumer takes it at once.")
+    if yes:
+        note(f"added to {path}; a running health consumer takes it at once.")
+    else:
+        note(f"to be added to {path}, which is right with it.")
+        note_dry_run()
     warn(unmatched([(pipeline, step)]))
 
 
