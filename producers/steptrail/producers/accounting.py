@@ -226,7 +226,7 @@ class Counters:
             next(self._failures_of_spooled[reason])
 
     def settle(self, kept: int = 0) -> None:
-        """Close the books: later reports are ignored. Of the pending events, `kept` are in the journal and the rest
+        """Stop accounting: later reports are ignored. Of the pending events, `kept` are in the journal and the rest
         become UNREPORTED. Can be repeated after an interruption.
         """
         with self.lock:

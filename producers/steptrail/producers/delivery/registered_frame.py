@@ -56,7 +56,7 @@ class RegisteredFrame:
             threads.start("steptrail-registry", self._starts.pop())
         except IndexError:
             pass
-        except RuntimeError as error:  # no more threads, or the interpreter is ending: frame without the registry
+        except RuntimeError as error:  # no more threads, or the interpreter is ending: use the plain frame
             _log.warning("the schema registry is not asked: %s", error)
 
     def stop(self) -> None:

@@ -95,7 +95,7 @@ class OpenExecutions:
                     self._last[key] = (*last[:5], fresh_id, None)
                     return execution_id, attempt, None
             elif progress and last is not None and last[2] == 1:
-                return execution_id, attempt, None  # a run that began elsewhere: the current one here stays open
+                return execution_id, attempt, None  # a run that began elsewhere: keep the one here open
             self._last[key] = (execution_id, attempt, 1, begun_ns, given_us, fresh_id, None)
         elif status is _PENDING:
             execution_id = execution_id or fresh_id
