@@ -1,4 +1,4 @@
-"""Running parts: the consume loop, the projector, health, dead letters; and how everything is."""
+"""The running services: the consume loop, the projector, health, alerts, dead letters and the web interface."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    # Loaded at first use: each part brings libraries that the others do without.
+    # Imported on first use: each part needs libraries that the others do not.
     if name in _HOMES:
         return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

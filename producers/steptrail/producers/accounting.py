@@ -1,9 +1,9 @@
-"""What became of every event that an emitter took: counted, by reason, at every moment exactly.
+"""Exact counts of what happened to every event an emitter took, by reason.
 
     accepted = delivered + failed + dropped + pending + spooled
 
-Each of the six is counted by itself, none is worked out from the others: that is what makes the equation
-worth checking. `pending` is a table with one entry for each event that librdkafka holds.
+Each of the six numbers is counted independently, none is derived from the others, so the equation is a real check.
+`pending` is a table with one entry for each event that librdkafka holds.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class FailReason(str, Enum):
 
     @property
     def maybe_delivered(self) -> bool:
-        """Whether the broker may have stored it all the same."""
+        """Whether the broker may still have stored the event."""
         return self in _MAYBE
 
 
@@ -66,7 +66,7 @@ _MAYBE = frozenset({FailReason.TIMED_OUT, FailReason.CUT_OFF, FailReason.UNREPOR
 
 @dataclass(frozen=True, slots=True)
 class Accounting:
-    """A consistent snapshot: numbers of events since the emitter (or its process) began."""
+    """A consistent snapshot: numbers of events since the emitter (or its process) started."""
 
     accepted: int
     delivered: int
@@ -87,12 +87,12 @@ class Accounting:
 
     @property
     def maybe_delivered(self) -> int:
-        """Events of which nobody knows."""
+        """Events whose delivery is unknown."""
         return sum(n for reason, n in self.failed.items() if FailReason(reason).maybe_delivered)
 
     @property
     def balanced(self) -> bool:
-        """Whether the equation holds; if it ever does not, steptrail lies and that is a bug."""
+        """Whether the equation holds; if it does not, steptrail has a bug."""
         return (
             self.accepted
             == self.delivered
@@ -104,12 +104,12 @@ class Accounting:
 
 
 class Counters:
-    """The counting itself. The lock makes snapshots consistent; it is re-entrant, since a signal handler
-    may emit while the interrupted code does. Held for a few operations, never across a call to librdkafka.
+    """The counters. The lock makes snapshots consistent; it is re-entrant, since a signal handler may emit while the
+    code it interrupts is emitting. It is held for a few operations, never across a call to librdkafka.
 
-    Signal handlers may also raise, between any two instructions. So whatever changes two numbers is one step of an
-    iterator written in C, which is done as a whole or not at all. `mark`, where given, grows by one element in that
-    same step: by its length its owner knows later whether the step was done.
+    Signal handlers may also raise between any two instructions. So every change of two numbers is one step of an
+    iterator written in C, which happens as a whole or not at all. `mark`, if given, grows by one element in that
+    same step: its length shows the caller later whether the step happened.
     """
 
     __slots__ = (
@@ -139,7 +139,7 @@ class Counters:
         self.lock = threading.RLock()
         self._pending: dict[int, int] = {}
         self._accepted = count()
-        # Drawn by a call, to need as much of the stack as a drop does: where one can be accepted, it can be dropped.
+        # A call draws the number, so that accepting needs as much stack as dropping: what was accepted can be dropped.
         accepted = iter(self._accepted.__next__, None)
         self.acceptances: Iterator[int] = map(self._pending.setdefault, accepted, count())
         """Each step is one event more, pending from now on, and gives its sequence number. It needs no lock."""
@@ -172,62 +172,62 @@ class Counters:
 
     @property
     def delivered(self) -> int:
-        """Events that are stored on the broker."""
+        """Events stored on the broker."""
         return position(self._delivered)
 
     def accept(self) -> int:
-        """One event more, pending from now on; its sequence number."""
+        """Count one more event as pending; returns its sequence number."""
         return next(self.acceptances)
 
     def drop(self, reason: DropReason, mark: list[Any] | None = None) -> None:
-        """A pending event did not get into librdkafka."""
+        """Count a pending event as dropped: librdkafka did not take it."""
         with self.lock:
             if self._settled and not self._pending:
-                return  # it was being sent while the emitter closed, and was counted as unreported
+                return  # the emitter closed meanwhile and counted it as unreported
             _step(self._drops[reason], mark)
 
     def refuse(self, reason: DropReason) -> int:
-        """One event more, dropped at once; its sequence number."""
+        """Count one more event as dropped at once; returns its sequence number."""
         with self.lock:
             sequence: int = next(self._refusals[reason])[0]
             return sequence
 
     def deliver(self, partition: int, offset: int, mark: list[Any] | None = None) -> None:
-        """A pending event is stored on the broker."""
+        """Count a pending event as stored on the broker."""
         with self.lock:
             if self._settled:
-                return  # too late: it was counted as unreported
+                return  # too late: already counted as unreported
             if offset > self.offsets.get(partition, -1):
                 self.offsets[partition] = offset
             _step(self._deliveries, mark)
 
     def fail(self, reason: FailReason, mark: list[Any] | None = None) -> None:
-        """A pending event was reported as not delivered."""
+        """Count a pending event as reported undelivered."""
         with self.lock:
             if not self._settled:
                 _step(self._failures[reason], mark)
 
     def spool(self, mark: list[Any] | None = None) -> None:
-        """A pending event is kept in the spool, or in the journal."""
+        """Count a pending event as kept in the spool or the journal."""
         with self.lock:
-            if not self._settled:  # else it was counted as unreported
+            if not self._settled:  # else already counted as unreported
                 _step(self._spoolings, mark)
 
     def unspool(self, partition: int, offset: int) -> None:
-        """A kept event was sent again, and is stored on the broker."""
+        """Count a spooled event as resent and stored on the broker."""
         with self.lock:
             if offset > self.offsets.get(partition, -1):
                 self.offsets[partition] = offset
             next(self._unspoolings)
 
     def unspool_failed(self, reason: FailReason) -> None:
-        """A kept event was sent again, and refused for good."""
+        """Count a spooled event as resent and permanently rejected."""
         with self.lock:
             next(self._failures_of_spooled[reason])
 
     def settle(self, kept: int = 0) -> None:
-        """Nothing more will be reported, later reports are ignored. Of what is pending now, `kept` are in the journal,
-        the rest becomes UNREPORTED. Can be done again when it was interrupted.
+        """Stop accounting: later reports are ignored. Of the pending events, `kept` are in the journal and the rest
+        become UNREPORTED. Can be repeated after an interruption.
         """
         with self.lock:
             while not self._settled and len(self._pending) > kept:
@@ -237,9 +237,9 @@ class Counters:
             self._settled = True
 
     def snapshot(self) -> Accounting:
-        """All numbers at one moment."""
+        """All numbers at one instant."""
         with self.lock:
-            # Only `accept` goes past the lock: look until it did not in between.
+            # Only `accept` bypasses the lock: retry until it did not run in between.
             while True:
                 accepted, pending = position(self._accepted), len(self._pending)
                 if accepted == position(self._accepted):
@@ -267,8 +267,8 @@ def _step(moves: Iterator[object], mark: list[Any] | None) -> None:
 
 
 def position(numbers: count[int]) -> int:
-    """How many numbers have been drawn from a count that began at 0."""
-    # itertools.count shows where it is only so: "count(7)".
+    """How many numbers have been drawn from a count that started at 0."""
+    # itertools.count shows its position only in its repr: "count(7)".
     return int(repr(numbers)[6:-1])
 
 

@@ -1,7 +1,7 @@
-"""The types of what callers hand in, checked where they call, with the argument named.
+"""Checks of the types of callers' arguments; each error names the argument.
 
 Types only: a strange *value* must never raise, since steps are recorded in `except` blocks, where an error
-of ours would hide theirs.
+from steptrail would hide the caller's.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ def check_event(
     metrics: object,
     error_message: object,
 ) -> None:
-    """Raises TypeError or ValueError for what an event cannot be made of; cheap when all is well."""
+    """Raise TypeError or ValueError for arguments that cannot make an event; cheap when all are valid."""
     if not isinstance(doc_id, str):
         raise _wrong("doc_id", "a str", doc_id, hint="use str(doc_id)")
     if not isinstance(step_name, str):
         raise _wrong("step_name", "a str", step_name)
     if timestamp is not None:
         _check_event_time(timestamp)
-    # dict first: the test against an abstract class costs as much as all of the others.
+    # dict first: the check against an abstract class costs as much as all the others.
     if details is not None and type(details) is not dict and not isinstance(details, Mapping):
         raise _wrong("details", "a mapping or None", details, hint="for instance {'result': …}")
     if metrics is not None and type(metrics) is not dict and not isinstance(metrics, Mapping):
@@ -51,7 +51,7 @@ def check_rest(
     depends_on: object,
     trace_id: object,
 ) -> None:
-    """As `check_event`, for the arguments that few callers give."""
+    """As `check_event`, for the rarely used arguments."""
     if error_type is not None and not isinstance(error_type, str):
         raise _wrong("error_type", "a str or None", error_type, hint="use type(error).__qualname__")
     if execution_id is not None:
@@ -74,7 +74,7 @@ def check_rest(
 
 
 def _are_names(names: Collection[Any]) -> bool:
-    """Whether they are texts, of those that there is room for; what raises is no mistake in the call."""
+    """Whether the names that fit are strings; a collection that raises is not the caller's mistake."""
     try:
         return all(isinstance(name, str) for name in islice(names, MAX_NAMES))
     except Exception as error:
@@ -83,7 +83,7 @@ def _are_names(names: Collection[Any]) -> bool:
 
 
 def _check_event_time(value: object) -> None:
-    """As `check_time`, for a time to be recorded: one that cannot say its offset is a strange value, no mistake."""
+    """As `check_time`, for a time to record: one whose offset cannot be read is a strange value, not a mistake."""
     try:
         check_time("timestamp", value)
     except Exception as error:
@@ -93,7 +93,7 @@ def _check_event_time(value: object) -> None:
 
 
 def check_time(name: str, value: object) -> datetime:
-    """The time, if it is an aware one; raises TypeError or ValueError naming the argument."""
+    """Return the time if it is timezone-aware; raises TypeError or ValueError naming the argument."""
     if not isinstance(value, datetime):
         raise _wrong(name, "a datetime with a time zone", value)
     if value.utcoffset() is None:
@@ -105,14 +105,14 @@ def check_time(name: str, value: object) -> datetime:
 
 
 def check_doc_id(value: object) -> str:
-    """The id of a document; raises TypeError."""
+    """Return the document's id; raises TypeError."""
     if not isinstance(value, str):
         raise _wrong("doc_id", "a str", value, hint="use str(doc_id)")
     return value
 
 
 def as_status(value: object) -> ProcessingStatus:
-    """A status from a member or its name; raises TypeError, or ValueError for an unknown name."""
+    """Convert a member or its name to a status; raises TypeError, or ValueError for an unknown name."""
     if isinstance(value, ProcessingStatus):
         return value
     if not isinstance(value, str):
@@ -124,7 +124,7 @@ def as_status(value: object) -> ProcessingStatus:
 
 
 def as_statuses(value: object) -> frozenset[ProcessingStatus] | None:
-    """One status or many, None for all of them; raises as `as_status` does."""
+    """Convert one status or several; None means all. Raises as `as_status` does."""
     if value is None:
         return None
     if isinstance(value, str):
@@ -135,7 +135,7 @@ def as_statuses(value: object) -> frozenset[ProcessingStatus] | None:
 
 
 def check_timeout(value: object) -> float:
-    """Seconds to wait at most; raises TypeError or ValueError."""
+    """Return the timeout in seconds; raises TypeError or ValueError."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise _wrong("timeout", "a number of seconds", value)
     if not value >= 0:

@@ -1,13 +1,14 @@
-"""How far this process's clock is from the brokers', as delivery reports show it.
+"""Estimates the offset between this process's clock and the brokers' from delivery reports.
 
-The broker says when it appended a message (LogAppendTime): after `produce`, and before the report. With both by this
-clock, the offset lies between append - report and append - produce. Every report narrows that, and the narrowest of
-the last minutes is what is known: to some milliseconds, since a message waits for `linger_ms` and the way there.
+The broker reports when it appended a message (LogAppendTime): after `produce`, before the report. With those two
+times by this clock, the offset lies between append - report and append - produce. Every report narrows that interval;
+the narrowest of the last minutes is the estimate. It is accurate to some milliseconds, since a message waits for
+`linger_ms` and the network.
 
-What is measured here is corrected by it, where it is clearly off: `correction_us` is added to the times of events that
-nobody gave. It stays the same while it agrees with what is known, so that times of one emitter do not jump.
+Times that steptrail takes itself are corrected by it when it is clearly off: `correction_us` is added to them, never to
+a caller's. It stays the same while it agrees with the estimate, so that times of one emitter do not jump.
 
-All emitters of a process that talk to the same brokers share one, and so does what is forked: the clock is the host's.
+All emitters of a process with the same brokers share one, and so do forked children: the clock is the host's.
 """
 
 from __future__ import annotations
@@ -29,23 +30,23 @@ _TOLERATED_US: Final = 50_000
 
 @dataclass(frozen=True, slots=True)
 class ClockOffset:
-    """What must be added to this clock to have the brokers': it lies between the two, in microseconds."""
+    """What to add to this clock to get the brokers': bounds in microseconds."""
 
     low_us: int
     high_us: int
 
     @property
     def offset_us(self) -> int:
-        """The middle: positive when this clock is behind."""
+        """The midpoint in microseconds: positive when this clock is behind."""
         return (self.low_us + self.high_us) // 2
 
     @property
     def uncertainty_us(self) -> int:
-        """By how much the offset may differ from the middle."""
+        """By how many microseconds the offset may differ from the midpoint."""
         return (self.high_us - self.low_us + 1) // 2
 
     def meet(self, other: ClockOffset | None) -> ClockOffset | None:
-        """What both say; None when they contradict each other."""
+        """The intersection of both intervals; None when they contradict each other."""
         if other is None:
             return self
         low, high = max(self.low_us, other.low_us), min(self.high_us, other.high_us)
@@ -53,7 +54,7 @@ class ClockOffset:
 
 
 class BrokerClock:
-    """Learns from reports. Without locks: what two threads learn at once of each other is as good as any order."""
+    """Learns from delivery reports. Needs no lock: any order of two concurrent updates is as good as another."""
 
     def __init__(
         self,
@@ -75,16 +76,16 @@ class BrokerClock:
         """What is added to measured times; 0 while the offset is unknown or small."""
 
     def look(self) -> None:
-        """Called often: a report is wanted again, and when this clock was set, all that was known is forgotten."""
+        """Called often: asks for a new report, and drops the estimate after this clock was set."""
         self.due = True
         base_ns = self._wall_ns() - self._steady_ns()
         if abs(base_ns - self._base_ns) > _STEP_NS:
             self._young = self._old = self.known = None
             self.correction_us = 0
-        self._base_ns = base_ns  # a clock that is slewed goes astray slowly
+        self._base_ns = base_ns  # a slewed clock drifts slowly
 
     def learn(self, message: Message) -> None:
-        """Take in one report of a message that was delivered."""
+        """Learn from the report of one delivered message."""
         self.due = False
         kind, append_ms = message.timestamp()
         latency_s = message.latency()
@@ -92,11 +93,11 @@ class BrokerClock:
             self.take(append_ms, latency_s)
 
     def take(self, append_ms: int, latency_s: float) -> None:
-        """Take in that a message was appended then, and sent so long before now."""
+        """Learn from a message appended at `append_ms` (epoch) and sent `latency_s` seconds before now."""
         self.look()
         self.due = False
         now_us = self._wall_ns() // 1000
-        # The broker's time is cut to milliseconds.
+        # The broker truncates its time to milliseconds.
         told = ClockOffset(append_ms * 1000 - now_us, append_ms * 1000 + 1000 - now_us + int(latency_s * 1e6))
         now_ns = self._steady_ns()
         if now_ns >= self._turns_at:
@@ -104,7 +105,7 @@ class BrokerClock:
         young = told.meet(self._young)
         if (
             young is None
-        ):  # the newest is right: a clock was set, here or there, or another broker has another one
+        ):  # trust the newest: a clock was set, on either side, or another broker's clock differs
             self._old, young = None, told
         self._young = young
         known = young.meet(self._old)
@@ -127,5 +128,5 @@ _clocks: dict[str, BrokerClock] = {}
 
 
 def broker_clock(kafka: str) -> BrokerClock:
-    """The one of this process for the brokers that `kafka` names."""
+    """This process's clock for the brokers in the bootstrap list `kafka`."""
     return _clocks.setdefault(kafka, BrokerClock())

@@ -1,4 +1,4 @@
-"""A storage for workers that only emit, and need nothing of ClickHouse."""
+"""A storage for workers that only emit and do not need ClickHouse."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def emit_only(
     """A storage that emits to Kafka and whose reads raise NotReadableError.
 
     Without `settings` they come from the environment (`STEPTRAIL_…`) or the running local stack; `pipeline` and
-    `overrides` (fields of `Settings`) go before both; `redact` takes secrets out of what is emitted, and `spool` is a
-    folder for what cannot be sent now, as `StepEmitter` says. Raises ConfigurationError for bad settings.
+    `overrides` (fields of `Settings`) take precedence over both; `redact` removes secrets from events, and `spool` is a
+    folder for events that cannot be sent now, as in `StepEmitter`. Raises ConfigurationError for bad settings.
     """
     return EmitOnlyStorage(settings, pipeline=pipeline, redact=redact, spool=spool, **overrides)
 

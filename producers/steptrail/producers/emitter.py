@@ -1,4 +1,4 @@
-"""The emitter: takes a step's events and brings them to Kafka, at almost no cost to who calls."""
+"""The emitter: takes a step's events and delivers them to Kafka, at almost no cost to the caller."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ from steptrail.schemas.wire.registry import require_client
 
 
 class StepEmitter(EventSource):
-    """Emits events of one pipeline. Never blocks, never raises for a fault of the infrastructure, holds a
-    bounded number of events, and counts what became of each (`accounting`).
+    """Emits events of one pipeline. Never blocks, never raises when the infrastructure fails, holds a bounded number
+    of events, and counts the outcome of each (`accounting`).
 
-    `settings` are taken from the environment when not given; `pipeline` and any further argument override one
-    of them (`StepEmitter(kafka="broker:9092", linger_ms=5)`); raises ConfigurationError when one is wrong.
+    `settings` come from the environment when not given; `pipeline` and any further argument override one of them
+    (`StepEmitter(kafka="broker:9092", linger_ms=5)`). Raises ConfigurationError for an invalid setting.
 
-    Nothing is opened before the first event. Safe for threads, under asyncio (nothing waits) and in forked
-    children, where an emitter goes on with an id and counts of its own. When the process exits by its own
-    means, what is pending is delivered for up to `exit_flush_s` seconds.
+    Nothing is opened before the first event. Safe for threads, under asyncio (nothing waits) and in forked children,
+    where an emitter continues with its own id and counts. On a normal exit of the process, pending events are delivered
+    for up to `exit_flush_s` seconds.
 
-    With a schema registry in the settings (the extra `registry`), events are framed by its id for their schema from
-    the moment on that it has answered, which nobody waits for; before, as without one.
+    With a schema registry in the settings (the extra `registry`), events carry its schema id as soon as it has
+    answered; nothing waits for that, and events before it are framed as without a registry.
 
-    `redact` is a chain of redactors (`steptrail.producers.secrets.redaction`) that details, metrics and error messages
-    pass through before anything leaves the process.
+    `redact` is a chain of redactors (`steptrail.producers.secrets.redaction`) applied to details, metrics and error
+    messages before anything leaves the process.
 
-    `spool` is a folder where events are kept that would be lost because the broker is away or slow; they are sent
-    again when it is back, by this emitter or a later one with the same folder
+    `spool` is a folder that keeps events which would be lost because the broker is unavailable or slow. They are resent
+    when it is back, by this emitter or a later one with the same folder
     (`steptrail.producers.persistence.spool`).
 
-    Pickled, it carries its settings, secrets included, and redactors, and opens again where it arrives: an emitter of
-    its own, which copies that arrive in the same process share. A copy by `copy` is the emitter itself.
+    A pickled emitter carries its settings, including secrets, and redactors, and reopens where it is unpickled; copies
+    unpickled in one process share one emitter. A copy by `copy` is the emitter itself.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class StepEmitter(EventSource):
         def encode_first(*event: Any) -> bytes:
             self._encode = encode
             registered.start()
-            if registered.known is not None:  # found while another thread was here: do not undo it
+            if registered.known is not None:  # another thread found it meanwhile: do not undo it
                 self._frame_events(registered.known)
             return encode(*event)
 
@@ -103,52 +103,52 @@ class StepEmitter(EventSource):
 
     @property
     def redaction(self) -> Redaction | None:
-        """What takes secrets out of the events, if anything does; `counts` says how often."""
+        """The redaction that is applied to events, if any; its `counts` show how often it acted."""
         return self._redact
 
     @property
     def topic(self) -> str:
-        """The topic that events go to."""
+        """The topic that events are produced to."""
         return self._transport.topic
 
     def flush(self, timeout: float) -> int:
-        """Wait up to `timeout` seconds for deliveries; how many events are still pending."""
+        """Wait up to `timeout` seconds for deliveries; returns how many events are still pending."""
         return self._transport.flush(check_timeout(timeout))
 
     def close(self, timeout: float = 2.0) -> None:
-        """Deliver for up to `timeout` seconds, count what is left as failed, and let go of everything."""
+        """Deliver for up to `timeout` seconds, count what is left as failed, and release all resources."""
         check_timeout(timeout)
         if not self._closed:
             self._stop_asking()
             self._transport.close(timeout)
             self._closed = (
-                True  # at last: who is interrupted may close again, and the exit of the process does
+                True  # last: after an interruption `close` can be repeated, and the process's exit does
             )
 
     def accounting(self) -> Accounting:
-        """What became of every event that this emitter took in this process."""
+        """The outcome of every event that this emitter took in this process."""
         return self._transport.counters.snapshot()
 
     @property
     def thread_faults(self) -> int:
-        """How often a thread of this emitter met a fault of its own, which the log tells; events are still counted,
-        and `flush` and `close` do the work of a thread that is dead.
+        """How often a thread of this emitter failed with an error, which is logged; events are still counted, and
+        `flush` and `close` do the work of a dead thread.
         """
         return self._transport.thread_faults
 
     @property
     def clock_offset(self) -> ClockOffset | None:
-        """What must be added to this process's clock to have the brokers'; None before anything was delivered."""
+        """What to add to this process's clock to get the brokers'; None before the first delivery."""
         return self._clock.known
 
     def delivered_offsets(self) -> dict[int, int]:
-        """Partition -> highest offset that the broker confirmed for an event of this emitter."""
+        """Partition -> highest offset that the broker acknowledged for an event of this emitter."""
         counters = self._transport.counters
         with counters.lock:
             return dict(counters.offsets)
 
     def after_fork_in_child(self) -> None:
-        """Called by the fork itself: the child's events are its own from here on."""
+        """Called in the child at a fork: the emitter starts afresh there."""
         inherited, self._transport = self._transport, Transport(self.settings, self._spool)
         self._begin(self._transport)
         inherited.disown(self._transport)
@@ -156,7 +156,7 @@ class StepEmitter(EventSource):
             self._transport.close(0)
 
     def close_at_exit(self, timeout: float) -> int:
-        """Called when the process exits; how many events were left."""
+        """Called when the process exits; returns how many events were left."""
         if self._closed:
             return 0
         self._stop_asking()
@@ -170,7 +170,7 @@ class StepEmitter(EventSource):
 
     @property
     def closed(self) -> bool:
-        """Whether it takes nothing more."""
+        """Whether the emitter is closed."""
         return self._closed
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -194,7 +194,7 @@ class StepEmitter(EventSource):
     def __del__(self) -> None:
         try:  # noqa: SIM105  when the interpreter ends, contextlib may be gone
             self._transport.retire()
-        except Exception:  # noqa: S110  nobody could be told
+        except Exception:  # noqa: S110  nowhere left to report it
             pass
 
     def __repr__(self) -> str:

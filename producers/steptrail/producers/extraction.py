@@ -1,4 +1,4 @@
-"""What an event takes from the values that callers give; none of it raises for a value."""
+"""Extracts an event's fields from callers' values; nothing here raises for a strange value."""
 
 from __future__ import annotations
 
@@ -27,20 +27,22 @@ _MOST_ENTRIES: Final = 60_000
 
 
 class TooLargeError(DataError):
-    """The message is longer than one may be, in spite of the limits on its parts."""
+    """The message exceeds the size limit, although its parts are within theirs."""
 
     def __init__(self, size: int, limit: int) -> None:
         super().__init__(f"a message of {size} bytes, at most {limit} are allowed")
 
 
 def worker_name() -> str:
-    """Who emits: `host:pid` of this process."""
+    """The emitting worker: `host:pid` of this process."""
     host, _ = identity_text(socket.gethostname(), 256)
     return f"{host}:{os.getpid()}"
 
 
 def bounded_copy(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A shallow copy of as many entries as an event has a chance to hold; of a mapping that raises, what it gave."""
+    """A shallow copy of at most as many entries as an event can hold; if the mapping raises, what it gave until
+    then.
+    """
     if type(values) is dict:
         return dict(values) if len(values) <= _MOST_ENTRIES else dict(islice(values.items(), _MOST_ENTRIES))
     copy: dict[str, Any] = {}
@@ -53,10 +55,10 @@ def bounded_copy(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def time_us(timestamp: datetime) -> tuple[int | None, Marks | None]:
-    """The time in microseconds since the epoch, within what the store holds; None where there is none, like NaT."""
+    """The time in microseconds since the epoch, clamped to the store's range; None for no time, such as NaT."""
     try:
         moment = int(us_from_datetime(timestamp))
-    except Exception as error:  # a time zone that raises, a time that is none
+    except Exception as error:  # a time zone that raises, or not a time
         let_through(error)
         return None, {"invalid": 1}
     if MIN_TIMESTAMP_US <= moment <= MAX_TIMESTAMP_US:
@@ -65,7 +67,7 @@ def time_us(timestamp: datetime) -> tuple[int | None, Marks | None]:
 
 
 def attempt_within(number: Any) -> tuple[int | None, Marks | None]:
-    """The number of an attempt within what an event holds; None where it is no whole number."""
+    """The attempt's number, clamped to an event's range; None if it is not a whole number."""
     whole = whole_number(number)
     if whole is None:
         return None, {"invalid": 1}
@@ -75,31 +77,31 @@ def attempt_within(number: Any) -> tuple[int | None, Marks | None]:
 
 
 def attempt_of(details: Mapping[str, Any]) -> tuple[int | None, Marks | None]:
-    """`retry_count` + 1, where the details hold a number."""
+    """`retry_count` + 1, if the details hold a number."""
     try:
         retries = plain_number(details.get("retry_count"))
-    except Exception as error:  # a mapping of the caller's own kind
+    except Exception as error:  # a mapping of the caller's own class
         let_through(error)
         return None, None
     return (None, None) if retries is None else attempt_within(retries + 1)
 
 
 def dependencies_of(details: Mapping[str, Any]) -> list[str] | None:
-    """`depends_on`, where the details hold one: the name of a step, or several; no more than there is room for."""
+    """`depends_on` from the details, if present: one or several step names, at most as many as fit."""
     try:
         names = details.get("depends_on")
         if isinstance(names, str):
             return [names]
         if isinstance(names, list | tuple | set | frozenset):
             return [name for name in islice(names, MAX_NAMES + 1) if isinstance(name, str)]
-    except Exception as error:  # names that say no, or that another thread changes
+    except Exception as error:  # names that raise, or that another thread changes
         let_through(error)
         return None
     return None
 
 
 def duration_of(metrics: Mapping[str, Any]) -> Any:
-    """`duration_ms`, where the metrics hold a number, of whatever kind."""
+    """`duration_ms`, if the metrics hold a number of any type."""
     try:
         value = metrics.get("duration_ms")
     except Exception as error:
@@ -109,7 +111,7 @@ def duration_of(metrics: Mapping[str, Any]) -> Any:
 
 
 def duration_within(value: Any) -> tuple[float | None, Marks | None]:
-    """The number of milliseconds as a float that the store holds, or None and why not."""
+    """Milliseconds as a float in the store's range, or None and the reason."""
     number = plain_number(value)
     if number is None:
         return None, {"invalid": 1}

@@ -1,4 +1,4 @@
-"""The handle of one run of one step, which can be passed to other processes."""
+"""The handle of one run of a step, which can be passed to other processes."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing_extensions import Self
 
 
 class StepHandle(NamedTuple):
-    """What an event was given: its own id, and the execution that it belongs to.
+    """An event's id, and the execution that it belongs to.
 
-    It names the run, also to another process: hand it on, and give it back as `add_step(execution=…)`.
+    It identifies the run, also in another process: pass it on, and give it to `add_step(execution=…)`.
     """
 
     event_id: bytes
@@ -25,7 +25,7 @@ class StepHandle(NamedTuple):
     step_name: str
 
     def to_dict(self) -> dict[str, Any]:
-        """As values that JSON can hold, for a message or a job's arguments."""
+        """Return the handle as JSON values, for a message or a job's arguments."""
         return {
             "event_id": str(uuid.UUID(bytes=self.event_id)),
             "execution_id": str(uuid.UUID(bytes=self.execution_id)),
@@ -36,7 +36,7 @@ class StepHandle(NamedTuple):
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """What `to_dict` gave; raises ValueError naming what is missing or wrong."""
+        """Build a handle from `to_dict`'s result; raises ValueError naming what is missing or wrong."""
         missing = [name for name in cls._fields if name not in data]
         if missing:
             raise ValueError(f"a step handle needs {', '.join(missing)}")

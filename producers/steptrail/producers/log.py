@@ -1,4 +1,4 @@
-"""Steps that went wrong, in Python's own logging, with their context as fields of the record."""
+"""Logs failed steps through Python's logging, with their context as fields of the record."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ LEVELS: dict[ProcessingStatus, LogLevel] = {
 
 
 def _bounded(text: str) -> str:
-    """The text, of a huge one the beginning and how much is left out: log lines are kept, shipped and paid for."""
+    """The text, or the beginning of a huge one and how much is cut: stored and shipped log lines cost money."""
     left_out = len(text) - LONGEST
     return text if left_out <= 0 else f"{text[:LONGEST]} … and {left_out:,} characters more"
 
@@ -81,5 +81,5 @@ def log_step(
                 "trace_id": trace_id or current_trace_id(),
             },
         )
-    except Exception as error:  # a filter or handler of the user's must not break a step
+    except Exception as error:  # a user's filter or handler must not break a step
         let_through(error)

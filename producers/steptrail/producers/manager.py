@@ -1,4 +1,4 @@
-"""ProcessingStepManager: the lifecycle of processing steps, as pipelines record and read it."""
+"""ProcessingStepManager: the interface with which pipelines record and read processing steps."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class ProcessingStepManager:
     method that records ever waits, so it can be called from a coroutine.
 
     `fatal`, `error_on` and `skip_on` name exceptions that end any `step` of this manager as FAILED, ERROR or
-    SKIPPED, `traceback` keeps tracebacks of those that end in errors: `step` says more, and can say otherwise.
+    SKIPPED; `traceback` keeps the tracebacks of errors. `step` explains them, and can override them.
 
-    A manager can be pickled if its storage can. It opens again where it arrives, with the same settings, passwords
-    included; copies that arrive in one process share one emitter. A copy by `copy` is the manager itself.
+    A manager can be pickled if its storage can. It reopens where it is unpickled, with the same settings, including
+    passwords; copies unpickled in one process share one emitter. A copy by `copy` is the manager itself.
     """
 
     def __init__(
@@ -71,19 +71,19 @@ class ProcessingStepManager:
         execution: StepHandle | None = None,
         progress: bool = False,
     ) -> StepHandle:
-        """Record that a step of a document has come to a status.
+        """Record that a step of a document has reached a status.
 
-        `details` are the step's results, `metrics` numbers about it (`duration_ms` in milliseconds; measured
-        when absent), `timestamp` an aware datetime, now by default. `retry_count` in details numbers the
-        attempt, `depends_on` names the steps that this one needs. `execution` is the handle of a run that
-        began elsewhere; without it the run is found by what was recorded before. Returns the run's handle.
+        `details` are the step's results and `metrics` its numbers (`duration_ms` in milliseconds; measured when
+        absent); `timestamp` is an aware datetime, by default now. `retry_count` in details numbers the attempt;
+        `depends_on` names the steps that this one needs. `execution` is the handle of a run that began elsewhere;
+        without it the run is found from earlier events. Returns the run's handle.
 
-        RUNNING after RUNNING is another run, unless it is one of `execution`, or `progress` says that it tells how
-        far the run is that is on; the duration is measured from the run's first RUNNING. Other statuses are never
-        progress.
+        RUNNING after RUNNING begins another run, unless `execution` names the same run or `progress` is set, which
+        reports progress of the current run; the duration is measured from the run's first RUNNING. Other statuses are
+        never progress.
 
-        Raises TypeError or ValueError, naming the argument, for a wrong type, an unknown status or a naive
-        time. Never for a strange value, never for a fault of the infrastructure, and it never waits.
+        Raises TypeError or ValueError, naming the argument, for a wrong type, an unknown status or a naive time. Never
+        raises for a strange value or a failing infrastructure, and never waits.
         """
         if type(status) is not ProcessingStatus:
             status = as_status(status)
@@ -97,7 +97,7 @@ class ProcessingStepManager:
                     f" not of {step_name!r} of {doc_id!r}"
                 )
             execution_id, attempt = execution.execution_id, execution.attempt
-        # All of them and by position: names and defaults would cost a twentieth of an event.
+        # All arguments by position: keywords and defaults would cost a twentieth of an event.
         emitted = self._emit(
             doc_id,
             step_name,
@@ -132,7 +132,7 @@ class ProcessingStepManager:
         skip_on: ExceptionTypes = (),
         traceback: bool | None = None,
     ) -> StepContext:
-        """Record a piece of work as a step: RUNNING when it begins, its ending when it ends, timed.
+        """Record and time a piece of work as a step: RUNNING when it begins, its ending when it ends.
 
         As a context manager, `with` or `async with`: `with manager.step(doc_id, "ocr") as s: …`; there `s`
         takes results (`s.details["pages"] = 3`, `s.metric("memory_mb", 80)`) and can `s.skip("a reason")`.
@@ -140,14 +140,14 @@ class ProcessingStepManager:
         `step_name` is the function's name by default. The step ends when the work does: also that of a
         coroutine, a generator or a future that the function returns.
 
-        An exception is recorded and raised on: as FAILED when it is one of `fatal`, as SKIPPED when it is one of
-        `skip_on` or a cancellation, as ERROR otherwise, or when it is one of `error_on`; the nearest class counts.
-        `sys.exit(0)` and a generator that is closed early are no errors. What an exception was raised from, and
-        the members of a group, are kept in details under `exception`; with `traceback`, so is its traceback.
+        An exception is recorded and re-raised: as FAILED when it is one of `fatal`, as SKIPPED when it is one of
+        `skip_on` or a cancellation, otherwise, or when it is one of `error_on`, as ERROR; the nearest class decides.
+        `sys.exit(0)` and a generator that is closed early are not errors. The causes of an exception and the members of
+        a group are kept in details under `exception`; with `traceback`, so is its traceback.
 
-        The ending is WARNING instead of SUCCESS when it took longer than `warn_after_ms` milliseconds or a metric
-        is above its number in `thresholds`; details then say which, under `thresholds_passed`. `details` are those
-        of RUNNING and the first of the ending's.
+        The ending is WARNING instead of SUCCESS when the step took longer than `warn_after_ms` milliseconds or a metric
+        exceeds its bound in `thresholds`; details then list them under `thresholds_passed`. `details` are recorded with
+        RUNNING and merged into the ending's.
 
         Raises TypeError or ValueError, naming the argument, for wrong types.
         """
@@ -159,9 +159,7 @@ class ProcessingStepManager:
             and traceback is None
             and fatal == error_on == skip_on == ()
         ):
-            return StepContext(
-                self, doc_id, step_name
-            )  # without arguments by name, which cost a tenth of a step
+            return StepContext(self, doc_id, step_name)  # no keyword arguments: they cost a tenth of a step
         return StepContext(
             self,
             doc_id,
@@ -185,12 +183,12 @@ class ProcessingStepManager:
         *,
         include_observed: bool = False,
     ) -> list[ProcessingStep]:
-        """Everything recorded for a document, ordered by timestamp; `[]` when it is unknown.
+        """Return everything recorded for a document, ordered by timestamp; `[]` for an unknown document.
 
-        `status` is one or many, None for all; `start_time` is inclusive, `end_time` exclusive, both aware.
-        With `include_observed` there is also what consumers found out about it: each an `ObservedStep`, whose
-        `observed` is "STALLED" or "RETRACTED".
-        Raises TypeError or ValueError naming the argument, and what the storage raises when it cannot read.
+        `status` is one or several, None for all; `start_time` is inclusive, `end_time` exclusive, both aware.
+        `include_observed` adds consumers' observations of the document, each an `ObservedStep` whose `observed` is
+        "STALLED" or "RETRACTED".
+        Raises TypeError or ValueError naming the argument, and the storage's error when it cannot read.
         """
         return self.storage.get_steps(
             check_doc_id(doc_id),
@@ -203,10 +201,10 @@ class ProcessingStepManager:
     def get_recent_errors(
         self, since: datetime, include_warnings: bool = False, *, include_observed: bool = False
     ) -> list[RecentError]:
-        """ERROR and FAILED steps of all documents at or after `since`, newest first; WARNING too, if asked.
+        """Return ERROR and FAILED steps of all documents at or after `since`, newest first; optionally WARNING too.
 
-        With `include_observed` also the executions that are stalled now and were found so at or after `since`,
-        each an `ObservedError`.
+        `include_observed` adds the executions that are stalled now and were found stalled at or after `since`, each an
+        `ObservedError`.
         """
         return self.storage.get_recent_errors(
             check_time("since", since),
@@ -215,7 +213,7 @@ class ProcessingStepManager:
         )
 
     def flush(self, timeout: float = 10.0) -> int:
-        """Wait up to `timeout` seconds until everything recorded is delivered; how many steps are still not."""
+        """Wait up to `timeout` seconds for delivery; returns how many steps are still not delivered."""
         return self.storage.flush(check_timeout(timeout))
 
     def wait_projected(self, timeout: float = 10.0) -> bool:
@@ -223,7 +221,7 @@ class ProcessingStepManager:
         return self.storage.wait_projected(check_timeout(timeout))
 
     def close(self, timeout: float = 2.0) -> None:
-        """Deliver what is pending for up to `timeout` seconds, and let go of everything."""
+        """Deliver what is pending for up to `timeout` seconds, and release all resources."""
         self.storage.close(check_timeout(timeout))
 
     def __copy__(self) -> Self:

@@ -1,4 +1,4 @@
-"""The in-memory twin of the real storage, for the tests of those who use steptrail."""
+"""An in-memory storage for tests of code that uses steptrail."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def _refuse(*_message: object) -> NoReturn:
 
 
 class _Kept:
-    """The Line of the twin: a list of events, each encoded and decoded again."""
+    """The Line of the in-memory storage: a list of events, each encoded and decoded again."""
 
     def __init__(self) -> None:
         self.topic = "memory"
-        # By id, since an interrupted emission may give the same message twice.
+        # By id, since an interrupted `emit` may produce the same message twice.
         self.events: dict[bytes, StepEvent] = {}
         self.acceptances: Iterator[int] = count()
         self.produce: Callable[..., None] = self._keep
@@ -69,17 +69,19 @@ class _Kept:
         self.events.setdefault(event.event_id, event)
 
     def refuse(self, error: Exception) -> None:
-        """A fault of steptrail, which must show in a test."""
+        """Raise: this is a bug of steptrail, which a test must show."""
         raise error
 
     def not_encoded(self, error: Exception, mark: list[Any]) -> None:
-        """Too large, in production a drop; anything else is a fault of steptrail and must show in a test."""
+        """Count a message that is too large (a drop in production); anything else is a bug of steptrail and is
+        raised.
+        """
         if not isinstance(error, TooLargeError):
             raise error
         mark.extend(islice(self.refused, 1))
 
     def not_sent(self, error: Exception, key: bytes, value: bytes, kept: list[Any], mark: list[Any]) -> bool:
-        """Closed; anything else, such as what would be a dead letter in production, is a fault of steptrail, too."""
+        """Count a message after `close`; anything else, such as a dead letter in production, is a bug of steptrail."""
         if not isinstance(error, _ClosedError):
             raise error
         mark.extend(islice(self.refused, 1))
@@ -89,23 +91,23 @@ class _Kept:
         """Nothing to do."""
 
     def close(self) -> None:
-        """Refuse what comes from now on."""
+        """Reject further messages."""
         self.produce = _refuse
 
 
 class InMemoryStorage(EventSource):
-    """A Storage that keeps its events in this process: no Kafka, no ClickHouse, the same answers.
+    """A Storage that keeps its events in this process: no Kafka, no ClickHouse, the same results.
 
-    Events pass through the real encoding and back, so what a test reads is what production would give. They
-    are readable at once, and kept until `clear`. Those that production would not show either are only counted,
-    in `refused`: emitted after `close`, or too large. `redact` is what it is to StepEmitter. It cannot be
-    pickled; a copy by `copy` is the storage itself.
+    Events pass through the real encoding and back, so a test reads what production would return. They are readable
+    at once, and kept until `clear`. Events that production would not show either, emitted after `close` or too large,
+    are only counted, in `refused`. `redact` works as in StepEmitter. It cannot be pickled; a copy by `copy` is the
+    storage itself.
     """
 
     def __init__(
         self, pipeline: str = "default", *, redact: Redaction | Iterable[Redactor] | None = None
     ) -> None:
-        # Only pipeline and limits matter here; a test must not depend on the environment that it runs in.
+        # Only pipeline and limits matter here; a test must not depend on its environment.
         defaults = {
             name: field.get_default(call_default_factory=True, validated_data={}) for name, field in _FIELDS
         }
@@ -116,7 +118,7 @@ class InMemoryStorage(EventSource):
 
     @property
     def refused(self) -> int:
-        """Events that were accepted and will never be readable."""
+        """Number of events that were accepted and will never be readable."""
         return position(self._kept.refused)
 
     def get_steps(
@@ -177,15 +179,17 @@ class InMemoryStorage(EventSource):
         return errors[:limit]
 
     def observe(self, observation: StepObservation) -> None:
-        """Take what a consumer would have found out, so that reads show it to those who ask.
+        """Add an observation as a consumer would, for reads with `include_observed`.
 
-        Nothing watches the runs of this storage. Raises EventDecodeError for an observation that contradicts itself.
+        Nothing watches this storage's runs by itself. Raises EventDecodeError for an inconsistent observation.
         """
         observation = decode_observation(encode_observation(observation))
         self._observed.setdefault(observation.observation_id, observation)
 
     def _stands(self, observation: StepObservation) -> bool:
-        """Whether it is STALLED, the last word, and about a step's current execution, which runs, or still waits."""
+        """Whether it is the latest observation, STALLED, and about a step's current execution, still running or
+        pending.
+        """
         execution = observation.execution_id
         if any(
             each.execution_id == execution and each.number > observation.number
@@ -200,16 +204,16 @@ class InMemoryStorage(EventSource):
         if observation.what is not Observed.STALLED or found is None:
             return False
         current = found.current
-        if observation.status is ProcessingStatus.PENDING:  # it may have been queued again since
+        if observation.status is ProcessingStatus.PENDING:  # may have been queued again since
             return current.status is ProcessingStatus.PENDING
         return current.execution_id == execution and current.status is ProcessingStatus.RUNNING
 
     def events(self) -> Iterator[StepEvent]:
-        """Every event as it would stand in Kafka, in the order of emission."""
+        """Every event as Kafka would hold it, in the order of emission."""
         yield from tuple(self._kept.events.values())
 
     def clear(self) -> None:
-        """Forget all events and observations; open executions stay open."""
+        """Delete all events and observations; open executions stay open."""
         self._kept.events.clear()
         self._observed.clear()
 
@@ -219,7 +223,7 @@ class InMemoryStorage(EventSource):
         return 0
 
     def wait_projected(self, timeout: float) -> bool:
-        """Everything is readable at once."""
+        """Return True: everything is readable at once."""
         check_timeout(timeout)
         return True
 
@@ -236,7 +240,7 @@ class InMemoryStorage(EventSource):
         return self
 
     def close(self, timeout: float = 2.0) -> None:
-        """Refuse further events; what is there stays readable."""
+        """Reject further events; existing ones stay readable."""
         check_timeout(timeout)
         self._kept.close()
 

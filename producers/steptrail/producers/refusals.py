@@ -1,4 +1,4 @@
-"""What librdkafka's error codes mean for one event: certainly not delivered, or maybe."""
+"""Classifies librdkafka's error codes for one event: certainly not delivered, or maybe delivered."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _MAYBE = frozenset(
 )
 _NO_TOPIC = frozenset(
     {
-        # Said once librdkafka has waited for the topic to be there, by its own codes or the broker's. What an earlier
-        # try may have stored is gone with the topic.
+        # Reported after librdkafka has waited for the topic to exist, by its own code or the broker's. What an earlier
+        # attempt stored is gone with the topic.
         KafkaError.UNKNOWN_TOPIC_OR_PART,
         KafkaError._UNKNOWN_TOPIC,
         KafkaError._UNKNOWN_PARTITION,
@@ -34,30 +34,30 @@ _LEAST_JITTER = 0.8  # librdkafka pauses 80 to 120 % of retry.backoff.ms (RD_KAF
 
 
 class RefusedError(Exception):
-    """The transport's own: the message goes nowhere, for this reason."""
+    """Raised by the transport itself: the message is not sent, for this reason."""
 
     def __init__(self, reason: DropReason) -> None:
         self.reason = reason
 
 
 def refuse_closed(*_message: Any) -> None:
-    """In the place of `produce` after close."""
+    """Replaces `produce` after close."""
     raise RefusedError(DropReason.CLOSED)
 
 
 def refuse_inherited(*_message: Any) -> None:
-    """In the place of `produce` in a forked child."""
+    """Replaces `produce` in a forked child."""
     raise RefusedError(DropReason.FORK_INHERITED)
 
 
 def code_of(error: KafkaException) -> int:
-    """librdkafka's code; 0 where there is none."""
+    """librdkafka's error code; 0 if there is none."""
     first = error.args[0] if error.args else None
     return first.code() if isinstance(first, KafkaError) else 0
 
 
 def drop_reason(code: int) -> DropReason:
-    """Why `produce` did not take it."""
+    """Why `produce` did not accept the message."""
     if code == KafkaError._QUEUE_FULL:
         return DropReason.QUEUE_FULL
     if code == KafkaError.MSG_SIZE_TOO_LARGE:
@@ -66,13 +66,13 @@ def drop_reason(code: int) -> DropReason:
 
 
 def refused(code: int) -> bool:
-    """Whether the broker, or what it says of the cluster, is against the message: it will be the next time too."""
+    """Whether the rejection is permanent: the broker or its metadata would reject the message again."""
     return code in _NO_TOPIC or code == KafkaError._AUTHENTICATION or (code > 0 and code not in _MAYBE)
 
 
 def fail_reason(code: int, *, first_try: bool) -> FailReason:
-    """What a delivery report with this error says. Unless it was the `first_try`, an earlier one may have been stored,
-    and its answer lost.
+    """Classify a delivery report's error. Unless it was the `first_try`, an earlier attempt may have been stored and
+    its answer lost.
     """
     if code in _MAYBE:
         return FailReason.TIMED_OUT
@@ -86,10 +86,10 @@ def fail_reason(code: int, *, first_try: bool) -> FailReason:
 
 
 class Tries:
-    """Whether a message that was given up was sent once at most.
+    """Tells whether an abandoned message was sent at most once.
 
-    librdkafka keeps to itself how often it sent a message. But it pauses before it sends one again: what is given up
-    sooner than that after `produce` was not sent twice. And while it does not know the cluster it sends nothing.
+    librdkafka does not expose how often it sent a message. But it pauses before a retry, so a message abandoned sooner
+    than that after `produce` was not sent twice. And while it does not know the cluster it sends nothing.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -102,18 +102,20 @@ class Tries:
         self._knows_cluster = False
 
     def look(self, producer: Producer) -> None:
-        """Called often: see whether anything can have been sent. Never from a report: the client would crash."""
+        """Called often: checks whether anything can have been sent. Never call it from a report: the client would
+        crash.
+        """
         if not self._knows_cluster:
             now = time.monotonic()
             try:
                 self._knows_cluster = producer.cluster_id(0) is not None
-            except KafkaException:  # it does not, and did not wait
+            except KafkaException:  # it does not know the cluster, and did not wait
                 self._nothing_sent_until = now
-            except AttributeError:  # a client before 2.16: then only the latency tells
+            except AttributeError:  # a client before 2.16: only the latency tells
                 self._knows_cluster = True
 
     def first(self, message: Message) -> bool:
-        """Whether the message of this report had been sent once at most."""
+        """Whether the message of this report was sent at most once."""
         latency = message.latency()
         since = time.monotonic() - self._nothing_sent_until
         return since < self._least_s or (latency is not None and 0 <= latency < self._least_s)

@@ -1,7 +1,7 @@
-"""Emitters that were pickled: they open again where they arrive, once in each process.
+"""Reopens pickled emitters where they are unpickled, once per process.
 
-A manager that is an argument of thousands of tasks arrives thousands of times. So its copies share one emitter, which
-is kept open when a task lets go of it, until it is closed or many others have arrived.
+A manager passed to thousands of tasks is unpickled thousands of times. So its copies share one emitter, which stays
+open when a task drops it, until it is closed or many other emitters have been unpickled.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _arrived: OrderedDict[bytes, StepEmitter] = OrderedDict()
 
 
 def new_origin() -> bytes:
-    """What copies of one emitter have in common."""
+    """Return an identity that all pickled copies of one emitter share."""
     return os.urandom(16)
 
 
 def reopened(
     kind: type[StepEmitter], origin: bytes, settings: Settings, redaction: Redaction | None, spool: str | None
 ) -> StepEmitter:
-    """The emitter that stands here for the one that was pickled; called by pickle."""
+    """Return this process's emitter for the pickled one; called by pickle."""
     known = _arrived.pop(origin, None)
     if known is None or known.closed or type(known) is not kind:
         known = kind(settings, redact=redaction, spool=spool)

@@ -1,4 +1,4 @@
-"""What a ProcessingStepManager stands on: the Storage protocol, and what its parts exchange."""
+"""The Storage protocol that ProcessingStepManager uses, and the types it exchanges."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ Emitted = StepHandle
 
 
 class NotReadableError(SteptrailError):
-    """This storage only emits; to read, open one that is joined to ClickHouse (steptrail.projections)."""
+    """This storage only emits; to read, open one that is connected to ClickHouse (steptrail.projections)."""
 
 
 @runtime_checkable
 class Storage(Protocol):
-    """Takes the steps of one pipeline, and gives them back.
+    """Records the steps of one pipeline and reads them back.
 
     Invariants, which every implementation keeps and `tests/support/storage_contract.py` checks:
 
-    1.  `emit` never waits for a network or a disk, and never raises for a fault of the infrastructure.
+    1.  `emit` never waits for a network or a disk, and never raises when the infrastructure fails.
         It raises TypeError or ValueError, naming the argument, for a wrong type, an unknown status or a
         naive time, before anything was recorded.
     2.  A strange *value* never raises: it is stored normalised and marked in `details["_steptrail"]`.
     3.  One event is one step read back: with the values that it was given, its `details` as they were, its
         `metadata` as `metadata_of` (steptrail.producers.events.readback) lays it out.
-    4.  `get_steps` gives events, not states, ordered by timestamp and, where that is equal, in the order in
-        which they were emitted. `start_time` is inclusive, `end_time` exclusive. A document without events
-        gives an empty list. What was emitted with an older timestamp stands at its place.
-    5.  `get_recent_errors` looks over all documents of the pipeline: ERROR and FAILED (and WARNING, when
+    4.  `get_steps` returns events, not states, ordered by timestamp and, for equal ones, by the order of emission.
+        `start_time` is inclusive, `end_time` exclusive. A document without events gives an empty list. An event
+        emitted with an older timestamp is sorted into its place.
+    5.  `get_recent_errors` covers all documents of the pipeline: ERROR and FAILED (and WARNING, when
         asked) at or after `since`, newest first.
-    6.  An event without ids gets them by what came before it for the same step of the same document
+    6.  An event without ids gets them from earlier events of the same step of the same document
         (steptrail.producers.events.executions). Ids that are given are kept.
     7.  After `flush(…) == 0` and `wait_projected(…) is True`, reads show every event that this storage had
         accepted before and that was not lost. Losses are counted, never silent.
     8.  Safe for threads, under asyncio, and in forked children.
-    9.  `close` may be called twice. Events emitted after it are refused and counted, not raised.
-    10. What consumers observed is given only to those who ask with `include_observed`: among a document's events
-        each observation is an ObservedStep at the time for which it was found, among recent errors each execution
-        that is stalled now is an ObservedError. An ending, or a later execution of the step, ends a stall at once.
+    9.  `close` may be called twice. Events emitted after it are rejected and counted; `emit` does not raise.
+    10. Consumers' observations are returned only with `include_observed`: among a document's events each observation
+        is an ObservedStep at the time that it is about, among recent errors each execution that is stalled now is an
+        ObservedError. An ending, or a later execution of the step, ends a stall at once.
     """
 
     @property
@@ -71,7 +71,7 @@ class Storage(Protocol):
     ) -> Emitted:
         """Take one event; `timestamp` (aware) is now by default, `duration_ms` milliseconds.
 
-        With `progress` a RUNNING is of the run that is on; where none is known, it begins one as without.
+        With `progress`, RUNNING belongs to the current run; if none is known, it begins one.
         """
         ...
 
@@ -99,13 +99,13 @@ class Storage(Protocol):
         ...
 
     def flush(self, timeout: float) -> int:
-        """Wait up to `timeout` seconds for deliveries; how many events are still pending."""
+        """Wait up to `timeout` seconds for deliveries; returns how many events are still pending."""
         ...
 
     def wait_projected(self, timeout: float) -> bool:
-        """Wait up to `timeout` seconds until reads show what was delivered; False when they do not yet."""
+        """Wait up to `timeout` seconds until reads show what was delivered; returns False if they do not yet."""
         ...
 
     def close(self, timeout: float = 2.0) -> None:
-        """Deliver what can be delivered within `timeout` seconds and let go of everything."""
+        """Deliver what can be delivered within `timeout` seconds and release all resources."""
         ...

@@ -1,4 +1,4 @@
-"""An emitter's report, as a model and as bytes. Rare, so a library encodes it."""
+"""An emitter's report and its encoding. It is rare, so an Avro library encodes it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class EmitterReport:
 
 
 def encode_report(report: EmitterReport) -> bytes:
-    """The framed message of a report."""
+    """Encode a report as a framed message."""
     out = io.BytesIO()
     out.write(EMITTER_REPORT_PREFIX)
     fastavro.schemaless_writer(out, EMITTER_REPORT_SCHEMA, {**asdict(report), "kind": report.kind.value})
@@ -61,9 +61,9 @@ def encode_report(report: EmitterReport) -> bytes:
 
 
 def decode_report(value: bytes) -> EmitterReport:
-    """The report that a framed message holds.
+    """Decode a framed message.
 
-    Strict, since these bytes come from anywhere: all of them are read, and encoding the report gives them again.
+    Strict, since the bytes are untrusted: all are consumed, and encoding the report must reproduce them.
     Raises EventDecodeError.
     """
     if not value.startswith(EMITTER_REPORT_PREFIX):
@@ -75,7 +75,7 @@ def decode_report(value: bytes) -> EmitterReport:
         fields = cast("dict[str, Any]", fastavro.schemaless_reader(body, _PLAIN, None))
         report = EmitterReport(**{**fields, "kind": _KINDS[fields["kind"]]})
         again = encode_report(report)
-    except Exception as error:  # whatever a decoder runs into
+    except Exception as error:  # whatever the decoder raises
         raise EventDecodeError(
             DecodeReason.BAD_VALUE, f"the message is no emitter's report: {type(error).__name__}"
         ) from None

@@ -1,4 +1,4 @@
-"""The errors of steptrail; each base class names the reaction that it asks for."""
+"""steptrail's errors; each base class states how to react."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ class SteptrailError(Exception):
 
 
 class InfrastructureError(SteptrailError):
-    """Something that steptrail needs does not answer now: pause, keep the data, try again.
+    """A dependency is unavailable: pause, keep the data, and retry.
 
-    Never a reason to dead-letter a message: the data is fine, the world is not.
+    Never a reason to dead-letter a message: the data is valid.
     """
 
 
 class DataError(SteptrailError):
-    """One message or value is wrong, and will be wrong each time: set it aside, go on with the rest."""
+    """One message or value is invalid, and retrying does not help: set it aside and continue."""
 
 
 class ConfigurationError(SteptrailError):
-    """A setting is wrong: stop. The message names the setting and never shows a secret's value."""
+    """A setting is invalid: stop. The message names the setting and never shows a secret's value."""
 
 
 class DecodeReason(str, Enum):
-    """Why a message is not an event: a small, stable set, fit for a header and a metric's label."""
+    """Why a message is not an event: a small, stable set, suitable for a header and a metric label."""
 
     EMPTY = "EMPTY"
     BAD_FRAME = "BAD_FRAME"
@@ -47,8 +47,8 @@ class DecodeReason(str, Enum):
 class EventDecodeError(DataError):
     """A message's bytes are not an event.
 
-    `position` is the offset of the first byte that is wrong, within the bytes that were given to the
-    function that raised, None where no single byte is to blame; `field` is the event's field it lies in.
+    `position` is the offset of the first invalid byte, within the bytes passed to the function that raised, None if no
+    single byte is at fault; `field` is the event's field that contains it.
     The message never quotes the event's content.
     """
 

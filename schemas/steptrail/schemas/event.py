@@ -1,4 +1,4 @@
-"""The event: what happened to one step of one document, as it travels on the topic."""
+"""The event: what happened to one step of one document, as stored on the topic."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ class StepEvent:
 
     @property
     def happened_at(self) -> datetime:
-        """`timestamp` as an aware datetime, UTC; OverflowError outside of the years 1 to 9999."""
+        """`timestamp` as an aware UTC datetime; raises OverflowError outside the years 1 to 9999."""
         return datetime_from_us(self.timestamp)
 
 
 def datetime_from_us(microseconds: int) -> datetime:
-    """The aware UTC datetime of a number of microseconds since the epoch, exactly."""
+    """Convert microseconds since the epoch to an aware UTC datetime, exactly."""
     return _EPOCH + timedelta(microseconds=microseconds)
 
 
 def us_from_datetime(moment: datetime) -> int:
-    """Microseconds since the epoch of an aware datetime, exactly; ValueError for a naive one."""
+    """Convert an aware datetime to microseconds since the epoch, exactly; raises ValueError for a naive one."""
     if moment.tzinfo is None or moment.utcoffset() is None:
         raise ValueError(
             f"a naive datetime has no place in time: {moment!r}; give it a time zone, such as UTC"

@@ -1,26 +1,26 @@
-"""The fold: the state of a step by its events, in whatever order they arrive.
+"""The fold: derives the state of a step from its events, in any order of arrival.
 
-The rule, of which ClickHouse's `step_state` is the other statement:
+The rule, which ClickHouse's `step_state` implements as well:
 
-- An event's time is `min(timestamp, broker time)`, so that a clock that runs ahead wins nothing. An event that
+- An event's time is `min(timestamp, broker time)`, so that a clock that runs ahead gains nothing. An event that
   was sent twice has several broker times: the greatest counts.
-- Emitters correct the times that they measure by the brokers' clock, once they know how far theirs is off. To what an
-  emitter measured before, and says so (`early_clock`), the offset is added here. It was measured, and not given, when
-  it is of the millisecond that the event's id names.
-- An execution is decided by its event with the greatest (rank, time, event_id), where PENDING < RUNNING < every
-  ending. So a late RUNNING never reopens an execution that has ended.
+- Emitters correct their own times by the brokers' clock once they know the offset. For an emitter that reports
+  uncorrected times before that (`early_clock`), the offset is added here. A time is the emitter's own, not the
+  caller's, if it is in the same millisecond as the event's id.
+- The event with the greatest (rank, time, event_id) decides an execution, where PENDING < RUNNING < every ending.
+  So a late RUNNING never reopens an execution that has ended.
 - Work that is queued in one process and done in another has two execution ids: one that only ever was PENDING, and
   one that ran or ended. They are one run. Let L be the time of the latest event of any execution that ran or
   ended. What was only PENDING and has no event after L is *taken over*: by the execution that begins at or after
   its first event, the least (first event, execution_id) of these, else by the one that began last. What has an
   event after L waits for a run that is still to come; all of these together are one.
-- Clocks of two machines differ by a little. So a PENDING after L is taken over as well when it comes at most
-  JOIN_WITHIN_US after it, names no greater attempt than the execution of L, and that did not end in ERROR or
-  FAILED, after which a PENDING is a retry. Where one that is later than L does wait, all of them do.
-- A step's current execution is the one that waits, if any does; else, of those that ran or ended, the one with the
-  latest event; at equal times, the one with the greater execution_id. So a retry after an ERROR shows as running.
+- Clocks of two machines differ slightly. So a PENDING after L is also taken over if it is at most JOIN_WITHIN_US
+  after it, has no greater attempt than the execution of L, and that execution did not end in ERROR or FAILED, after
+  which a PENDING is a retry. If any that is later than L waits, all of them do.
+- A step's current execution is the waiting one, if any; otherwise, of those that ran or ended, the one with the latest
+  event; at equal times, the one with the greater execution_id. So a retry after an ERROR shows as running.
 
-Everything here is a function of the *set* of arrivals: order, repetition and the cut into batches do not show.
+The result is a function of the *set* of arrivals: order, duplicates and batch boundaries make no difference.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ StepKey = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class ExecutionState:
-    """One run of one step, folded. Times are microseconds since the epoch, in UTC, as the fold counts them."""
+    """One run of one step, folded. Times are the fold's, in microseconds since the epoch, UTC."""
 
     pipeline: str
     doc_id: str
@@ -78,7 +78,7 @@ class ExecutionState:
 
 @dataclass(frozen=True, slots=True)
 class CurrentStep:
-    """The state of one step of one document: its current execution, and what there is in all."""
+    """The state of one step of one document: its current execution, and totals over all executions."""
 
     current: ExecutionState
     """With what it took over: attempt, dependencies, times and events are of all that was joined."""
@@ -90,7 +90,7 @@ class CurrentStep:
 class Fold:
     """A set of arrivals that can grow in any order, be merged with another, and be read at any time.
 
-    It keeps every distinct event; memory grows with them. Not safe for use from several threads at once.
+    It keeps every distinct event, so memory grows with their number. Not thread-safe.
     """
 
     def __init__(self) -> None:
@@ -98,19 +98,19 @@ class Fold:
         self._early: dict[bytes, tuple[int, int]] = {}
 
     def add(self, event: StepEvent, broker_time: int | None = None) -> None:
-        """Take one arrival; `broker_time` in microseconds, None where there is no broker."""
+        """Add one arrival; `broker_time` in microseconds since the epoch, None without a broker."""
         key = (event.pipeline, event.doc_id, event.step_name, event.execution_id)
         self._keep(
             self._executions.setdefault(key, {}), event, math.inf if broker_time is None else broker_time
         )
 
     def early_clock(self, emitter_id: bytes, events: int, offset_us: int) -> None:
-        """Take what an emitter reports: of its first so many events, measured times lack `offset_us` microseconds."""
+        """Add an emitter's report: `offset_us` must be added to its own times in its first `events` events."""
         known = self._early.get(emitter_id, (events, offset_us))
         self._early[emitter_id] = max(events, known[0]), max(offset_us, known[1])
 
     def merge(self, other: Fold) -> None:
-        """Take everything that `other` has seen; `other` stays as it is."""
+        """Add everything in `other`, which is not changed."""
         for key, arrivals in other._executions.items():
             mine = self._executions.setdefault(key, {})
             for event, broker_time in arrivals.values():
@@ -119,7 +119,7 @@ class Fold:
             self.early_clock(emitter_id, events, offset_us)
 
     def executions(self) -> Iterator[ExecutionState]:
-        """Every execution by its own events, before any is joined with another; ordered by its key."""
+        """Every execution from its own events, before any are joined; ordered by key."""
         for key in sorted(self._executions):
             yield _execution(key, self._times(key))
 
@@ -150,13 +150,13 @@ class Fold:
         )
 
     def _joined(self, current: ExecutionState, joined: list[ExecutionState]) -> ExecutionState:
-        """`current` with the events of all of `joined`, of which it is one."""
+        """`current` merged with the events of all of `joined`, which contains it."""
         keys = [(one.pipeline, one.doc_id, one.step_name, one.execution_id) for one in joined]
         arrivals = chain.from_iterable(self._times(key) for key in keys)
         return _execution((*keys[0][:3], current.execution_id), arrivals)
 
     def _times(self, key: ExecutionKey) -> Iterator[tuple[StepEvent, int]]:
-        """The distinct events of an execution, each with its time in the fold."""
+        """An execution's distinct events, each with its time in the fold."""
         for event, broker_time in self._executions[key].values():
             events, offset_us = self._early.get(event.emitter_id, (0, 0))
             early = event.sequence < events and event.timestamp // 1000 == ms_of_id(event.event_id)
@@ -194,7 +194,7 @@ def _execution(key: ExecutionKey, arrivals: Iterable[tuple[StepEvent, int]]) -> 
 
 
 def _waiting(runs: Sequence[ExecutionState], queued: Sequence[ExecutionState]) -> list[ExecutionState]:
-    """Those of `queued` that wait for a run that is still to come: all that are later than every run, or none."""
+    """Those of `queued` that wait for a future run: all that are later than every run, or none."""
     if not runs:
         return list(queued)
     latest = max(runs, key=lambda state: (state.last_any, state.execution_id))
@@ -203,7 +203,7 @@ def _waiting(runs: Sequence[ExecutionState], queued: Sequence[ExecutionState]) -
 
 
 def _waits_after(latest: ExecutionState, queued: ExecutionState) -> bool:
-    """Whether something queued after the latest run's last event is not that run, told late by another clock."""
+    """Whether `queued`, after the latest run's last event, is a new run rather than that run by another clock."""
     return (
         latest.status in _FAILED
         or queued.attempt > latest.attempt
@@ -212,6 +212,6 @@ def _waits_after(latest: ExecutionState, queued: ExecutionState) -> bool:
 
 
 def _taken_by(runs: Sequence[ExecutionState], queued: ExecutionState) -> ExecutionState:
-    """The run that takes over what was queued; `runs` in the order in which they began."""
+    """The run that takes over `queued`; `runs` are ordered by their start."""
     begin = bisect_left(runs, queued.first_any, key=lambda state: state.first_any)
     return runs[min(begin, len(runs) - 1)]

@@ -1,12 +1,12 @@
-"""Exceptions that others raise into our code: time limits, Ctrl-C, what one thread raises in another.
+"""Recognizes foreign exceptions raised into steptrail's code: time limits, Ctrl-C, exceptions from another thread.
 
-A signal handler that raises, and PyThreadState_SetAsyncExc, raise between any two instructions of whatever runs. Such
-an exception is an answer to the program, not a fault of the code that it met. Wherever we catch `Exception`, because a
-value of a caller's may raise anything, we first let through what is foreign.
+A raising signal handler and PyThreadState_SetAsyncExc raise between any two instructions of the running code. Such an
+exception is addressed to the program, not a fault of the interrupted code. Wherever steptrail catches `Exception`,
+because a caller's value may raise anything, it first lets foreign exceptions through.
 
-Its type says nothing: Celery's SoftTimeLimitExceeded is an `Exception` like those that a faulty `__repr__` raises. Its
-traceback does: a signal handler is called with the very frame that it interrupted, and what another thread raises
-comes from an instruction that raises nothing by itself.
+Its type does not identify it: Celery's SoftTimeLimitExceeded is an `Exception` like one from a faulty `__repr__`. Its
+traceback does: a signal handler receives the very frame that it interrupted, and an exception from another thread
+comes from an instruction that cannot raise by itself.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from types import FrameType, TracebackType
 from typing import Final
 
 _RAISES: Final = {dis.opmap[name] for name in ("RAISE_VARARGS", "RERAISE") if name in dis.opmap}
-# Here the interpreter looks whether another thread raised something, and nothing else can fail.
+# At these instructions the interpreter checks for exceptions from other threads, and nothing else can fail.
 _LOOKS: Final = {
     dis.opmap[name] for name in ("RESUME", "JUMP_BACKWARD", "JUMP_ABSOLUTE") if name in dis.opmap
 }
-_EMPTY: Final = 8  # bytes; what PyCode_NewEmpty makes has fewer
+_EMPTY: Final = 8  # bytes; code from PyCode_NewEmpty is shorter
 _MARK: Final = "_steptrail_foreign"
 _OF_THE_INTERPRETER: Final = (RecursionError, MemoryError, StopIteration, StopAsyncIteration)
 
 
 def let_through(error: BaseException) -> None:
-    """Raise `error` again, the same object, if it is foreign: the first line of an `except Exception`."""
+    """Re-raise `error`, the same object, if it is foreign: the first line of an `except Exception`."""
     if is_foreign(error):
         raise error
 
 
 def unwrapped(error: BaseException) -> BaseException:
-    """What a callback of ours raised that raises nothing by itself, as a library in C reports it: wrapped, and without
-    a traceback that would tell that it is foreign.
+    """Unwrap an exception from a callback that raises nothing by itself, as a C library reports it: wrapped, and
+    without a traceback that would identify it as foreign.
     """
     cause = error.__cause__
     if cause is None:
@@ -43,10 +43,10 @@ def unwrapped(error: BaseException) -> BaseException:
 
 
 def is_foreign(error: BaseException) -> bool:
-    """Whether an exception that was just caught is nothing that the code in the `try` raised, or what it called.
+    """Whether an exception that was just caught was raised neither by the code in the `try` nor by its callees.
 
-    What is no `Exception` always is: nobody means it for us. Without a frame of a handler (one written in C) and
-    without a sign of its being raised from another thread, an exception passes for the code's own.
+    A BaseException that is not an `Exception` always is foreign. Without a handler's frame (a handler written in C) and
+    without a sign of another thread, an exception counts as the code's own.
     """
     if not isinstance(error, Exception) or _MARK in error.__dict__:
         return True
@@ -61,7 +61,7 @@ def is_foreign(error: BaseException) -> bool:
 
 
 def _interrupts(frame: FrameType, interrupted: FrameType) -> bool:
-    """Whether a frame was called with the one before as an argument, as signal handlers are."""
+    """Whether a frame received the previous one as an argument, as signal handlers do."""
     code = frame.f_code
     count = code.co_argcount + code.co_kwonlyargcount
     has_more = bool(code.co_flags & 0x04)  # *args
@@ -78,10 +78,10 @@ def _interrupts(frame: FrameType, interrupted: FrameType) -> bool:
 def _came_from_another_thread(error: Exception, innermost: TracebackType) -> bool:
     code, at = innermost.tb_frame.f_code.co_code, innermost.tb_lasti
     if len(code) <= _EMPTY and not innermost.tb_frame.f_code.co_consts:
-        return False  # a frame that Cython made up for a traceback
+        return False  # a frame that Cython created for a traceback
     if not 0 <= at < len(code) or code[at] in _RAISES:
         return False
     if code[at] in _LOOKS:
         return not isinstance(error, _OF_THE_INTERPRETER)
-    # A call. What fails in C says why; what another thread raises is a class, and made without arguments.
+    # A call. Failures in C have a message; another thread raises a class, instantiated without arguments.
     return not error.args and not isinstance(error, _OF_THE_INTERPRETER)

@@ -1,11 +1,11 @@
-"""What a valid event is: the limits of its fields, once, for everybody who judges events.
+"""Defines a valid event: the limits of its fields, in one place for all validators.
 
-An event is valid when its frame names a known schema, its body is at most MAX_EVENT_BYTES long and the only spelling
-of its fields (numbers as short as they can be, nothing behind the last field), every text is UTF-8, and each field
-that LIMITS names keeps to its limit. NUL and control characters in texts are valid, and so are empty texts.
+An event is valid when its frame names a known schema, its body is at most MAX_EVENT_BYTES long and the canonical
+encoding of its fields (shortest varints, no trailing bytes), every text is UTF-8, and each field in LIMITS is within
+its limit. NUL and control characters in texts are valid, and so are empty texts.
 
-Three judge by this, each made from LIMITS: the strict decoder (`steptrail.schemas.wire.decoder`), the quick look at
-many messages (`steptrail.consumers.ingest.prefilter`) and the checks of the store
+Three validators are built from LIMITS: the strict decoder (`steptrail.schemas.wire.decoder`), the prefilter for batches
+(`steptrail.consumers.ingest.prefilter`) and ClickHouse's checks
 (`steptrail.projections.delivery.event_checks`). A test searches for an event on which they disagree.
 """
 
@@ -36,7 +36,7 @@ say any; it counts as this at the latest, and as 1970 at the earliest."""
 
 @dataclass(frozen=True, slots=True)
 class Between:
-    """A whole number from `least` to `greatest`; `rule` is the range in words, `reason` the name of its violation."""
+    """An integer from `least` to `greatest`; `rule` is the range in words, `reason` the name of its violation."""
 
     least: int
     greatest: int
@@ -54,7 +54,7 @@ class Finite:
 
 @dataclass(frozen=True, slots=True)
 class Json:
-    """The text of a JSON value that opens so; see `steptrail.schemas.values.json_text`."""
+    """JSON text that starts with `opening`; see `steptrail.schemas.values.json_text`."""
 
     opening: Opening
     reason: DecodeReason = DecodeReason.BAD_JSON
@@ -80,7 +80,7 @@ LIMITS: Final[Mapping[str, Limit]] = {
     "details": Json("{"),
     "metrics": Json("{"),
     "depends_on": Json("["),
-    # The engine drops the bits that a number of 10 bytes has beyond 64: below this, none has 10 bytes.
+    # ClickHouse drops the bits beyond 64 of a 10-byte number: below this limit, none has 10 bytes.
     "sequence": Between(0, 2**62 - 1, "sequences count from 0 to 2^62 - 1"),
 }
 """The limit of each field that has one."""

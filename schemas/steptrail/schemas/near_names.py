@@ -1,4 +1,4 @@
-"""What somebody may have meant who wrote a name that is not there."""
+"""Suggests known names for an unknown one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 def near_names(name: str, known: Iterable[str], most: int = 3) -> list[str]:
-    """The known names that look most like this one, the nearest first; one that holds the other counts as near."""
+    """The known names most similar to `name`, the nearest first; a name that contains the other counts as similar."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, most)
     held = [each for each in names if min(len(name), len(each)) > 2 and (name in each or each in name)]
@@ -15,6 +15,6 @@ def near_names(name: str, known: Iterable[str], most: int = 3) -> list[str]:
 
 
 def or_near(name: str, known: Iterable[str]) -> str:
-    """The end of a sentence that says that there is no such name: "; did you mean …?", or nothing."""
+    """A suffix for an error about an unknown name: "; did you mean …?", or ""."""
     near = near_names(name, known)
     return f"; did you mean {' or '.join(near)}?" if near else ""

@@ -1,4 +1,4 @@
-"""What a consumer observed of an execution, as a model and as bytes. Rare, so a library encodes it."""
+"""A consumer's observation of an execution and its encoding. It is rare, so an Avro library encodes it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OBSERVATION_PREFIX = single_object_prefix(OBSERVATION_FINGERPRINT)
 
 
 class Observed(str, Enum):
-    """What a consumer adds to what was emitted."""
+    """What a consumer found out about an execution."""
 
     STALLED = "STALLED"
     """It was started and is past its deadline."""
@@ -65,14 +65,14 @@ class StepObservation:
 
 
 def what_is(number: int) -> Observed:
-    """The status in the observation with this number (from 1): they alternate."""
+    """The status of an execution's observation with this number (from 1): they alternate."""
     return Observed.STALLED if number % 2 else Observed.RETRACTED
 
 
 def observation_id(execution_id: bytes, number: int) -> bytes:
-    """The identity of an execution's observation with this number, a UUIDv8.
+    """The id of an execution's observation with this number, a UUIDv8.
 
-    Nothing else goes into it, so that a decision which is made again, by whomever, is the same observation.
+    It depends on nothing else, so that a decision repeated by any member is the same observation.
     """
     digest = hashlib.sha256(b"%s %s %d" % (execution_id, what_is(number).value.encode(), number)).digest()
     bits = int.from_bytes(digest[:16], "big")
@@ -81,7 +81,7 @@ def observation_id(execution_id: bytes, number: int) -> bytes:
 
 
 def encode_observation(observation: StepObservation) -> bytes:
-    """The framed message of an observation."""
+    """Encode an observation as a framed message."""
     out = io.BytesIO()
     out.write(OBSERVATION_PREFIX)
     fields = {**asdict(observation), "what": observation.what.value, "status": observation.status.value}
@@ -90,10 +90,10 @@ def encode_observation(observation: StepObservation) -> bytes:
 
 
 def decode_observation(value: bytes) -> StepObservation:
-    """The observation that a framed message holds.
+    """Decode a framed message.
 
-    Strict, since these bytes come from anywhere: all of them are read, encoding the observation gives them
-    again, and its number, identity and what it says agree. Raises EventDecodeError.
+    Strict, since the bytes are untrusted: all are consumed, encoding the observation must reproduce them, and its
+    number, id and status must agree. Raises EventDecodeError.
     """
     if not value.startswith(OBSERVATION_PREFIX):
         raise EventDecodeError(
@@ -105,7 +105,7 @@ def decode_observation(value: bytes) -> StepObservation:
         kinds = {"what": _WHAT[fields["what"]], "status": STATUS_BY_CODE[fields["status"]]}
         observation = StepObservation(**{**fields, **kinds})
         again = encode_observation(observation)
-    except Exception as error:  # whatever a decoder runs into
+    except Exception as error:  # whatever the decoder raises
         raise EventDecodeError(
             DecodeReason.BAD_VALUE, f"the message is no observation: {type(error).__name__}"
         ) from None

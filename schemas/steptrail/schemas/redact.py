@@ -1,4 +1,4 @@
-"""Keeping secrets out of what people and logs get to see."""
+"""Keeps secrets out of messages and logs."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ def redacted(value: str) -> str: ...
 @overload
 def redacted(value: Mapping[str, Any]) -> dict[str, Any]: ...
 def redacted(value: str | Mapping[str, Any]) -> str | dict[str, Any]:
-    """A text without the passwords in its URLs, or a mapping without its secrets, at any level."""
+    """Redact the passwords in a text's URLs, or a mapping's secrets at any level."""
     if isinstance(value, str):
         return _URL_PASSWORD.sub(rf"\g<start>:{REDACTED}@", value)
     return {key: REDACTED if _hides(key, item) else _inner(item) for key, item in value.items()}
 
 
 def redact_message(message: str, config: Mapping[str, Any]) -> str:
-    """A library's message without any secret of the config it was given (librdkafka quotes bad values)."""
+    """Redact the secrets of `config` in a library's message (librdkafka quotes bad values)."""
     return redact_values(message, secrets_of(config))
 
 
 def redact_values(message: str, secrets: Iterable[str]) -> str:
-    """A message in which none of these texts stands, longest first, nor a URL's password."""
+    """Redact these texts, longest first, and passwords in URLs."""
     for secret in sorted({secret for secret in secrets if secret}, key=len, reverse=True):
         message = message.replace(secret, REDACTED)
     return redacted(message)

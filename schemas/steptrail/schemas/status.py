@@ -25,12 +25,12 @@ class ProcessingStatus(str, Enum):
 
     @property
     def code(self) -> int:
-        """The status' number on the wire and in ClickHouse's Enum8: 0 (PENDING) to 6 (SKIPPED)."""
+        """The status's number on the wire and in ClickHouse's Enum8: 0 (PENDING) to 6 (SKIPPED)."""
         return _CODES[self]
 
     @property
     def rank(self) -> int:
-        """How far an execution has come: 0 pending, 1 running, 2 ended, whatever the ending."""
+        """Progress of an execution: 0 pending, 1 running, 2 ended, whatever the ending."""
         return min(_CODES[self], 2)
 
     @property

@@ -1,4 +1,4 @@
-"""The model of a processing step, as people hand it in and get it back."""
+"""The public model of a processing step."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class ProcessingStep(BaseModel):
     @field_validator("timestamp", mode="before")
     @classmethod
     def _no_bare_numbers(cls, value: object) -> object:
-        # Left to itself, pydantic would read a number as seconds or milliseconds, by its size.
+        # By default pydantic reads a number as seconds or milliseconds, depending on its size.
         if isinstance(value, datetime | str):
             return value
         raise ValueError(
@@ -80,7 +80,7 @@ class ProcessingStep(BaseModel):
 
     @property
     def duration_ms(self) -> float | None:
-        """How long it took in milliseconds, from `metadata["metrics"]["duration_ms"]`, if that is a number."""
+        """Duration in milliseconds, from `metadata["metrics"]["duration_ms"]`, if that is a number."""
         metrics = self.metadata.get("metrics")
         value = metrics.get("duration_ms") if isinstance(metrics, Mapping) else None
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -92,7 +92,7 @@ class ProcessingStep(BaseModel):
 
     @property
     def error_message(self) -> str | None:
-        """What went wrong, from `metadata["error_message"]`."""
+        """The error message, from `metadata["error_message"]`."""
         value = self.metadata.get("error_message")
         return value if isinstance(value, str) else None
 
@@ -105,17 +105,17 @@ class ProcessingStep(BaseModel):
         return self.status.is_error
 
     def to_dict(self) -> dict[str, Any]:
-        """The step as values that JSON can hold; `timestamp` as ISO 8601 text, `status` as its name.
+        """Return the step as JSON values; `timestamp` as ISO 8601 text, `status` as its name.
 
-        What JSON cannot hold becomes its repr, a non-finite number its text. Nothing is shared with the step.
+        A value that JSON cannot represent becomes its repr, a non-finite number its text. The result is a deep copy.
         """
         return {name: json_ready(getattr(self, name)) for name in type(self).model_fields}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """The step that `to_dict` gave; exact for every value that JSON can hold.
+        """Build a step from `to_dict`'s result; exact for every value that JSON can represent.
 
-        Raises ValidationError naming the field for unknown keys, missing ones and bad values.
+        Raises ValidationError naming the field for unknown or missing keys and invalid values.
         """
         if not isinstance(data, Mapping):
             raise TypeError(f"from_dict takes a mapping, not {type(data).__name__}")
@@ -123,18 +123,18 @@ class ProcessingStep(BaseModel):
 
 
 class RecentError(ProcessingStep):
-    """A step of a document that failed (or warned), which also says its `doc_id`."""
+    """A failed (or warned) step with its `doc_id`."""
 
     doc_id: StrictStr
 
 
 class ObservedStep(ProcessingStep):
-    """What a consumer found out about a step's execution, among the events of those who ask for it.
+    """A consumer's observation of a step's execution; returned with `include_observed`.
 
-    No worker said this. `observed` is STALLED (it was started and is past its deadline) or RETRACTED (an ending or
-    a later execution came after all). `status` stays one of the seven: that of the execution when this was found,
-    so RUNNING where it is STALLED. `timestamp` is the time for which it was found, `details` are the evidence as
-    data; in `metadata`, `error_message` is the evidence in a sentence, beside `execution_id`, `observation_id`,
+    No worker emitted it. `observed` is STALLED (it started and is past its deadline) or RETRACTED (an ending or a
+    later execution arrived after all). `status` stays one of the seven: that of the execution at that time, so
+    RUNNING for STALLED. `timestamp` is the time that the observation is about; `details` are the evidence as data;
+    `metadata` has the evidence as a sentence in `error_message`, and `execution_id`, `observation_id`,
     `started_at`, `deadline_s` and `decided_by`.
     """
 
@@ -144,13 +144,13 @@ class ObservedStep(ProcessingStep):
 
 
 class ObservedError(ObservedStep, RecentError):
-    """A stalled execution among recent errors; also says its `doc_id`."""
+    """A stalled execution among recent errors, with its `doc_id`."""
 
 
 def json_ready(value: Any) -> Any:
-    """A deep copy of a value in which all is of JSON's types; what is not becomes text.
+    """A deep copy of a value with only JSON types; others become text.
 
-    Unlike what an event takes (`steptrail.schemas.values.values`), nothing that JSON can hold is altered.
+    Unlike normalisation for events (`steptrail.schemas.values.values`), it alters nothing that JSON can represent.
     """
     if isinstance(value, datetime):
         return value.isoformat()

@@ -1,4 +1,4 @@
-"""Names and ids as they are stored: the one limit of emitters, of readers, and of rules that name steps."""
+"""Names and ids as stored: one limit shared by emitters, readers and rules that name steps."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _DIGITS: Final = 16
 
 
 def stored_name(name: str, limit_bytes: int = MAX_NAME_BYTES) -> str:
-    """A document id, step or error type as emitters write it: spelled out in UTF-8, cut with a hash past the limit."""
+    """A document id, step or error type as emitters write it: UTF-8, truncated with a hash beyond the limit."""
     return identity_text(name, limit_bytes)[0]
 
 
 def matches_name(stored: str, glob: str) -> bool:
-    """Whether a stored name is what a glob, or a name of any length, means. Upper and lower case differ."""
+    """Whether a stored name matches a glob, or a name of any length. Case-sensitive."""
     return fnmatch.fnmatchcase(stored, glob) or _is_stored_as(stored, glob)
 
 
 def _is_stored_as(stored: str, name: str) -> bool:
-    """Whether `name` became `stored`, whatever the emitter's limit was."""
+    """Whether `name` is stored as `stored`, whatever the emitter's limit."""
     whole, tail = _spelled(name)
     return stored == whole or (stored.endswith(tail) and whole.startswith(stored[: -len(tail)]))
 

@@ -1,7 +1,7 @@
-"""The topics and their keys, in one place to import from.
+"""Topics and keys, in one module to import from.
 
-Names, partitions and configs are in `topic_specs`, keys and their hash in `partitioning`, and the talk with
-Kafka in `topic_admin`, which is loaded when it is needed.
+Names, partitions and configs are in `topic_specs`, keys and their hash in `partitioning`, and requests to Kafka in
+`topic_admin`, which is imported on demand.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ def ensure_topics(
     topics: Iterable[TopicSpec] | None = None,
     timeout: float = 30.0,
 ) -> list[TopicChange]:
-    """Create the topics that are missing and compare the others with what they should be. Safe to repeat.
+    """Create missing topics and compare the others with their specification. Idempotent.
 
-    With `alter`, configs that differ are set; without, they are only reported. `timeout` is in seconds, for
-    all of it. Raises InfrastructureError when Kafka does not answer, ConfigurationError when it refuses.
+    With `alter`, differing configs are set; otherwise they are only reported. `timeout` is the total in seconds.
+    Raises InfrastructureError when Kafka does not answer, ConfigurationError when it refuses.
     """
     from steptrail.schemas.topic_admin import (
-        TopicAdmin,  # brings librdkafka, which readers of tables do not need
+        TopicAdmin,  # imports librdkafka, which readers of tables do not need
     )
 
     specs = list(Topics.from_settings(settings).all if topics is None else topics)

@@ -1,4 +1,4 @@
-"""Alerting: what fires, who is told of it, and an iterator for alerting consumers of one's own.
+"""Alerting: firing alerts, their notifications, and an iterator for custom alerting consumers.
 
 from steptrail.consumers.alerts import alerts
 
@@ -22,7 +22,7 @@ _HOMES = {"Alert": "model.alert", "alerts": "iterator", "run_alerts": "run"}
 
 
 def __getattr__(name: str) -> Any:
-    # Loaded at first use: who reads alerts needs neither ClickHouse nor a server's libraries.
+    # Imported on first use: readers of alerts need neither ClickHouse nor a server's libraries.
     if name in _HOMES:
         return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

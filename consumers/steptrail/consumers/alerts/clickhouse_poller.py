@@ -1,4 +1,4 @@
-"""Polls ClickHouse for error groups and for the health consumer's reports. Alerting goes on without it."""
+"""Polls ClickHouse for error groups and for the health consumer's reports. Alerting continues without it."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ SIGHT = "sight"
 
 
 class Sources:
-    """Polls every few seconds in a thread of its own; `version` grows when an answer differs from the one before.
+    """Polls every few seconds in its own thread; `version` grows when an answer differs from the previous one.
 
-    `groups` are those that are NEW or REGRESSED, None while that is unknown: alerts about groups then stay as they
-    are. `sight` is the level of verdicts that cannot be believed, None while they can. An answer holds until the
-    next one; `fault` says why the latest poll failed.
+    `groups` are the NEW or REGRESSED ones, None while unknown: alerts about groups then do not change. `sight` is the
+    level for verdicts that cannot be trusted, None while they can. An answer holds until the next one; `fault` states
+    why the latest poll failed.
     """
 
     def __init__(self, settings: Settings, wants_groups: Callable[[], bool]) -> None:
@@ -51,11 +51,11 @@ class Sources:
         self._thread.start()
 
     def levels(self) -> list[Level]:
-        """The levels that the answers make."""
+        """The levels that follow from the answers."""
         return [*(self.groups or ()), *([self.sight] if self.sight is not None else [])]
 
     def unknown(self, alert: Alert) -> bool:
-        """Whether it is unknown if what the alert is about still holds."""
+        """Whether it is unknown if the alert's condition still holds."""
         if alert.kind == ERROR_GROUP:
             return self.groups is None
         return alert.kind == SIGHT and not alert.pipeline and not self.sight_known
@@ -74,7 +74,7 @@ class Sources:
                 fault = None
             except SteptrailError as error:
                 fault = str(error).partition("\n")[0]
-            except Exception as error:  # an answer that makes no sense must not end the thread unheard
+            except Exception as error:  # a malformed answer must not end the thread silently
                 _log.exception("cannot take in what ClickHouse answered")
                 fault = f"ClickHouse's answer: {type(error).__name__}"
             if fault is not None and self.fault is None:
@@ -118,7 +118,7 @@ class Sources:
 
 
 def _sight(clickhouse: ClickHouse) -> SightRow | None:
-    """The latest report; None also while its table has not been created yet."""
+    """The latest report; None also while its table does not exist yet."""
     try:
         return latest_sight(clickhouse)
     except QueryError as error:

@@ -78,11 +78,11 @@ class AlertsMetrics:
             self.sending.labels(sent.target).inc()
 
     def ended(self, outcome: Outcome) -> None:
-        """Count a notification that was delivered, or died."""
+        """Count a delivered or dead notification."""
         target = outcome.notification.target
         self.notifications.labels(target, "delivered" if outcome.delivered else "dead").inc()
         self.attempts.labels(target).inc(outcome.attempts)
 
     def exposition(self) -> bytes:
-        """Everything, in Prometheus' text format."""
+        """All metrics in Prometheus' text format."""
         return _exposition(self.registry)

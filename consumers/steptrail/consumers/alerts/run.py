@@ -1,4 +1,4 @@
-"""The alerting consumer: verdicts and error groups in, alerts and notifications out."""
+"""The alerting consumer: reads verdicts and error groups, writes alerts and notifications."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _log = logging.getLogger("steptrail.consumers.alerts")
 def run_alerts(settings: Settings, stop: threading.Event) -> int:
     """Publish alerts and send notifications until `stop` is set, then shut down; returns 0.
 
-    Several may run: one of them works, the others stand by. Kafka and ClickHouse may be away: it waits for Kafka,
-    and goes on without ClickHouse. Raises ConfigurationError for an alerts file that is missing or wrong.
+    Several may run: one is active, the others stand by. While Kafka is unavailable it waits; without ClickHouse it
+    continues. Raises ConfigurationError for a missing or invalid alerts file.
     """
     if settings.alerts_file is None:
         raise ConfigurationError(
@@ -39,9 +39,9 @@ def run_alerts(settings: Settings, stop: threading.Event) -> int:
 
 
 def watch_config(path: Path, *, clock: Callable[[], float] = time.monotonic) -> WatchedFile[AlertsConfig]:
-    """The alerts file while it is in use, and the files of secrets that it names.
+    """Watch the alerts file and the secret files that it names.
 
-    Raises AlertsFileError when it is wrong at the start.
+    Raises AlertsFileError when it is invalid at the start.
     """
     return WatchedFile(
         path,

@@ -1,4 +1,4 @@
-"""The state of alerting: what its compacted topics hold, read from their beginnings to their ends."""
+"""The state of alerting: the contents of its compacted topics, read from beginning to end."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Board:
 
 
 class BoardReader:
-    """Reads the committed records of the topics of alerts, notifications and silences, outside of any group. Close it.
+    """Reads committed records of the alerts, notifications and silences topics, without a consumer group. Close it.
 
     Raises BrokerUnavailable and TopicMissing. A record that cannot be read is logged and skipped.
     """
@@ -49,21 +49,21 @@ class BoardReader:
             topic.assign()
 
     def read_all(self, timeout: float = READ_TIMEOUT_S) -> Board:
-        """Everything up to the ends; raises BrokerUnavailable after `timeout` seconds without a record."""
+        """Read to the ends; raises BrokerUnavailable after `timeout` seconds without a record."""
         for topic in self._topics.values():
             for record in topic.read_to_end(timeout):
                 self._apply(record)
         return self.board
 
     def follow_silences(self) -> None:
-        """Stop reading the other topics: from now on only the owner of this reader writes them."""
+        """Stop reading the other topics: only the owner of this reader writes them from now on."""
         for topic in self._topics.values():
             if topic is not self._silences:
                 topic.close()
         self._topics = {self._silences.topic: self._silences}
 
     def poll(self) -> bool:
-        """Apply what has come since to the topics that are still read, without waiting; whether there was any."""
+        """Apply new records of the topics still read, without waiting; returns whether there were any."""
         records = [record for topic in self._topics.values() for record in topic.poll(0.0)]
         for record in records:
             self._apply(record)
@@ -111,7 +111,7 @@ class BoardReader:
 
 
 def read_board(settings: Settings, timeout: float = READ_TIMEOUT_S) -> Board:
-    """The topics' state now. Raises BrokerUnavailable and TopicMissing."""
+    """Read the topics' current state. Raises BrokerUnavailable and TopicMissing."""
     reader = BoardReader(settings)
     try:
         return reader.read_all(timeout)

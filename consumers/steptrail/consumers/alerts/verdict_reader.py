@@ -1,4 +1,4 @@
-"""The health topic, read from its beginning by the one member of the group that holds its partition."""
+"""Reads the health topic from its beginning, in the group member that holds its partition."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _log = logging.getLogger("steptrail.consumers.alerts")
 
 
 class VerdictReader:
-    """The levels that are wrong, by key of the health topic; what is well is not kept.
+    """The unhealthy levels, by key of the health topic; healthy ones are not kept.
 
-    `joined`: the group has let this consumer in. `active`: the group has assigned it the topic. `complete`: the
-    topic has been read to its end, so what is not in `levels` is well. Committed offsets do not matter: the topic
+    `joined`: this consumer is a member of the group. `active`: the group has assigned it the topic. `complete`: the
+    topic was read to its end, so whatever is not in `levels` is healthy. Committed offsets do not matter: the topic
     is read from its beginning after each assignment.
     """
 
@@ -45,7 +45,7 @@ class VerdictReader:
         self._topic.subscribe(on_assign=self._assigned, on_revoke=self._revoked)
 
     def poll(self, timeout: float) -> bool:
-        """Apply new records; waits `timeout` seconds at most for the first. Whether anything changed.
+        """Apply new records; waits at most `timeout` seconds for the first. Returns whether anything changed.
 
         Raises BrokerUnavailable and TopicMissing.
         """

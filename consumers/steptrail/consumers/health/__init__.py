@@ -1,4 +1,4 @@
-"""Health: the consumer that judges, and what its verdicts are made of. The rules themselves are in `rules`."""
+"""Health: the consumer that computes verdicts, and its inputs. The rules are in `rules`."""
 
 from steptrail.consumers.health.rules.status import HealthStatus
 from steptrail.consumers.health.rules.verdict import Finding, Verdict

@@ -1,4 +1,4 @@
-"""Counts minutes and error groups while this member leads."""
+"""Maintains minute aggregates and error group counts while this member leads."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ TURN_S = 0.25
 
 
 class Counting(BackgroundPart):
-    """Runs `Aggregates` while this member leads; waits while ClickHouse is away.
+    """Runs `Aggregates` while this member leads; waits while ClickHouse is unavailable.
 
-    `topic_id` returns that of the steps topic, None while it is not known.
+    `topic_id` returns the id of the steps topic, None while unknown.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Counting(BackgroundPart):
         if self._aggregates is None:
             self._aggregates = Aggregates(self._clickhouse, topic_id=topic_id)
             self._progress.take_written()
-            self._aggregates.count_now()  # what another member left to be counted
+            self._aggregates.count_now()  # what another member left uncounted
         for written in self._progress.take_written():
             self._aggregates.refresh(written.first_ms, written.last_ms, written.reached)
         self._aggregates.count_if_due()

@@ -1,4 +1,4 @@
-"""Asks Kafka, over and over, which partitions a topic has and where they end: what proves an idle partition idle."""
+"""Polls Kafka for a topic's partitions and their end offsets, which prove that a partition is idle."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ASK_TIMEOUT_S = 5.0
 
 @dataclass(frozen=True)
 class Listing:
-    """The topic had `count` partitions; asked at `sent_at` (seconds since the epoch)."""
+    """The topic had `count` partitions; requested at `sent_at` (seconds since the epoch)."""
 
     sent_at: float
     count: int
@@ -31,7 +31,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class Probe:
-    """Where a partition ended when asked at `sent_at`, at both isolation levels; None where no answer came."""
+    """A partition's end offsets, requested at `sent_at`, at both isolation levels; None without an answer."""
 
     sent_at: float
     committed_end: int | None
@@ -39,9 +39,9 @@ class Probe:
 
 
 class TopicWatch(BackgroundPart):
-    """Keeps the latest answers about the topic of `questions`; asks while this member leads.
+    """Keeps the latest answers about the topic of `questions`; polls while this member leads.
 
-    `fault` says why the latest request failed, None if it did not.
+    `fault` states why the latest request failed, None if it succeeded.
     """
 
     def __init__(
@@ -62,11 +62,11 @@ class TopicWatch(BackgroundPart):
 
     @property
     def count(self) -> int:
-        """How many partitions the topic has, as far as is known; 0 before the first answer."""
+        """The known number of partitions; 0 before the first answer."""
         return self.listing.count if self.listing is not None else 0
 
     def run(self) -> None:
-        """Ask until `stop` is set; whatever is raised is shown in `fault`, and asked again."""
+        """Poll until `stop` is set; an error is recorded in `fault`, and the request repeated."""
         listed_at = float("-inf")
         while not self._stop.wait(PROBE_EVERY_S if self.listing is not None else 0.1):
             try:
@@ -78,7 +78,7 @@ class TopicWatch(BackgroundPart):
                 self._probe()
             except InfrastructureError as error:
                 self._show(str(error))
-            except Exception as error:  # a fault of ours must not end the thread unheard
+            except Exception as error:  # a bug must not end the thread silently
                 if self.fault is None:
                     _log.exception("cannot take in what Kafka answered")
                 self._show(f"{type(error).__name__} in steptrail: see its log")
@@ -88,7 +88,7 @@ class TopicWatch(BackgroundPart):
     def _list(self) -> None:
         sent_at = self._clock()
         count = self._questions.describe().partitions
-        if count >= self.count:  # else it was a broker that has not heard of all partitions yet
+        if count >= self.count:  # otherwise a broker whose metadata is not up to date yet
             self.listing = Listing(sent_at, count)
 
     def _probe(self) -> None:

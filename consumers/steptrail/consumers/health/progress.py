@@ -1,4 +1,4 @@
-"""How far the consume loop is, handed from its thread to those that judge and count."""
+"""Passes the consume loop's progress to the threads that judge and count."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _MOST_SPANS = 1000
 
 @dataclass(frozen=True)
 class AppliedBatch:
-    """A batch is in the tables: the broker time (seconds) of the last record of each of its partitions.
+    """A written batch: the broker time (seconds) of the last record of each of its partitions.
 
-    `late`: records that were appended before the watermark that stood when the batch was written.
+    `late`: number of records appended before the watermark at the time of writing.
     """
 
     latest: Mapping[int, float]
@@ -24,7 +24,7 @@ class AppliedBatch:
 
 @dataclass(frozen=True)
 class WrittenSpan:
-    """A batch is in the tables: its least and greatest broker time, and the offset after its last by partition."""
+    """A written batch: its least and greatest broker time, and by partition the offset after its last record."""
 
     first_ms: int
     last_ms: int
@@ -39,13 +39,13 @@ class Progress:
         self._news = threading.Event()
         self._applied: list[AppliedBatch] = []
         self._spans: list[WrittenSpan] = []
-        self._ends: dict[int, tuple[int, int]] = {}  # partition -> position there, end
+        self._ends: dict[int, tuple[int, int]] = {}  # partition -> (position, end)
         self._written: dict[int, int] = {}
         self.watermark: float | None = None
         """The judge's watermark: records appended before it that are written now are late."""
 
     def batch_written(self, batch: ConsumedBatch, partitions: frozenset[int]) -> None:
-        """A batch was written, for these partitions."""
+        """See LoopObserver."""
         latest: dict[int, float] = {}
         for message in reversed(batch.messages):
             partition = message.partition()
@@ -68,13 +68,13 @@ class Progress:
         self._news.set()
 
     def reached_end(self, partition: int, position: int, end: int) -> None:
-        """A partition was read up to `end`; `position` is the offset after its last record."""
+        """See LoopObserver."""
         with self._lock:
             self._ends[partition] = (position, end)
         self._news.set()
 
     def stands_at(self, written: Mapping[int, int]) -> None:
-        """The offset after the last one that is written, by held partition."""
+        """See LoopObserver."""
         with self._lock:
             self._written = dict(written)
 
@@ -86,13 +86,13 @@ class Progress:
             return taken
 
     def take_written(self) -> list[WrittenSpan]:
-        """The spans written since the last call; the latest are merged where there are very many."""
+        """The spans written since the last call; if there are very many, the latest are merged."""
         with self._lock:
             taken, self._spans = self._spans, []
             return taken
 
     def consumed(self) -> dict[int, int]:
-        """By partition the end up to which everything is in the tables, where its end has been seen."""
+        """By partition, the end offset up to which everything is in the tables, if its end has been seen."""
         with self._lock:
             return {
                 partition: end
@@ -101,7 +101,7 @@ class Progress:
             }
 
     def written(self) -> dict[int, int]:
-        """The offset after the last one that is written, by partition."""
+        """By partition, the offset after the last written record."""
         with self._lock:
             return dict(self._written)
 

@@ -1,4 +1,4 @@
-"""A dry run of rules over the past: what would have been said, without saying it."""
+"""A dry run of rules over the past: computes verdict changes without publishing them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from steptrail.projections.clickhouse.client import ClickHouse
 
 @dataclass(frozen=True)
 class Change:
-    """A verdict about a step or a pipeline that is another than before, at the end of a slot."""
+    """A changed verdict about a step or a pipeline at the end of a slot."""
 
     verdict: Verdict
     before: HealthStatus | None
@@ -26,10 +26,10 @@ class Change:
 def replay(
     clickhouse: ClickHouse, rules: Rules, since: float, until: float, *, warm_up_s: float
 ) -> Iterator[Change]:
-    """What `rules` say of the time from `since` to `until` (seconds since the epoch), change by change.
+    """Yield the verdict changes of `rules` from `since` to `until` (seconds since the epoch).
 
-    They learn from `warm_up_s` before `since` on, or from the first event; nothing of what is remembered in
-    snapshots is used, so that the rules are judged by themselves. Stalled executions are not looked for.
+    The rules learn from `warm_up_s` before `since`, or from the first event; snapshots are not used, so that the
+    result depends only on the rules. Stalled executions are not detected.
     """
     first = first_slot_with_events(clickhouse)
     if first is None:

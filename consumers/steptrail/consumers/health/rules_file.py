@@ -1,4 +1,4 @@
-"""The rules file while it is in use."""
+"""Watches the rules file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ _log = logging.getLogger("steptrail.consumers.judging")
 
 
 def watch_rules(path: Path | None, *, clock: Callable[[], float] = time.monotonic) -> WatchedFile[Rules]:
-    """The rules in `path`; the defaults without a path, and while the file has been wrong from the start."""
+    """Watch the rules in `path`; uses the defaults without a path, and while the file has been invalid since the
+    start.
+    """
     return WatchedFile(
         path,
         Rules.load,

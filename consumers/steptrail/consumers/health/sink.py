@@ -22,7 +22,7 @@ _STAMP = "message.timestamp.type"
 class HealthSink(ProjectionSink):
     """Projects valid events and skips the rest, which the projector sends to the dead-letter topic.
 
-    Raises ConfigurationError for a topic whose records carry their producers' times: they give no watermark.
+    Raises ConfigurationError for a topic with producers' timestamps (CreateTime), which give no watermark.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class HealthSink(ProjectionSink):
         return self._topic_id
 
     def open(self, partitions: Collection[int]) -> dict[int, Start]:
-        """Claim the partitions; where to read on in those that were won."""
+        """Claim the partitions; returns where to resume in those won."""
         if not self._checked:
             stamped = self._questions.config().get(_STAMP)
             if stamped != "LogAppendTime":
@@ -59,10 +59,10 @@ class HealthSink(ProjectionSink):
         return super().open(partitions)
 
     def write(self, batch: ConsumedBatch) -> dict[int, int]:
-        """Project the batch but for its bad records."""
+        """Project the batch except its bad records."""
         self._require_same_topic()
         return self._isolation.write(batch)
 
 
 def _pass_over(letters: Sequence[DeadLetter]) -> None:
-    """The projector sends them to the dead-letter topic; twice would be once too often."""
+    """Skip bad records: the projector sends them to the dead-letter topic, and they must not appear twice."""

@@ -1,4 +1,4 @@
-"""Slots as the rule takes them, from what the store counts."""
+"""Loads slots from ClickHouse's counts for the rules."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MOST_EVENTS: Final = 500_000
 
 
 def chunk_end(clickhouse: ClickHouse, first: int, end: int) -> int:
-    """Up to which slot, `end` at most, slots from `first` on should be fetched at once; the next one at least."""
+    """The end of the next chunk of slots to fetch from `first` on: at least one slot, at most up to `end`."""
     upto = min(end, first + LONGEST_CHUNK)
     while upto - first > 12 and events_in(clickhouse, first, upto) > MOST_EVENTS:
         upto = first + (upto - first) // 4
@@ -29,7 +29,7 @@ def chunk_end(clickhouse: ClickHouse, first: int, end: int) -> int:
 
 
 def fetch_slots(clickhouse: ClickHouse, rules: Rules, first: int, end: int) -> list[Slot]:
-    """The slots from `first` up to and without `end`, each; empty ones too."""
+    """Every slot from `first` to before `end`, including empty ones."""
     bounds = thresholds_of(rules)
     slots = {number: Slot(number) for number in range(first, end)}
     rows = slot_counts(clickhouse, first, end, [Bound(t.measure, t.bound, t.below) for t in bounds])
@@ -55,7 +55,7 @@ def fetch_slots(clickhouse: ClickHouse, rules: Rules, first: int, end: int) -> l
 
 
 def thresholds_of(rules: Rules) -> list[Threshold]:
-    """The thresholds that the rules name, each bound once."""
+    """The thresholds in the rules, each bound once."""
     found: dict[tuple[str, float, bool], Threshold] = {}
     for policy in rules.each(ThresholdPolicy):
         for threshold in policy.thresholds:

@@ -1,9 +1,9 @@
-"""Stalled executions: looks for them in the tables, and says on the topic of observations what changed.
+"""Detects stalled executions in the tables, and publishes changes on the topic of observations.
 
-Nothing is remembered between two looks that a restart would lose. What was said is read back from the tables, once
-these hold all that stands on the topic; so whoever looks next goes on where the last one was cut off, wherever
-that was. And an observation's id is computed from what it is about, so that even two members that say the same at
-the same time say one thing.
+Nothing that a restart would lose is kept between two checks. Published observations are read back from the tables, once
+these contain everything on the topic; so the next check, by any member, continues where the last one was interrupted.
+An observation's id is computed from its content, so that even two members that publish the same at the same time
+publish one observation.
 """
 
 from __future__ import annotations
@@ -45,26 +45,26 @@ then among everything. Where another process does the work, what was queued keep
 
 
 class Line(Protocol):
-    """What is needed of the topic of observations."""
+    """The interface of the topic of observations."""
 
     def end(self) -> TopicEnd:
-        """What is on the topic now; raises InfrastructureError when it does not answer."""
+        """The topic's current end; raises InfrastructureError when Kafka does not answer."""
         ...
 
     def publish(self, observations: list[StepObservation]) -> list[StepObservation]:
-        """Send, wait, and return those that are on the topic for sure; does not raise when Kafka is away."""
+        """Send, wait, and return the acknowledged ones; does not raise when Kafka is unavailable."""
         ...
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         ...
 
 
 @dataclass(frozen=True)
 class Applied:
-    """What the health consumer had read of the steps topic at its watermark: everything appended before that.
+    """What the health consumer had read of the steps topic at its watermark: everything appended before it.
 
-    `offsets` has for each partition the last offset that was applied; a partition of which nothing was is absent.
+    `offsets` maps each partition to its last applied offset; a partition without any is absent.
     """
 
     topic_id: str
@@ -78,10 +78,10 @@ class Applied:
 
 @dataclass(frozen=True)
 class StallStatus:
-    """How the last look went.
+    """The result of the last check.
 
-    `waiting_for` says why nothing was decided, None when it was; `watermark` is that of the last decision (seconds
-    since 1970, None before the first), `stalled` how many executions were stalled then.
+    `waiting_for` states why nothing was decided, None after a decision; `watermark` is that of the last decision
+    (seconds since 1970, None before the first), `stalled` the number of stalled executions then.
     """
 
     waiting_for: str | None = "the first look"
@@ -90,9 +90,9 @@ class StallStatus:
 
 
 class StallWatch:
-    """Finds started executions that are past their deadline, and those that are not any more.
+    """Finds started executions that are past their deadline, and those that no longer are.
 
-    `decided_by` names the group and the member. One thread owns it, and one member at a time looks.
+    `decided_by` names the group and the member. One thread owns it, and one member at a time checks.
     """
 
     def __init__(self, store: Store, line: Line, *, steps_topic: str, decided_by: str) -> None:
@@ -107,7 +107,7 @@ class StallWatch:
 
     @classmethod
     def open(cls, settings: Settings, clickhouse: ClickHouse, member: str) -> StallWatch:
-        """On the topics that the settings name; nothing is connected yet."""
+        """Create for the topics in the settings; does not connect yet."""
         topics = Topics(settings.topic_prefix)
         decided_by = f"{topics.health_group}/{member}"
         return cls(
@@ -122,13 +122,12 @@ class StallWatch:
         grace: Mapping[StepKey, float] | None = None,
         queue_deadlines: Mapping[StepKey, float] | None = None,
     ) -> list[Observation]:
-        """Say what is to be said at `watermark` (seconds since 1970), and return it once it is on the topic.
+        """Publish the changes at `watermark` (seconds since 1970), and return them once they are on the topic.
 
-        `deadlines` in seconds by (pipeline, step), as `Judge.deadlines` gives them, `grace` where it is not 60 s,
-        `queue_deadlines` as `Judge.queue_deadlines`.
-        [] without a decision when the tables do not hold yet what was applied or said, or when Kafka or the store is
-        away: `status.waiting_for` tells. Each observation is returned once by one StallWatch; one that comes after
-        another begins with `standing`.
+        `deadlines` in seconds by (pipeline, step), from `Judge.deadlines`; `grace` where it is not 60 s;
+        `queue_deadlines` from `Judge.queue_deadlines`. Returns [] without a decision when the tables do not yet
+        contain what was applied or published, or when Kafka or ClickHouse is unavailable: `status.waiting_for`
+        states it. One StallWatch returns each observation once; a new one begins with `standing`.
         """
         try:
             waiting_for = self._not_yet(applied)
@@ -146,9 +145,10 @@ class StallWatch:
         return said
 
     def standing(self) -> list[Observation]:
-        """Every STALLED that was said and not taken back, in the order of execution ids; for who has just begun.
+        """Every published STALLED that was not retracted, ordered by execution id; for a member that has just started.
 
-        Raises InfrastructureError when Kafka or the store is away, or the tables do not hold yet what was said.
+        Raises InfrastructureError when Kafka or ClickHouse is unavailable, or the tables do not yet contain what was
+        published.
         """
         behind = self._observations_behind()
         if behind is not None:
@@ -163,13 +163,13 @@ class StallWatch:
             return None
 
     def close(self) -> None:
-        """Let go of the connection to Kafka."""
+        """Close the connection to Kafka."""
         self._line.close()
 
-    # --- what must be known first ----------------------------------------------------------------
+    # --- preconditions ---------------------------------------------------------------------------
 
     def _not_yet(self, applied: Applied) -> str | None:
-        """Why nothing can be decided; None when it can."""
+        """Why no decision is possible; None if it is."""
         behind = self._observations_behind()
         if behind is not None:
             return behind
@@ -211,7 +211,7 @@ class StallWatch:
         )
         for bounds, found in late:
             for each in found:
-                # Odd: it is said to be stalled by now, which was not so when `standing` was read.
+                # Odd: published as STALLED by now, although not when `standing` was read.
                 if each.started_us <= bounds[each.pipeline, each.step_name] and each.number % 2 == 0:
                     execution_id = each.execution_id.bytes
                     numbers[execution_id] = each.number
@@ -244,7 +244,7 @@ class StallWatch:
         return settled + said
 
     def _overdue_queued(self, watermark: float, latest: Mapping[StepKey, int]) -> Iterator[list[Overdue]]:
-        """What is queued and late, of all or of what may have become so since the last look."""
+        """Late queued executions, among all or among those that may have become late since the last check."""
         full = watermark >= self._full_look_at + FULL_LOOK_EVERY_S
         if full:
             self._full_look_at = watermark
@@ -259,7 +259,7 @@ class StallWatch:
         self._looked_until = dict(latest)
 
     def _settled(self, known: Mapping[bytes, ObservedRecord]) -> list[Observation]:
-        """Those whose acknowledgement was lost and that are on the topic all the same; the others are forgotten."""
+        """The observations whose acknowledgement was lost but that are on the topic; drops the others."""
         doubted, self._in_doubt = self._in_doubt, {}
         found = []
         for identity, observation in doubted.items():
@@ -314,19 +314,19 @@ class StallWatch:
 
 
 def graces_of(rules: Rules, steps: Iterable[StepKey]) -> dict[StepKey, float]:
-    """The grace of the steps for which the rules set another than GRACE_S, in seconds."""
+    """The grace in seconds of the steps for which the rules override GRACE_S."""
     graces = {step: float(rules.policy(*step).of(StalledPolicy).grace_s) for step in steps}
     return {step: grace for step, grace in graces.items() if grace != GRACE_S}
 
 
 class StallsNotKnown(InfrastructureError):
-    """The tables do not hold yet what was said about stalls: wait, then ask again."""
+    """The tables do not yet contain the published observations of stalls: wait and retry."""
 
 
 def _bounds(
     watermark: float, deadlines: Mapping[StepKey, float], grace: Mapping[StepKey, float]
 ) -> dict[StepKey, int]:
-    """What began no later than this, in microseconds since 1970, is late."""
+    """Executions that started no later than this, in microseconds since 1970, are late."""
     return {
         step: _micros(watermark - deadline - grace.get(step, GRACE_S)) for step, deadline in deadlines.items()
     }

@@ -17,12 +17,12 @@ OVERALL: Final[Key] = ("", "")
 
 
 def key_of(verdict: Verdict) -> Key:
-    """Its key on the topic and in the table."""
+    """The verdict's key on the topic and in the table."""
     return verdict.pipeline or "", verdict.step or ""
 
 
 def row_of(verdict: Verdict, slot: int) -> VerdictRow:
-    """Its row: the verdict that `slot` brought."""
+    """The row of a verdict that `slot` produced."""
     findings = orjson.dumps([finding.as_dict() for finding in verdict.findings]).decode()
     return VerdictRow(
         *key_of(verdict), slot, verdict.status.value, verdict.since, verdict.at, verdict.sentence, findings
@@ -30,7 +30,7 @@ def row_of(verdict: Verdict, slot: int) -> VerdictRow:
 
 
 def gone_row(key: StepKey, slot: int) -> VerdictRow:
-    """The row of a step that is watched no longer since `slot`."""
+    """The row of a step that is no longer watched since `slot`."""
     at = float(slot + 1) * SLOT_S
     return VerdictRow(
         *key, slot, "UNKNOWN", at, at, "not heard of for so long that it is not watched", "[]", True
@@ -38,29 +38,29 @@ def gone_row(key: StepKey, slot: int) -> VerdictRow:
 
 
 def message_of(verdict: Verdict, slot: int | None) -> dict[str, Any]:
-    """Its message: the verdict that `slot` brought."""
+    """The message of a verdict that `slot` produced."""
     return {**verdict.as_dict(), "slot": slot}
 
 
 def slot_of(told: dict[str, Any]) -> int:
-    """The slot of a message; -1 where it has none."""
+    """The slot of a message; -1 if it has none."""
     slot = told.get("slot")
     return slot if isinstance(slot, int) else -1
 
 
 def is_news(told: dict[str, Any], shown: dict[str, Any] | None, reached: int) -> bool:
-    """Whether a message is not on the topic yet, which has everything before slot `reached`, and part of that."""
+    """Whether a message is not yet on the topic, which has everything before slot `reached` and part of that slot."""
     slot = slot_of(told)
     return slot > reached or (slot == reached and (shown is None or slot_of(shown) < slot))
 
 
 def verdict_in(told: dict[str, Any]) -> Verdict:
-    """The verdict about everything that a message says, with as much of its findings as its sentence needs."""
+    """The overall verdict in a message, with as many findings as its sentence needs."""
     status = HealthStatus(told["status"])
     findings = (Finding("parts", status, told["sentence"]),) if told["findings"] else ()
     return Verdict(None, None, status, told["since"], told["at"], findings)
 
 
 def is_blind(told: dict[str, Any]) -> bool:
-    """Whether a message says UNKNOWN because nothing could be seen."""
+    """Whether a message is UNKNOWN because of blindness."""
     return any(finding.get("rule") == "sight" for finding in told.get("findings", ()))

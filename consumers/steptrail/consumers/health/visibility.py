@@ -1,4 +1,4 @@
-"""Up to when the topic is known to be complete, and what is published while that is too long ago."""
+"""Tracks the watermark, and publishes UNKNOWN while it is too far behind."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ HEARTBEAT_S: Final = 5.0
 
 
 def last_slot(judge: Judge | None) -> int | None:
-    """The last slot that was judged."""
+    """The last judged slot."""
     return None if judge is None or judge.state.next_slot is None else judge.state.next_slot - 1
 
 
 class Visibility:
-    """The visibility of one member, from when it begins to judge until it no longer does; then a new one is made.
+    """The visibility of one member, from when it starts judging until it stops; then a new one is created.
 
-    A change is published and stored at once, and a heartbeat is stored besides. Methods that write raise what the
-    store and the topic raise.
+    A change is published and stored at once; heartbeats are stored as well. Methods that write raise the errors of
+    ClickHouse and Kafka.
     """
 
     def __init__(
@@ -53,35 +53,35 @@ class Visibility:
         self._watermark = Watermark(policy)
         self._sight = Sight(policy)
         self._known_until: float | None = None
-        self._first: int | None = None  # the slot to begin with, where no snapshot says another
-        self._overall: tuple[Verdict, int] | None = None  # not said on the topic yet
+        self._first: int | None = None  # the slot to start with, without a snapshot
+        self._overall: tuple[Verdict, int] | None = None  # not published yet
         self._beat_at = float("-inf")
         self._late = 0
         progress.watermark = None
 
     @property
     def watermark(self) -> float | None:
-        """Up to when the topic is known to be complete."""
+        """The time up to which the topic is known to be complete."""
         return self._watermark.value
 
     @property
     def blind(self) -> bool:
-        """Whether no verdict can be believed."""
+        """Whether verdicts cannot be trusted."""
         return self._sight.blindness is not None
 
     def begin(self, now: float) -> None:
-        """Go on where the member before left off, if its verdicts were known until just now."""
+        """Continue where the previous member stopped, if its verdicts were known until just now."""
         sight = latest_sight(self._clickhouse)
         if sight is not None and sight.watermark is not None:
             age = now - sight.watermark
             known = self._topic.standing().get(OVERALL)
             if age <= self._policy.blind_after_s and known is not None and not is_blind(known):
-                # This one has as long to find its way as that one would have had.
+                # This member has as long to catch up as the previous one would have had.
                 self._sight, self._known_until = Sight.seeing(self._policy), sight.watermark
         self._first = first_slot_with_events(self._clickhouse)
 
     def look(self) -> None:
-        """Advance the watermark by the batches that were applied and by Kafka's answers."""
+        """Advance the watermark by applied batches and Kafka's answers."""
         watermark = self._watermark
         for applied in self._progress.take():
             self._late += applied.late
@@ -109,8 +109,8 @@ class Visibility:
     ) -> None:
         """Decide whether verdicts are known at `now`, and publish the overall verdict.
 
-        `waits_for` is what is waited for, `rules_fault` why the rules in force are old; `settled`: every verdict of
-        `judge` is stored and published.
+        `waits_for` states what judging waits for, `rules_fault` why outdated rules are in use; `settled`: every
+        verdict of `judge` is stored and published.
         """
         was_blind = self.blind
         looked = self._beat_at > float("-inf")
@@ -128,7 +128,7 @@ class Visibility:
                 )
 
     def stand_by(self, now: float, reason: str | None) -> None:
-        """Store why nobody judges, if nobody else does: while Kafka is away no member leads."""
+        """Store why no member judges, unless another did: while Kafka is unavailable no member leads."""
         if reason is None or now - self._beat_at < HEARTBEAT_S:
             return
         self._beat_at = now
@@ -139,12 +139,12 @@ class Visibility:
             write_sight(self._clickhouse, SightRow(now, False, known, slot, reason, 0, self._member))
 
     def tell(self, now: float, slot: int | None, *, seeing: bool, reason: str) -> None:
-        """Store whether verdicts are known, and that this member lives."""
+        """Store whether verdicts are known, as this member's heartbeat."""
         row = SightRow(now, seeing, self.watermark, slot, reason, self._late, self._member)
         write_sight(self._clickhouse, row)
 
     def _seen_until(self, judge: Judge) -> float | None:
-        """Up to when verdicts hold: the watermark, or where judging stands if that is behind."""
+        """The time up to which verdicts hold: the watermark, or the last judged slot if that is behind."""
         value, next_slot = self.watermark, judge.state.next_slot
         if value is None:
             return self._known_until
@@ -171,13 +171,13 @@ class Visibility:
         return "; ".join(said for said in (reason, rules_fault) if said)
 
     def _publish_overall(self, now: float, judge: Judge, settled: bool) -> None:
-        """Publish the overall verdict that holds now, if the topic shows another."""
+        """Publish the current overall verdict, if the topic has a different one."""
         shown = self._topic.standing().get(OVERALL)
         blindness = self._sight.blindness
         if blindness is not None:
             if shown is None or not is_blind(shown):
                 was, slot = judge.overall(), last_slot(judge)
-                if slot is None:  # nothing is judged yet: what stands there is what was known last
+                if slot is None:  # nothing is judged yet: the topic has the last known verdict
                     was, slot = (was, 0) if shown is None else (verdict_in(shown), slot_of(shown))
                 self._topic.publish([(OVERALL, message_of(unseen(was, blindness, now), slot))])
             return

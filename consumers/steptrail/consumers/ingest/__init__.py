@@ -1,1 +1,1 @@
-"""From a batch of messages to rows in the store: finding the messages that are no events, and dead-lettering them."""
+"""Turns a batch of messages into rows in ClickHouse: finds messages that are not events, and dead-letters them."""

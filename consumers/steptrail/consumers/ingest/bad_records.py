@@ -1,20 +1,20 @@
-"""Finding the bad records of a batch, so that the others are written.
+"""Finds the bad records of a batch, so that the others are written.
 
-ClickHouse decides which records are events: nothing is set aside out of a batch that it takes. Bad records are found
-in up to four ways, the cheapest first:
+ClickHouse decides which records are events: nothing is removed from a batch that it accepts. Bad records are found in
+up to four ways, the cheapest first:
 
-1. the buffer refuses messages without a value or a known frame, and those that are too long;
-2. where every record is in its place, ClickHouse names the rows that fail a check. They are deleted from the stage,
-   and the batch goes on without being staged again;
-3. where a record is longer or shorter than it should be, or cannot be parsed, the whole batch is rejected. A prefilter
-   finds these records, the strict decoder gives the reasons, and the batch is staged without them;
-4. all judge by the same limits (`steptrail.schemas.limits`), so that these find everything. Should they not, each
-   message is decoded strictly, and then the batch is halved until the record that is rejected stands alone: the
-   logarithm of the batch in statements for each.
+1. the buffer rejects messages without a value or a known frame, and those that are too long;
+2. if every record can be parsed in place, ClickHouse reports the rows that fail a check. They are deleted from the
+   staging table, and the batch continues without being staged again;
+3. if a record has the wrong length or cannot be parsed, ClickHouse rejects the whole batch. A prefilter finds these
+   records, the strict decoder gives the reasons, and the batch is staged without them;
+4. all use the same limits (`steptrail.schemas.limits`), so these ways find everything. If they do not, each message is
+   decoded strictly, and then the batch is halved until the rejected record stands alone: a logarithmic number of
+   statements for each.
 
-After a batch with messages that were refused or rejected, the next ones are prefiltered before they are staged, which
-saves a rejection each: while they are read (`steptrail.consumers.ingest.prefiltering_buffer`), or here.
-A bad record is in the dead-letter topic, acknowledged, before the batch that covers its offset is written.
+After a batch with bad records, the next ones are prefiltered before they are staged, which saves a rejection each:
+while they are read (`steptrail.consumers.ingest.prefiltering_buffer`), or here.
+A bad record is acknowledged in the dead-letter topic before the batch that covers its offset is written.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ from steptrail.schemas.wire.headers import times_resent
 
 _log = logging.getLogger("steptrail.consumers.isolate")
 
-# So many batches after a rejected one are prefiltered before they are written.
+# How many batches after a rejected one are prefiltered before they are written.
 WARY_BATCHES = 20
 
-# A batch is rejected once for misshapen records; each further time is for what only one validator finds.
+# A batch is rejected once for malformed records; each further time for a fault that only one validator finds.
 _PASSES = 4
 
 
 class Isolation:
-    """Writes batches by `write`; sends the bad records among them to `send_letters` first.
+    """Writes batches with `write`; sends their bad records to `send_letters` first.
 
-    `write` projects a batch and returns partition -> next offset; it gives rows that fail a check to the function
-    that it is called with, and raises BatchRejected with nothing written. `send_letters` returns when the letters are
-    acknowledged. `limit` stops it all when too much is bad.
+    `write` projects a batch and returns partition -> next offset; it passes rows that fail a check to its callback, and
+    raises BatchRejected with nothing written. `send_letters` returns when the letters are acknowledged. `limit` stops
+    the projection when too much is bad.
     """
 
     def __init__(
@@ -61,18 +61,18 @@ class Isolation:
         self._send_letters = send_letters
         self._schemas = schemas
         self._limit = limit
-        self._wary = 0  # batches still to be prefiltered before they are written
-        self.batches = 0  # how many held bad records
+        self._wary = 0  # how many more batches to prefilter before they are written
+        self.batches = 0  # batches with bad records
 
     def wary(self) -> bool:
-        """Whether batches are to be prefiltered before they come here. For any thread."""
+        """Whether to prefilter batches before they arrive here. Thread-safe."""
         return self._wary > 0
 
     def write(self, consumed: ConsumedBatch) -> dict[int, int]:
-        """Write all of the batch that can be written; partition -> next offset to commit.
+        """Write everything of the batch but its bad records; returns partition -> next offset to commit.
 
-        Raises TooMuchPoison, with nothing of the batch written, RegistryUnavailable when it is not known which
-        schema wrote a message and the registry does not answer, and whatever `write` and `send_letters` raise.
+        Raises TooMuchPoison, with nothing of the batch written; RegistryUnavailable when a message's schema is unknown
+        and the registry does not answer; and whatever `write` and `send_letters` raise.
         """
         consumed = self._resolved(consumed)
         search = Search(consumed, self._schemas)
@@ -114,13 +114,13 @@ class Isolation:
         return done
 
     def _set_aside(self, search: Search) -> None:
-        """Send the letters that were found since the last call, unless all together are too many."""
+        """Send the letters found since the last call, unless the total is too high."""
         if letters := search.taken():
             self._limit.check(search.consumed.messages, search.letters)
             self._send_letters(letters)
 
     def _resolved(self, consumed: ConsumedBatch) -> ConsumedBatch:
-        """The batch with the messages whose schema was not known when it was built, and is now."""
+        """The batch with the messages whose schema became known after it was built."""
         if not self._schemas.can_learn:
             return consumed
         refused: list[Refused] = []

@@ -1,4 +1,4 @@
-"""Finding which messages of a batch are no events, and why."""
+"""Finds which messages of a batch are not events, and why."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REFUSED_BY_STORE = "REFUSED_BY_STORE"
 
 
 class Search:
-    """The search for a batch's bad messages; `letters` are those found so far, those that the buffer refused first."""
+    """The search for a batch's bad messages; `letters` are those found so far, starting with the buffer's rejects."""
 
     def __init__(self, consumed: ConsumedBatch, schemas: WriterSchemas) -> None:
         self.consumed = consumed
@@ -33,20 +33,20 @@ class Search:
 
     @property
     def found(self) -> bool:
-        """Whether there are others than those that the buffer refused."""
+        """Whether it found any besides the buffer's rejects."""
         return len(self.letters) > self._refused
 
     def taken(self) -> list[DeadLetter]:
-        """The letters that were found since the last call."""
+        """The letters found since the last call."""
         new, self._taken = self.letters[self._taken :], len(self.letters)
         return new
 
     def prefilter(self, *, texts: bool = False) -> None:
-        """Pick out what looks bad among all messages, and decode that strictly.
+        """Prefilter all messages, and decode the suspects strictly.
 
-        Contents of texts are looked at only with `texts`: ClickHouse names the rows that fail such a check.
+        Checks the contents of texts only with `texts`: ClickHouse reports the rows that fail such a check.
         """
-        # With it comes numpy, which takes a quarter of a projector's start, and most never need it.
+        # It imports numpy, which takes a quarter of a projector's start, and most never need it.
         from steptrail.consumers.ingest.prefilter import suspects
 
         self._prefiltered = True
@@ -55,7 +55,7 @@ class Search:
         self._decode(messages[number] for number in numbers)
 
     def explain(self) -> bool:
-        """Find why a batch was rejected that holds nothing of what was found so far; False when nothing is found."""
+        """Find why the remaining batch was rejected; returns False if nothing is found."""
         before = len(self.letters)
         if not self._prefiltered:
             self.prefilter()
@@ -64,7 +64,7 @@ class Search:
         return len(self.letters) > before
 
     def take_rows(self, rows: FailingRows) -> None:
-        """Add the rows that ClickHouse refuses, with the strict decoder's reason where it has one."""
+        """Add the rows that ClickHouse rejects, with the strict decoder's reason if it has one."""
         offsets = {offset for _, offset in rows}
         for message in self.consumed.messages:
             if message.offset() in offsets and (check := rows.get(place_of(message))) is not None:
@@ -85,9 +85,9 @@ class Search:
 
 
 def fault_of(message: Message, schemas: WriterSchemas) -> EventDecodeError | None:
-    """Why this message is no event, by the strict decoder; None when it is one.
+    """Why this message is not an event, by the strict decoder; None if it is one.
 
-    Raises RegistryUnavailable when the registry has to be asked for its schema and does not answer.
+    Raises RegistryUnavailable when its schema must be looked up and the registry does not answer.
     """
     value = message.value()
     try:
@@ -100,7 +100,7 @@ def fault_of(message: Message, schemas: WriterSchemas) -> EventDecodeError | Non
 
 
 def known_fault(message: Message, schemas: WriterSchemas) -> EventDecodeError | None:
-    """The same for messages of schemas that are known already; None for all others. Asks nobody. For any thread."""
+    """As `fault_of` for messages with known schemas; None for all others. No requests; thread-safe."""
     value = message.value()
     try:
         frame = split_frame(value)
@@ -122,7 +122,7 @@ def _fault_behind(frame: Frame, value: bytes, schema: dict[str, Any]) -> EventDe
 
 
 def as_letter(message: Message, error: EventDecodeError) -> DeadLetter:
-    """The dead letter of a message that does not decode."""
+    """Build the dead letter of a message that does not decode."""
     return DeadLetter(
         message,
         reason=str(error.reason),
@@ -135,7 +135,7 @@ def as_letter(message: Message, error: EventDecodeError) -> DeadLetter:
 
 
 def refused_by_store(message: Message, refusal: str | BatchRejected) -> DeadLetter:
-    """The dead letter of a message that decodes but that ClickHouse refuses: by a check, or alone in its batch."""
+    """Build the dead letter of a message that decodes but that ClickHouse rejects: by a check, or alone in a batch."""
     field: str | None
     if isinstance(refusal, str):
         explanation, field = f"ClickHouse refuses the record by its check {refusal!r}", refusal
@@ -152,7 +152,7 @@ def refused_by_store(message: Message, refusal: str | BatchRejected) -> DeadLett
 
 
 def place_of(message: Message) -> tuple[int, int]:
-    """Partition and offset."""
+    """The message's (partition, offset)."""
     partition, offset = message.partition(), message.offset()
     assert partition is not None
     assert offset is not None

@@ -1,4 +1,4 @@
-"""The last resort: a batch that is rejected for an unknown reason is halved until the bad records stand alone."""
+"""The last resort: halves a batch that is rejected for an unknown reason until the bad records are isolated."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ class Write(Protocol):
     """Projects a batch, as `steptrail.projections.delivery.projection.Projection.write` does."""
 
     def __call__(self, batch: Batch, set_aside: SetAside | None = None, /) -> dict[int, int]:
-        """Partition -> next offset to commit."""
+        """Returns partition -> next offset to commit."""
         ...
 
 
 class Halving:
-    """Writes messages by `write` piece by piece, and sends those to `send_letters` that the store refuses alone.
+    """Writes messages with `write` in pieces, and sends those that ClickHouse rejects alone to `send_letters`.
 
-    That takes about twice the logarithm of their number in statements for each bad one. Raises TooMuchPoison at more
-    than `most` of them.
+    Each bad one takes about twice the logarithm of their number in statements. Raises TooMuchPoison at more than `most`
+    of them.
     """
 
     def __init__(
@@ -49,9 +49,9 @@ class Halving:
         self.letters: list[DeadLetter] = []
 
     def write(self, messages: list[Message], bad: set[Place], starts: Mapping[int, int]) -> dict[int, int]:
-        """Write all but those at `bad` and those that are found to be; partition -> next offset to commit.
+        """Write all but known (`bad`) and newly found bad messages; returns partition -> next offset to commit.
 
-        `starts` says for each partition up to where it is written already.
+        `starts` maps each partition to the offset up to which it is already written.
         """
         bad, stand = set(bad), dict(starts)
         lost: set[int] = set()
@@ -73,7 +73,7 @@ class Halving:
                 todo.appendleft(piece)
             else:
                 stand.update(done)
-                # Once a partition is lost, what comes after in it must not be written: it would hide a hole.
+                # Once a partition's claim is lost, nothing after that in it may be written: it would hide a hole.
                 lost.update(partition for partition in batch.spans if partition not in done)
         return {partition: offset for partition, offset in stand.items() if partition not in lost}
 
@@ -95,7 +95,7 @@ class Halving:
 def batch_of(
     messages: Sequence[Message], bad: set[Place], starts: Mapping[int, int], builder: BatchBuilder
 ) -> Batch:
-    """The batch of these messages; it covers the offsets of the `bad` ones, and from `starts` on, without rows."""
+    """A batch of these messages; it covers the offsets of the `bad` ones, and those from `starts`, without rows."""
     for message in messages:
         partition, offset = place = place_of(message)
         if partition not in builder.spans and starts.get(partition, offset) < offset:
@@ -109,7 +109,7 @@ def batch_of(
 
 
 def _halves(messages: list[Message], bad: set[Place]) -> list[list[Message]]:
-    """Cut where half of the records that are not known to be bad are on each side."""
+    """Split so that each side has half of the records not known to be bad."""
     good = [number for number, message in enumerate(messages) if place_of(message) not in bad]
     if len(good) < 2:
         return [messages]

@@ -1,4 +1,4 @@
-"""When so much is bad that the fault is more likely ours: stop instead of dead-lettering it all."""
+"""Stops the projection instead of dead-lettering when so many messages are bad that the fault is likely its own."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _Letter(Protocol):
 
 
 class TooMuchPoison(SteptrailError):
-    """More messages are no events than can be an accident; of the batch that went too far nothing was written."""
+    """Too many messages are not events for an accident; nothing of the last batch was written."""
 
 
 MIN_MESSAGES: Final = 10_000
@@ -37,7 +37,7 @@ MIN_MESSAGES: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class _Stand:
-    """What was seen up to some message: bad ones in a row, and bad ones of all since the share was last looked at."""
+    """Counts up to some message: bad ones in a row, and bad ones of all since the ratio was last checked."""
 
     row: int = 0
     messages: int = 0
@@ -45,12 +45,12 @@ class _Stand:
 
 
 class PoisonLimit:
-    """Stops at `in_a_row` bad messages without a good one between, or when more than `ratio` of them are bad.
+    """Stops at `in_a_row` consecutive bad messages, or when more than `ratio` of the messages are bad.
 
-    Both are counted over batches, the ratio over at least `min_messages`. `in_a_row` 0 and `ratio` 1.0 switch each
-    off. Messages of schemas that are not known count neither as good nor as bad: a producer that is newer than this
-    program is no accident, and what it wrote can be sent again after an upgrade. `unexplained` is how many records of
-    a batch may be refused by the store alone, for a reason that nobody knows.
+    Both count across batches, the ratio over at least `min_messages`. `in_a_row` 0 and `ratio` 1.0 disable them.
+    Messages with unknown schemas count neither as good nor as bad: a newer producer is not an accident, and its
+    messages can be redriven after an upgrade. `unexplained` is how many records of a batch ClickHouse alone may
+    reject for an unknown reason.
     """
 
     def __init__(
@@ -69,11 +69,11 @@ class PoisonLimit:
 
     @classmethod
     def of(cls, settings: Settings) -> PoisonLimit:
-        """With the limits of the settings."""
+        """Create with the limits in the settings."""
         return cls(settings.poison_max_in_a_row, settings.poison_max_ratio, settings.poison_max_unexplained)
 
     def check(self, messages: Sequence[_Placed], letters: Sequence[_Letter]) -> None:
-        """Raise TooMuchPoison when `letters`, all that were found among the `messages` of a batch, are too many."""
+        """Raise TooMuchPoison when `letters`, all those found among a batch's `messages`, are too many."""
         longest, stand = self._after(messages, letters)
         if 0 < self._in_a_row <= longest:
             raise _stop(letters, f"{counted(longest, 'message')} in a row", "STEPTRAIL_POISON_MAX_IN_A_ROW")
@@ -82,12 +82,12 @@ class PoisonLimit:
             raise _stop(letters, share, "STEPTRAIL_POISON_MAX_RATIO")
 
     def passed(self, messages: Sequence[_Placed], letters: Sequence[_Letter]) -> None:
-        """The batch is written, its letters are set aside: go on counting behind it."""
+        """Continue counting after a batch that is written and whose letters are sent."""
         _, stand = self._after(messages, letters)
         self._stand = stand if stand.messages < self._min_messages else _Stand(stand.row)
 
     def _after(self, messages: Sequence[_Placed], letters: Sequence[_Letter]) -> tuple[int, _Stand]:
-        """The most bad ones in a row, where that could be too many, and what is counted behind the messages."""
+        """The longest run of bad ones, if it may be too long, and the counts after these messages."""
         bad = {letter.offset for letter in letters if letter.reason != DecodeReason.UNKNOWN_SCHEMA}
         unknown = {letter.offset for letter in letters} - bad
         longest = row = self._stand.row

@@ -1,8 +1,8 @@
-"""A prefilter for batches that were rejected: which of many values are no events.
+"""A prefilter for rejected batches: finds which of many values are not events.
 
-All values of a schema are read in parallel with numpy, one field of each at a time: a tenth of the time that the
-strict decoder takes, a fortieth without the contents of texts. It gives no reasons. It judges by the same limits
-(`steptrail.schemas.limits`), and refuses what the strict decoder refuses, no more and no less.
+numpy decodes all values of a schema in parallel, field by field: a tenth of the strict decoder's time, a fortieth
+without the contents of texts. It gives no reasons. It uses the same limits (`steptrail.schemas.limits`), and rejects
+exactly what the strict decoder rejects.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from steptrail.schemas.wire.framing import SINGLE_OBJECT_PREFIX
 _Numbers: TypeAlias = "npt.NDArray[Any]"
 _Rows: TypeAlias = "npt.NDArray[np.intp] | slice"
 
-# Small enough that the arrays stay in a core's cache.
+# Small enough for the arrays to stay in a core's cache.
 _AT_ONCE = 8_192
 _BYTES_AT_ONCE = 4 * 1024 * 1024
 _JSON_AT_ONCE = 64
@@ -37,16 +37,16 @@ def suspects(
     *,
     texts: bool = True,
 ) -> list[int]:
-    """The indexes of those `values` that are no events, in order.
+    """The indexes of the `values` that are not events, in order.
 
-    `schemas` are the writers' schemas by the frames that begin their messages; by default this version's alone.
-    Without `texts`, the contents of texts (UTF-8, JSON) are not checked, which is most of the work.
+    `schemas` maps frames to writers' schemas; by default only this version's. Without `texts`, the contents of texts
+    (UTF-8, JSON) are not checked, which saves most of the work.
     """
     schemas = {SINGLE_OBJECT_PREFIX: STEP_EVENT_SCHEMA} if schemas is None else schemas
     lengths = sorted({len(frame) for frame in schemas}, reverse=True)
     by_frame: dict[bytes, list[int]] = {}
     found: list[int] = []
-    latest, numbers = b"", found  # nearly always the next one has the same frame
+    latest, numbers = b"", found  # the next value nearly always has the same frame
     for number, value in enumerate(values):
         if value is None or not latest or not value.startswith(latest):
             latest = next((value[:n] for n in lengths if value[:n] in schemas), b"") if value else b""
@@ -62,7 +62,7 @@ def suspects(
 
 
 def _pieces(values: Sequence[bytes], begin: int, end: int) -> Iterator[tuple[int, int]]:
-    """Halve until each piece is small enough to be read at once."""
+    """Halve until each piece is small enough to decode at once."""
     few = end - begin <= _AT_ONCE
     if few and (end - begin == 1 or sum(map(len, values[begin:end])) <= _BYTES_AT_ONCE):
         yield begin, end
@@ -73,14 +73,14 @@ def _pieces(values: Sequence[bytes], begin: int, end: int) -> Iterator[tuple[int
 
 
 class _Look:
-    """Some values, each with where reading it stands: `at`, an index into all their bytes.
+    """Some values, each with its read position `at`, an index into their joined bytes.
 
-    One that is found to be wrong is no longer `right`, and is read on as if nothing was: never beyond its end.
+    An invalid value is no longer `right`, and is still read, but never beyond its end.
     """
 
     def __init__(self, values: Sequence[bytes], head: int, look_into_texts: bool) -> None:
         self._look_into_texts = look_into_texts
-        # A read at the end of the last value, or a number that begins there, must find something.
+        # A read at the end of the last value, or a number that starts there, must stay in bounds.
         self._joined = b"".join([*values, bytes(_LONGEST_NUMBER + 8)])
         self._bytes = np.frombuffer(self._joined, np.uint8)
         sizes = np.fromiter(map(len, values), np.int64, len(values))
@@ -91,7 +91,7 @@ class _Look:
         self._texts: list[tuple[_Numbers, _Numbers, _Numbers]] = []  # rows, from, to
 
     def read(self, schema: Mapping[str, Any]) -> None:
-        """Field by field, in the order of the schema."""
+        """Decode field by field, in the schema's order."""
         for field in schema["fields"]:
             kind, limit = field["type"], LIMITS.get(field["name"])
             rows: _Rows = _ALL
@@ -134,7 +134,7 @@ class _Look:
         self.right[rows] &= fulfilled
 
     def _go(self, to: _Numbers, rows: _Rows = _ALL) -> None:
-        """Read on there; what is not within a value makes it wrong, and ends it."""
+        """Move to these positions; one outside its value marks it invalid and ends it."""
         end = self._end[rows]
         self._require(to <= end, rows)
         self.at[rows] = np.minimum(to, end)
@@ -143,7 +143,7 @@ class _Look:
         self._go(self.at[rows] + size, rows)
 
     def _number(self, rows: _Rows = _ALL) -> _Numbers:
-        """An Avro number of each, still zigzag: an odd one is negative."""
+        """Decode an Avro number of each, still zigzag: odd ones are negative."""
         at = self.at[rows]  # a copy for rows, a view for all
         byte = self._bytes[at]
         at = at + 1
@@ -159,19 +159,19 @@ class _Look:
             # The last of several bytes is not zero, and the tenth holds one bit.
             right[more] = (byte != 0) & ((shift < 63) | (byte < 2))
             more = more[byte >= 0x80]
-        at[more] = len(self._bytes)  # a number of more bytes than there are
+        at[more] = len(self._bytes)  # a number longer than the remaining bytes
         self._require(right, rows)
         self._go(at, rows)
         return number
 
     def _present(self) -> npt.NDArray[np.intp]:
-        """The rows whose union of null and something holds something."""
+        """The rows whose nullable union is not null."""
         branch = self._number()
         self._require((branch == 0) | (branch == 2))
         return np.flatnonzero(branch == 2)
 
     def _text(self, rows: _Rows = _ALL) -> tuple[_Numbers, _Numbers]:
-        """From where to where a text goes."""
+        """The start and end of each text."""
         size = self._number(rows)
         self._require((size & np.uint64(1)) == 0, rows)
         begin = self.at[rows].copy()
@@ -183,7 +183,7 @@ class _Look:
 
     def _json(self, limit: Json, begin: _Numbers, end: _Numbers, where: _Rows) -> None:
         opening, closing = (ord(bracket) for bracket in ("{}" if limit.opening == "{" else "[]"))
-        # A text that ends where it begins may be at the end of all.
+        # An empty text may be at the end of the bytes.
         self._require((end > begin) & (self._bytes[begin] == opening), where)
         empty = (end - begin == 2) & (self._bytes[np.minimum(begin + 1, len(self._bytes) - 1)] == closing)
         some = np.flatnonzero(self.right[where] & ~empty)
@@ -212,15 +212,15 @@ class _Look:
                 self.right[rows[number]] = False
 
 
-# Before each of several texts that are parsed as one: a name that none of them can know.
+# The name before each of several texts that are parsed as one; no text can guess it.
 _NAMES = [f"{os.urandom(8).hex()}{number}" for number in range(_JSON_AT_ONCE)]
 _NAMED = [f'"{name}":'.encode() for name in _NAMES]
 
 
 def _all_are_json(texts: Sequence[bytes]) -> bool:
-    """Whether each of the texts is JSON within our limits; all are parsed at once, as the values of an object.
+    """Whether each text is JSON within steptrail's limits; all are parsed at once, as the values of an object.
 
-    A text that reaches beyond its end takes the next one's name with it, or adds a name of its own.
+    A text that extends beyond its end swallows the next one's name, or adds a name.
     """
     if max(map(len, texts)) > MAX_JSON_DIGITS and any(map(beyond_limits, texts)):
         return False

@@ -1,4 +1,4 @@
-"""A buffer that looks for bad messages while it is filled, as long as there is reason to expect some."""
+"""A buffer that searches for bad messages while it fills, as long as some are expected."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from steptrail.consumers.loop.buffer import Buffer, ConsumedBatch, Heard, Refuse
 
 
 class PrefilteringBuffer(Buffer):
-    """Refuses, besides what every buffer refuses, what the prefilter and the strict decoder find, while `wary()`.
+    """Also rejects what the prefilter and the strict decoder find, while `wary()`.
 
-    That runs in the loop's thread, beside a writer that waits for ClickHouse. In the writer's thread it would come
-    on top of that wait, and take turns with the loop for Python's lock at each step.
+    That runs in the loop's thread, while the writer waits for ClickHouse. In the writer's thread it would add to that
+    wait, and compete with the loop for the GIL.
     """
 
     def __init__(self, schemas: WriterSchemas, positions: dict[int, int], wary: Callable[[], bool]) -> None:
         super().__init__(schemas.new_builder, positions)
         self._schemas = schemas
         self._wary = wary
-        self._looked_at = 0  # so many of the messages
+        self._looked_at = 0  # number of messages already searched
         self._found: list[Refused] = []
 
     def extend(self, messages: Iterable[Message], now: float) -> list[Heard]:
-        """Add what was consumed; returns what was an error instead, with its place if it has one."""
+        """Add consumed messages; returns those that are errors, with their place if they have one."""
         errors = super().extend(messages, now)
         if self._wary():
             self._prefilter()
@@ -49,7 +49,7 @@ class PrefilteringBuffer(Buffer):
         )
 
     def _prefilter(self) -> None:
-        # Imported late, since it brings numpy: a quarter of a projector's start, and most never need it.
+        # Imported late: numpy takes a quarter of a projector's start, and most never need it.
         from steptrail.consumers.ingest.prefilter import suspects
 
         messages = self._messages[self._looked_at :]

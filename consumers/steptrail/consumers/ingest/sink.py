@@ -1,4 +1,4 @@
-"""Where consumed batches go: a projection's ledger and tables; for steps, bad records are set aside on the way."""
+"""Sinks that write batches to a projection's ledger and tables; the one for steps dead-letters bad records."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from steptrail.projections.tables.step_events import STEP_EVENTS
 class ProjectionSink:
     """The loop's sink (`steptrail.consumers.loop.sink.Sink`) for a projection of the topic of `questions`.
 
-    Nothing is asked of Kafka or the store before the first `open`, so that either may be away at the start.
-    Raises TopicRecreated, besides what Sink documents, when the topic was recreated; a recreated topic
-    is only taken when its id is `accept_topic`.
+    It contacts neither Kafka nor ClickHouse before the first `open`, so either may be unavailable at the start.
+    Raises TopicRecreated, besides what Sink documents, when the topic was recreated; it accepts a recreated topic
+    only if its id is `accept_topic`.
     """
 
     def __init__(
@@ -49,17 +49,17 @@ class ProjectionSink:
         self._group_knows = True
 
     def open(self, partitions: Collection[int]) -> dict[int, Start]:
-        """Claim the partitions; where to read on in those that were won."""
+        """Claim the partitions; returns where to resume in those won."""
         try:
             return self._open(self._prepared(), partitions)
         except QueryError as error:
-            # No record is to blame here: tables are gone, or not those of this program. Check them again then.
+            # No record is at fault: tables are missing, or belong to another version. Check them again then.
             self._projection = None
             raise StoreRefused(str(error), code=error.code, name=error.name) from error
 
     def _open(self, projection: Projection, partitions: Collection[int]) -> dict[int, Start]:
         projected = projection.open(partitions)
-        # A group may keep, or be given in the last moment, what was committed of a topic that is gone.
+        # A group may keep, or receive at the last moment, offsets committed for a deleted topic.
         committed = self._questions.committed(self._group, projected) if self._group_knows else {}
         first = self._questions.first_offsets(projected)
         end = self._questions.end_offsets(projected)
@@ -70,12 +70,12 @@ class ProjectionSink:
 
     def write(self, batch: ConsumedBatch) -> dict[int, int]:
         """Project the batch. Raises BatchRejected, besides what Sink documents, when a record is invalid."""
-        # Asked after the batch was read: if the topic is the same now, every record in it was of that topic.
+        # Checked after the batch was read: if the topic is the same now, every record came from it.
         self._require_same_topic()
         return self._project(batch.batch)
 
     def release(self, partitions: Collection[int]) -> None:
-        """Forget the claims."""
+        """Drop the claims."""
         if self._projection is not None:
             self._projection.release(partitions)
 
@@ -131,11 +131,11 @@ class ProjectorSink(ProjectionSink):
         self._isolation = Isolation(self._project, self._send_letters, schemas, limit)
 
     def new_buffer(self, positions: dict[int, int]) -> Buffer:
-        """A buffer for the loop, which looks for bad messages itself while some are to be expected."""
+        """Create a buffer for the loop, which searches for bad messages while some are expected."""
         return PrefilteringBuffer(self._schemas, positions, self._isolation.wary)
 
     def write(self, batch: ConsumedBatch) -> dict[int, int]:
-        """Project the batch but for its bad records, which are in the dead-letter topic when this returns."""
+        """Project the batch except its bad records, which are in the dead-letter topic when this returns."""
         self._require_same_topic()
         before = self._isolation.batches
         done = self._isolation.write(batch)

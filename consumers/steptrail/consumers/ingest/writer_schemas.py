@@ -1,4 +1,4 @@
-"""Which schema wrote a message: a bundled one, or one that newer writers have published."""
+"""Finds the schema that wrote a message: a bundled one, or one published by newer writers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from steptrail.schemas.wire.schema_topic import published_schemas
 
 _log = logging.getLogger("steptrail.consumers.schemas")
 
-# What is not known is asked for again after so long: it may be published meanwhile.
+# Unknown schemas are looked up again after this long: they may have been published meanwhile.
 ASK_AGAIN_S = 60.0
 AGAIN_AT_ONCE_S = 1.0
 _MOST_UNKNOWN = 10_000
@@ -36,13 +36,12 @@ Published = Callable[[], Mapping[bytes, dict[str, Any]]]
 
 
 class WriterSchemas:
-    """The schemas of messages by the frame that begins them.
+    """Writers' schemas by message frame.
 
-    Those that come with the package are known. Others are looked for when they are met: ids of a registry there, one
-    by one; fingerprints among what was published, all at once and not often. A schema that is found is taken when it
-    is that of a newer version by the rules that both keep (`steptrail.schemas.wire.resolution`); events of any other
-    are dead letters, to be redriven after an upgrade, never a guess. `learn` is for one thread; builders in others
-    see what it found.
+    Bundled schemas are known. Others are looked up on demand: registry ids in the registry, one by one; fingerprints
+    among the published schemas, all at once and rarely. A schema is accepted if it is a newer version's by the
+    compatibility rules (`steptrail.schemas.wire.resolution`); events of any other become dead letters, to redrive after
+    an upgrade. `learn` is for one thread; builders in other threads see its results.
     """
 
     def __init__(
@@ -60,39 +59,39 @@ class WriterSchemas:
             single_object_prefix(fingerprint(schema)): schema for schema in released_schemas().values()
         }
         """The schemas that are known now, by the frames that name them."""
-        self._unknown: dict[int, tuple[float, str]] = {}  # id -> ask again at, why
-        self._unreadable: dict[bytes, str] = {}  # fingerprint -> why
+        self._unknown: dict[int, tuple[float, str]] = {}  # id -> (retry at, reason)
+        self._unreadable: dict[bytes, str] = {}  # fingerprint -> reason
         self._looked_at: float | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> WriterSchemas:
-        """With the registry that the settings name, if any, and the topic of schemas."""
+        """Create with the settings' registry, if any, and the topic of schemas."""
         registry = SchemaRegistry(settings) if settings.schema_registry else None
         return cls(registry, partial(published_schemas, settings))
 
     @property
     def can_learn(self) -> bool:
-        """Whether there is anybody to ask for a schema that is not known."""
+        """Whether unknown schemas can be looked up."""
         return self._registry is not None or self._published is not None
 
     def new_builder(self) -> BatchBuilder:
-        """A builder of batches that takes what is known now, and by then."""
+        """A batch builder that uses all schemas known at the time of use."""
         return BatchBuilder(self._writers)
 
     def learn(self, frame: Frame, *, resent: bool = False) -> None:
-        """Make the frame's schema known; `resent` messages are sent by somebody who thinks that it can be had now.
+        """Look up the frame's schema; `resent` messages imply that it may be available by now.
 
-        Raises EventDecodeError (UNKNOWN_SCHEMA) when it is none that this version can read; RegistryUnavailable when
-        the registry has to be asked and does not answer.
+        Raises EventDecodeError (UNKNOWN_SCHEMA) when this version cannot read it; RegistryUnavailable when the
+        registry is needed and does not answer.
         """
         self._schema_of(frame, AGAIN_AT_ONCE_S if resent else ASK_AGAIN_S)
 
     def known(self, frame: Frame) -> dict[str, Any] | None:
-        """The schema that wrote what follows the frame, None where it is not known; asks nobody. For any thread."""
+        """The frame's schema, None if it is not known; makes no requests. Thread-safe."""
         return self.by_frame.get(_prefix(frame))
 
     def schema_of(self, frame: Frame) -> dict[str, Any]:
-        """The schema that wrote what follows the frame; raises as `learn` does."""
+        """The frame's schema, looked up if necessary; raises as `learn` does."""
         return self._schema_of(frame, ASK_AGAIN_S)
 
     def _schema_of(self, frame: Frame, after: float) -> dict[str, Any]:
@@ -109,7 +108,7 @@ class WriterSchemas:
             self._looked_at = now
             try:
                 self._take(self._published())
-            except InfrastructureError as error:  # then the messages wait in the dead-letter topic
+            except InfrastructureError as error:  # the messages wait in the dead-letter topic
                 _log.warning("schemas of newer events cannot be looked up: %s", error)
         frame = single_object_prefix(wanted)
         if frame not in self.by_frame:
@@ -169,7 +168,7 @@ def _prefix(frame: Frame) -> bytes:
 def _fingerprint(schema: Mapping[str, Any]) -> bytes:
     try:
         return fingerprint(dict(schema))
-    except Exception:  # valid to the registry, but not to our Avro library: certainly none of ours
+    except Exception:  # valid for the registry, but not for the Avro library: not one of steptrail's
         return b""
 
 

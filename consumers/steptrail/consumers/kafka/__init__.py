@@ -1,1 +1,1 @@
-"""Questions to Kafka that are not consuming."""
+"""Access to Kafka other than the consume loop: metadata, compacted topics, producing."""

@@ -1,4 +1,4 @@
-"""Handing a message to a producer whose queue may be full."""
+"""Produces a message when the producer's queue may be full."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ POLL_S = 0.1
 def produce(producer: Producer, topic: str, deadline: Deadline, **message: Any) -> None:
     """Queue a message; while the queue is full, wait for room until `deadline`.
 
-    `message` is what `Producer.produce` takes besides the topic: value, key, headers, partition, on_delivery.
-    Raises BufferError when there was no room in time, and KafkaException when the message is refused at once.
+    `message` holds the other arguments of `Producer.produce`: value, key, headers, partition, on_delivery.
+    Raises BufferError when no room becomes free in time, and KafkaException when the message is rejected at once.
     """
     while True:
         try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Record:
-    """A key and its value; `value` None is a tombstone, `offset` -1 a record that is still to be written."""
+    """A key and its value; `value` None is a tombstone, `offset` -1 a record that is not yet written."""
 
     topic: str
     key: str

@@ -1,1 +1,1 @@
-"""The consume loop: partitions, positions, batches, and its monitor."""
+"""The consume loop: partitions, positions, batches, and monitoring."""

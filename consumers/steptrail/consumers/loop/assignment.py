@@ -1,4 +1,4 @@
-"""The loop's Kafka consumer, apart from reading: assign, pause, resume, commit."""
+"""Operations of the loop's Kafka consumer other than reading: assign, pause, resume, commit."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _log = logging.getLogger("steptrail.consumers.assignment")
 class Assignment:
     """The partitions of `topic` that `consumer` reads; may lag behind what the group has assigned.
 
-    An assigned partition is not read until `place` is called with its offset. Kafka's errors are logged, not
-    raised: the assignment may be gone already, and the callback that revokes it comes with the next read.
+    An assigned partition is not read until `place` is called with its offset. Kafka's errors are logged, not raised:
+    the assignment may already be gone, and the next read calls the revoke callback.
     """
 
     def __init__(self, consumer: Consumer, topic: str) -> None:
@@ -25,20 +25,20 @@ class Assignment:
         self._placed: set[int] = set()
 
     def accept(self) -> None:
-        """Within a rebalance: acknowledge the assignment without reading any of it yet."""
+        """During a rebalance: acknowledge the assignment without reading any of it yet."""
         self._consumer.incremental_assign([])
 
     def give_up(self, partitions: Collection[int]) -> None:
-        """Within a rebalance: unassign these."""
+        """During a rebalance: unassign these partitions."""
         placed = sorted(self._placed.intersection(partitions))
         self._consumer.incremental_unassign([TopicPartition(self._topic, number) for number in placed])
         self._placed.difference_update(placed)
 
     def place(self, partition: int, offset: int) -> bool:
-        """Read a partition from `offset` on; whether that could be done now.
+        """Read a partition from `offset` on; returns whether that succeeded.
 
-        Everything that was fetched of it before is forgotten. It is assigned anew rather than sought: a seek is
-        refused, or ignored, in several states of the fetcher, among them after an offset out of range.
+        Drops everything prefetched of it. It reassigns the partition rather than seeking: a seek is refused, or
+        ignored, in several states of the fetcher, such as after an offset out of range.
         """
         try:
             if partition in self._placed:
@@ -59,17 +59,17 @@ class Assignment:
         return True
 
     def pause(self, partitions: Collection[int]) -> None:
-        """Stop reading these; what was prefetched of them is thrown away."""
+        """Stop reading these; drops what was prefetched of them."""
         self._switch(self._consumer.pause, partitions)
 
     def resume(self, partitions: Collection[int]) -> None:
-        """Read these again, from where they were."""
+        """Continue reading these from where they stopped."""
         self._switch(self._consumer.resume, partitions)
 
     def commit(self, offsets: Mapping[int, int], *, wait: bool = False) -> bool:
-        """Commit offset by partition; whether it was sent (and, with `wait`, acknowledged).
+        """Commit offsets by partition; returns whether it was sent (and, with `wait`, acknowledged).
 
-        A commit that fails does no harm: the ledger knows better, and the next one brings the group up to date.
+        A failed commit does no harm: the ledger is authoritative, and the next commit brings the group up to date.
         """
         if not offsets:
             return False

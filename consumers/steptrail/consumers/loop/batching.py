@@ -1,4 +1,4 @@
-"""When a batch is full enough to be written: policy as data, time as a parameter."""
+"""Decides when a batch is written: policy as data, time as a parameter."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from steptrail.schemas.configuration.settings import Settings
 class BatchLimits:
     """A batch is closed by whichever comes first: records, bytes or age (seconds).
 
-    Age counts from the last time a batch was closed, so that after a quiet while the first records do not
-    wait (save for `linger_s`, in which the rest of their burst arrives), and under steady traffic there are
-    never more than 1 / `max_age_s` batches a second: the store pays for each batch, however small.
+    Age counts from the last time a batch was closed, so that after a pause the first records do not wait (except for
+    `linger_s`, in which the rest of their burst arrives), and under steady traffic there are never more than
+    1 / `max_age_s` batches a second: each batch costs ClickHouse, however small.
     """
 
     max_events: int = 100_000
@@ -29,19 +29,19 @@ class BatchLimits:
 
     @classmethod
     def of(cls, settings: Settings) -> BatchLimits:
-        """As the settings say."""
+        """The limits in the settings."""
         return cls(settings.batch_max_events, settings.batch_max_bytes, settings.batch_max_age_s)
 
     def is_full(self, events: int, size: int) -> bool:
-        """Whether nothing more should be added."""
+        """Whether the batch is full."""
         return events >= self.max_events or size >= self.max_bytes
 
     def due_at(self, opened_at: float, last_closed_at: float) -> float:
-        """When a batch that got its first record at `opened_at` should be closed."""
+        """When to close a batch whose first record came at `opened_at`."""
         return max(opened_at + self.linger_s, min(opened_at, last_closed_at) + self.max_age_s)
 
     def is_due(self, events: int, size: int, opened_at: float, last_closed_at: float, now: float) -> bool:
-        """Whether a batch should be closed now; an empty one never is."""
+        """Whether to close a batch now; an empty one never is due."""
         if events == 0:
             return False
         return self.is_full(events, size) or now >= self.due_at(opened_at, last_closed_at)

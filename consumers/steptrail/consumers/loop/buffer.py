@@ -1,4 +1,4 @@
-"""Records between Kafka and the sink: the buffer that is being filled, and the batch that is ready."""
+"""Records between Kafka and the sink: the buffer that fills, and the batch that is ready."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Heard: TypeAlias = "tuple[int | None, int | None, KafkaError]"
 
 @dataclass(frozen=True)
 class Refused:
-    """A message that is no event, and why."""
+    """A message that is not an event, and why."""
 
     message: Message
     error: EventDecodeError
@@ -26,14 +26,13 @@ class Refused:
 
 @dataclass(frozen=True)
 class ConsumedBatch:
-    """A batch as the sink gets it.
+    """A batch for the sink.
 
-    `batch` is what is to be staged. `messages` are the Kafka messages that it was built from, in order, kept
-    until it is written: key and headers are needed when one of them has to be dead-lettered. `refused` are
-    those that were seen to be no events while the batch was built; `batch` covers their offsets without rows.
-    `prefiltered`: all messages were looked at for that, not only their frames.
-    `starts` says for each partition where reading stood when its first message came, `first_times` when that
-    message was appended (ms).
+    `batch` is what to stage. `messages` are the Kafka messages it was built from, in order, kept until it is written:
+    their keys and headers are needed for dead letters. `refused` are those found not to be events while the batch was
+    built; `batch` covers their offsets without rows. `prefiltered`: all messages were fully checked, not only their
+    frames. `starts` maps each partition to the read position when its first message came, `first_times` to that
+    message's append time (ms).
     """
 
     batch: Batch
@@ -45,15 +44,15 @@ class ConsumedBatch:
 
     @property
     def events(self) -> int:
-        """How many messages."""
+        """Number of messages."""
         return len(self.messages)
 
 
 class Buffer:
     """Takes in messages until it is closed into a batch.
 
-    `positions` is shared with the loop: for each partition that flows the next offset to take in. Messages of
-    other partitions, or before that offset, are left-overs of a rebalance or a seek and are skipped.
+    `positions` is shared with the loop: the next offset to take in for each flowing partition. Messages of other
+    partitions, or before that offset, are left over from a rebalance or a seek and are skipped.
     """
 
     def __init__(self, new_builder: Callable[[], BatchBuilder], positions: dict[int, int]) -> None:
@@ -62,22 +61,22 @@ class Buffer:
         self._messages: list[Message] = []
         self._refused: list[Refused] = []
         self.starts: dict[int, int] = {}
-        self.first_times: dict[int, int] = {}  # partition -> broker time (ms) of its first message here
+        self.first_times: dict[int, int] = {}  # partition -> broker time (ms) of its first message
         self.opened_at: float | None = None
 
     @property
     def events(self) -> int:
-        """How many messages were taken in."""
+        """Number of messages taken in."""
         return len(self._messages)
 
     @property
     def size(self) -> int:
-        """Bytes of the values taken in."""
+        """Total bytes of the values taken in."""
         return self._builder.size
 
     def extend(self, messages: Iterable[Message], now: float) -> list[Heard]:
-        """Take in consumed messages; returns those that were errors, with partition and offset if they have them."""
-        # The hot loop: every microsecond here is a tenth of all that a record costs.
+        """Take in consumed messages; returns those that are errors, with partition and offset if they have them."""
+        # The hot loop: every microsecond here is a tenth of a record's total cost.
         errors: list[Heard] = []
         add, keep, positions = self._builder.add, self._messages.append, self._positions
         current, expected = -1, -1
@@ -128,5 +127,5 @@ class Buffer:
         self.starts[partition] = expected
         self.first_times[partition] = time_ms
         if offset > expected:
-            # Transaction markers and compaction leave holes; the ledger is to have none.
+            # Transaction markers and compaction leave holes; the ledger must have none.
             self._builder.skip(partition, expected)

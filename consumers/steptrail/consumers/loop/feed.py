@@ -1,4 +1,4 @@
-"""Which partitions a consume loop reads: those that its group assigns, or all of them while it leads."""
+"""Decides which partitions a consume loop reads: those its group assigns, or all of them while it leads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ OnRebalance = Callable[[Consumer, list[TopicPartition]], None]
 
 
 class Feed(Protocol):
-    """Joins the group, and turns its assignments into partitions of the loop's topic. Called by the loop's thread."""
+    """Joins the group, and maps its assignments to partitions of the loop's topic. Called by the loop's thread."""
 
     def join(
         self, consumer: Consumer, *, on_assign: OnRebalance, on_revoke: OnRebalance, on_lost: OnRebalance
@@ -20,15 +20,15 @@ class Feed(Protocol):
         ...
 
     def assigned(self, entries: Sequence[TopicPartition]) -> list[int]:
-        """The group assigned `entries`: the partitions to hold from now on."""
+        """The group assigned `entries`; returns the partitions to hold from now on."""
         ...
 
     def revoked(self, entries: Sequence[TopicPartition], held: Collection[int]) -> list[int]:
-        """The group revoked `entries`: which of `held` are to be given up."""
+        """The group revoked `entries`; returns which of `held` to give up."""
         ...
 
     def more(self, held: Collection[int]) -> list[int]:
-        """Partitions to hold besides `held`; called every turn, must not block."""
+        """Further partitions to hold besides `held`; called every turn, must not block."""
         ...
 
 
@@ -58,7 +58,7 @@ class GroupFeed:
 
 
 class Leadership:
-    """Whether this member leads; the loop's thread writes it, every other may read it."""
+    """Whether this member leads; written by the loop's thread, readable from any thread."""
 
     def __init__(self) -> None:
         self.held = False
@@ -67,9 +67,9 @@ class Leadership:
 class LeaderFeed:
     """All partitions of the loop's topic, while the group has chosen this member.
 
-    The group reads `token`, a topic with one partition, so exactly one member is assigned something: that one
-    leads, the others stand by and take over when it is gone. `count` returns how many partitions the topic has, as
-    far as is known; it may grow.
+    The group reads `token`, a topic with one partition, so exactly one member is assigned something: that one leads,
+    the others stand by and take over when it is gone. `count` returns the known number of the topic's partitions, which
+    may grow.
     """
 
     def __init__(self, token: str, leadership: Leadership, count: Callable[[], int]) -> None:

@@ -1,6 +1,6 @@
-"""Up to when the tables are complete; every answer from them says so.
+"""The time up to which the tables are complete, which every answer from them reports.
 
-Costs two questions to Kafka (the topic, the ends of its partitions) and one to ClickHouse (the ledger); where the
+Costs two requests to Kafka (the topic, the ends of its partitions) and one query to ClickHouse (the ledger); if the
 tables are behind, also the first unread record of each partition: up to its time everything is known.
 """
 
@@ -28,10 +28,10 @@ _STANDS_STILL_S: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """`as_of`: everything that Kafka took before then is in the tables (UTC); None when that is not known.
+    """`as_of`: everything that Kafka accepted before then is in the tables (UTC); None if unknown.
 
-    `behind_events` wait unread (None: not known), the oldest for `behind_seconds`; `moved_at` is when the projector
-    last finished a batch, by the store's clock. `problem` says what did not answer.
+    `behind_events` are unread (None: unknown), the oldest for `behind_seconds`; `moved_at` is when the projector last
+    finished a batch, by ClickHouse's clock. `problem` states what did not answer.
     """
 
     as_of: datetime | None = None
@@ -41,11 +41,11 @@ class Freshness:
     problem: str | None = None
 
     def exceeds(self, seconds: float) -> bool:
-        """Whether the tables are further behind than that, or nobody can say."""
+        """Whether the tables are further behind than that, or it is unknown."""
         return self.behind_seconds is None or self.behind_seconds > seconds
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON: as_of, behind_seconds, behind_events; and freshness_problem where there is one."""
+        """For JSON: as_of, behind_seconds, behind_events; and freshness_problem if there is one."""
         told: dict[str, Any] = {
             "as_of": self.as_of,
             "behind_seconds": self.behind_seconds,
@@ -54,16 +54,16 @@ class Freshness:
         return told if self.problem is None else {**told, "freshness_problem": self.problem}
 
     def stands_still_since(self, now: float) -> datetime | None:
-        """When the projector last moved, where it is behind and has not moved for a while."""
+        """When the projector last made progress, if it is behind and has made none for a while."""
         if not self.behind_events or self.moved_at is None:
             return None
         return self.moved_at if now - self.moved_at.timestamp() > _STANDS_STILL_S else None
 
 
 def read_freshness(settings: Settings, store: Store, *, patience: float = PATIENCE_S) -> Freshness:
-    """How far the tables are now; ask before the question whose answer it is about.
+    """Read the tables' current freshness; call it before the query that it describes.
 
-    Never raises for what is away: then `problem` says it, after `patience` seconds at most.
+    Never raises for an unavailable service: `problem` then states it, after at most `patience` seconds.
     """
     side = WorkerThread("steptrail-freshness")
     task = side.submit(lambda: _ask(settings, store, time.monotonic() + patience))
@@ -89,7 +89,7 @@ def _ask(settings: Settings, store: Store, until: float) -> Freshness:
     reached = {int(row["partition"]): int(row["reached"]) + 1 for row in rows}
     moved = max((row["moved_at"] for row in rows), default=None)
     moved_at = None if moved is None else moved.replace(tzinfo=timezone.utc)
-    # Nothing of a partition was ever projected: all of it is unread, wherever it begins.
+    # Nothing of the partition was ever projected: all of it is unread, wherever it starts.
     behind = {p: reached.get(p, 0) for p, end in ends.items() if end > reached.get(p, 0)}
     if not behind:
         return Freshness(_utc(asked), 0.0, 0, moved_at)
@@ -99,7 +99,7 @@ def _ask(settings: Settings, store: Store, until: float) -> Freshness:
     events = sum(ends[p] - max(offset, first_offsets.get(p, 0)) for p, offset in behind.items())
     if not events and len(first_offsets) == len(
         behind
-    ):  # such records have expired: nothing waits to be read
+    ):  # the unread records have expired: nothing is left to read
         return Freshness(_utc(asked), 0.0, 0, moved_at)
     if first is None:
         return Freshness(

@@ -1,4 +1,4 @@
-"""The projector's lag behind the topic, as `steptrail lag` shows it from outside."""
+"""The projector's lag behind the topic, measured from outside for `steptrail lag`."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ PEEK_TIMEOUT_S = 5.0
 
 @dataclass(frozen=True)
 class PartitionLag:
-    """One partition. `end`: the offset after its last record; `projected`: the one after the last projected.
+    """One partition. `end`: the offset after its last record; `projected`: the offset after the last projected one.
 
-    `lag_seconds` is the age of the oldest record that is not projected, 0 when there is none. None is what is
-    not known because Kafka or ClickHouse did not answer.
+    `lag_seconds` is the age of the oldest record that is not projected, 0 if there is none. None means unknown, because
+    Kafka or ClickHouse did not answer.
     """
 
     partition: int
@@ -43,10 +43,10 @@ class PartitionLag:
 
 @dataclass(frozen=True)
 class LagReport:
-    """The projector's lag. `problems` says what did not answer; `waiting_for` what the projector says it lacks,
-    `gaps` which offsets will never be projected.
+    """The projector's lag. `problems` lists what did not answer; `waiting_for` is what the projector reports to wait
+    for; `gaps` are offsets that will never be projected.
 
-    `group_state` is the coordinator's word for the consumer group (STABLE, EMPTY, …), None if it is not known.
+    `group_state` is the consumer group's state from its coordinator (STABLE, EMPTY, …), None if unknown.
     """
 
     topic: str
@@ -61,7 +61,7 @@ class LagReport:
 
     @property
     def as_of(self) -> datetime | None:
-        """Everything that Kafka took before then is in the tables; None when that is not known."""
+        """Everything that Kafka accepted before then is in the tables; None if unknown."""
         lag = self.lag_seconds
         return (
             None
@@ -71,18 +71,18 @@ class LagReport:
 
     @property
     def lag_events(self) -> int | None:
-        """Over all partitions; None when it is not known of one."""
+        """The sum over all partitions; None if one is unknown."""
         lags = [partition.lag_events for partition in self.partitions]
         return None if not lags or None in lags else sum(lag for lag in lags if lag is not None)
 
     @property
     def lag_seconds(self) -> float | None:
-        """The greatest of all partitions; None when it is not known of one."""
+        """The maximum over all partitions; None if one is unknown."""
         lags = [partition.lag_seconds for partition in self.partitions]
         return None if not lags or None in lags else max(lag for lag in lags if lag is not None)
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON, times as they are."""
+        """For JSON; times stay datetimes."""
         return {
             "topic": self.topic,
             "group": self.group,
@@ -115,11 +115,11 @@ class _Found:
 
 
 def projector_lag(settings: Settings, *, timeout: float = 10.0, status_url: str | None = None) -> LagReport:
-    """Ask Kafka and ClickHouse how far the projection is; takes a few seconds at most.
+    """Query Kafka and ClickHouse for the projector's lag; takes a few seconds at most.
 
-    Never raises for what is away: the report's `problems` say it, and what could not be found out is None.
+    Never raises for an unavailable service: the report's `problems` state it, and unknown values are None.
     `status_url` is the running projector's `/status`, by default that of `settings.metrics_port` on this machine;
-    it is the only one who knows what it waits for.
+    only it knows what the projector waits for.
     """
     topics = Topics(settings.topic_prefix)
     topic, group = topics.steps.name, topics.projector_group
@@ -155,9 +155,9 @@ def projector_lag(settings: Settings, *, timeout: float = 10.0, status_url: str 
 def peek_times(
     config: Mapping[str, Any], topic: str, offsets: Mapping[int, int], *, timeout: float
 ) -> dict[int, float]:
-    """When the first record at or after each partition's offset was appended (seconds since the epoch).
+    """The append time (seconds since the epoch) of the first record at or after each partition's offset.
 
-    Reads one record of each, outside of any group. A partition that does not answer in time is left out.
+    Reads one record of each, without a consumer group. Omits partitions that do not answer in time.
     """
     consumer = Consumer(
         {
@@ -226,9 +226,9 @@ def _waiting_for(url: str | None) -> str | None:
     if url is None:
         return None
     try:
-        with urlopen(url, timeout=2.0) as answer:  # noqa: S310  an address from our own settings
+        with urlopen(url, timeout=2.0) as answer:  # noqa: S310  an address from the settings
             told = orjson.loads(answer.read())
     except (OSError, ValueError):
-        return None  # no projector there; the report says what else is known
+        return None  # no projector there; the report has the rest
     reason = told.get("waiting_for") if isinstance(told, dict) else None
     return reason if isinstance(reason, str) else None

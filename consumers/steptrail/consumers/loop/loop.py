@@ -1,22 +1,22 @@
-"""The consume loop: Kafka to batches to a sink, without ever keeping Kafka waiting.
+"""The consume loop: reads Kafka, builds batches and writes them to a sink, without ever keeping Kafka waiting.
 
-One turn, over and over:
+One turn, repeated:
 
-    settle     take in what the writer has finished: a claim, a batch, a fault
-    widen      hold the partitions that are to be read beside those that the group gave
-    employ     give the idle writer its next task: claim what waits, else write the batch that is due
+    settle     process what the writer has finished: a claim, a batch, a fault
+    widen      hold further partitions besides those that the group assigned
+    employ     give the idle writer its next task: claim waiting partitions, or write the batch that is due
     throttle   a full buffer and a busy writer: wait a little, then pause the partitions
-    place      have opened partitions read from where they have to be
+    place      start reading opened partitions at their offsets
     read       Kafka → buffer
     report     lag, progress, metrics
 
-The writer (`WorkerThread`) writes one batch while the next is read and built. Only this loop's thread talks to
-the consumer, and it never blocks for long, so the group's membership stays through any outage of the store.
+The writer (`WorkerThread`) writes one batch while the next is read and built. Only this loop's thread uses the
+consumer, and it never blocks for long, so the group membership survives any outage of ClickHouse.
 
-What went wrong decides what happens: an InfrastructureError pauses everything, waits (exponential backoff, for
-ever), has the sink open the partitions again and goes on with the very bytes that were ready, if the sink says
-that they are what comes next, else reads again. Anything else ends the loop. In doubt records are read again:
-the sink's ledger makes that harmless.
+After an InfrastructureError the loop pauses everything, waits (exponential backoff, without limit), has the sink open
+the partitions again, and continues with exactly the batch that was ready if the sink confirms that it comes next;
+otherwise it reads again. Any other error ends the loop. In doubt records are read again: the sink's ledger makes that
+harmless.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ _log = logging.getLogger("steptrail.consumers.loop")
 
 READ_AT_ONCE = 10_000
 READ_TIMEOUT_S = 0.1
-# A busy writer is waited for so long before partitions are paused: pausing throws prefetched records away.
+# How long to wait for a busy writer before pausing partitions: pausing drops prefetched records.
 PATIENCE_S = 1.0
-# How long a rebalance waits for the batch that is being written; the ledger makes not waiting harmless.
+# How long a rebalance waits for the batch being written; the ledger makes not waiting harmless.
 REVOKE_PATIENCE_S = 5.0
 
 
@@ -58,8 +58,8 @@ class ConsumeLoop:
     """Reads `topic` with `consumer`, in its group, and writes to `sink`; see the module's docstring.
 
     `consumer` must have automatic commits off, the cooperative-sticky assignor and `auto.offset.reset=error`;
-    the loop closes it. `new_buffer` makes a buffer that shares the positions it is given. `feed` says which
-    partitions are read; without one those that the group assigns. `observer` hears of every batch that is written.
+    the loop closes it. `new_buffer` creates a buffer that shares the given positions. `feed` decides which partitions
+    are read; by default those that the group assigns. `observer` is called for every written batch.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class ConsumeLoop:
         self._partitions = Partitions()
         self._make_buffer = new_buffer
         self._buffer = self._new_buffer()
-        self._batch: ConsumedBatch | None = None  # closed, and not yet written for good
+        self._batch: ConsumedBatch | None = None  # closed, and not yet durably written
         self._writer = WorkerThread("steptrail-writer")
         self._task: Opening | Writing | None = None
         self._task_began = 0.0
@@ -104,7 +104,7 @@ class ConsumeLoop:
     def run(self, stop: threading.Event) -> None:
         """Run until `stop` is set, then shut down within the shutdown's deadline.
 
-        Raises what the sink raises and waiting cannot mend, and KafkaException for a fatal error of the consumer.
+        Raises the sink's errors other than InfrastructureError, and KafkaException for a fatal error of the consumer.
         """
         self._feed.join(
             self._consumer, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
@@ -141,7 +141,7 @@ class ConsumeLoop:
         mine = {p: s for p, s in starts.items() if partitions.current(p, task.generations[p])}
         kept = self._buffered_from()
         if any(p in kept and start.projected > kept[p] for p, start in mine.items()):
-            # What is buffered has been written after all, or by another consumer.
+            # The buffered records have been written after all, or by another consumer.
             self._drop_buffered()
             kept = {}
         for partition, start in mine.items():
@@ -154,7 +154,7 @@ class ConsumeLoop:
             partitions.suspend(not_won)
             self._retry_later(f"the claim on partitions {not_won}, which another consumer took")
         elif self._batch is None:
-            # With a batch at hand, only writing it shows that the fault is over.
+            # With a batch ready, only writing it shows that the fault is over.
             self._backoff.succeeded()
 
     def _written(self, task: Writing, done: dict[int, int]) -> None:
@@ -179,7 +179,7 @@ class ConsumeLoop:
             self._assignment.pause(lost)
             self._partitions.suspend(lost)
         if lost or dropped:
-            # What is buffered does not begin where the partitions now stand.
+            # The buffered records do not start at the partitions' current offsets.
             self._drop_buffered()
         if lost:
             self._retry_later(f"the claim on partitions {lost}, which another consumer took")
@@ -239,7 +239,7 @@ class ConsumeLoop:
         )
 
     def _continues(self, batch: ConsumedBatch) -> bool:
-        """Whether the batch begins, in each of its partitions, where the last one ended."""
+        """Whether the batch starts, in each of its partitions, where the last one ended."""
         held = self._partitions.held
         return all(p in held and held[p].written == start for p, start in batch.starts.items())
 
@@ -273,7 +273,7 @@ class ConsumeLoop:
         if self._limits.is_full(self._buffer.events, self._buffer.size):
             if not self._held_back:
                 return
-            room = 1  # nothing will come: the partitions are paused
+            room = 1  # nothing will arrive: the partitions are paused
         timeout = READ_TIMEOUT_S
         if self._buffer.opened_at is not None and self._task is None:
             due = self._limits.due_at(self._buffer.opened_at, self._last_closed)
@@ -294,7 +294,7 @@ class ConsumeLoop:
         self._monitor.broker_said(error)
         out_of_range = code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)
         if out_of_range and partition in self._partitions.in_phase(Phase.FLOWING):
-            # Records expired before they were read. Opening again finds where the log begins, and says the gap.
+            # Records expired before they were read. Opening again finds the log's start and records the gap.
             self._assignment.pause([partition])
             self._partitions.suspend([partition])
             self._drop_buffered()
@@ -348,10 +348,10 @@ class ConsumeLoop:
         futures: list[Future[Any]] = [task.future]
         wait(futures, timeout=timeout)
 
-    # --- what is buffered
+    # --- buffered records
 
     def _buffered_from(self) -> dict[int, int]:
-        """Partition -> where its records that are not written yet begin."""
+        """Partition -> offset of its first unwritten record."""
         starts = dict(self._buffer.starts)
         if self._batch is not None:
             starts.update(self._batch.starts)
@@ -361,7 +361,7 @@ class ConsumeLoop:
         return self._make_buffer(self._partitions.positions)
 
     def _drop_buffered(self) -> None:
-        # A batch that is being written right now is left to end; its answer is for an older state then.
+        # A batch that is being written finishes; its answer is then for an older state.
         self._batch = None
         self._buffer = self._new_buffer()
         self._partitions.rewind()

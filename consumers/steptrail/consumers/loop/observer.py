@@ -1,4 +1,4 @@
-"""Who wants to know how far a consume loop is, besides its monitor."""
+"""The interface for observers of a consume loop's progress."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ class LoopObserver(Protocol):
     """Called by the loop's thread; must neither block nor raise."""
 
     def batch_written(self, batch: ConsumedBatch, partitions: frozenset[int]) -> None:
-        """The sink has written `batch`, for those of its partitions that it still possessed."""
+        """The sink has written `batch`, for those of its `partitions` whose claims still hold."""
         ...
 
     def reached_end(self, partition: int, position: int, end: int) -> None:
-        """All of a partition is read up to its `end`; `position` is the offset after its last record."""
+        """A partition was read up to its `end`; `position` is the offset after its last record."""
         ...
 
     def stands_at(self, written: Mapping[int, int]) -> None:
-        """Every turn: the offset after the last one that is written, by held partition."""
+        """Called every turn with the offset after the last written record, by held partition."""
         ...

@@ -10,7 +10,7 @@ from steptrail.consumers.loop.positions import Start
 
 
 class Phase(Enum):
-    """Where a held partition stands; it is only read while FLOWING."""
+    """The state of a held partition; it is only read while FLOWING."""
 
     WAITING = "to be opened by the sink"
     OPENING = "being opened"
@@ -20,12 +20,11 @@ class Phase(Enum):
 
 @dataclass
 class Held:
-    """A partition that the group assigned to this consumer.
+    """A partition assigned to this consumer.
 
-    `generation` differs for each time it was assigned, so that an answer that comes late, for an assignment
-    that has ended since, is known as such. `written` is the offset after the last one that is written, so the
-    one at which the next batch has to start; None until it was opened. `started` is what `written` was then.
-    `read_from`: in phase OPENED, the offset to place it at.
+    `generation` differs for each assignment, so that a late answer for a past assignment is recognized. `written` is
+    the offset after the last written record, at which the next batch must start; None until opened. `started` is
+    what `written` was then. `read_from`: in phase OPENED, the offset at which to place it.
     """
 
     partition: int
@@ -39,8 +38,8 @@ class Held:
 class Partitions:
     """The held partitions.
 
-    `positions` has the next offset to take in for each partition whose records may be taken in; the buffers
-    share this dict and move it on.
+    `positions` maps each partition whose records may be taken in to the next offset; the buffers share and advance this
+    dict.
     """
 
     def __init__(self) -> None:
@@ -49,33 +48,35 @@ class Partitions:
         self._generation = 0
 
     def assign(self, partitions: Iterable[int]) -> None:
-        """Hold these from now on; they wait for the sink."""
+        """Hold these from now on; they wait for the sink to open them."""
         self._generation += 1
         for partition in partitions:
             self.held[partition] = Held(partition, self._generation)
             self.positions.pop(partition, None)
 
     def forget(self, partitions: Iterable[int]) -> None:
-        """Another consumer holds these now."""
+        """Drop these: another consumer holds them now."""
         for partition in partitions:
             self.held.pop(partition, None)
             self.positions.pop(partition, None)
 
     def suspend(self, partitions: Iterable[int]) -> None:
-        """These must be opened again before anything of them is written; their positions are kept."""
+        """Require these to be opened again before anything of them is written; keeps their positions."""
         for partition in partitions:
             if partition in self.held:
                 self.held[partition].phase = Phase.WAITING
 
     def opening(self) -> dict[int, int]:
-        """Mark all waiting partitions as being opened: partition -> generation."""
+        """Mark all waiting partitions as being opened; returns partition -> generation."""
         waiting = [held for held in self.held.values() if held.phase is Phase.WAITING]
         for held in waiting:
             held.phase = Phase.OPENING
         return {held.partition: held.generation for held in waiting}
 
     def opened(self, start: Start, buffered_from: int | None) -> None:
-        """The sink has claimed it. `buffered_from`: the offset of its first unwritten record that was kept, if any."""
+        """The sink has claimed the partition. `buffered_from`: the offset of its first kept unwritten record, if
+        any.
+        """
         held = self.held[start.partition]
         if buffered_from is None:
             held.written = held.read_from = start.offset
@@ -87,10 +88,10 @@ class Partitions:
         self.positions.pop(start.partition, None)
 
     def rewind(self) -> None:
-        """Unwritten records were dropped: read them again.
+        """Read unwritten records again after they were dropped.
 
-        Until a partition is placed anew nothing of it is taken in: what is still on its way lies further on, and
-        would leave out what was dropped.
+        Until a partition is placed again nothing of it is taken in: records still in flight are further on, and
+        would skip the dropped ones.
         """
         self.positions.clear()
         for held in self.held.values():
@@ -99,17 +100,17 @@ class Partitions:
                 held.phase = Phase.OPENED
 
     def to_place(self) -> dict[int, int]:
-        """Partition -> offset of those that were opened and are not read yet."""
+        """Partition -> offset of opened partitions that are not read yet."""
         return {h.partition: h.read_from for h in self.held.values() if h.phase is Phase.OPENED}
 
     def placed(self, partition: int) -> None:
-        """It is read from its offset on."""
+        """Mark the partition as being read from its offset."""
         held = self.held[partition]
         held.phase = Phase.FLOWING
         self.positions[partition] = held.read_from
 
     def current(self, partition: int, generation: int) -> Held | None:
-        """The held partition, if it is still the same assignment."""
+        """The held partition, if its assignment is still the same."""
         held = self.held.get(partition)
         return held if held is not None and held.generation == generation else None
 
@@ -118,7 +119,7 @@ class Partitions:
         return {p: self.held[p].generation for p in partitions if p in self.held}
 
     def uncommitted(self, partitions: Iterable[int]) -> dict[int, int]:
-        """Of `partitions`, those of which something was written, and up to where."""
+        """Partition -> offset to commit, for those of `partitions` with newly written records."""
         held = [self.held[p] for p in partitions if p in self.held]
         return {h.partition: h.written for h in held if h.written is not None and h.written != h.started}
 

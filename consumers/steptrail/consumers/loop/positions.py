@@ -1,4 +1,4 @@
-"""Where to resume reading each partition: a pure decision from the ledger, the group and the broker."""
+"""Decides where to resume each partition, from the ledger, the group and the broker. Pure."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from steptrail.schemas.errors import InfrastructureError
 
 
 class LogShorterThanLedger(InfrastructureError):
-    """The partition ends before offsets that were projected already.
+    """The partition ends before offsets that are already projected.
 
-    Either this broker has not caught up yet, and waiting mends it, or the log was cut (an unclean leader
-    election, a restored backup). Reading on would take new records for ones already projected, so nothing is
-    read until the log is as long again, or the topic has been created anew under another name.
+    Either this broker has not caught up yet, and waiting resolves it, or the log was truncated (an unclean leader
+    election, a restored backup). Continuing would mistake new records for projected ones, so nothing is read until the
+    log is as long again, or the topic is recreated under another name.
     """
 
 
@@ -28,9 +28,9 @@ class Gap:
 
 @dataclass(frozen=True)
 class Start:
-    """Where reading goes on in a partition, and what was missed before it, if anything.
+    """Where to resume a partition, and the gap before it, if any.
 
-    `projected` is the ledger's word: the offset after the last one that is projected, 0 if none is.
+    `projected` comes from the ledger: the offset after the last projected one, 0 if there is none.
     """
 
     partition: int
@@ -40,14 +40,14 @@ class Start:
 
 
 def start_of(partition: int, ledger_next: int, committed: int | None, low: int, high: int) -> Start:
-    """Decide where to read on.
+    """Decide where to resume.
 
-    `ledger_next`: the ledger's high-water mark plus one, 0 when nothing of the partition was projected.
-    `committed`: the group's committed offset, None when it has none. `low`, `high`: the first offset that the
-    broker still has, and the one after its last.
+    `ledger_next`: the ledger's high-water mark plus one, 0 if nothing of the partition was projected.
+    `committed`: the group's committed offset, None if it has none. `low`, `high`: the first offset that the broker
+    still has, and the one after its last.
 
-    A partition of which nothing was projected or committed starts at `low`, the earliest there is. In every
-    other case the offsets between are a gap, which is recorded and logged: never a silent jump.
+    A partition of which nothing was projected or committed starts at `low`, the earliest available. In every other
+    case the offsets in between are a gap, which is recorded and logged: never a silent jump.
     Raises LogShorterThanLedger.
     """
     position = max(ledger_next, committed or 0)

@@ -1,4 +1,4 @@
-"""Where the consume loop writes batches, and the tasks that it gives its writer."""
+"""The interface to which the consume loop writes batches, and the tasks of its writer."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from steptrail.consumers.loop.positions import Start
 class Sink(Protocol):
     """The destination of batches. All methods are called from one thread, one at a time, and may block.
 
-    Each raises InfrastructureError for faults that pass by themselves. After one, `open` is called again for all
-    held partitions before the next `write`.
+    Each raises InfrastructureError for transient faults. After one, `open` is called again for all held partitions
+    before the next `write`.
     """
 
     def open(self, partitions: Collection[int]) -> dict[int, Start]:
-        """Claim these partitions; where to read on in each that was won."""
+        """Claim these partitions; returns where to resume in each that was won."""
         ...
 
     def write(self, batch: ConsumedBatch) -> dict[int, int]:
-        """Write the batch; partition -> offset to commit, for the partitions whose claim still holds."""
+        """Write the batch; returns partition -> offset to commit, for the partitions whose claim still holds."""
         ...
 
     def release(self, partitions: Collection[int]) -> None:
-        """Forget these partitions: another consumer has them now."""
+        """Drop these partitions: another consumer has them now."""
         ...
 
 

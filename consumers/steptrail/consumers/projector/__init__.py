@@ -1,1 +1,1 @@
-"""The projector: from the topics to the tables."""
+"""The projector: writes the topics' records to ClickHouse's tables."""

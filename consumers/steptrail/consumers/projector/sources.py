@@ -1,4 +1,4 @@
-"""The topics that a projector projects besides the steps: dead letters, emitters' reports and observations."""
+"""The topics a projector projects besides the steps: dead letters, emitters' reports and observations."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from steptrail.schemas.wire.bundled import EMITTER_REPORT_SCHEMA, OBSERVATION_SC
 
 
 def side_sources(topics: Topics, schemas: WriterSchemas) -> tuple[SideSource, ...]:
-    """All of them; `schemas` knows which schemas wrote the messages that became dead letters."""
+    """All side sources; `schemas` resolves the schemas of dead-lettered messages."""
     return (
         SideSource(
             topics.dlq.name,

@@ -1,1 +1,1 @@
-"""What every running part stands on: logging, metrics, the status server, backoff, deadlines."""
+"""The runtime shared by all services: logging, metrics, the status server, backoff, deadlines."""

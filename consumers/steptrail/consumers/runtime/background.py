@@ -1,4 +1,4 @@
-"""A thread of a service beside its main loop."""
+"""A background thread of a service."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from abc import ABC, abstractmethod
 
 
 class BackgroundPart(ABC):
-    """A part of a service (`steptrail.consumers.runtime.service`) whose fault ends the whole service.
+    """A part of a service (`steptrail.consumers.runtime.service`) whose failure ends the whole service.
 
-    Subclasses write `run`, which returns soon after `stop` is set. `failure` is what ended it before that.
-    A daemon thread: a part that hangs on a server keeps no process from ending.
+    Subclasses implement `run`, which returns soon after `stop` is set. `failure` is the exception that ended it
+    earlier. A daemon thread: a part that hangs on a server does not keep the process from ending.
     """
 
     def __init__(self, name: str, stop: threading.Event, log: logging.Logger) -> None:
@@ -26,11 +26,11 @@ class BackgroundPart(ABC):
         """Work until `stop` is set."""
 
     def start(self) -> None:
-        """Begin; `stop` ends it."""
+        """Start the thread; setting `stop` ends it."""
         self._thread.start()
 
     def join(self, timeout: float) -> bool:
-        """Wait up to `timeout` seconds for the end; whether it has ended, or was never started."""
+        """Wait up to `timeout` seconds for the end; returns whether it has ended, or was never started."""
         if self._thread.ident is not None:
             self._thread.join(timeout)
         return not self._thread.is_alive()

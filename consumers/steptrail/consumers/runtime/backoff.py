@@ -1,4 +1,4 @@
-"""Exponential backoff with jitter and a cap, without an end."""
+"""Exponential backoff with jitter and a cap, without a limit of attempts."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class BackoffPolicy:
-    """Delays in seconds: `first`, then `factor` times more each time, `cap` at most.
+    """Delays in seconds: `first`, then `factor` times more each time, at most `cap`.
 
-    Each is drawn between half of that and all of it, so that consumers that failed together do not retry
-    together.
+    Each is drawn at random between half and all of that, so that consumers that failed together do not retry together.
     """
 
     first: float = 0.2
@@ -20,7 +19,7 @@ class BackoffPolicy:
     cap: float = 30.0
 
     def bound(self, failures: int) -> float:
-        """The longest delay after so many failures in a row (1 is the first)."""
+        """The longest delay after `failures` failures in a row (1 is the first)."""
         # 64 doublings are past every cap; more would overflow a float after days of outage.
         return min(self.cap, self.first * self.factor ** min(max(failures, 1) - 1, 64))
 
@@ -36,7 +35,7 @@ class Backoff:
         self.failures = 0
 
     def failed(self) -> float:
-        """Count one more failure; the seconds to wait before the next attempt."""
+        """Count one more failure; returns the seconds until the next attempt."""
         self.failures += 1
         bound = self._policy.bound(self.failures)
         return bound / 2 + bound / 2 * self._draw()

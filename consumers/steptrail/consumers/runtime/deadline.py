@@ -9,8 +9,8 @@ from collections.abc import Callable
 class Deadline:
     """A point in time that several waits share, so that together they never take longer.
 
-    `seconds` from now by `clock` (monotonic seconds). Pass the same Deadline to every wait; each asks
-    `remaining()` for its own time-out.
+    `seconds` from now by `clock` (monotonic seconds). Pass the same Deadline to every wait; each uses `remaining()` as
+    its timeout.
     """
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -27,5 +27,5 @@ class Deadline:
         return self.remaining() <= 0.0
 
     def share(self, fraction: float) -> Deadline:
-        """A deadline of its own for a part of what is left, `fraction` of it."""
+        """A new deadline for `fraction` of the remaining time."""
         return Deadline(self.remaining() * fraction, self._clock)

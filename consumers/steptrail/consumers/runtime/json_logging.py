@@ -1,4 +1,4 @@
-"""Structured logging: one JSON object a line."""
+"""Structured logging: one JSON object per line."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import IO, Any
 
 import orjson
 
-# What every LogRecord has; all else on a record came by `extra=` and goes into the line.
+# The attributes of every LogRecord; all others come from `extra=` and go into the line.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 class JsonFormatter(logging.Formatter):
-    """Formats a record as `{"time", "level", "logger", "message", …everything given as extra=}`.
+    """Formats a record as `{"time", "level", "logger", "message", …everything from extra=}`.
 
-    Values that JSON cannot hold appear as their `str`. A line with characters that nobody can see (control, bidi) is
-    all ASCII, so that it can be looked at on a terminal.
+    Values that JSON cannot represent appear as their `str`. A line with invisible characters (control, bidi) is escaped
+    to ASCII, so that it is safe to show on a terminal.
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line, without a newline at its end."""
+        """Format as one line, without a trailing newline."""
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds"),
             "level": record.levelname,
@@ -39,12 +39,12 @@ class JsonFormatter(logging.Formatter):
         return told if told.isprintable() else json.dumps(json.loads(told))
 
 
-# They log the errors that they raise, with tracebacks; our own log lines report these.
+# These libraries log the errors they raise, with tracebacks; steptrail's own log lines report them.
 _TOO_CHATTY = ("clickhouse_connect", "urllib3")
 
 
 def configure_logging(level: int | str = logging.INFO, stream: IO[str] | None = None) -> None:
-    """Send all logging to `stream` (stderr by default) as JSON lines: steptrail's from `level` on, others' warnings.
+    """Log to `stream` (stderr by default) as JSON lines: steptrail's records from `level`, others' from WARNING.
 
     For programs, not for libraries: it replaces the root logger's handlers. Safe to call twice.
     """

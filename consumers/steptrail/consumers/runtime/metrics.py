@@ -10,7 +10,7 @@ _BATCH_EVENTS = (1, 10, 100, 1_000, 5_000, 10_000, 25_000, 50_000, 100_000)
 
 
 class ProjectorMetrics:
-    """Metrics of one projection; every name begins with `name`. `registry` is one that several may share."""
+    """Metrics of one projection; every name begins with `name`. Several may share a `registry`."""
 
     def __init__(self, name: str = "steptrail_projector", registry: CollectorRegistry | None = None) -> None:
         self.registry = registry = registry or CollectorRegistry()
@@ -66,10 +66,10 @@ class ProjectorMetrics:
         )
 
     def exposition(self) -> bytes:
-        """Everything, in Prometheus' text format."""
+        """All metrics in Prometheus' text format."""
         return _exposition(self.registry)
 
     def forget_partition(self, partition: int) -> None:
-        """Stop showing gauges of a partition that somebody else reads now."""
+        """Remove the gauges of a partition that another consumer reads now."""
         for gauge in (self.lag_events, self.lag_seconds, self.position):
             gauge.remove_by_labels({"partition": str(partition)})

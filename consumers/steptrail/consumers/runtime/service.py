@@ -1,4 +1,4 @@
-"""What every running part has in common: logging, the status server, its threads, and stopping within a deadline."""
+"""The skeleton of every service: logging, the status server, its threads, and a shutdown within a deadline."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Closable(Protocol):
     """Something that holds connections."""
 
     def close(self) -> None:
-        """Let go of them."""
+        """Close them."""
         ...
 
 
 class Stopping(threading.Event):
-    """Set when it is set, or `asked` is. `deadline` begins to run when that is first seen."""
+    """An event that is also set when `asked` is. `deadline` starts when that is first seen."""
 
     def __init__(self, asked: threading.Event, seconds: float) -> None:
         super().__init__()
@@ -41,19 +41,19 @@ class Stopping(threading.Event):
 
     @property
     def deadline(self) -> Deadline:
-        """By when everything has to be over."""
+        """The deadline of the shutdown."""
         self._deadline = self._deadline or Deadline(self._seconds)
         return self._deadline
 
     def is_set(self) -> bool:
-        """Whether it is time to stop; does not wait."""
+        """Whether to stop; does not wait."""
         stop = super().is_set() or self._asked.is_set()
         if stop:
             _ = self.deadline
         return stop
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait up to `timeout` seconds, or without one for ever; whether it is time to stop."""
+        """Wait up to `timeout` seconds, or for ever without one; returns whether to stop."""
         waited = Deadline(float("inf") if timeout is None else timeout)
         while not self.is_set() and waited.remaining() > 0:
             super().wait(min(waited.remaining(), 0.1))
@@ -61,13 +61,13 @@ class Stopping(threading.Event):
 
 
 class Service:
-    """A context manager around one running part of the system.
+    """A context manager for one service.
 
-    Enter it, give it what it is made of with `add` and `closing`, then `run` the main loop. Leaving it sets
-    `stopping`, waits for the parts in the order in which they were added, closes the rest, last first, and raises
-    what ended a part. Everything together takes `settings.shutdown_timeout_s` from the moment `stop` is set.
+    Enter it, register its parts with `add` and its resources with `closing`, then `run` the main loop. On exit it sets
+    `stopping`, waits for the parts in the order of registration, closes the resources in reverse order, and raises the
+    error that ended a part. All of that takes at most `settings.shutdown_timeout_s` from the moment `stop` is set.
 
-    Metrics and status are served from entering on, if `settings.metrics_port` is set.
+    It serves metrics and status from the start, if `settings.metrics_port` is set.
     """
 
     def __init__(
@@ -88,12 +88,12 @@ class Service:
         self._resources = ExitStack()
 
     def add(self, part: P) -> P:
-        """Run `part` beside the main loop."""
+        """Run `part` concurrently with the main loop."""
         self._parts.append(part)
         return part
 
     def closing(self, resource: C) -> C:
-        """Close `resource` at the end, when no part runs any more."""
+        """Close `resource` on exit, after all parts have ended."""
         self._resources.callback(resource.close)
         return resource
 

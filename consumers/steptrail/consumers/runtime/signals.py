@@ -1,4 +1,4 @@
-"""Stopping a process by a signal."""
+"""Stops a process on signals."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from types import FrameType
 
 
 def stop_at_signals() -> threading.Event:
-    """Set by the first SIGTERM or Ctrl-C; a second one ends the process at once."""
+    """Return an event that the first SIGTERM or Ctrl-C sets; a second signal ends the process at once."""
     stop = threading.Event()
 
     def on_signal(number: int, _: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""The status of a running consumer; written by its loop, read by metrics, health checks and the log."""
+"""The status of a running consumer; its loop writes it, metrics, health checks and the log read it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class PartitionStatus:
 
     @property
     def lag_events(self) -> int | None:
-        """Offsets between the end of the log and what is written; None while either is unknown."""
+        """Offsets between the written position and the end of the log; None while either is unknown."""
         if self.written is None or self.end is None:
             return None
         return max(0, self.end - self.written)
@@ -36,7 +36,7 @@ class PartitionStatus:
 
 @dataclass
 class Status:
-    """The state, what is waited for if it is WAITING, and progress by partition.
+    """The state, what it waits for if WAITING, and progress by partition.
 
     One thread writes; others may read at any time and see each field as it was at some recent moment.
     """
@@ -49,7 +49,7 @@ class Status:
     partitions: dict[int, PartitionStatus] = field(default_factory=dict)
 
     def enter(self, state: State, waiting_for: str | None = None) -> bool:
-        """Change the state; whether it was another one before."""
+        """Change the state; returns whether it was different before."""
         changed = state is not self.state
         if changed:
             self.since = time.time()
@@ -58,17 +58,17 @@ class Status:
 
     @property
     def fault(self) -> str | None:
-        """What is waited for; None in every other state."""
+        """What it waits for; None in every state but WAITING."""
         return self.waiting_for if self.state is State.WAITING else None
 
     @property
     def lag_events(self) -> int:
-        """Over all held partitions whose lag is known."""
+        """The sum over all held partitions whose lag is known."""
         return sum(p.lag_events or 0 for p in list(self.partitions.values()))
 
     @property
     def lag_seconds(self) -> float:
-        """The greatest of all held partitions."""
+        """The maximum over all held partitions."""
         return max((p.lag_seconds for p in list(self.partitions.values())), default=0.0)
 
     def as_dict(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import orjson
 
 from steptrail.consumers.runtime.status import State, Status
 
-# A turn takes a second at the very most: a loop without one for this long hangs.
+# A turn takes at most a second: a loop without one for this long hangs.
 STALLED_AFTER_S = 60.0
 
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -23,16 +23,15 @@ class Metrics(Protocol):
     """A source of metrics for Prometheus."""
 
     def exposition(self) -> bytes:
-        """Everything, in Prometheus' text format."""
+        """All metrics in Prometheus' text format."""
         ...
 
 
 class StatusServer:
-    """Serves `/metrics`, `/status` (JSON), `/healthz` (the loop turns) and `/readyz` (it also waits for nothing).
+    """Serves `/metrics`, `/status` (JSON), `/healthz` (the loop runs) and `/readyz` (and it waits for nothing).
 
-    The last two answer 503 with the reason when that does not hold. Loopback unless another host is given; there
-    is nothing secret in it, and nothing can be changed through it. `port` 0 takes a free one. Raises OSError
-    when the address is taken.
+    The last two answer 503 with the reason otherwise. Listens on loopback unless another host is given; it exposes no
+    secrets and is read-only. `port` 0 picks a free one. Raises OSError when the address is in use.
     """
 
     def __init__(self, status: Status, metrics: Metrics, *, host: str, port: int) -> None:
@@ -48,7 +47,7 @@ class StatusServer:
 
     @property
     def port(self) -> int:
-        """The port that it listens on."""
+        """The port it listens on."""
         return int(self._server.server_address[1])
 
     def close(self) -> None:
@@ -97,6 +96,6 @@ def _handler(status: Status, metrics: Metrics) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Say nothing; a scrape every few seconds is no news."""
+            """Log nothing: scrapes every few seconds would flood the log."""
 
     return Handler

@@ -1,4 +1,4 @@
-"""A configuration file in use: read again and again, and a file with a mistake changes nothing."""
+"""Reloads a configuration file periodically; an invalid file changes nothing."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ READ_EVERY_S = 2.0
 
 
 class WatchedFile(Generic[T]):
-    """`value` is what is in force; `fault` says what is wrong with the file as it is now, None if nothing is.
+    """`value` is in effect; `fault` states what is wrong with the current file, None if it is valid.
 
-    `load` reads the file, and what it names, or raises ConfigurationError. It is called every two seconds, since
-    neither the time nor the size of a file tells every change; what it returns is in force from then on if its
-    `version` differs. `what` names the file in the log. Without a path `value` stays as it is.
+    `load` reads the file, and the files it refers to, or raises ConfigurationError. It is called every two seconds,
+    since neither the time nor the size of a file reveals every change; its result takes effect if its `version`
+    differs. `what` names the file in the log. Without a path `value` never changes.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class WatchedFile(Generic[T]):
         self._read_at = float("-inf")
 
     def refresh(self) -> bool:
-        """Read the file if it is time; whether another value is in force now."""
+        """Read the file if it is due; returns whether the value changed."""
         if self._path is None or self._clock() - self._read_at < READ_EVERY_S:
             return False
         self._read_at = self._clock()

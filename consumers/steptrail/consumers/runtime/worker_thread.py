@@ -12,10 +12,10 @@ R = TypeVar("R")
 
 
 class WorkerThread:
-    """Runs tasks in the order in which they were submitted, in a daemon thread of its own.
+    """Runs tasks in the order of submission, in its own daemon thread.
 
-    A daemon, because a task may hang on a store that does not answer, and the process must still be able to
-    end when its deadline has passed. (`concurrent.futures.ThreadPoolExecutor` joins its threads at exit.)
+    A daemon, because a task may hang on a ClickHouse that does not answer, and the process must still end at its
+    deadline. (`concurrent.futures.ThreadPoolExecutor` joins its threads at exit.)
     """
 
     def __init__(self, name: str) -> None:
@@ -30,7 +30,7 @@ class WorkerThread:
         return future
 
     def close(self, timeout: float) -> bool:
-        """Wait up to `timeout` seconds for the queued tasks to end; whether they did."""
+        """Wait up to `timeout` seconds for the queued tasks to end; returns whether they did."""
         self._tasks.put(None)
         self._thread.join(timeout)
         return not self._thread.is_alive()

@@ -1,1 +1,1 @@
-"""Bringing messages to Kafka: the producer, its poll thread, what is reported of losses, forks and exits."""
+"""Delivery to Kafka: the producer, its poll thread, reports of losses, forks and exits."""

@@ -1,4 +1,4 @@
-"""How librdkafka is set up for whoever sends events, and how it is told to give up."""
+"""Configuration of librdkafka for producers of events, and how they abort delivery."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from steptrail.schemas.topics import PARTITIONER
 
 
 def producer_config(settings: Settings, on_error: Callable[[KafkaError], None]) -> dict[str, Any]:
-    """librdkafka's properties: ours, then the settings', then the few that the accounting stands on."""
+    """librdkafka's properties: steptrail's defaults, then the settings', then those the accounting depends on."""
     return {
         "acks": "all",
         "enable.idempotence": True,
@@ -21,7 +21,7 @@ def producer_config(settings: Settings, on_error: Callable[[KafkaError], None]) 
         "queue.buffering.max.messages": settings.queue_max_messages,
         "queue.buffering.max.kbytes": settings.queue_max_kbytes,
         "message.timeout.ms": settings.message_timeout_ms,
-        # Long enough to tell a first try from a second one by its time: see Tries.
+        # Long enough to tell a first attempt from a second one by its time: see Tries.
         "retry.backoff.ms": 1000,
         "retry.backoff.max.ms": 1000,
         "reconnect.backoff.max.ms": 2000,
@@ -35,8 +35,8 @@ def producer_config(settings: Settings, on_error: Callable[[KafkaError], None]) 
 
 
 def purge(producer: Producer) -> None:
-    """Make librdkafka report everything that it still holds as undelivered, without waiting for its threads: in a
-    forked child one may wait for ever, for a lock that the fork has left.
+    """Make librdkafka report everything it still holds as undelivered, without waiting for its threads: in a forked
+    child such a wait may last for ever, on a lock held at the fork.
     """
-    # Python's client has it the wrong way round: `blocking` sets librdkafka's NON_BLOCKING.
+    # The Python client inverts the flag: `blocking` sets librdkafka's NON_BLOCKING.
     producer.purge(in_queue=True, in_flight=True, blocking=True)

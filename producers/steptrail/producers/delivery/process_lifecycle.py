@@ -1,12 +1,12 @@
-"""What happens to emitters when the process forks, and when it exits.
+"""Handles forks and process exit for emitters.
 
 librdkafka does not survive a fork: its threads are not in the child, and destroying it there hangs, at the
-latest when the interpreter ends. So the child leaks one reference to every producer that it inherited, and
-each emitter starts anew: own id, own counts, a producer of its own when it first emits.
+latest when the interpreter ends. So the child leaks one reference to every inherited producer, and each emitter
+starts afresh: its own id, its own counts, and its own producer when it first emits.
 
-At exit every emitter gets a share of its bounded time to deliver what is pending, and says what was left.
+At exit every emitter gets a share of a bounded time to deliver its pending events, and logs what was left.
 That needs an exit on which Python runs its handlers: not SIGTERM's default, os._exit or kill -9. In children of
-multiprocessing SIGTERM's default is replaced, since `with Pool()` ends workers so that have done all that they had to.
+multiprocessing SIGTERM's default is replaced, since `with Pool()` ends workers with SIGTERM after their last task.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ _log = logging.getLogger("steptrail.emitter")
 
 
 class Closable(Protocol):
-    """What is asked at exit of whatever may hold pending events."""
+    """Anything that may hold pending events at exit."""
 
     exit_flush_s: float
 
     def close_at_exit(self, timeout: float) -> int:
-        """Deliver for up to `timeout` seconds; how many events were left."""
+        """Deliver for up to `timeout` seconds; returns how many events were left."""
         ...
 
 
 class Emitter(Closable, Protocol):
-    """What is asked of an emitter besides."""
+    """What forks need of an emitter."""
 
     def after_fork_in_child(self) -> None:
-        """Start anew, without touching what the parent's librdkafka holds."""
+        """Start afresh, without touching what the parent's librdkafka holds."""
         ...
 
 
 class Orphan(Closable, Protocol):
-    """What an emitter leaves behind that nobody closed."""
+    """The transport of an emitter that was dropped without being closed."""
 
     def flush(self, timeout: float) -> int:
-        """Wait; how many events are still pending."""
+        """Wait up to `timeout` seconds; returns how many events are still pending."""
         ...
 
 
@@ -60,29 +60,29 @@ _closing = False
 
 
 def keep(producer: object) -> None:
-    """From now on forked children leak this producer."""
+    """Make forked children leak this producer."""
     _producers.add(producer)
     _close_with_the_worker()
 
 
 def release(producer: object) -> None:
-    """The producer is about to be destroyed."""
+    """Forget the producer before it is destroyed."""
     _producers.discard(producer)
 
 
 def leak(producer: object) -> None:
-    """Never destroy it, not even at the interpreter's end: take a reference that nothing gives back."""
+    """Never destroy it, not even when the interpreter ends: take a reference that is never released."""
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(producer))
 
 
 def adopt(transport: Orphan) -> None:
-    """Its emitter is gone without having been closed: see at exit that its last events are delivered."""
+    """Deliver the last events of a dropped emitter's transport at exit."""
     _orphans[:] = [orphan for orphan in _orphans if orphan.flush(0)]
     _orphans.append(transport)
 
 
 def enroll(emitter: Emitter) -> None:
-    """Include the emitter, as long as it lives, in what is done at forks and at exit."""
+    """Handle the emitter, as long as it lives, at forks and at exit."""
     _emitters[:] = [ref for ref in _emitters if ref() is not None]
     _emitters.append(weakref.ref(emitter))
 
@@ -117,8 +117,8 @@ def close_all() -> None:
 
 
 def _close_with_the_worker() -> None:
-    """Children of multiprocessing, and Celery's workers, leave by os._exit, past atexit. But multiprocessing runs
-    finalizers of its own, as does the fork of it that Celery uses, and Celery's pool says that a worker ends.
+    """Children of multiprocessing and Celery's workers exit by os._exit, which skips atexit. But multiprocessing runs
+    its own finalizers, as does Celery's fork of it, and Celery's pool signals that a worker ends.
     """
     global _hooked_pid
     process = sys.modules.get("multiprocessing.process")
@@ -131,7 +131,7 @@ def _close_with_the_worker() -> None:
 
     _hooked_pid = os.getpid()
     Finalize(None, close_all, exitpriority=-1)
-    # Only where nobody has decided otherwise, and where Python lets us: signals are the main thread's.
+    # Only if no other handler is set, and only in the main thread, where Python allows it.
     is_main = threading.current_thread() is threading.main_thread()
     if is_main:
         _termination.arm()
@@ -144,7 +144,7 @@ def _close_all_of_celery(**_: object) -> None:
 
 
 def _close_for_sigterm() -> bool:
-    if _closing:  # the process is about to end by itself, within the same bounds
+    if _closing:  # the process is already exiting, within the same bounds
         return True
     close_all()
     return False

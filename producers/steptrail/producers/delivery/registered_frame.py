@@ -1,7 +1,7 @@
-"""The frame that a schema registry gives to events, found out beside the emitter.
+"""Looks up the schema registry's frame for events in the background.
 
-`emit` never waits for the registry: until the id of the schema is known, which is once for each process and its
-forks, events carry the framing that needs no registry. Readers take both, so none is lost and none is late.
+`emit` never waits for the registry: until the schema's id is known, which happens once per process and its forks,
+events carry the framing that needs no registry. Readers accept both, so none is lost and none is late.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ _log = logging.getLogger("steptrail.emitter")
 FIRST_RETRY_S: Final = 1.0
 LAST_RETRY_S: Final = 60.0
 
-# Registry and subject -> frame. A schema's id never changes, and a forked child need not ask again.
+# (registry, subject) -> frame. A schema's id never changes, so a forked child need not ask again.
 _known: dict[tuple[str, str], bytes] = {}
 
 
 class RegisteredFrame:
-    """Has an emitter frame its events by the registry's id for their schema, as soon as that is known.
+    """Makes an emitter frame its events with the registry's schema id, as soon as that is known.
 
-    `frame_events` is the emitter's method that is told the frame; the emitter is not kept alive by it. What the
-    registry answers, and whether it does, never reaches who emits: only the log.
+    `frame_events` is the emitter's method that takes the frame; it does not keep the emitter alive. What the registry
+    answers, or that it does not, only reaches the log, never the caller of `emit`.
     """
 
     def __init__(self, settings: Settings, topic: str, frame_events: Callable[[bytes], None]) -> None:
@@ -42,25 +42,25 @@ class RegisteredFrame:
         self._subject = subject_of(topic)
         self._key = (settings.schema_registry, self._subject)
         self._frame_events = weakref.WeakMethod(frame_events)
-        self._starts = [self._search]  # popped by whoever starts it: no lock, a signal handler may emit too
+        self._starts = [self._search]  # popped by the starter: no lock, since a signal handler may emit too
         self._stopped = threading.Event()
 
     @property
     def known(self) -> bytes | None:
-        """The frame, if this process or one that it was forked from has found it."""
+        """The frame, if this process or an ancestor has found it."""
         return _known.get(self._key)
 
     def start(self) -> None:
-        """Begin to ask, in a thread that ends with the answer; does nothing the second time."""
+        """Start the lookup in a thread that ends with the answer; later calls do nothing."""
         try:
             threads.start("steptrail-registry", self._starts.pop())
         except IndexError:
             pass
-        except RuntimeError as error:  # no more threads, or the interpreter ends: frame without the registry
+        except RuntimeError as error:  # no more threads, or the interpreter is ending: use the plain frame
             _log.warning("the schema registry is not asked: %s", error)
 
     def stop(self) -> None:
-        """Ask no more; an answer that is waited for is not waited for any longer than its time-out."""
+        """Stop the lookup; a request in flight lasts at most its timeout."""
         self._stopped.set()
 
     def _search(self) -> None:
@@ -77,7 +77,7 @@ class RegisteredFrame:
                 if reason != told:
                     told = reason
                     _log.warning("events are framed without the schema registry for now: %s", reason)
-                # Workers that lost it together are not to come back together.
+                # Jitter, so that workers that lost it together do not all reconnect together.
                 self._stopped.wait(delay * random.uniform(0.5, 1.0))  # noqa: S311  no secret
                 delay = min(delay * 2, LAST_RETRY_S)
                 continue

@@ -1,9 +1,9 @@
-"""SIGTERM in a child of multiprocessing: what is pending is delivered, then the process ends as it would have.
+"""SIGTERM in a child of multiprocessing: deliver what is pending, then end as without the handler.
 
-Python runs signal handlers in the main thread, between two steps of its code. A signal that comes just before that
-thread begins to wait in C, for instance for the next task of a pool, is noted and handled when the wait is over, which
-may be never: the pool that ends its workers would wait for ever, too. So a thread watches for the signal beside, and
-repeats it until the handler runs: the second one interrupts the wait.
+Python runs signal handlers in the main thread, between two bytecodes. A signal that arrives just before that thread
+blocks in C, for instance on a pool's next task, is handled only when the call returns, which may be never: the pool
+that ends its workers would hang, too. So a second thread watches for the signal and repeats it until the handler runs:
+the repetition interrupts the blocking call.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ _REPEAT_S = 0.1
 
 
 class Termination:
-    """Calls `deliver` at SIGTERM, and ends this process unless that says that it is about to end by itself."""
+    """Calls `deliver` at SIGTERM, and ends this process unless `deliver` reports that it is already exiting."""
 
     def __init__(self, deliver: Callable[[], bool]) -> None:
         self._deliver = deliver
-        # Held while the signal is repeated, and while the handler says that it runs: none is repeated after that,
-        # since it would end the process at once. The handler may interrupt itself meanwhile, hence an RLock.
+        # Held while the signal is repeated and while the handler marks that it runs: a repetition after that would
+        # end the process at once. The handler may interrupt itself meanwhile, hence an RLock.
         self._lock = threading.RLock()
         self._runs = False
         self._pipe: tuple[int, int] | None = None
 
     def arm(self) -> None:
-        """Take SIGTERM where nobody else has taken it. Only in the main thread."""
+        """Handle SIGTERM if no other handler is set. Only in the main thread."""
         if signal.getsignal(signal.SIGTERM) not in (signal.SIG_DFL, self._handle):
             return
         signal.signal(signal.SIGTERM, self._handle)
@@ -38,17 +38,17 @@ class Termination:
             self._watch()
 
     def before_fork(self) -> None:
-        """Have nothing written to the pipe: what the child wrote to it would be taken for a signal here."""
+        """Stop writes to the pipe: the parent would read the child's writes as its own signals."""
         if self._pipe is not None and threading.current_thread() is threading.main_thread():
             self._listen(-1, instead_of=self._pipe[1])
 
     def after_fork_in_parent(self) -> None:
-        """Go on as before."""
+        """Resume watching."""
         if self._pipe is not None and threading.current_thread() is threading.main_thread():
             self._listen(self._pipe[1], instead_of=-1)
 
     def after_fork_in_child(self) -> None:
-        """Forget the parent's pipe, and what the parent was doing."""
+        """Drop the parent's pipe and state."""
         self._lock = threading.RLock()
         self._runs = False
         if self._pipe is None:
@@ -62,7 +62,7 @@ class Termination:
     @staticmethod
     def _listen(descriptor: int, *, instead_of: int) -> None:
         before = signal.set_wakeup_fd(descriptor, warn_on_full_buffer=False)
-        if before != instead_of:  # somebody else listens by now
+        if before != instead_of:  # another listener took over
             signal.set_wakeup_fd(before)
 
     def _watch(self) -> None:

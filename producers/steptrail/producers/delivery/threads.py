@@ -1,7 +1,7 @@
-"""Threads beside the ones that emit: also where gevent or eventlet have made greenlets of all threads.
+"""Background threads, also where gevent or eventlet have replaced threads with greenlets.
 
-Those replace what the modules `threading` and `time` are made of, before or after steptrail is imported. A thread that
-is started then is a greenlet: it must give way by itself, and a call into C that waits stops the whole process.
+They patch the modules `threading` and `time`, before or after steptrail is imported. A thread started then is a
+greenlet: it must yield by itself, and a blocking call into C stops the whole process.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from typing import Any
 
 
 def are_green() -> bool:
-    """Whether a thread that is started now will be a greenlet."""
+    """Whether a thread started now would be a greenlet."""
     return not isinstance(_thread.start_new_thread, BuiltinFunctionType)
 
 
 def start(name: str, run: Callable[[], None]) -> threading.Thread:
-    """Start a daemon thread, without waiting for it; raises RuntimeError when there can be no more threads.
+    """Start a daemon thread without waiting for it; raises RuntimeError when no thread can be started.
 
-    `Thread.start` waits until the thread runs. A signal handler that raises meanwhile would leave it a lock for ever
-    that both need, so that waiting is done where no signal handler runs.
+    `Thread.start` waits until the thread runs. A signal handler that raises meanwhile would leave a lock that both need
+    held for ever, so the wait happens in a thread where no signal handler runs.
     """
     thread = threading.Thread(target=run, name=name, daemon=True)
     _thread.start_new_thread(thread.start, ())
@@ -32,7 +32,7 @@ def start(name: str, run: Callable[[], None]) -> threading.Thread:
 
 
 def start_real(run: Callable[[], None]) -> None:
-    """Run something that waits in C in a thread of the operating system, whatever has been replaced."""
+    """Run a function that blocks in C in a real operating system thread, even under gevent or eventlet."""
     start_new_thread: Callable[..., Any] = _thread.start_new_thread
     if are_green():
         if monkey := sys.modules.get("gevent.monkey"):

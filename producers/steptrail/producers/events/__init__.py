@@ -1,1 +1,1 @@
-"""From a caller's arguments to the message of one event."""
+"""Turns a caller's arguments into the message of one event."""

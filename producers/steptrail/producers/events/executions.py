@@ -1,10 +1,10 @@
-"""Executions without ceremony: which run of a step an event belongs to, when nobody says.
+"""Assigns events to executions when the caller does not name one.
 
-For each step of a document: PENDING or RUNNING opens an execution, RUNNING after PENDING joins it, RUNNING
-after RUNNING opens a new one, unless the caller says that it is progress of the one that runs, an ending closes what
-is open or stands alone as a complete execution. Each new execution is the next attempt, unless the caller numbers
-them. What is not remembered (another process had it, or it fell out of the bounded map) is no harm: the fold
-settles it by time.
+For each step of a document: PENDING or RUNNING opens an execution; RUNNING after PENDING joins it; RUNNING after
+RUNNING opens a new one, unless the caller marks it as progress of the current run; an ending closes the open execution
+or is a complete execution by itself. Each new execution is the next attempt, unless the caller numbers them. An
+execution that is not remembered (another process has it, or the bounded map evicted it) does no harm: the fold
+resolves it by time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _PENDING = ProcessingStatus.PENDING
 _RUNNING = ProcessingStatus.RUNNING
 
 
-# Plain tuples, since a named one costs a tenth of an event to make.
+# Plain tuples: creating a named one costs a tenth of an event.
 Assigned = tuple[bytes, int, float | None]
 """The execution of an event, its attempt, and for how many ms it ran if this event ended it."""
 
@@ -32,16 +32,17 @@ duration."""
 
 
 class OpenExecutions:
-    """Remembers the last execution of the most recently used steps, `remembered` of them at least and twice as
-    many at most. Safe for threads, without a lock: each access is one operation on a dict, and what two
-    threads that record the same step at once make of each other is as good as any order. Copied by a fork.
+    """Remembers the last execution of the most recently used steps, at least `remembered` and at most twice as many.
+
+    Safe for threads without a lock: each access is one operation on a dict, and any order of two threads that record
+    the same step at once is as good as another. A fork copies it.
     """
 
     __slots__ = ("_last", "_older", "_remembered")
 
     def __init__(self, remembered: int = DEFAULT_REMEMBERED) -> None:
         self._remembered = remembered
-        # Two generations: when the younger is full it becomes the older, and the older is forgotten whole.
+        # Two generations: when the younger is full it becomes the older, and the older is dropped as a whole.
         self._last: dict[tuple[str, str], _Last] = {}
         self._older: dict[tuple[str, str], _Last] = {}
 
@@ -60,11 +61,11 @@ class OpenExecutions:
         attempt: int | None = None,
         progress: bool = False,
     ) -> Assigned:
-        """The execution of an event.
+        """Assign an event to an execution.
 
-        `fresh_id` names the execution if the event begins one; `given_us` is the event's timestamp if the
-        caller set one, `now_us` the present. `execution_id` and `attempt`, where given, are kept. RUNNING with
-        `progress` is of the run that is on; where none is known, it begins one.
+        `fresh_id` becomes the id if the event begins an execution; `given_us` is the event's timestamp if the caller
+        set one, `now_us` the current time. `execution_id` and `attempt`, if given, are kept. RUNNING with `progress`
+        belongs to the current run; if none is known, it begins one.
         """
         key = (doc_id, step_name)
         last = self._last.get(key)
@@ -72,7 +73,7 @@ class OpenExecutions:
             last = self._older.get(key)
             if len(self._last) >= self._remembered:
                 self._older, self._last = self._last, {}
-            if last is None and status is _RUNNING and execution_id is None:  # what is most common first
+            if last is None and status is _RUNNING and execution_id is None:  # the most common case first
                 attempt = 1 if attempt is None else attempt
                 self._last[key] = (fresh_id, attempt, 1, perf_counter_ns(), given_us, fresh_id, None)
                 return fresh_id, attempt, None
@@ -90,11 +91,11 @@ class OpenExecutions:
             if last is not None and last[0] == execution_id:
                 if last[2] == 0:
                     begun_ns = perf_counter_ns()
-                else:  # a run is measured from its first RUNNING, and one that has ended stays so
+                else:  # a run is measured from its first RUNNING, and an ended run stays ended
                     self._last[key] = (*last[:5], fresh_id, None)
                     return execution_id, attempt, None
             elif progress and last is not None and last[2] == 1:
-                return execution_id, attempt, None  # of a run of elsewhere: the one that is on here stands
+                return execution_id, attempt, None  # a run that began elsewhere: keep the one here open
             self._last[key] = (execution_id, attempt, 1, begun_ns, given_us, fresh_id, None)
         elif status is _PENDING:
             execution_id = execution_id or fresh_id
@@ -111,7 +112,7 @@ class OpenExecutions:
                     duration_ms = _told_ms(last, given_us, now_us)
             self._last[key] = (execution_id, attempt, 2, 0, None, fresh_id, duration_ms)
         elif execution_id is not None and last is not None and last[0] != execution_id:
-            # The ending of some other execution: what is remembered of this step stands.
+            # The ending of another execution: the remembered one is unchanged.
             attempt = attempt or 1
         else:
             execution_id = execution_id or fresh_id
@@ -121,14 +122,14 @@ class OpenExecutions:
         return execution_id, attempt, duration_ms
 
     def assign_again(self, doc_id: str, step_name: str, status: ProcessingStatus, *event: Any) -> Assigned:
-        """As `assign`, for an event of which nobody knows whether it was assigned: `fresh_id` names it."""
+        """As `assign`, for an event that may have been assigned already under `fresh_id`."""
         last = self._last.get((doc_id, step_name))
         if last is not None and last[5] == event[0]:
             return last[0], last[1], last[6]
         return self.assign(doc_id, step_name, status, *event)
 
     def has_ended(self, doc_id: str, step_name: str, execution_id: bytes) -> bool:
-        """Whether this execution is the last that is remembered of the step, and has ended."""
+        """Whether this execution is the last one remembered of the step, and has ended."""
         last = self._last.get((doc_id, step_name))
         return last is not None and last[0] == execution_id and last[2] == 2
 
@@ -138,9 +139,9 @@ def _next(last: _Last, execution_id: bytes) -> int:
 
 
 def _told_ms(last: _Last, given_us: int | None, now_us: int) -> float | None:
-    """By the times that the caller told, at least one of them, if they make sense."""
+    """Milliseconds between start and end, at least one of which the caller gave; None if they make no sense."""
     _, _, _, since_ns, began_us, _, _ = last
-    if began_us is None:  # began by our clock, ended by theirs: only the wall clock can tell
+    if began_us is None:  # began by our clock, ended by the caller's: only wall-clock times compare
         began_us = now_us - (perf_counter_ns() - since_ns) // 1000
     elapsed_us = (now_us if given_us is None else given_us) - began_us
     return elapsed_us / 1e3 if elapsed_us >= 0 else None

@@ -1,4 +1,4 @@
-"""An event as the programming interface gives it back: where each of its fields stands in a ProcessingStep."""
+"""Converts events to the public API's types: where each field goes in a ProcessingStep."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from steptrail.schemas.step import ObservedError, ObservedStep, ProcessingStep, 
 
 
 def step_of(event: StepEvent) -> ProcessingStep:
-    """The step that an event recorded."""
+    """The event as a ProcessingStep."""
     return ProcessingStep(
         step_name=event.step_name,
         status=event.status,
@@ -23,7 +23,7 @@ def step_of(event: StepEvent) -> ProcessingStep:
 
 
 def recent_error_of(event: StepEvent) -> RecentError:
-    """The step that an event recorded, with its document."""
+    """The event as a RecentError: the step with its document."""
     return RecentError(
         doc_id=event.doc_id,
         step_name=event.step_name,
@@ -57,12 +57,12 @@ def metadata_of(event: StepEvent) -> dict[str, Any]:
 
 
 def observed_step_of(observation: StepObservation, *, stands: bool) -> ObservedStep:
-    """What a consumer found out about a run, among the events of its document."""
+    """A consumer's observation of a run, to stand among the events of its document."""
     return ObservedStep(**_observed_fields(observation), stands=stands)
 
 
 def observed_error_of(observation: StepObservation) -> ObservedError:
-    """A run that is stalled now, with its document."""
+    """A run that is currently stalled, with its document."""
     return ObservedError(doc_id=observation.doc_id, **_observed_fields(observation), stands=True)
 
 

@@ -1,6 +1,6 @@
-"""From a caller's arguments to the message of one event: checks, ids, time, normalised values, bytes.
+"""Turns a caller's arguments into the message of one event: checks, ids, time, normalised values, bytes.
 
-The emitter and the in-memory twin are both such sources, so that a test on the twin sees what Kafka would carry.
+The emitter and the in-memory storage share this code, so a test with the latter sees what Kafka would carry.
 """
 
 from __future__ import annotations
@@ -57,11 +57,11 @@ _MAX_TRACE_ID = 64
 _CACHED_NAMES = 1024
 _NO_ID = b"\0" * 16
 _pack_id = Struct(">QQ").pack
-_new_tuple = tuple.__new__  # half the cost of calling a named tuple's class
+_new_tuple = tuple.__new__  # costs half of calling a named tuple's class
 
 
 class Line(Protocol):
-    """Where messages go. Attributes rather than methods, some of them, since each call is felt."""
+    """Where messages go. Some members are attributes rather than methods, since each call costs time."""
 
     topic: str
     acceptances: Iterator[int]
@@ -80,16 +80,16 @@ class Line(Protocol):
     """Takes receipts: what was kept so needs no sending."""
 
     def refuse(self, error: Exception) -> None:
-        """One event more, of whose values there is no message."""
+        """Count one more event, whose values could not be made into a message."""
         ...
 
     def not_encoded(self, error: Exception, mark: list[Any]) -> None:
-        """There is no message of the accepted event; `mark` grows by one when that is counted."""
+        """Count an accepted event that could not be encoded; `mark` grows by one when that is done."""
         ...
 
     def not_sent(self, error: Exception, key: bytes, value: bytes, kept: list[Any], mark: list[Any]) -> bool:
-        """`produce` raised this for the message, `kept` by the journal or not; True when it is to be tried once more,
-        else `mark` grows by one.
+        """Handle `error` from `produce`; `kept` is the message's place in the journal, if any. Returns True to retry;
+        otherwise `mark` grows by one.
         """
         ...
 
@@ -99,7 +99,7 @@ class Line(Protocol):
 
 
 class EventSource:
-    """Turns steps into messages and puts them on a line. Safe for threads and signal handlers."""
+    """Turns steps into messages and hands them to a Line. Safe for threads and signal handlers."""
 
     def __init__(self, settings: Settings, redaction: Redaction | None = None) -> None:
         self.settings = settings
@@ -115,19 +115,19 @@ class EventSource:
         self._max_error = settings.max_error_message_bytes
 
     def _begin(self, line: Line) -> None:
-        """From now on, events are those of a new emitter, in this process, on this line."""
+        """Start as a new emitter in this process, on this line."""
         self.emitter_id = new_emitter_id()
         """8 random bytes: this emitter in this process."""
         self._clean_pipeline, _ = identity_text(self.settings.pipeline, self._max_name)
         self._key_start = message_key(self._clean_pipeline, "")
         self._frame_events(SINGLE_OBJECT_PREFIX)
-        # Of event ids: UUIDv7's version, then 12 random bits; its variant, then 61 with room for sequences above.
+        # Parts of event ids: UUIDv7's version and 12 random bits; its variant and 61 bits with room for sequences.
         self._id_middle = 0x7000 | int.from_bytes(os.urandom(2), "big") >> 4
         self._id_base = 1 << 63 | int.from_bytes(os.urandom(8), "big") >> 3
         self._line = line
 
     def _frame_events(self, frame: bytes) -> None:
-        """From now on messages begin with `frame`, which names the event's schema."""
+        """Begin messages with `frame` from now on; it names the event's schema."""
         encoder = EventEncoder(self._clean_pipeline, worker_name(), self.emitter_id, frame)
         self._max_message = self.settings.max_event_bytes + len(frame)
         self._encode: Callable[..., bytes] = encoder.encode
@@ -139,7 +139,7 @@ class EventSource:
 
     @property
     def altered(self) -> int:
-        """Events in which something was altered so that they could be sent; each says what, in its details."""
+        """Number of events that were altered so that they could be sent; each records what, in its details."""
         return position(self._altered)
 
     def emit(
@@ -159,12 +159,12 @@ class EventSource:
         trace_id: str | None = None,
         progress: bool = False,
     ) -> StepHandle:
-        """Take one event; what each argument means is told at `Storage`.
+        """Take one event; `ProcessingStepManager.add_step` describes the arguments.
 
         Raises TypeError or ValueError naming the argument for a wrong type, an unknown status or a naive
-        `timestamp`, and nothing else, whatever becomes of the event.
+        `timestamp`, and nothing else, whatever happens to the event.
         """
-        # This is what every step of every worker pays for, so it is one long function: a call more is felt.
+        # Every step of every worker pays for this, so it is one long function: each call costs time.
         if type(status) is not ProcessingStatus:
             status = as_status(status)
         if (
@@ -216,7 +216,7 @@ class EventSource:
                 details_json, found = json_object(details, self._max_details)
                 if found:
                     marks = {**(marks or {}), "details": found}
-                # A plain dict without these keys is the common case, and said at once.
+                # A plain dict without these keys is the common case: decide it first.
                 if type(details) is not dict or "retry_count" in details or "depends_on" in details:
                     if attempt is None:
                         attempt, found = attempt_of(details)
@@ -261,7 +261,7 @@ class EventSource:
                 redacted = self._redact(details_json, metrics_json, error_message, marks)
                 if redacted is not None:
                     details_json, metrics_json, error_message, marks, found_names = redacted
-                    if depends_on is not given_names:  # they came from the details
+                    if depends_on is not given_names:  # taken from the details
                         depends_json, _ = json_array(found_names)
             event_us = now_us
             if given_us is not None:
@@ -273,14 +273,15 @@ class EventSource:
                 next(self._altered)
                 details_json = with_marks(details_json, marks)
         except Exception as error:
-            let_through(error)  # nothing has happened so far
+            let_through(error)  # nothing was recorded yet
             line.refuse(error)
             return StepHandle(_NO_ID, execution_id or _NO_ID, attempt or 1, doc_id, step_name)
 
-        # From here on an exception that others raise comes out only when the event has met its end. What happened up to
-        # then is known by two variables: `sequence` is 0 or more once the event is accepted, `taken` is None once
-        # Kafka's client took it. Each is bound by a turn of `for`: the iterator's step and the binding are one, since
-        # the interpreter looks for signals after calls, where functions begin and where loops go back, not there.
+        # From here on a foreign exception is only raised on once the event is settled. Two variables show how far
+        # it got: `sequence` is 0 or more once the event is accepted, `taken` is None once Kafka's client took it.
+        # Each is bound by a turn of `for`: the iterator's step and the binding cannot be separated, since the
+        # interpreter checks for signals only after calls, at the start of functions and at the backward jumps of
+        # loops.
         sequence = -1
         taken: object = False
         kept = [] if line.keep is None else line.receipt()
@@ -293,10 +294,10 @@ class EventSource:
                 if sequence < 0:
                     for sequence in line.acceptances:  # noqa: B007  bound, see above
                         break
-                # UUIDv7: milliseconds, then what is the emitter's own, then the sequence on a random base, which keeps
-                # ids of one emitter apart and in order without a lock.
+                # UUIDv7: milliseconds, then the emitter's own bits, then the sequence on a random base, which keeps the
+                # ids of one emitter unique and ordered without a lock.
                 event_id = _pack_id(now_us // 1000 << 16 | self._id_middle, self._id_base + sequence)
-                # An execution has the id of the event that began it, unless the caller names another.
+                # An execution has the id of the event that began it, unless the caller gives one.
                 run_id, run_attempt, measured_ms = assign(
                     doc, name, status, event_id, given_us, now_us, execution_id, attempt, progress
                 )
@@ -335,7 +336,7 @@ class EventSource:
                 try:
                     again = self._is_to_try_again(line, error, fate, kept, key, value)
                     interrupted = error if again and is_foreign(error) else interrupted
-                except BaseException:  # one more, or there is no room left on the stack to call anything
+                except BaseException:  # another one, or no stack left to call anything
                     if len(fate) == 1:
                         try:
                             if kept:
@@ -367,7 +368,7 @@ class EventSource:
         key: bytes | None,
         value: bytes | None,
     ) -> bool:
-        """Whether to try once more with an accepted event, which this came in between; if not, it is counted now."""
+        """Whether to retry an accepted event that this exception interrupted; if not, it is counted now."""
         if is_foreign(error):
             return True
         assert isinstance(error, Exception)
@@ -377,13 +378,13 @@ class EventSource:
         return False
 
     def has_ended(self, run: StepHandle) -> bool:
-        """Whether the ending of this run was the last that was recorded of its step here."""
+        """Whether this run's ending is the last thing recorded of its step here."""
         doc_id, _ = identity_text(run.doc_id, self._max_name)
         step_name, _ = identity_text(run.step_name, self._max_name)
         return self._executions.has_ended(doc_id, step_name, run.execution_id)
 
     def _clean_name(self, step_name: str) -> tuple[str, Marks | None]:
-        """A step's name made fit, and remembered when there was nothing to do."""
+        """A step's name, normalised; names that need no change are cached."""
         clean, found = identity_text(step_name, self._max_name)
         if not found:
             if len(self._clean_names) >= _CACHED_NAMES:

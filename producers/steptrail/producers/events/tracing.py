@@ -1,6 +1,6 @@
-"""The trace that is active where a step is recorded, if the process traces at all.
+"""Reads the active trace id where a step is recorded, if the process uses OpenTelemetry.
 
-OpenTelemetry is neither required nor ever imported by us: a process that did not import it has no trace.
+steptrail neither requires nor imports OpenTelemetry: a process that did not import it has no trace.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ _get_span: Callable[[], Any] | None = None
 
 
 def current_trace_id() -> str | None:
-    """The active trace's id as 32 hex digits (W3C), or None. Never raises for a fault of a tracer."""
+    """The active trace's id as 32 hex digits (W3C), or None. Never raises when a tracer fails."""
     try:
         if not context() or _get_span is None:
             return None
         trace_id = _get_span().get_span_context().trace_id
         return f"{trace_id:032x}" if trace_id else None
-    except Exception as error:  # whatever a tracer does wrong, the step is recorded
+    except Exception as error:  # the step is recorded whatever the tracer does
         let_through(error)
         return None
 
@@ -38,7 +38,7 @@ def _safe_context() -> Any:
     find_span, find_context = getattr(trace, "get_current_span", None), getattr(found, "get_current", None)
     if find_span is None or find_context is None:
         return None
-    # The context variable itself, where it is the usual one: the two calls on the way to it take three times as long.
+    # Read the usual context variable directly: the two calls that lead to it take three times as long.
     variable = getattr(getattr(found, "_RUNTIME_CONTEXT", None), "_current_context", None)
     _get_span = find_span
     if isinstance(variable, ContextVar):

@@ -1,1 +1,1 @@
-"""What an emitter keeps in files until it is sent: the spool, the journal, and what other processes left."""
+"""Files that keep events until they are sent: the spool, the journal, and files that other processes left."""

@@ -1,16 +1,16 @@
-"""What an emitter accepts is copied into a file before it is sent, so that it outlives the process.
+"""Copies accepted events into a file before they are sent, so that they outlive the process.
 
 A journal belongs to one emitter in one process. It consists of segments (`journal_file`): messages are appended to the
-current one, and each is marked in its place once the broker has confirmed it. A segment in which all are marked is used
-anew or removed. What a process leaves is sent by another one with the same folder (`left_behind`).
+current one, and each is marked in place once the broker has acknowledged it. A segment whose messages are all marked
+is reused or removed. What a process leaves is sent by another one with the same folder (`orphans`).
 
-Facts that this file is shaped by:
+Constraints on this design:
 
-- A signal handler may emit while the code that it interrupted draws a place, so no lock could protect a segment.
-  Instead who does takes the segment off a stack for as long, in one atomic step; who comes meanwhile takes another one.
-- A signal handler may also raise (steptrail.schemas.foreign). Then `keep` is called again for the message: what it has
-  got so far is in a list of the caller's, and to write a record once more at its place changes nothing.
-- Writing to a map allocates nothing, so it cannot fail; making a segment can, and then events go on without.
+- A signal handler may emit while the interrupted code reserves a place, so no lock could protect a segment. Instead the
+  writer pops the segment off a stack in one atomic step; another writer meanwhile takes another segment.
+- A signal handler may also raise (steptrail.schemas.foreign). Then `keep` is called again for the message: its progress
+  is in a list of the caller's, and writing a record twice at the same place changes nothing.
+- Writing to a map allocates nothing, so it cannot fail; creating a segment can, and then events are sent without one.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from steptrail.schemas.foreign import let_through
 _log = logging.getLogger("steptrail.emitter")
 
 SEGMENT_BYTES: Final = 1024 * 1024
-_SPARE = 2  # segments that are kept to be used anew
+_SPARE = 2  # segments kept for reuse
 _RETRY_S = 30.0
 PLACED: Final = 2
 """Elements of a message's list when it has its place."""
@@ -49,7 +49,7 @@ _pack, _checksum = RECORD.pack, zlib.adler32  # half a CRC's time
 
 
 class Journal:
-    """The journal of one emitter in one process, and the source of what is sent again from it. Nothing here raises."""
+    """The journal of one emitter in one process, and a Source for resending. Nothing here raises."""
 
     def __init__(self, folder: Path, topic: str, counters: Counters, *, max_bytes: int) -> None:
         self.folder = folder.absolute()
@@ -59,8 +59,8 @@ class Journal:
         self._max_bytes = max_bytes
         self._name = secrets.token_hex(6)
         self._numbers = count()
-        self._open: set[Segment] = set()  # all that are held
-        self._current: deque[Segment] = deque()  # a stack of those that can be appended to
+        self._open: set[Segment] = set()  # all segments held
+        self._current: deque[Segment] = deque()  # a stack of the appendable ones
         self._sealed: set[Segment] = set()
         self._spare: deque[Segment] = deque()
         self.forgotten: deque[list[Any]] = deque()
@@ -76,18 +76,19 @@ class Journal:
     def keeping(self) -> Callable[[bytes, bytes, list[Any]], None]:
         """A function that keeps a message (key, value).
 
-        Its third argument, `kept`, is empty at first. It becomes segment and place as soon as these are the message's
-        own, or one number when the message cannot be kept. Whatever is raised in between, the same call with that list
-        again goes on where it was, and no message is in the journal twice.
+        Its third argument, `kept`, is empty at first. It becomes segment and place as soon as the message owns them, or
+        one number when the message cannot be kept. If anything is raised in between, calling again with the same list
+        continues where it stopped, and no message is in the journal twice.
         """
         current, unjournalled = self._current, self._counters.unjournalled.__next__
         give_back = current.append
-        # Never ends, since no segment equals None: each step takes a segment off the stack.
+        # Endless, since no segment equals None: each step pops a segment off the stack.
         taking: Iterator[Segment] = iter(current.pop, None)
 
         def keep(key: bytes, value: bytes, kept: list[Any]) -> None:
-            # One long function: a call more is felt by every event. Nothing is raised by others except right after
-            # calls, where loops go back and where a function begins: what lies between two calls is done as a whole.
+            # One long function: every event pays for each call. Foreign exceptions are raised only right after
+            # calls, at the backward jumps of loops and at the start of functions: code between two calls runs as a
+            # whole.
             key_length = len(key)
             both = key + value
             length = len(both)
@@ -111,7 +112,7 @@ class Journal:
                     segment.map[at : at + OVERHEAD + length] = (
                         _pack(segment.marker, _checksum(both, key_length), length, key_length) + both
                     )
-            except Exception as error:  # the map is closed in a child that was forked in here
+            except Exception as error:  # the map is closed in a child forked in here
                 let_through(error)
                 failed, kept[:] = list(kept), ()
                 self.forgotten.append(failed)
@@ -120,12 +121,12 @@ class Journal:
         return keep
 
     def done(self, segment: Segment, at: int) -> None:
-        """The message at this place needs no sending any more. May be said more than once."""
-        if not segment.map.closed and segment.done(at):  # it is in a child that was forked inside of the call
+        """Mark the message at this place as settled. Idempotent."""
+        if not segment.map.closed and segment.done(at):  # closed in a child forked inside the call
             self.free(segment)
 
     def free(self, segment: Segment) -> None:
-        """A full segment holds nothing any more that needs sending: it is used anew, or removed."""
+        """Reuse or remove a full segment whose messages are all settled."""
         try:
             self._sealed.remove(segment)
         except KeyError:
@@ -137,25 +138,25 @@ class Journal:
 
     @property
     def holds_any(self) -> bool:
-        """Whether there is anything to send again."""
+        """Whether there is anything to resend."""
         return bool(self._waiting)
 
     def unreported(self) -> int:
-        """How many messages were kept and sent, and no report of them came so far."""
+        """How many kept messages were sent and have no delivery report yet."""
         with self._lock:
             self._tidy()
             unacknowledged = sum(segment.unacknowledged for segment in list(self._open))
             return unacknowledged - len(self._waiting) - len(self._places)
 
     def tick(self) -> None:
-        """Called often, by the poll thread: has a segment ready before it is needed."""
+        """Called often by the poll thread: prepares a segment before it is needed."""
         with self._lock:
             self._tidy()
             if self._closed or self._spare:
                 return
             try:
                 needed = self._current[-1].used > SEGMENT_BYTES // 2
-            except IndexError:  # nothing was emitted so far, or somebody appends right now
+            except IndexError:  # nothing emitted yet, or another writer holds it
                 return
             if needed:
                 made: list[Segment] = []
@@ -163,7 +164,7 @@ class Journal:
                 self._spare.extend(made)
 
     def _tidy(self) -> None:
-        """What an exception came in between of."""
+        """Finish what an exception interrupted."""
         while self.forgotten:
             kept = self.forgotten.popleft()
             if len(kept) == PLACED:
@@ -173,9 +174,9 @@ class Journal:
                 self.free(segment)
 
     def close(self) -> None:
-        """Leave what is not confirmed to the next process; nothing is taken in any more."""
+        """Leave unacknowledged messages to the next process; nothing more is accepted."""
         self._closed = True
-        at_rest: set[Segment] = set(self._spare)  # nobody appends to them, or will
+        at_rest: set[Segment] = set(self._spare)  # nothing appends to these any more
         with contextlib.suppress(IndexError):
             while True:
                 at_rest.add(self._current.pop())
@@ -187,13 +188,13 @@ class Journal:
                 self._remove(segment)
 
     def disown(self) -> None:
-        """In a forked child: the files are the parent's, and its locks are not to outlive it here."""
+        """In a forked child: release the parent's files, so that its locks do not outlive it here."""
         self._closed = True
         self._current.clear()
         for segment in list(self._open):
             self._quietly(segment, Segment.disown)
 
-    # --- the source of what is sent again ------------------------------------------------------------
+    # --- the source for resending --------------------------------------------------------------------
 
     def next(self, most: int) -> list[Spooled]:
         """See Source."""
@@ -206,7 +207,7 @@ class Journal:
                     self._places[record] = segment, at
                     found.append(record)
                     continue
-                self.done(segment, at)  # somebody else wrote to the file
+                self.done(segment, at)  # another program wrote to the file
             self._counters.unspool_failed(FailReason.INFRASTRUCTURE)
         return found
 
@@ -231,7 +232,7 @@ class Journal:
     # --- segments ------------------------------------------------------------------------------------
 
     def _place(self, wanted: int, kept: list[Any]) -> None:
-        """Find room for `wanted` bytes where the current segment has none: `kept` becomes segment and place, if any."""
+        """Find room for `wanted` bytes when the current segment has none: sets `kept` to segment and place, if any."""
         held: list[Segment] = []
         taking = starmap(self._current.pop, _ONCE)
         try:
@@ -251,7 +252,7 @@ class Journal:
             self._current.extend(held)
 
     def _another(self, wanted: int, held: list[Segment]) -> None:
-        """Add a segment that nobody appends to, with room for `wanted` bytes, if there can be one."""
+        """Add a fresh segment with room for `wanted` bytes, if one can be created."""
         if self._closed:
             return
         size = max(SEGMENT_BYTES, START + wanted)
@@ -264,7 +265,7 @@ class Journal:
         self._make(size, held)
 
     def _follow(self, wanted: int, held: list[Segment]) -> None:
-        """Put the segment that follows on a full one in its place; if there can be none, smaller ones still go in."""
+        """Replace a full segment by the next one; if none can be created, smaller messages still use the old one."""
         self._another(wanted, held)
         if len(held) < 2:
             return
@@ -272,7 +273,7 @@ class Journal:
         self._sealed.add(full)
         full.sealed_at = full.records
         del held[0]
-        if not full.unacknowledged:  # or the last report came before it was sealed
+        if not full.unacknowledged:  # the last report came before it was sealed
             self.free(full)
 
     def _make(self, size: int, held: list[Segment]) -> None:
@@ -288,7 +289,7 @@ class Journal:
             held += (made,)
             self._open.add(made)
         except (OSError, ValueError, _NoRoomError) as error:
-            let_through(error)  # a time limit may be a TimeoutError
+            let_through(error)  # a foreign time limit may be a TimeoutError
             self._retry_at = now + _RETRY_S
             self._tell(getattr(error, "strerror", None) or str(error) or type(error).__name__)
             return
@@ -318,7 +319,7 @@ class _NoRoomError(Exception):
 
 
 def _size_of(folder: Path) -> int:
-    """The bytes of all journals in the folder; other processes remove theirs meanwhile."""
+    """Total bytes of all journals in the folder; other processes may remove theirs meanwhile."""
     size = 0
     for path in folder.glob(f"*{SUFFIX}"):
         with contextlib.suppress(FileNotFoundError):
@@ -327,7 +328,7 @@ def _size_of(folder: Path) -> int:
 
 
 def _prepare(folder: Path) -> None:
-    """Make the folder where it is missing. Raises OSError when it is not this user's own."""
+    """Create the folder if it is missing. Raises OSError when this user does not own it."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = folder.lstat()
     if stat.S_ISLNK(found.st_mode):

@@ -5,14 +5,14 @@
     from 1024 on, one after the other:
         marker 8 | state u32 | adler32 u32 | length of key and value u32 | length of key u32 | key | value
 
-The marker is drawn at random for each use of a segment, and begins each of its records: so records behind a damaged one
-are found again, what an earlier use left is never taken for a record, and nothing in a message can pass for one. The
-checksum is over key and value, and begins with the length of the key; it takes half of a CRC's time. The state is zero,
-and DONE once the message needs no sending any more.
+The marker is random for each use of a segment and begins each of its records: so records after a damaged one are found,
+records of an earlier use are never mistaken for current ones, and no message content can pass for one. The checksum
+covers key and value and starts with the key's length; it takes half of a CRC's time. The state is zero, and DONE once
+the message is settled: it needs no sending any more.
 
-What was copied into the map is in the operating system's hands: a process that is killed loses nothing of it. It is
-never synced, so a loss of power may lose it. All blocks are allocated beforehand, since writing to a map when the disk
-is full would kill the process (SIGBUS).
+Data copied into the map belongs to the operating system: a killed process loses none of it. It is never synced, so a
+power failure may lose it. All blocks are allocated beforehand, since writing to a map on a full disk would kill the
+process (SIGBUS).
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ STATE: Final = 8
 
 
 class Segment:
-    """An open, mapped and locked segment. Raises OSError where the operating system does.
+    """An open, mapped and locked segment. Raises OSError when the operating system does.
 
-    Written by whoever holds it in a lane of a Journal; `done` is for any thread.
+    Only its current holder in a Journal writes it; any thread may call `done`.
     """
 
     __slots__ = (
@@ -79,13 +79,13 @@ class Segment:
         # A step of an iterator is atomic, for threads and signal handlers.
         self._acknowledged = count(1)
         self._acknowledge = self._acknowledged.__next__
-        self._fd = -1  # until it is given over
+        self._fd = -1  # until ownership is handed over
         self._topic = topic
         self.map = mmap.mmap(fd, size)
 
     @classmethod
     def create(cls, path: Path, topic: str, size: int) -> Segment:
-        """A new file of `size` bytes, for messages of `topic`; readable by its owner only."""
+        """Create a file of `size` bytes for messages of `topic`; only its owner can read it."""
         making = path.with_suffix(".new")
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         opened: list[int] = []
@@ -94,12 +94,12 @@ class Segment:
                 starmap(os.open, ((making, flags, 0o600),))
             )  # one step: see steptrail.schemas.foreign
             [fd] = opened
-            # It gets its name when it is locked: who looks for files left behind could be faster than the lock.
+            # Named only once locked: a process that looks for orphans could be faster than the lock.
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.posix_fallocate(fd, 0, size)
             made = cls(path, fd, topic, size, b"")
             made._fd = fd
-        except BaseException:  # a signal handler's, too
+        except BaseException:  # including a signal handler's
             if opened:
                 os.close(opened[0])
                 making.unlink(missing_ok=True)
@@ -115,7 +115,7 @@ class Segment:
 
     @classmethod
     def take_over(cls, path: Path, topic: str) -> Segment:
-        """A segment whose process is gone. Raises NotASpoolError for any other file."""
+        """Take over a segment whose process is gone. Raises NotASpoolError for any other file."""
         fd = -1
         try:
             fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -140,7 +140,9 @@ class Segment:
             raise NotASpoolError(str(error)) from None
 
     def use_anew(self) -> None:
-        """Forget all records, and begin with a new marker. When others raise into it, nothing was done, or all."""
+        """Drop all records and start with a new marker. Atomic: a foreign exception leaves all of it done, or
+        nothing.
+        """
         marker = os.urandom(8)
         name = self._topic.encode()
         head = _HEAD.pack(MAGIC, marker, len(name)) + name
@@ -148,7 +150,7 @@ class Segment:
         length = len(head)
         acknowledged = count(1)
         acknowledge = acknowledged.__next__
-        # No call from here on, and no loop: nobody can come in between.
+        # No call and no loop from here on: nothing can interrupt.
         self.map[:length] = head
         self.map[_COPY : _COPY + length] = head
         self.marker = marker
@@ -160,26 +162,26 @@ class Segment:
 
     @property
     def unacknowledged(self) -> int:
-        """How many of the records that were written here are not done."""
+        """How many records written here are not done."""
         return self.records + 1 - position(self._acknowledged)
 
     def done(self, at: int) -> bool:
-        """The message of the record at `at` needs no sending any more; whether it was the last of a full segment.
+        """Mark the record at `at` as settled; returns whether it was the last one of a full segment.
 
-        May be said again. Mark and number change as one: what others raise comes before, or after the last call.
+        Idempotent. Mark and count change together: a foreign exception comes before, or after the last call.
         """
         data, state = self.map, at + STATE
-        if data[state]:  # nothing else is ever written there
+        if data[state]:  # only DONE is ever written there
             return False
         data[state : state + 4] = DONE
         return self._acknowledge() == self.sealed_at
 
     def is_done(self, at: int) -> bool:
-        """Whether the message of the record at `at` needs no sending any more."""
+        """Whether the record at `at` is settled."""
         return self.map[at + STATE : at + STATE + 4] == DONE
 
     def record(self, at: int) -> Spooled | None:
-        """The record at `at`, with where it ends; None when none is there that is whole."""
+        """The record at `at`, with its end; None if there is no intact record."""
         data = self.map
         if at + OVERHEAD > self.size:
             return None
@@ -193,7 +195,7 @@ class Segment:
         return Spooled(both[:key_length], both[key_length:], end)
 
     def read(self) -> Iterator[Spooled]:
-        """The whole records whose messages are still to be sent, in order."""
+        """The intact records that still need sending, in order."""
         at = self.map.find(self.marker, START)
         while at >= 0:
             record = self.record(at)
@@ -205,7 +207,7 @@ class Segment:
             at = self.map.find(self.marker, record.end)
 
     def mark(self, record: Spooled) -> None:
-        """The message of this record needs no sending any more."""
+        """Mark this record as settled."""
         self.done(record.end - len(record.key) - len(record.value) - OVERHEAD)
 
     def remove(self) -> None:
@@ -216,7 +218,7 @@ class Segment:
             self.close()
 
     def close(self, *, cut: bool = False) -> None:
-        """Let go of the file, and with `cut` of what it does not need. A late `done` does no harm."""
+        """Close the file; with `cut`, truncate it to what it needs. A late `done` does no harm."""
         fd, self._fd = self._fd, -1
         if fd < 0:
             return
@@ -225,25 +227,25 @@ class Segment:
                 os.ftruncate(fd, self.used)
             fcntl.flock(
                 fd, fcntl.LOCK_UN
-            )  # for the map's own descriptor, too, which goes with the last reference
+            )  # also for the map's own descriptor, which closes with the last reference
         finally:
             os.close(fd)
 
     def __del__(self) -> None:
-        # A signal handler raised where it was made. Who still has the map still has the lock.
+        # A signal handler raised during creation. Whatever still holds the map holds the lock.
         if (fd := getattr(self, "_fd", -1)) >= 0:
             os.close(fd)
 
     def disown(self) -> None:
-        """In a forked child: let go of it without letting go of the parent's lock."""
+        """In a forked child: close it without releasing the parent's lock."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
-        self.map.close()  # it holds a duplicate of the descriptor, by which the lock would outlive the parent
+        self.map.close()  # its duplicate descriptor would keep the lock beyond the parent's life
 
 
 def _marker(start: bytes, topic: str) -> bytes | None:
-    """The marker by whichever copy of the header is whole and names this topic."""
+    """The marker from a header copy that is intact and names this topic; None if there is none."""
     for copy in (start[:_COPY], start[_COPY:]):
         if len(copy) < _HEAD.size:
             continue

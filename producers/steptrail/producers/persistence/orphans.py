@@ -1,7 +1,7 @@
-"""Spools and journals that processes left behind, taken over one folder at a time and sent by whoever lives.
+"""Takes over spools and journals of dead processes, one folder at a time, and resends their messages.
 
-A file whose lock can be had has no process any more. It is held for a moment before its messages are sent: what its
-process had sent last may still be on its way into the broker, and a message that is sent again must come after it.
+A file whose lock is free has no process any more. It is held for a moment before its messages are sent: the last
+messages of its process may still be on their way into the broker, and a resent message must come after the original.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ABANDONED_S = 60.0
 
 
 class LeftFile:
-    """A file that was taken over, as a source of messages to send again."""
+    """An orphaned file, as a Source of messages to resend."""
 
     def __init__(self, file: SpoolFile | Segment, refused: Callable[[], None]) -> None:
         self.file = file
@@ -42,7 +42,7 @@ class LeftFile:
 
     @property
     def empty(self) -> bool:
-        """Whether it never held a message that is still to be sent."""
+        """Whether it has held no message that still needs sending."""
         return not self._first
 
     def next(self, most: int) -> list[Spooled]:
@@ -51,7 +51,7 @@ class LeftFile:
         return first + list(islice(self._records, most - len(first)))
 
     def confirmed(self, record: Spooled, answer: Message) -> None:
-        """See Source. A journal remembers it, should this process be killed, too."""
+        """See Source. A journal records it, in case this process is killed, too."""
         self.sent += 1
         self.file.mark(record)
 
@@ -67,7 +67,7 @@ class LeftFile:
 
 
 class LeftBehind:
-    """Finds what was left in `folders` for `topic`. For one thread at a time."""
+    """Finds orphaned files in `folders` for `topic`. For one thread at a time."""
 
     def __init__(self, folders: list[Path], topic: str) -> None:
         self.refused = 0
@@ -85,7 +85,7 @@ class LeftBehind:
         self._send_at = 0.0
 
     def look(self, now: float) -> int:
-        """Take over what nobody holds, some files at a time; how many there are."""
+        """Take over some unlocked files; returns how many are held."""
         self.began = True
         files = 0
         for folder in self._folders:
@@ -106,7 +106,7 @@ class LeftBehind:
         return files
 
     def next(self, now: float) -> LeftFile | None:
-        """The next file whose messages may be sent by now; looks for more now and then."""
+        """The next file whose messages may be sent by now; looks for more files from time to time."""
         if self._given is not None:
             self._finished += self._given.sent
             self._given = None
@@ -115,7 +115,7 @@ class LeftBehind:
             self.looked = not self._held
             if self._held:
                 self._look_at = now
-            else:  # many emitters are not to ask for many files all the time
+            else:  # so that many emitters do not scan many files all the time
                 self._look_at = now + _LOOK_EVERY_S * (1 + files / 20)
         if not self._held or now < self._send_at:
             return None
@@ -124,21 +124,21 @@ class LeftBehind:
 
     @property
     def sent(self) -> int:
-        """How many messages the broker confirmed."""
+        """How many messages the broker acknowledged."""
         return self._finished + (0 if self._given is None else self._given.sent)
 
     @property
     def holding(self) -> int:
-        """How many files are held that are not finished."""
+        """How many held files are not finished."""
         return len(self._held) + (self._given is not None)
 
     def close(self) -> None:
-        """Leave what is not sent to the next process."""
+        """Leave unsent messages to the next process."""
         for left in self._take_all():
             left.file.close()
 
     def disown(self) -> None:
-        """In a forked child: the files are the parent's."""
+        """In a forked child: release the parent's files."""
         for left in self._take_all():
             if isinstance(left.file, Segment):
                 left.file.disown()
@@ -171,7 +171,7 @@ class LeftBehind:
 
 
 def _remove_abandoned(path: Path) -> None:
-    """A process was killed in the moment in which it made the file: there is nothing in it."""
+    """Remove the empty file of a process that was killed while creating it."""
     with contextlib.suppress(OSError):
         if time.time() - path.stat(follow_symlinks=False).st_mtime > _ABANDONED_S:
             path.unlink()

@@ -1,4 +1,4 @@
-"""What an emitter keeps in files, so that it is sent again: its spool, its journal, and what other processes left."""
+"""An emitter's files with messages to resend: its spool, its journal, and orphans of other processes."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ class Keeping:
             self._next_source,
             lambda: counters.delivered,
         )
-        # Files stay open while it is held. Re-entrant: a signal handler may close what is being closed.
+        # Files stay open while this is held. Re-entrant: a signal handler may call `close` during `close`.
         self._ticking = threading.RLock()
         self._closed = False
 
     @property
     def busy(self) -> bool:
-        """Whether messages are being sent again, or soon will be, and that did not fail so far."""
-        # A process that lives for a moment is to send what others left, too, or perhaps nobody ever does.
+        """Whether messages are being resent, or soon will be, without a failure so far."""
+        # A short-lived process must resend orphans, too: perhaps no other process ever does.
         left = self._left.holding or (self._counters.offsets and not self._left.began)
         return self._resender.busy or bool(left and not self._resender.paused)
 
     def tick(self, produce: Produce) -> None:
-        """Called often: brings spooled messages to the disk every second, and sends again what there is."""
+        """Called often: syncs spooled messages to disk every second, and resends."""
         now = time.monotonic()
         with self._ticking:
             if self._closed:
@@ -67,7 +67,7 @@ class Keeping:
                 _log.error("what was kept was not sent again: %s", error)
 
     def close(self) -> None:
-        """Leave what is in the files to the next process; nothing is taken in any more."""
+        """Leave the files to the next process; nothing more is accepted."""
         with self._ticking:
             self._closed = True
             for kept in (self.spool, self.journal, self._left):
@@ -75,7 +75,7 @@ class Keeping:
                     kept.close()
 
     def disown(self) -> None:
-        """In a forked child: the files are the parent's."""
+        """In a forked child: release the parent's files."""
         self._closed = True
         for kept in (self.spool, self.journal, self._left):
             if kept is not None:
@@ -85,5 +85,5 @@ class Keeping:
         for own in (self.spool, self.journal):
             if own is not None and own.holds_any:
                 return own
-        # Only once the broker has answered: what it says then, it says after what it had before.
+        # Only once the broker has answered: what arrives then is ordered after what it already had.
         return self._left.next(now) if self._counters.offsets else None

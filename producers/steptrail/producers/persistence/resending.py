@@ -1,7 +1,7 @@
-"""Sends messages again that were kept in a file, a chunk at a time: the next follows when each has its answer.
+"""Resends messages from files in chunks: the next chunk follows when every message has its answer.
 
-Each says in its header that it is sent again, by which readers pass over events that they have. Where one did not get
-through, the next is tried alone, after a pause that grows, or as soon as the broker takes anything else.
+A header marks each as resent, so that readers skip events they already have. After a failure the next message is
+tried alone, after a growing pause, or as soon as the broker acknowledges any other message.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ Produce = Callable[..., None]
 
 
 class Source(Protocol):
-    """What holds messages. Called by one thread at a time; `confirmed` and `refused` under the resender's lock."""
+    """A store of messages. Called by one thread at a time; `confirmed` and `refused` under the resender's lock."""
 
     def next(self, most: int) -> list[Spooled]:
-        """The messages that come next, at most so many; none at the end."""
+        """The next messages, at most `most`; empty at the end."""
         ...
 
     def confirmed(self, record: Spooled, answer: Message) -> None:
-        """The broker has it."""
+        """The broker acknowledged the message."""
         ...
 
     def refused(self, record: Spooled) -> None:
-        """The broker will never take it."""
+        """The broker permanently rejected the message."""
         ...
 
     def finish(self) -> bool:
-        """All that `next` gave is confirmed or refused; False when more came meanwhile."""
+        """Everything from `next` is confirmed or refused; returns False if more arrived meanwhile."""
         ...
 
 
 class Resender:
-    """Sends what one source after the other holds. `tick` is for one thread at a time."""
+    """Resends the messages of one source after another. `tick` is for one thread at a time."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Resender:
         next_source: Callable[[float], Source | None],
         delivered: Callable[[], int] = lambda: 0,
     ) -> None:
-        """`delivered` counts what the broker took otherwise: when it grows, a pause need not last longer."""
+        """`delivered` counts the broker's other acknowledgements: when it grows, a pause ends."""
         self.source: Source | None = None
         self._topic = topic
         self._lock = lock
@@ -71,16 +71,16 @@ class Resender:
 
     @property
     def busy(self) -> bool:
-        """Whether messages are being sent again, and that did not fail so far."""
+        """Whether messages are being resent without a failure so far."""
         return self.source is not None and not self.paused
 
     @property
     def paused(self) -> bool:
-        """Whether what was sent again last did not get through, nor anything else since."""
+        """Whether the last resend failed and nothing was delivered since."""
         return bool(self._pause) and self._delivered() == self._delivered_before
 
     def tick(self, produce: Produce, now: float) -> None:
-        """Called often: sends the next chunk when it is time. Raises OSError where reading does."""
+        """Called often: sends the next chunk when it is due. Raises OSError when reading does."""
         source = self.source
         if source is None:
             source = self.source = self._next_source(now)
@@ -104,11 +104,11 @@ class Resender:
             self._resume_at = now + _FIRST_PAUSE_S  # the queue is full
 
     def pause(self, now: float) -> None:
-        """Try again much later: reading failed."""
+        """Wait much longer before the next attempt: reading failed."""
         self._resume_at = now + _LAST_PAUSE_S
 
     def _send(self, source: Source, produce: Produce) -> bool:
-        """Send what is unsent of the chunk, or after a failure one message; False when there was no room."""
+        """Send the chunk's unsent messages, or one after a failure; returns False when the queue is full."""
         most = 1 if self._pause else len(self._unsent)
         chunk, self._unsent = self._unsent[:most], self._unsent[most:]
         for number, message in enumerate(chunk):
@@ -122,7 +122,7 @@ class Resender:
                     self._on_report(source, message),
                     headers=[(RESENT, b"1")],
                 )
-            except Exception as error:  # no room, or no producer any more
+            except Exception as error:  # queue full, or the producer is gone
                 let_through(error)
                 self._outstanding -= 1
                 self._unsent += chunk[number:]

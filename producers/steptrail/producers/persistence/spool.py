@@ -1,10 +1,11 @@
-"""What could not be sent is kept in a file, and sent again when the broker is back: by this process or the next one.
+"""Keeps messages that could not be sent in a file, and resends them when the broker is back, in this or a later
+process.
 
 A file belongs to one emitter in one process, which holds a lock on it. When that process is gone, an emitter of
-another one, with the same folder and topic, takes the file over (`left_behind`), sends what is in it and removes it.
+another one, with the same folder and topic, takes the file over (`orphans`), sends its messages and removes it.
 
-Messages leave a file only when the broker has confirmed them: so after a crash some are sent twice. Each message that
-is sent again says so in its header, by which readers pass over events that they have.
+Messages leave a file only when the broker has acknowledged them, so after a crash some are sent twice. A header marks
+each message as resent, so that readers skip events they already have.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _SYNC_EVERY_S = 1.0
 
 
 def prepare_folder(folder: str | os.PathLike[str]) -> Path:
-    """The folder of a spool, made where it is missing. Raises ConfigurationError when nothing can be written there."""
+    """Return a spool's folder, created if missing. Raises ConfigurationError when it is not writable."""
     path = Path(folder)
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -41,14 +42,14 @@ def prepare_folder(folder: str | os.PathLike[str]) -> Path:
 
 
 class Spool:
-    """The spool of one emitter in one process, and the source of what is sent again from it.
+    """The spool of one emitter in one process, and a Source for resending.
 
-    `add` is for whoever finds that a message was not sent, in any thread. Neither it nor `sync` raises.
+    Any thread may `add` a message that was not sent; `add` does not raise.
     """
 
     def __init__(self, folder: Path, topic: str, counters: Counters, *, max_bytes: int) -> None:
         self.folder = folder
-        self.lock = threading.RLock()  # for what `add` and reports touch: held for one write at most
+        self.lock = threading.RLock()  # guards what `add` and reports change: held for one write at most
         self._topic = topic
         self._counters = counters
         self._max_bytes = max_bytes
@@ -59,7 +60,7 @@ class Spool:
         self._told_full = False
 
     def add(self, key: bytes | str | None, value: bytes | str | None) -> bool:
-        """Keep a message; False when that cannot be: the file has its full size, the disk is full."""
+        """Keep a message; returns False if it cannot: the file has reached its limit, or the disk is full."""
         if not isinstance(key, bytes) or not isinstance(value, bytes):
             return False
         with self.lock:
@@ -75,24 +76,24 @@ class Spool:
                     return False
                 self._own.append(key, value)
             except OSError as error:
-                let_through(error)  # a time limit may be a TimeoutError
+                let_through(error)  # a foreign time limit may be a TimeoutError
                 self._tell_full(error.strerror or type(error).__name__)
                 return False
             return True
 
     def sync(self, now: float) -> None:
-        """Called often: brings what was written to the disk every second. Raises OSError."""
+        """Called often: syncs to disk every second. Raises OSError."""
         if self._own is not None and now >= self._sync_at:
             self._sync_at = now + _SYNC_EVERY_S
             self._own.sync()
 
     @property
     def holds_any(self) -> bool:
-        """Whether there is anything to send again."""
+        """Whether there is anything to resend."""
         return self._own is not None and self._own.size > self._own.start
 
     def close(self) -> None:
-        """Leave what is in the file to the next process; nothing is taken in any more."""
+        """Leave the file to the next process; nothing more is accepted."""
         with self.lock:
             self._closed = True
             own, self._own = self._own, None
@@ -108,12 +109,12 @@ class Spool:
                 _log.error("the spool %s was not closed well: %s", own.path, error.strerror)
 
     def disown(self) -> None:
-        """In a forked child: the file is the parent's, and its lock is not to outlive it here."""
+        """In a forked child: release the parent's file, so that its lock does not outlive it here."""
         self._closed = True
         if self._own is not None:
             self._own.close()
 
-    # --- the source of what is sent again ------------------------------------------------------------
+    # --- the source for resending --------------------------------------------------------------------
 
     def next(self, most: int) -> list[Spooled]:
         """See Source."""
@@ -130,11 +131,11 @@ class Spool:
 
     def refused(self, record: Spooled) -> None:
         """See Source."""
-        # When it was sent before it came here, it may have been stored.
+        # If it was sent before it was spooled, the broker may have stored it.
         self._counters.unspool_failed(FailReason.REFUSED_LATE)
 
     def finish(self) -> bool:
-        """See Source. The file is emptied."""
+        """See Source. Empties the file."""
         with self.lock:  # so that nothing is added in between
             if self._own is None:
                 return True

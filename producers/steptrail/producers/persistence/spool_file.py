@@ -1,11 +1,11 @@
-"""One file of messages that could not be sent: append-only, checksummed, locked by whoever writes or empties it.
+"""A file of messages that could not be sent: append-only, checksummed, locked by its writer or reader.
 
     magic 8 | length of topic u16 | topic          once, at the beginning
     crc32 u32 | length u32 | length of key u32 | key | value        for each message
 
-The checksum is over what follows the length. What was written is in the operating system's hands: a process that is
-killed loses nothing of it. `sync` brings it to the disk; after a loss of power, what was written since may be gone, and
-the tail may be torn. The first record that is not whole, or whose checksum is wrong, ends the file.
+The checksum covers what follows the length. Written data belongs to the operating system: a killed process loses none
+of it. `sync` brings it to disk; a power failure may lose what was written since, and tear the tail. The first record
+that is incomplete, or whose checksum is wrong, ends the file.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LONGEST: Final = 64 * 1024 * 1024
 
 
 class Spooled(NamedTuple):
-    """A message, and where in the file the next one begins."""
+    """A message, and the offset of the next one in the file."""
 
     key: bytes
     value: bytes
@@ -42,7 +42,7 @@ class NotASpoolError(Exception):
 
 
 class SpoolFile:
-    """An open and locked file. Raises OSError where the operating system does; safe for one thread at a time."""
+    """An open and locked file. Raises OSError when the operating system does; for one thread at a time."""
 
     def __init__(self, path: Path, fd: int, start: int, size: int) -> None:
         self.path = path
@@ -57,10 +57,10 @@ class SpoolFile:
 
     @classmethod
     def create(cls, path: Path, topic: str) -> SpoolFile:
-        """A new file, for messages of `topic`; readable by its owner only."""
+        """Create a file for messages of `topic`; only its owner can read it."""
         name = topic.encode()
         head = _HEAD.pack(MAGIC, len(name)) + name
-        # It gets its name when it is locked: who looks for files left behind could be faster than the lock.
+        # Named only once locked: a process that looks for orphans could be faster than the lock.
         making = path.with_suffix(".new")
         fd = os.open(making, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW, 0o600)
         try:
@@ -75,7 +75,7 @@ class SpoolFile:
 
     @classmethod
     def take_over(cls, path: Path, topic: str) -> SpoolFile:
-        """A file that a process left behind, its torn tail cut off. Raises NotASpoolError."""
+        """Take over an orphaned file and truncate its torn tail. Raises NotASpoolError."""
         fd = -1
         try:
             fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW)
@@ -83,7 +83,7 @@ class SpoolFile:
             found_file = os.fstat(fd)
             if not stat.S_ISREG(found_file.st_mode) or found_file.st_uid != os.geteuid():
                 raise NotASpoolError(f"{path} is no file of this user")
-            if found_file.st_ino != path.lstat().st_ino:  # emptied and removed between the two calls above
+            if found_file.st_ino != path.lstat().st_ino:  # removed between the two calls above
                 raise NotASpoolError(str(path))
             name = topic.encode()
             head = _HEAD.pack(MAGIC, len(name)) + name
@@ -101,7 +101,7 @@ class SpoolFile:
         return found
 
     def append(self, key: bytes, value: bytes) -> None:
-        """Write one message, wholly or not at all."""
+        """Append one message, atomically."""
         if self._broken:
             raise OSError(errno.EIO, "half a record could not be taken back")
         body = _KEY.pack(len(key)) + key + value
@@ -118,7 +118,7 @@ class SpoolFile:
         self._dirty = True
 
     def read(self, start: int | None = None) -> Iterator[Spooled]:
-        """The messages from `start` on, or from the first, up to the first that is not whole."""
+        """Yield messages from offset `start`, or the first, up to the first incomplete one."""
         at = self.start if start is None else start
         while at < self.size:
             head = os.pread(self._fd, _RECORD.size, at)
@@ -136,16 +136,16 @@ class SpoolFile:
             yield Spooled(body[_KEY.size : split], body[split:], at)
 
     def mark(self, record: Spooled) -> None:
-        """The message of this record needs no sending any more: nothing here, the file goes when all are sent."""
+        """Do nothing: a spool file is removed once all its messages are settled."""
 
     def sync(self) -> None:
-        """Bring what was written to the disk."""
+        """Sync written data to disk."""
         if self._dirty:
             self._dirty = False
             os.fdatasync(self._fd)
 
     def empty(self) -> None:
-        """Forget all messages."""
+        """Delete all messages."""
         os.ftruncate(self._fd, self.start)
         self.size = self.start
 
@@ -157,7 +157,7 @@ class SpoolFile:
             self.close()
 
     def close(self) -> None:
-        """Let go of the file; in a forked child, without letting go of its parent's lock."""
+        """Close the file; in a forked child, without releasing the parent's lock."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
@@ -174,5 +174,5 @@ class SpoolFile:
     def _back_to(self, size: int) -> None:
         try:
             os.ftruncate(self._fd, size)
-        except OSError:  # then a reader cuts it, and nothing may follow it
+        except OSError:  # a reader truncates it, and nothing may follow it
             self._broken = True

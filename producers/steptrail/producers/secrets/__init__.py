@@ -1,1 +1,1 @@
-"""Secrets taken out of events before they leave the process."""
+"""Redaction: removes secrets from events before they leave the process."""

@@ -1,5 +1,5 @@
-"""How much is looked at for secrets in one event: counted, so that a hostile text costs the worker no more than a long
-one. What is left over is not sent.
+"""Bounds the search for secrets in one event, by counting bytes, so that a hostile text costs the worker no more than a
+long one. Values that exceed the budget are not sent.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ NODE_COST: Final = 64
 """What a value costs beside its bytes."""
 
 _TOTAL: Final = 1280 * 1024
-_SHARES: Final = {"details": 6, "metrics": 2}  # eighths; what is left is the message's
+_SHARES: Final = {"details": 6, "metrics": 2}  # eighths; the message gets the rest
 
 
 class Budget:
-    """Bytes that the patterns of all redactors may still look at in an event, each pattern counted.
+    """Bytes that the patterns of all redactors may still search in an event, counted per pattern.
 
-    A field cannot take what the fields behind it are to have. `user_s`: processor seconds that redactors of the
-    user's may take, looked at between their calls, since nothing can stop one.
+    A field cannot use the share of later fields. `user_s`: CPU seconds for user-defined redactors, checked between
+    their calls, since nothing can stop a running one.
     """
 
     __slots__ = ("_kept", "_user_until", "left", "unchecked", "user_s")
@@ -35,31 +35,31 @@ class Budget:
         self._user_until = 0.0
 
     def begin(self, field: str) -> None:
-        """From now on it is about this field."""
+        """Start the budget of this field."""
         share = self._kept * _SHARES.get(field, 8) // 8
         self._kept -= share
         self.left = max(self.left, 0) + share
         self.unchecked = 0
 
     def spend(self, size: int) -> bool:
-        """Whether so many bytes more may be looked at."""
+        """Spend `size` bytes; returns whether they were available."""
         self.left -= size
         return self.left >= 0
 
     def leave_out(self) -> str:
-        """What stands for a value that is not looked at."""
+        """Return the placeholder for a value that is not searched."""
         self.unchecked += 1
         return UNCHECKED
 
     def begin_users(self) -> None:
-        """A redactor of the user's begins."""
+        """Start timing a user-defined redactor."""
         self._user_until = thread_time() + self.user_s
 
     def over(self) -> bool:
-        """Whether it has taken too long by now."""
+        """Whether it has taken too long."""
         return thread_time() > self._user_until
 
     def end_users(self) -> bool:
-        """It ended; whether redactors of the user's may go on."""
+        """Stop timing; returns whether user-defined redactors may continue."""
         self.user_s = self._user_until - thread_time()
         return self.user_s >= 0

@@ -1,6 +1,6 @@
-"""Patterns for secrets that turn up in messages and results: tokens, passwords, keys, addresses, card numbers.
+"""Patterns for common secrets in messages and results: tokens, passwords, keys, addresses, card numbers.
 
-Each takes time linear in the text. They prefer to hide too much: what looks like a token to them is one.
+Each takes time linear in the text. They prefer false positives: whatever looks like a token is hidden.
 """
 
 from __future__ import annotations
@@ -69,9 +69,9 @@ _NAMES = (
 )
 # "tokens" are mostly counted, and much is passed: only these are looked for in whole messages.
 _ENDED: Final = (rb"ken(?<=token)[\s\"',:=\\]", rb"ss(?<=pass)[\s\"',:=\\]")
-# What stands between a name and its value, and what the value is. A quote in it is escaped: by one backslash more
-# than the quotes around it, where the whole is within a text that is quoted itself. Nothing is asked for behind a
-# value, so that no part is looked at twice.
+# The separator between a name and its value, and the value. A quote in it is escaped: by one backslash more than the
+# quotes around it, where the whole is inside a quoted text. Nothing is required after a value, so that no part is
+# searched twice.
 _JOINT = r"\\*[\"']?\s*(?:=>|[:=])\s*"
 _PAIR = r"\\*[\"']\s*,\s*(?:\\*[\"']value\\*[\"']\s*:\s*)?(?=\\*[\"'])"
 _QUOTED = (
@@ -80,7 +80,7 @@ _QUOTED = (
     r"|\"(?P<secret3>[^\"\\]*(?:\\(?s:.)[^\"\\]*)*)"
     r"|'(?P<secret4>[^'\\]*(?:\\(?s:.)[^'\\]*)*)"
 )
-# Goes on behind a quote within a word, and behind a comma unless the next `name=` follows.
+# Continues after a quote within a word, and after a comma unless the next `name=` follows.
 _BARE = (
     r"(?P<secret5>(?:[^\s,;&\"'\\]|\\.)[^\s,;&\"'\\]*"
     r"(?:(?:\\.|[\"'](?=\w)|[,;&](?![\"']?[\w.-]{1,40}[\"']?\s?[=:])(?=[^\s,;&\"']))[^\s,;&\"'\\]*)*)"
@@ -91,7 +91,7 @@ _PATTERNS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
         ("authorization", "cookie"),
     ),
     (r"(?ia)\bbearer\s+(?P<secret>[a-z0-9._~+/=-]{8,})", ("bearer",)),
-    # Only where a run of such letters begins, and only if a dot ends it: each is looked at twice, not more.
+    # Only at the start of a run of such letters, and only if a dot ends it: each letter is searched at most twice.
     (
         r"(?<![A-Za-z0-9_-])(?=[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{5})[A-Za-z0-9_-]*?"
         r"(?P<secret>\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*)*)",
@@ -122,7 +122,7 @@ _PATTERNS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
 _WEIGHTS: Final = {_NAMES[0]: 6, "authorization": 4}  # by the first word
 _END_OF_ADDRESS: Final = re.compile(r"\s|\\*[\"'](?:[,:;}\])\s]|\Z)")
 
-# Numbers of cards as they are written: in one, or in groups.
+# Card numbers as people write them: unbroken or in groups.
 _CARD: Final = re.compile(
     r"(?<![0-9])[2-6](?:[0-9]{12,18}|[0-9]{3}([ -])[0-9]{4}\1[0-9]{4}\1[0-9]{4}(?:\1[0-9]{3})?"
     r"|[0-9]{3}[ -][0-9]{6}[ -][0-9]{4,5})(?![0-9])"
@@ -135,7 +135,7 @@ _CARD_SHAPES: Final = tuple(
 
 
 def secret_keys(*, replace: Replace = removed) -> Recognizable:
-    """A redactor for keys that are named like secrets (`SECRET_KEYS`)."""
+    """A redactor for keys whose names suggest secrets (`SECRET_KEYS`)."""
     return ByKey(SECRET_KEYS, replace, _KEY_WORDS)
 
 
@@ -153,7 +153,7 @@ def common_secrets(*, replace: Replace = removed) -> Recognizable:
 
 
 def passwords_in_addresses(text: str) -> Iterable[Span]:
-    """Where `user:password@` stands behind `://`: up to the last @ of the word, since passwords may hold one."""
+    """Spans of `user:password@` after `://`: up to the word's last @, since passwords may contain one."""
     at = 0
     while (start := text.find("://", at)) >= 0:
         found = _END_OF_ADDRESS.search(text, start)
@@ -166,13 +166,13 @@ def passwords_in_addresses(text: str) -> Iterable[Span]:
 
 
 def card_numbers(text: str) -> Iterable[Span]:
-    """Where card numbers stand whose check digit (Luhn) is right."""
+    """Spans of card numbers with a valid check digit (Luhn)."""
     at = 0
     while (match := _CARD.search(text, at)) is not None:
         start, end = match.span()
         ends = [end]
         if match.group(1) is not None and end - start > 19:
-            ends.append(start + 19)  # four groups of four, and another number behind them
+            ends.append(start + 19)  # four groups of four, followed by another number
         for end in ends:
             if luhn(text[start:end]):
                 yield start, end
@@ -191,6 +191,6 @@ card_numbers.work = _card_work  # type: ignore[attr-defined]
 
 
 def luhn(number: str) -> bool:
-    """Whether the check digit is right; what is no digit does not count."""
+    """Whether the check digit is valid; ignores non-digits."""
     digits = number.replace(" ", "").replace("-", "")[::-1]
     return (sum(map(int, digits[::2])) + sum(map(_DOUBLED.__getitem__, digits[1::2]))) % 10 == 0

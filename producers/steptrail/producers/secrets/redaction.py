@@ -1,8 +1,8 @@
-"""Secrets taken out of what is recorded, before it leaves the process; where that fails, the field stays behind.
+"""Removes secrets from events before they leave the process; if that fails, the field is not sent.
 
-Details, metrics and error messages pass through a chain of redactors as they are about to be encoded. A field whose
-redaction raised, took too long or gave something else than JSON's types is not sent: the event goes without it, says
-so in its `details._steptrail`, and it is counted. Names and ids are not looked at.
+Details, metrics and error messages pass through a chain of redactors just before encoding. A field whose redaction
+raised, took too long or returned a value that is not JSON is not sent: the event goes without it, `details._steptrail`
+records that, and it is counted. Names and ids are not searched.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from steptrail.schemas.values.values import Marks, clean_text, json_object
 _log = logging.getLogger("steptrail.emitter")
 
 _REPEAT_S = 30.0
-_REST_SHARE = 20  # who took too long rests so many times as long
+_REST_SHARE = 20  # a redactor that took too long is suspended for this many times as long
 _CUT_LENGTHS: Final = tuple(range(253, 257)) + tuple(range(1021, 1025)) + tuple(range(4093, 4097))
 _SURE_CUT = 8189
 _LONG: Final = 8192
 _MANY_STOPS: Final = 100_000
 _NO_STOPS: Final = (
     bytes(range(32)) + b' "_ron-iat:,e0123456789' + bytes(range(128, 256))
-)  # hardly a search stops at these
+)  # searches rarely stop at these
 
 Fields = tuple[bytes, bytes, "str | None", "dict[str, Marks | None] | None", "list[str] | None"]
 """details, metrics, error_message, marks by field, the steps that the details say it depends on."""
@@ -43,7 +43,7 @@ Fields = tuple[bytes, bytes, "str | None", "dict[str, Marks | None] | None", "li
 
 @dataclass(frozen=True, slots=True)
 class RedactionCounts:
-    """Numbers of fields since the process began."""
+    """Numbers of fields since the process started."""
 
     redacted: int
     """Sent without their secrets."""
@@ -60,9 +60,9 @@ class _TooSlowError(Exception):
 class Redaction:
     """A chain of redactors, in their order, for emitters: `StepEmitter(redact=Redaction([…]))`.
 
-    A redactor that takes longer than `timeout_s` for a field has failed; nothing can stop it earlier. When it is a
-    callable of the user's, it is then left out for twenty times as long as it took, and so are the fields that it
-    was to see: so it costs the pipeline a twentieth of its time at most. Raises TypeError for what cannot be called.
+    A redactor that takes longer than `timeout_s` for a field has failed; nothing can stop it earlier. If it is a
+    user's callable, it is then suspended for twenty times as long as it took, and the fields for it are not sent: so
+    it costs the pipeline at most a twentieth of its time. Raises TypeError for a redactor that is not callable.
     """
 
     def __init__(self, redactors: Iterable[Redactor], *, timeout_s: float = 0.05) -> None:
@@ -82,7 +82,7 @@ class Redaction:
 
     @property
     def counts(self) -> RedactionCounts:
-        """What was done so far."""
+        """The counts so far."""
         return RedactionCounts(position(self._redacted), position(self._failed), position(self._unchecked))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -91,7 +91,7 @@ class Redaction:
                 pickle.dumps(redactor)
             except Exception as error:
                 if any(name.endswith("cloudpickle") for name in sys.modules):
-                    break  # it may be what pickles, and can do more
+                    break  # it may be the pickling itself, and can do more
                 raise pickle.PicklingError(
                     f"redactor {number} cannot be pickled, so neither can what it redacts for: {error};"
                     " make it a function of a module, or open the storage in the process that uses it"
@@ -101,10 +101,10 @@ class Redaction:
     def __call__(
         self, details: bytes, metrics: bytes, error: str | None, marks: dict[str, Marks | None] | None
     ) -> Fields | None:
-        """The fields as they may be sent, None where they may go as they are. Raises nothing.
+        """Return the redacted fields, None for those that may be sent unchanged. Never raises.
 
-        `details` and `metrics` are JSON's text; `marks` says by field what was altered before, and comes back with
-        what was altered here.
+        `details` and `metrics` are JSON text; `marks` maps fields to earlier alterations, and is returned with those
+        made here.
         """
         if self._seems_to_concern is not None:
             text = details + metrics if error is None else b"".join((details, metrics, error.encode()))
@@ -112,7 +112,7 @@ class Redaction:
             if len(text) <= _LONG:
                 if self._seems_to_concern(text) is None:
                     return None
-            # The search for words takes longer at some letters; a long text that has very many of them is not asked.
+            # The search for words is slower at some letters; a long text with very many of them skips it.
             elif len(text.translate(None, _NO_STOPS)) < _MANY_STOPS and not any(
                 search(text) for search in self._seem_to_concern
             ):
@@ -144,7 +144,7 @@ class Redaction:
                 raise TypeError(f"a redactor made {type(tree).__name__} of an object")
             new, altered = json_object(tree, max(2 * len(text), 4096))
             if altered:
-                # A value that is no JSON would be sent as its repr, which nobody has redacted.
+                # A value that is not JSON would be sent as its repr, which no redactor has seen.
                 raise TypeError(f"a redactor gave values that JSON does not hold: {', '.join(altered)}")
             depends_on = dependencies_of(tree)
         except Exception as error:
@@ -176,8 +176,8 @@ class Redaction:
         return new
 
     def _chain_for(self, text: bytes) -> range:
-        """The numbers of the redactors from the first on that the text may concern."""
-        if len(text) > _LONG:  # to look is worth more than to look whether to look
+        """Indexes of the redactors to run, from the first one that may match the text."""
+        if len(text) > _LONG:  # a prefilter would cost more than it saves
             return range(len(self._chain))
         low = text.lower()
         for number, concerns in enumerate(self._concerns):
@@ -198,7 +198,7 @@ class Redaction:
         return value
 
     def _by_user(self, number: int, field: str, value: Any, size: int, budget: Budget) -> Any:
-        """A redactor of the user's: nothing can stop it, so those that took too long are left out for a while."""
+        """Run a user-defined redactor: nothing can stop it, so those that took too long are suspended for a while."""
         redactor = self._chain[number]
         started = time.monotonic()
         if started < self._rests_until.get(number, started):
@@ -233,7 +233,7 @@ class Redaction:
         now = time.monotonic()
         if now - self._told_at >= _REPEAT_S:
             self._told_at = now
-            # Never the error's text, unless it is ours: it may quote the value.
+            # Never the error's text, unless steptrail wrote it: it may quote the value.
             why = f": {error}" if isinstance(error, _TooSlowError) else ""
             kind = type(error).__name__
             _log.error("%s of a step was not sent, its redaction failed (%s%s)", field, kind, why)
@@ -244,7 +244,7 @@ def _redaction(chain: tuple[Redactor, ...], timeout_s: float) -> Redaction:
 
 
 def as_redaction(redact: Redaction | Iterable[Redactor] | None) -> Redaction | None:
-    """What an emitter's argument `redact` means; None and an empty chain are no redaction."""
+    """Convert an emitter's argument `redact`; None and an empty chain mean no redaction."""
     if redact is None or isinstance(redact, Redaction):
         return redact
     if isinstance(redact, str | bytes | Mapping) or not isinstance(redact, Iterable):
@@ -254,7 +254,7 @@ def as_redaction(redact: Redaction | Iterable[Redactor] | None) -> Redaction | N
 
 
 def _prefilter(chain: tuple[Redactor, ...]) -> Callable[[bytes], object] | None:
-    """Searches lower-case JSON text for what a value must have to concern any redactor; None when all may."""
+    """A search over lower-case JSON text for what any redactor needs to match; None when any text may match."""
     words: set[str] = set()
     shapes: list[bytes] = []
     for redactor in chain:
@@ -266,7 +266,7 @@ def _prefilter(chain: tuple[Redactor, ...]) -> Callable[[bytes], object] | None:
 
 
 def _prefilters(chain: tuple[Redactor, ...]) -> list[Callable[[bytes], object]]:
-    """As one search for words and one for numbers: where there are many numbers, they are no stops for the words."""
+    """One search for words and one for numbers, so that many numbers do not slow the search for words."""
     known = [redactor for redactor in chain if isinstance(redactor, Recognizable)]
     shapes = [shape for redactor in known for shape in redactor.shapes]
     words = [word for redactor in known for word in redactor.words or ()]
@@ -278,7 +278,7 @@ def _prefilters(chain: tuple[Redactor, ...]) -> list[Callable[[bytes], object]]:
 
 
 def _without_stumps(value: Any) -> Any:
-    """The value, its texts that were cut to a length without their last word: half a secret is not recognized."""
+    """The value, with truncated texts losing their last word: no redactor recognizes half a secret."""
     if type(value) is str:
         size = len(value.encode())
         return _stump_cut(value) if size >= _SURE_CUT or size in _CUT_LENGTHS else value

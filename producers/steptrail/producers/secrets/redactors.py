@@ -1,4 +1,4 @@
-"""What finds secrets in values: by the names of keys, by patterns in texts, and what takes their place."""
+"""Redactors that find secrets by key names and text patterns, and the replacements for them."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ _NAME_KEYS: Final = frozenset(
     {"name", "key", "field", "header", "variable", "var", "env", "param", "parameter"}
 )
 _VALUE_KEYS: Final = frozenset({"value", "values", "val", "content", "data", "default", "secret"})
-# The commonest last; what is not in here is rarer still.
+# The most common last; letters not listed are rarer still.
 _COMMON: Final = 'zqjxkvwbyghcfpmudls_ron-iat:,e" '
 
 
 @runtime_checkable
 class Recognizable(Protocol):
-    """A redactor that says what every value that concerns it has in it, so that the others are spared.
+    """A redactor that declares what every matching value contains, so that other values skip it.
 
-    `words` are ASCII texts; `shapes` are regular expressions for bytes. Both are looked for, whatever the case, in the
-    UTF-8 text of the JSON. None for `words`: cannot be said.
+    `words` are ASCII texts; `shapes` are regular expressions for bytes. Both are searched case-insensitively in the
+    UTF-8 text of the JSON. `words` is None if this is unknown.
     """
 
     words: frozenset[str] | None
@@ -62,15 +62,16 @@ is sent instead. None drops the field. What it raises drops the field too."""
 
 
 def removed(_secret: str) -> str:
-    """Three asterisks, whatever the secret."""
+    """Replace any secret by three asterisks."""
     return REDACTED
 
 
 def hashed(salt: bytes | str) -> Replace:
-    """A keyed hash (BLAKE2b, 96 bits), so that equal secrets still group, and only who has `salt` can test a guess.
+    """Replace by a keyed hash (BLAKE2b, 96 bits): equal secrets still group, and only a holder of `salt` can test a
+    guess.
 
-    Keep the salt as one keeps a password: secrets of few possible values are found by trying. Raises ValueError when
-    it has fewer than 8 bytes.
+    Keep the salt like a password: secrets with few possible values can be found by trying. Raises ValueError when it
+    has fewer than 8 bytes.
     """
     key = salt.encode() if isinstance(salt, str) else bytes(salt)
     if len(key) < 8:
@@ -87,9 +88,9 @@ def _hash_of(key: bytes, secret: str) -> str:
 
 
 def by_key(*globs: str, replace: Replace = removed) -> Recognizable:
-    """Hides the values of keys, at any depth, whose names match a glob (`*password*`, `ssn`), whatever the case.
+    """Hide the values of keys, at any depth, whose names match a glob (`*password*`, `ssn`), ignoring case.
 
-    `client_id` is also `clientId` and `client-id`. Keys are looked for where they are written as values, too:
+    `client_id` also matches `clientId` and `client-id`. Keys written as values match, too:
     `{"name": "ssn", "value": …}`, `["ssn", …]` and `["--ssn", …]`.
     """
     return ByKey(globs, replace)
@@ -98,10 +99,10 @@ def by_key(*globs: str, replace: Replace = removed) -> Recognizable:
 def by_pattern(
     *patterns: str | re.Pattern[str], words: Iterable[str] | None = None, replace: Replace = removed
 ) -> Recognizable:
-    """Hides what matches in texts, at any depth, in keys too: the group named `secret`, or the whole match.
+    """Hide matches in texts, at any depth, also in keys: the group named `secret`, or the whole match.
 
-    `words`: when each match holds one of them, whatever the case, say so, and values without are passed over at no
-    cost. Write patterns that take linear time: nothing can stop one that does not.
+    `words`: give these if every match contains one of them, ignoring case; values without any are then skipped at no
+    cost. Write patterns that take linear time: nothing can stop a slow one.
     """
     marks = () if words is None else _checked(words)
     finds = [(finder(re.compile(pattern)), marks) for pattern in patterns]
@@ -109,19 +110,19 @@ def by_pattern(
 
 
 class Tree:
-    """Walks values of JSON's types, within a budget."""
+    """Walks JSON values within a budget."""
 
     ours = True
     """False for what may take longer than linear time."""
 
     def __call__(self, field: str, value: Any) -> Any:
-        """The value without its secrets, within a budget of its own."""
+        """The value without its secrets, with its own budget."""
         budget = Budget()
         budget.begin(field)
         return self.within(budget, value)
 
     def within(self, budget: Budget, value: Any) -> Any:
-        """The value without its secrets, and without what the budget did not last for."""
+        """The value without its secrets, and without what exceeds the budget."""
         kind = type(value)
         if kind is str:
             return self._text(budget, value)
@@ -129,7 +130,7 @@ class Tree:
             return self._object(budget, value)
         if kind is list:
             return self._array(budget, value)
-        if (kind is int or kind is float) and abs(value) >= _LONG_NUMBER:  # a card's number, for instance
+        if (kind is int or kind is float) and abs(value) >= _LONG_NUMBER:  # such as a card number
             text = str(value)
             clean = self._text(budget, text)
             return value if clean == text else clean
@@ -174,7 +175,7 @@ class ByKey(Tree):
     """Hides the values of keys that match."""
 
     def __init__(self, globs: tuple[str, ...], replace: Replace, words: Iterable[str] | None = None) -> None:
-        # Case of ASCII only: as `words` are looked for.
+        # ASCII case only, as in the search for `words`.
         both = dict.fromkeys([*globs, *(glob.replace("-", "_") for glob in globs)])
         self._match = re.compile(
             "|".join(map(fnmatch.translate, both)) or r"(?!)", re.IGNORECASE | re.ASCII
@@ -228,7 +229,7 @@ class ByKey(Tree):
 
 
 class ByFinding(Tree):
-    """Hides the spans that `finds` find, one after the other."""
+    """Hides the spans that each of `finds` returns, in order."""
 
     def __init__(
         self,
@@ -239,9 +240,8 @@ class ByFinding(Tree):
         shapes: tuple[bytes, ...] = (),
         ours: bool = True,
     ) -> None:
-        """`finds`: each with lower-case words of which a text has one if there is something to find, none if that
-        cannot be said. `words`: values without any of them, and without `shapes`, have nothing to find; None: that
-        cannot be said.
+        """`finds`: functions, each with lower-case words one of which every match contains (none if unknown).
+        `words`: values without any of them, and without `shapes`, have no match; None if unknown.
         """
         self._finds = tuple((find, tuple(marks), getattr(find, "work", len)) for find, marks in finds)
         self._replace = replace
@@ -267,7 +267,7 @@ class ByFinding(Tree):
         budget.left -= size
         if size < _LONG_TEXT and self._concerns is not None and self._concerns(low.encode()) is None:
             return text
-        # To look for the words, which goes slower through a hostile text.
+        # The search for the words, which is slower in a hostile text.
         if not budget.spend(_TEXT_COST + size * (2 if size < _LONG_TEXT else 3)):
             return budget.leave_out()
         for find, words, work in self._finds:
@@ -278,7 +278,7 @@ class ByFinding(Tree):
                 else:
                     continue
             cost = work(text)
-            if not cost:  # nothing to find, as was seen by working it out
+            if not cost:  # computing the cost showed that there is nothing to find
                 continue
             if not budget.spend(cost) or (not self.ours and budget.over()):
                 return budget.leave_out()
@@ -293,10 +293,10 @@ class ByFinding(Tree):
 
 
 def marks_search(words: Iterable[str], shapes: Iterable[bytes]) -> Callable[[bytes], object]:
-    """Searches lower-case UTF-8 for any of the words and shapes, in one pass."""
-    # Each word is looked for from one letter of it on, what is before it by looking back: so the engine, which skips
-    # at the speed of a set to what any alternative begins with, stops at few places. Few and rare letters are enough
-    # for all words: those are chosen first that the words need which have only common ones.
+    """Return a one-pass search over lower-case UTF-8 for any of the words and shapes."""
+    # Each word is searched from one of its letters on, with a lookbehind for the rest: so the engine, which skips
+    # at the speed of a character set to any alternative's first letter, stops rarely. A few rare letters cover all
+    # words: those that words with only common letters need are chosen first.
     by_letter: dict[bytes, list[bytes]] = {}
     chosen: set[str] = set()
     all_words = {word.lower() for word in words}
@@ -313,9 +313,9 @@ def marks_search(words: Iterable[str], shapes: Iterable[bytes]) -> Callable[[byt
 
 
 def finder(pattern: re.Pattern[str], weight: int = 1) -> Find:
-    """Finds the groups of a pattern whose names begin with `secret`, or its whole matches.
+    """Return a function that finds a pattern's groups named `secret…`, or its whole matches.
 
-    `weight`: how many times as long as an ordinary pattern it takes for a byte.
+    `weight`: time per byte, relative to an ordinary pattern.
     """
     named = [number for name, number in pattern.groupindex.items() if name.startswith("secret")]
     groups = named or [0]
@@ -339,7 +339,7 @@ def _work_of(weight: int, text: str) -> int:
 
 
 def _marks_of(glob: str) -> list[str]:
-    """Texts of which JSON has one in it wherever it has a key that matches the glob: a quote ends each key."""
+    """Texts, one of which is in any JSON with a key that matches the glob: a quote ends each key."""
     runs: list[str] = [run for part in _WILD.split(f'{glob}"') for run in _PLAIN_RUN.findall(part)]
     longest = max(runs, key=len)
     parts = _JOINTS.split(longest)
@@ -349,7 +349,7 @@ def _marks_of(glob: str) -> list[str]:
 
 
 def _snake(key: str) -> str:
-    """The words of a key, whichever way they are joined, joined by underscores."""
+    """The key's words joined by underscores, from any naming style."""
     return _HUMPS.sub("_", key).replace("-", "_").lower()
 
 

@@ -1,1 +1,1 @@
-"""Work as a step: context manager, decorator, and what an exception means for a step's ending."""
+"""Records work as steps: context manager, decorator, and how exceptions end a step."""

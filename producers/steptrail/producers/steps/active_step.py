@@ -1,4 +1,4 @@
-"""The step that runs here, in this thread or task."""
+"""The active step of this thread or task."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ active_step: ContextVar[StepContext | None] = ContextVar("steptrail_active_step"
 
 
 def current_step() -> StepContext | None:
-    """The innermost step that runs here, in this thread or task; None outside of any."""
+    """The innermost active step of this thread or task; None outside any step."""
     return active_step.get()

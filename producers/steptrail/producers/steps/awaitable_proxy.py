@@ -1,4 +1,4 @@
-"""What stands in for an awaitable object, so that its step ends when it has been awaited."""
+"""A proxy for an awaitable object: its step ends when it has been awaited."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _Recorded = Callable[["StepContext", Awaitable[Any]], Coroutine[Any, Any, Any]]
 
 
 def can_stand_in(result: object) -> bool:
-    """Whether it is awaitable, and of a class written in Python: C code may look into others' insides."""
+    """Whether it is awaitable and its class is written in Python: C code may access the internals of others."""
     return inspect.isawaitable(result) and bool(type(result).__flags__ & _HEAP_TYPE)
 
 
 def stand_in(begun: Unbegun, awaitable: Any, recorded: _Recorded) -> Any:
-    """An object that does what `awaitable` does, also as an asynchronous context manager; `recorded` awaits it."""
+    """A proxy that behaves as `awaitable`, also as an asynchronous context manager; `recorded` awaits it."""
     kind = type(awaitable)
     proxy = _proxies.get(kind)
     if proxy is None:
@@ -40,7 +40,7 @@ class _Proxy:
 
     def __await__(self) -> Generator[Any, Any, Any]:
         begun, awaitable, recorded = _get(self, "_steptrail")
-        if begun.step is None:  # awaited once more
+        if begun.step is None:  # awaited again
             again: Generator[Any, Any, Any] = awaitable.__await__()
             return again
         work: Coroutine[Any, Any, Any] = recorded(begun.taken_up(), awaitable)
@@ -126,7 +126,7 @@ def _is_special(kind: type, name: str) -> bool:
 
 
 def _passed_on(name: str) -> Callable[..., Any]:
-    """A special method, which Python looks up in the class, not in the object."""
+    """A forwarded special method, which Python looks up in the class, not in the object."""
 
     def call(self: _Proxy, *args: Any, **kwargs: Any) -> Any:
         return getattr(_get(self, "_steptrail")[1], name)(*args, **kwargs)

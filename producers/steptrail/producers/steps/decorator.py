@@ -1,4 +1,4 @@
-"""Functions of every kind whose calls are steps."""
+"""Decorates functions of every kind so that their calls are steps."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Begin = Callable[[tuple[Any, ...], "dict[str, Any]"], "StepContext"]
 
 
 def decorated(function: Any, begin: Begin) -> Any:
-    """What records each call of `function`, a callable of the same kind; raises TypeError for what is none."""
+    """Wrap `function` in a callable of the same kind that records each call; raises TypeError for a non-callable."""
     if isinstance(function, staticmethod | classmethod):
         return type(function)(decorated(function.__func__, begin))
     if not callable(function):
@@ -70,7 +70,7 @@ def decorated(function: Any, begin: Begin) -> Any:
 
 
 def name_of(function: Any) -> str:
-    """The name of a callable; of a partial one that of its function, of an object that of its class."""
+    """The callable's name; for a partial, its function's; for an object, its class's."""
     while isinstance(function, functools.partial | functools.partialmethod):
         function = function.func
     try:
@@ -91,7 +91,7 @@ def _started(
 
 
 def _is(kind: Callable[[Any], bool], function: Any) -> bool:
-    """Whether the function is of this kind, or the method that calls an object is."""
+    """Whether the function, or an object's `__call__`, is of this kind."""
     while isinstance(function, functools.partial):
         function = function.func
     try:

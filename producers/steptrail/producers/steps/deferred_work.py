@@ -1,7 +1,7 @@
-"""Work that goes on after the call that began it has returned: the step ends when the work does.
+"""Follows work that continues after its call has returned: the step ends when the work does.
 
-The caller gets what the function returned, or something of the same type around it: a coroutine for a coroutine, a
-generator for a generator. Futures are given as they are; an awaitable of another class is given as a proxy.
+The caller gets what the function returned, or a wrapper of the same type: a coroutine for a coroutine, a generator for
+a generator. Futures are returned unchanged; an awaitable of another class is returned as a proxy.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _CONTEXTS: Final[tuple[type[Any], ...]] = (
 
 
 class Unbegun:
-    """Whoever drops this without having taken it up never began the work: then the step ends as SKIPPED."""
+    """Holds the step until the work begins; if it is dropped before that, the step ends as SKIPPED."""
 
     __slots__ = ("reason", "step")
 
@@ -40,7 +40,7 @@ class Unbegun:
         self.reason = reason
 
     def taken_up(self) -> StepContext:
-        """The step, which now is whoever's who took it up."""
+        """Hand the step over to the caller, which starts the work."""
         step, self.step = self.step, None
         assert step is not None
         step._go_on()
@@ -53,12 +53,12 @@ class Unbegun:
 
 
 def follow(step: StepContext, result: Any) -> Any:
-    """The result of the work as its caller gets it; when the work goes on in it, `step` does, too."""
+    """Return the result for the caller; if the work continues in it, `step` does, too."""
     if type(result) in _DONE:
         return result
     try:
         return _followed(step, result)
-    except Exception as fault:  # an object that answers nobody; the work is what matters
+    except Exception as fault:  # an object whose attributes raise; the work matters more
         let_through(fault)
         return result
 
@@ -99,7 +99,7 @@ async def _coroutine(begun: Unbegun, awaitable: Awaitable[Any]) -> Any:
 
 
 async def recorded(step: StepContext, awaitable: Awaitable[Any]) -> Any:
-    """What the awaitable gives; the step ends with it, unless the work goes on in that, too."""
+    """Await and return the result; the step ends then, unless the work continues in the result."""
     token = active_step.set(step)
     try:
         result = follow(step, await awaitable)
@@ -117,7 +117,9 @@ async def recorded(step: StepContext, awaitable: Awaitable[Any]) -> Any:
 def generator_function(
     start: Callable[..., tuple[Unbegun, Generator[Any, Any, Any]]],
 ) -> Callable[..., Generator[Any, Any, Any]]:
-    """A generator function: `start`, given its arguments, gives a step and the generator that does the work."""
+    """Wrap a generator function: `start` takes its arguments and returns a step and the generator that does the
+    work.
+    """
 
     def record_generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         begun, generator = start(*args, **kwargs)
@@ -188,7 +190,7 @@ def async_generator_function(
                     await generator.aclose()
                     raise
                 except BaseException as thrown:
-                    # An event loop that ends cancels those who were to close its generators.
+                    # A closing event loop cancels the tasks that would close its generators.
                     stopped = isinstance(thrown, asyncio.CancelledError)
                     resume, given = generator.athrow, thrown
         except BaseException as error:
@@ -200,7 +202,7 @@ def async_generator_function(
 
 
 def _is_future(kind: type) -> bool:
-    """asyncio's and concurrent.futures' futures and tasks, and those of others that are used like them."""
+    """Whether it is a future or task of asyncio or concurrent.futures, or a class used like one."""
     return issubclass(kind, asyncio.Future | concurrent.futures.Future) or all(
         callable(getattr(kind, name, None))
         for name in ("add_done_callback", "cancelled", "done", "exception")
@@ -211,7 +213,7 @@ def _follow_future(step: StepContext, future: Any) -> None:
     def settle(_future: object = None) -> None:
         try:
             error = _error_of(future)
-        except Exception as fault:  # a future of a kind of its own
+        except Exception as fault:  # a future of another library
             error = fault
         step._end(error)
 
@@ -220,7 +222,7 @@ def _follow_future(step: StepContext, future: Any) -> None:
             settle()
         else:
             future.add_done_callback(settle)
-    except Exception as fault:  # it is none, then, and the caller gets it as it is
+    except Exception as fault:  # not a future, then: returned to the caller unchanged
         let_through(fault)
         return
     step._goes_on = True
@@ -230,7 +232,7 @@ def _error_of(future: Any) -> BaseException | None:
     if future.cancelled():
         return asyncio.CancelledError()
     if isinstance(future, asyncio.Future):
-        # Not by its method, which would keep asyncio from telling that nobody looked at the exception.
+        # Not by its method, which would suppress asyncio's warning about an exception never retrieved.
         error: BaseException | None = getattr(future, "_exception", None)
         return error
     found = future.exception()

@@ -1,4 +1,4 @@
-"""Which ending an exception means for the step that it leaves."""
+"""Maps exceptions to the ending of the step that they leave."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _WORST_LAST: Final = (
 
 
 def meanings(fatal: object, error_on: object, skip_on: object, otherwise: Meanings) -> Meanings:
-    """The meanings of these exception types, and of the others as `otherwise` says.
+    """The meanings of these exception types; `otherwise` covers all others.
 
-    Raises TypeError for what is no exception type, ValueError for one that is named twice.
+    Raises TypeError for anything but an exception type, ValueError for one named twice.
     """
     if fatal == () and error_on == () and skip_on == ():
         return otherwise
@@ -51,7 +51,7 @@ def meanings(fatal: object, error_on: object, skip_on: object, otherwise: Meanin
 def status_of(error: BaseException, named: Meanings) -> ProcessingStatus:
     """FAILED, ERROR or SKIPPED; SUCCESS when the work ended as if it had returned.
 
-    What was named comes first. A group is as bad as its worst member.
+    Named types take precedence. A group counts as its worst member.
     """
     for kind in type(error).__mro__:
         if kind in named:
@@ -66,7 +66,7 @@ def status_of(error: BaseException, named: Meanings) -> ProcessingStatus:
 
 
 def was_abandoned(error: GeneratorExit) -> bool:
-    """Whether it closed a coroutine, whose work is not done then; a generator gave what was wanted of it."""
+    """Whether it closed a coroutine, whose work is then incomplete; a closed generator has yielded what was wanted."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

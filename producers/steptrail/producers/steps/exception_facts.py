@@ -1,7 +1,7 @@
-"""What is kept of an exception: its type, its message with what caused it, and the rest as details.
+"""Records an exception: its type, its message with the causes, and the rest as details.
 
-Nothing here raises for an exception, however strange, and everything is bounded in number and size. Texts are cut
-between words, so that half a secret, which no redactor would recognize, is never sent.
+Nothing here raises, however strange the exception, and everything is bounded in number and size. Texts are cut between
+words, so that half a secret, which no redactor would recognize, is never sent.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _FRAME = re.compile(r'[ |]*File "')
 
 
 def type_name(kind: type) -> str:
-    """`module.Class`, and only `Class` for Python's own."""
+    """`module.Class`, or only `Class` for a builtin."""
     try:
         if kind.__module__ in ("builtins", "__main__"):
             return str(kind.__qualname__)
@@ -43,7 +43,7 @@ def type_name(kind: type) -> str:
 
 
 def plain_text(value: object) -> str:
-    """The value as a text that is exactly a str, whatever it is."""
+    """The value as text whose type is exactly str."""
     if type(value) is str:
         return value
     for convert in (str, repr):
@@ -55,7 +55,7 @@ def plain_text(value: object) -> str:
 
 
 def text_of(error: BaseException) -> str:
-    """The message of an exception: `str(error)`, or a word where that would be empty."""
+    """The message of an exception: `str(error)`, or a placeholder if that is empty."""
     if isinstance(error, SystemExit):
         code = error.code
         return f"exit code {int(code)}" if isinstance(code, int) else plain_text(code)
@@ -77,14 +77,14 @@ def members_of(error: BaseException) -> tuple[BaseException, ...]:
         found = getattr(error, "exceptions", None)
         if isinstance(found, tuple | list) and all(isinstance(each, BaseException) for each in found):
             return tuple(found)
-    except Exception as fault:  # a property of somebody's exception
+    except Exception as fault:  # a property of a user's exception class
         let_through(fault)
         return ()
     return ()
 
 
 def leaves_of(error: BaseException) -> list[BaseException]:
-    """The exceptions that a group, and the groups within it, are made of; the first thousand."""
+    """The leaf exceptions of a group and its nested groups; the first thousand."""
     leaves: list[BaseException] = []
     seen: set[int] = set()
     waiting = [error]
@@ -101,9 +101,9 @@ def leaves_of(error: BaseException) -> list[BaseException]:
 
 
 def message_of(error: BaseException) -> str:
-    """`text_of`, and for an exception that was raised from another, or is a group, what it was made of.
+    """`text_of`, and the causes or members of an exception that was raised from another or is a group.
 
-    This is what error groups are told apart by: "step failed (caused by ValueError: no such page)".
+    Error groups are distinguished by it: "step failed (caused by ValueError: no such page)".
     """
     text = text_of(error)
     if members_of(error):
@@ -111,7 +111,7 @@ def message_of(error: BaseException) -> str:
         more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
         text = f"{text}: {'; '.join(found[:_SHOWN])}{more}"
     causes = [cause for cause, implicit in _causes(error, explicit_only=True)]
-    if len(causes) > _SHOWN:  # the first says what happened, the last why
+    if len(causes) > _SHOWN:  # the first shows what happened, the last why
         causes = [causes[0], *causes[1 - _SHOWN :]]
     if causes:
         said = ", ".join(f"caused by {_said(cause, text)}" for cause in causes)
@@ -120,7 +120,7 @@ def message_of(error: BaseException) -> str:
 
 
 def facts_of(error: BaseException, *, traceback: bool = False) -> dict[str, Any]:
-    """What there is beside type and message, as values of JSON: `causes` (the nearest first, each with `type`,
+    """Everything but type and message, as JSON values: `causes` (the nearest first, each with `type`,
     `message`, and `implicit` when it was only being handled), `members` of a group, `notes`, and, if asked,
     `traceback`. Empty for a plain exception.
     """
@@ -162,7 +162,7 @@ class _Facts:
 
 
 def _causes(error: BaseException, *, explicit_only: bool = False) -> Iterator[tuple[BaseException, bool]]:
-    """What an exception was raised from or, implicitly, while handling; as Python shows it, nearest first."""
+    """The explicit causes and, as Python shows them, implicit contexts of an exception; nearest first."""
     seen = {id(error)}
     while True:
         cause, implicit = error.__cause__, False
@@ -180,7 +180,7 @@ def _brief(error: BaseException) -> dict[str, Any]:
 
 
 def _said(error: BaseException, already: str) -> str:
-    """Type and message, without a message that was said already."""
+    """Type and message; omits a message that `already` contains."""
     name, text = type_name(type(error)), _cut(text_of(error), _LONGEST_SHOWN)
     return name if not text or text in already else f"{name}: {text}"
 
@@ -193,11 +193,11 @@ def _traceback_of(error: BaseException) -> str:
         return f"<no traceback: {type_name(type(fault))}>"
     kept: list[str] = []
     left = LONGEST_TRACEBACK
-    for line in reversed(whole.splitlines()):  # the last ones say most
+    for line in reversed(whole.splitlines()):  # the last lines are the most useful
         line = _cut(line, LONGEST_TEXT)
         left -= len(line) + 1
         if left < 0:
-            # Not from within a message of several lines, which may hold a secret of several lines.
+            # Never from within a multi-line message, which may hold a multi-line secret.
             while kept and not _FRAME.match(kept[-1]):
                 kept.pop()
             kept.append("…")

@@ -1,4 +1,4 @@
-"""A piece of work as a step: it times itself and records how it ended."""
+"""A piece of work as a step: times it and records how it ended."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ CLOSED_KEY = "closed_early"
 
 
 class StepContext:
-    """Made by `ProcessingStepManager.step`, which tells what it does. One object records one run at a time;
-    as a decorator it makes a new one for each call.
+    """Returned by `ProcessingStepManager.step`, which documents it. One object records one run at a time; as a
+    decorator it creates a new one for each call.
     """
 
-    # Of the class until a run begins, so that to make one costs less.
+    # On the class until a run begins, so that creating one costs less.
     _handle: StepHandle | None = None
-    _goes_on = False  # after this call of a decorated function: its work is done elsewhere
+    _goes_on = False  # True if the work continues after the decorated call
     _outcome: tuple[ProcessingStatus, object] | None = None
     _began_ns = 0
     _spent_ns = 0
@@ -99,21 +99,21 @@ class StepContext:
 
     @property
     def doc_id(self) -> str:
-        """The document."""
+        """The document's id."""
         if callable(self._doc_id):
             raise TypeError("doc_id is a callable, which only a decorated function can use")
         return self._doc_id
 
     @property
     def step_name(self) -> str:
-        """The step."""
+        """The step's name."""
         if self._step_name is None:
             raise TypeError("step_name is missing; only a decorated function gives its own")
         return self._step_name
 
     @property
     def handle(self) -> StepHandle:
-        """Names this run, also to other processes; only within the step."""
+        """This run's handle, valid in other processes too; available only within the step."""
         if self._handle is None:
             raise RuntimeError("the step has not begun: its handle is there within `with`")
         return self._handle
@@ -130,18 +130,18 @@ class StepContext:
     def progress(
         self, details: Mapping[str, Any] | None = None, metrics: Mapping[str, Any] | None = None
     ) -> None:
-        """Record how far the run is: RUNNING once more, with these details and metrics; it stays one run."""
+        """Record progress: RUNNING again with these details and metrics, for the same run."""
         handle = self.handle
         self._manager.add_step(
             handle.doc_id, handle.step_name, ProcessingStatus.RUNNING, details, metrics, execution=handle
         )
 
     def skip(self, reason: str | BaseException | None = None) -> None:
-        """End as SKIPPED, with the reason in details as `skip_reason`; an exception still counts as one."""
+        """End as SKIPPED, with the reason in details as `skip_reason`; an exception raised later still counts."""
         self._outcome = (ProcessingStatus.SKIPPED, reason)
 
     def warn(self, message: str | BaseException | None = None) -> None:
-        """End as WARNING, with this message, or that of an exception; one that is raised still counts as one."""
+        """End as WARNING, with this message or an exception's; an exception raised later still counts."""
         self._outcome = (ProcessingStatus.WARNING, message)
 
     def fail(self, message: str | BaseException, *, final: bool = True) -> None:
@@ -174,7 +174,7 @@ class StepContext:
             self._outer = active_step.set(self)
             self._began_ns = perf_counter_ns()
         except BaseException as error:
-            if is_foreign(error):  # `with` is not entered, and never left: what may have begun ends here
+            if is_foreign(error):  # `with` is not entered, so `__exit__` never runs: end what may have begun
                 self._outer = None
                 active_step.set(outer)
                 self._began_ns = perf_counter_ns()
@@ -193,7 +193,7 @@ class StepContext:
             else:
                 self._end(error, now_ns)
         except BaseException as raised:
-            if is_foreign(raised):  # a time limit, in the middle of this
+            if is_foreign(raised):  # a time limit raised in the middle of this
                 self._leave()
                 if not self._has_ended():
                     self._ended = False
@@ -207,15 +207,15 @@ class StepContext:
         return storage.has_ended(self._handle)
 
     def _leave(self) -> None:
-        """Make the outer step the active one again; may be repeated when it was interrupted."""
+        """Restore the outer step as the active one; can be repeated after an interruption."""
         outer = self._outer
         if outer is not None:
             try:
                 active_step.reset(outer)
             except ValueError:
-                # Left in another context than it was entered in, as a framework may do with a generator.
+                # Exited in a different context than it was entered in, as frameworks do with generators.
                 active_step.set(outer.old_value if outer.old_value is not Token.MISSING else None)
-            except RuntimeError:  # that was done before the interruption
+            except RuntimeError:  # done before the interruption
                 pass
             self._outer = None
 
@@ -230,21 +230,19 @@ class StepContext:
     # --- its ending, also after the call that began it -----------------------------------------------
 
     def _go_on(self) -> None:
-        """The work is taken up again: time runs."""
+        """Resume the work and its timer."""
         self._goes_on = False
         self._began_ns = perf_counter_ns() - self._spent_ns
 
     def _abandon(self, reason: str) -> None:
-        """The work was never taken up again."""
+        """End a step whose work was never resumed."""
         if self._outcome is None:
             self.skip(reason)
         self._go_on()
         self._end(None)
 
     def _end(self, error: BaseException | None, now_ns: int | None = None) -> None:
-        """Record the ending, once: of work that returned, or that this exception left. Loses it for nothing that
-        it was given.
-        """
+        """Record the ending once, of work that returned or raised `error`. No value given to the step prevents it."""
         if self._ended:
             return
         self._ended = True
@@ -278,7 +276,7 @@ class StepContext:
                 message = error_type = type_name(type(error))
             elif self._outcome is not None:
                 status = self._outcome[0]
-            if is_foreign(fault):  # a time limit's, and not ours to keep
+            if is_foreign(fault):  # a time limit's: raise it on
                 self._record(status, details, metrics, message, error_type)
                 raise
         self._record(status, details, metrics, message, error_type, duration_ms)
@@ -286,7 +284,7 @@ class StepContext:
     def _told(
         self, error: BaseException | None, details: dict[str, Any]
     ) -> tuple[ProcessingStatus, str | None, str | None]:
-        """Status, message and error type by what was raised or said; what else there is goes to the details."""
+        """Status, message and error type from the exception or `skip`, `warn`, `fail`; the rest goes to the details."""
         status, said = self._outcome or (ProcessingStatus.SUCCESS, None)
         if error is not None:
             meant = status_of(error, self._meanings)
@@ -307,7 +305,7 @@ class StepContext:
             message = plain_text(said)
         if status is ProcessingStatus.SKIPPED and said is not None:
             details[SKIP_KEY] = message or error_type
-            if error_type is None:  # a reason is no error
+            if error_type is None:  # a reason is not an error
                 message = None
         return status, message, error_type
 
@@ -325,7 +323,7 @@ class StepContext:
             execution_id, attempt, doc_id, step_name = None, None, self.doc_id, self.step_name
         else:
             _, execution_id, attempt, doc_id, step_name = self._handle
-        # As add_step does, without what it checks.
+        # As add_step, without its checks.
         emitted = manager._emit(
             doc_id,
             step_name,
@@ -347,8 +345,8 @@ class StepContext:
     def __call__(self, function: _Function) -> _Function:
         """Record each call of a function, or of any other callable, as a run of this step.
 
-        The run ends when the work does: also that of a coroutine, a generator or a future that a call gives.
-        Raises TypeError for what cannot be called.
+        The run ends when the work does, also for a coroutine, a generator or a future that a call returns.
+        Raises TypeError for a non-callable.
         """
 
         def begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> StepContext:
@@ -363,7 +361,7 @@ class StepContext:
         name = self._step_name if self._step_name is not None else name_of(function)
         if type(doc_id) is not str:
             check_doc_id(doc_id)
-        # What was checked once need not be again.
+        # Already checked: no need to check again.
         call = object.__new__(type(self))
         call.__dict__.update(self.__dict__)
         call._doc_id, call._step_name, call._outer, call._handle = doc_id, name, None, None
@@ -382,7 +380,7 @@ _FAULTS = (ProcessingStatus.ERROR, ProcessingStatus.FAILED)
 
 
 def _as_dict(value: Any, name: str) -> dict[str, Any]:
-    """A copy, whatever stands in place of the mapping."""
+    """A copy as a dict, whatever object the mapping was replaced by."""
     if value is None:
         return {}
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Bounds that a step may pass: then it ends with WARNING, and its details say which."""
+"""Upper bounds for a step's metrics: a step that exceeds one ends as WARNING, and its details list it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Thresholds:
 
     @classmethod
     def of(cls, warn_after_ms: object, thresholds: object) -> Thresholds:
-        """Raises TypeError or ValueError naming the argument."""
+        """Build from the arguments; raises TypeError or ValueError naming the argument."""
         bounds: dict[str, float] = {}
         if thresholds is not None:
             if not isinstance(thresholds, Mapping):
@@ -36,7 +36,7 @@ class Thresholds:
         return cls(bounds)
 
     def passed(self, metrics: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-        """The metrics above their bounds, and by what."""
+        """The metrics above their bounds, each with its value and bound."""
         found: dict[str, dict[str, float]] = {}
         for name, bound in self.bounds.items():
             value = plain_number(metrics.get(name))

@@ -1,4 +1,4 @@
-"""ClickHouse's address, in the parts that clients ask for."""
+"""ClickHouse's address, split into the parts that clients need."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from urllib.parse import unquote, urlsplit
 
 @dataclass(frozen=True)
 class ClickHouseTarget:
-    """Where ClickHouse answers HTTP, and as whom; `ca` is a file's path, None for the system's authorities."""
+    """ClickHouse's HTTP address and credentials; `ca` is a file's path, None for the system's certificate
+    authorities.
+    """
 
     host: str
     port: int
@@ -28,10 +30,10 @@ def parse_clickhouse_url(
     ca: str | None = None,
     verify: bool = True,
 ) -> ClickHouseTarget:
-    """The parts of a URL such as `http://user:password@host:8123/database`.
+    """Split a URL such as `http://user:password@host:8123/database`.
 
-    `username` and `password` win over the URL's; a missing port is 8123, with https 8443; a missing database
-    is `steptrail`. Raises ValueError, which does not quote the URL, since it holds a password.
+    `username` and `password` override the URL's; the default port is 8123, with https 8443; the default database is
+    `steptrail`. Raises ValueError, which does not quote the URL, since it may contain a password.
     """
     try:
         parts = urlsplit(url.strip())

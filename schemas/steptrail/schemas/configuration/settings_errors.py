@@ -1,4 +1,4 @@
-"""What pydantic finds wrong with settings, as a message that names the variables and shows no secret."""
+"""Formats pydantic's errors about settings: names the variables and shows no secret."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from steptrail.schemas.redact import redacted
 
 
 def described(error: ValidationError, given: Mapping[str, Any], fields: Mapping[str, FieldInfo]) -> str:
-    """Which settings are wrong and why: by the variable's name, or by the argument's where it is `given`."""
+    """Which settings are wrong and why, by variable name, or by argument name for those in `given`."""
     lines = []
     for item in error.errors(include_url=False):
         name = str(item["loc"][0]) if item["loc"] else ""

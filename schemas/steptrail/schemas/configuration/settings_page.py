@@ -1,4 +1,4 @@
-"""The page that lists every setting, made from the model: `python -m steptrail.schemas.configuration.settings_page`.
+"""Generates the page of all settings from the model: `python -m steptrail.schemas.configuration.settings_page`.
 
 It prints Markdown; `docs/settings.md` is that text.
 """

@@ -1,4 +1,4 @@
-"""How single settings are read from text; each raises ValueError with what is expected."""
+"""Parsers of single settings; each raises ValueError that states what is expected."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ADDRESS = re.compile(r"(?:[A-Za-z_]+://)?(?:\[[0-9a-fA-F:.%a-z]+\]|[^\s,:/\[\]]
 
 
 def check_addresses(value: str) -> str:
-    """Kafka's bootstrap servers, such as `a:9092,b:9092`."""
+    """Check Kafka's bootstrap servers, such as `a:9092,b:9092`."""
     for address in value.split(","):
         match = _ADDRESS.fullmatch(address.strip())
         if match is None or not 0 < int(match["port"] or 9092) < 65536:
@@ -22,12 +22,12 @@ def check_addresses(value: str) -> str:
 
 
 def check_registry_urls(value: str) -> str:
-    """URLs of a schema registry; credentials have settings of their own, so that the URL may be shown."""
+    """Check a schema registry's URLs; credentials have their own settings, so that the URL may be shown."""
     for url in value.split(","):
         try:
             parts = urlsplit(url.strip())
             named = parts.hostname is not None and (parts.port is None or parts.port > 0)
-        except ValueError:  # brackets that do not match, a port that is no number
+        except ValueError:  # unmatched brackets, a port that is not a number
             parts, named = urlsplit(""), False
         if parts.username or parts.password:
             raise ValueError(
@@ -40,14 +40,14 @@ def check_registry_urls(value: str) -> str:
 
 
 def check_topic_prefix(value: str) -> str:
-    """The start of a topic's name, of the characters that Kafka allows there."""
+    """Check a topic name's prefix: only characters that Kafka allows."""
     if _TOPIC_PREFIX.fullmatch(value) is None or value in (".", ".."):
         raise ValueError("expected letters, digits, '.', '_' or '-', at most 200 of them")
     return value
 
 
 def check_pipeline(value: str) -> str:
-    """A pipeline's name: some text that UTF-8 holds, without NUL."""
+    """Check a pipeline's name: non-empty, valid UTF-8, without NUL."""
     if not value or "\0" in value or len(value.encode("utf-8", "replace")) > 1024:
         raise ValueError("expected a name of 1 to 1024 bytes, without NUL")
     try:
@@ -58,9 +58,9 @@ def check_pipeline(value: str) -> str:
 
 
 def parse_options(value: Any) -> Any:
-    """librdkafka properties: a mapping, a JSON object, or `name=value,name=value`.
+    """Parse librdkafka properties: a mapping, a JSON object, or `name=value,name=value`.
 
-    Values are text to librdkafka; numbers and booleans become it.
+    librdkafka takes text values; numbers and booleans are converted.
     """
     if isinstance(value, str):
         value = _options_of_text(value.strip())

@@ -1,4 +1,4 @@
-"""Where settings come from besides arguments and the environment: the running local stack."""
+"""A source of settings besides arguments and the environment: the running local stack."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from steptrail.schemas.configuration.stack_file import (
 
 
 class LocalStack(PydanticBaseSettingsSource):
-    """The addresses of the running local stack, for whichever is not set otherwise.
+    """Supplies the running local stack's addresses for those not set otherwise.
 
-    Without STEPTRAIL_DIR nobody chose that stack, so it does not go together with an address that is given.
+    Without STEPTRAIL_DIR nobody chose that stack, so it is not combined with an explicitly set address.
     """
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """Part of pydantic-settings' interface; this source gives all its values at once."""
+        """Part of pydantic-settings' interface; unused, since this source returns all its values at once."""
         return None, field_name, False
 
     def __call__(self) -> dict[str, Any]:
-        """The addresses that are not set. Raises NoStackError, or ConfigurationError for a misspelt variable."""
+        """Return the addresses that are not set. Raises NoStackError, or ConfigurationError for a misspelt variable."""
         wanted = {"kafka", "clickhouse"} - set(self.current_state)
         fields = self.settings_cls.model_fields
         check_names(
@@ -52,7 +52,7 @@ class LocalStack(PydanticBaseSettingsSource):
         return {name: getattr(stack, name) for name in wanted}
 
     def _is_of(self, stack: StackAddresses) -> bool:
-        """Whether the one address that is given is this stack's own."""
+        """Whether the single explicitly set address is this stack's."""
         given = self.current_state
         if "kafka" in given:
             return bool(given["kafka"] == stack.kafka)
@@ -61,5 +61,5 @@ class LocalStack(PydanticBaseSettingsSource):
             own = parse_clickhouse_url(stack.clickhouse)
             other = parse_clickhouse_url(url.get_secret_value() if isinstance(url, SecretStr) else str(url))
         except ValueError:
-            return False  # the field's own check says what is wrong with it
+            return False  # the field's own check reports what is wrong
         return (own.host, own.port) == (other.host, other.port)

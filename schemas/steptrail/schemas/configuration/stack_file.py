@@ -1,6 +1,6 @@
-"""Where the local stack keeps its data, and how others on the machine find it.
+"""The local stack's folder, and the file by which other processes find the running stack.
 
-A running stack leaves `stack.json` in its folder, readable by its owner only, since it holds the password:
+A running stack keeps `stack.json` in its folder, readable by its owner only, since it contains the password:
 `{"kafka": ..., "clickhouse": ..., "dir": ..., "pid": ..., "metrics": ..., "web": ...}`.
 """
 
@@ -19,7 +19,7 @@ STACK_FILE = "stack.json"
 
 @dataclass(frozen=True)
 class StackAddresses:
-    """Where a running local stack listens. `clickhouse` is a URL with its credentials: a secret."""
+    """Addresses of a running local stack. `clickhouse` is a URL with credentials: a secret."""
 
     kafka: str
     clickhouse: str = field(repr=False)
@@ -30,33 +30,33 @@ class StackAddresses:
 
 
 def default_dir() -> Path:
-    """The local stack's folder: STEPTRAIL_DIR, else `steptrail` in the user's data folder (XDG)."""
+    """The local stack's folder: STEPTRAIL_DIR, or `steptrail` in the user's data folder (XDG)."""
     if chosen := os.environ.get("STEPTRAIL_DIR"):
         return Path(chosen).expanduser()
     data = os.environ.get("XDG_DATA_HOME", "")
-    # The XDG specification has relative paths ignored.
+    # The XDG specification requires that relative paths are ignored.
     base = Path(data) if data.startswith("/") else Path.home() / ".local" / "share"
     return base / "steptrail"
 
 
 class NoStackError(ConfigurationError):
-    """A folder that was named, or in which a stack ran, has no running stack: there are no addresses to go to."""
+    """No stack runs in a folder that was named, or in which one ran before, so no addresses are known."""
 
 
 def read_stack_file(directory: Path | str | None = None) -> StackAddresses | None:
-    """The addresses of the stack that runs in a folder (the default one); None when none does.
+    """Read the addresses of the stack that runs in `directory` (or the default folder); None if none runs.
 
-    Raises ConfigurationError when the file belongs to someone else or others may write to it: it says where
-    events are sent, so that who writes it gets them.
+    Raises ConfigurationError when another user owns the file or can write to it: it determines where events are
+    sent, so its writer could receive them.
     """
     found = _look(_path(directory))
     return None if isinstance(found, str) else found
 
 
 def running_stack(directory: Path | str, *, named_by: str) -> StackAddresses:
-    """The stack that runs in a folder which `named_by` (an option, a variable) names.
+    """Read the stack that runs in a folder which `named_by` (an option or variable) names.
 
-    Raises NoStackError, with what is missing and what to do, when none does; else as `read_stack_file`.
+    Raises NoStackError, which states what is missing and what to do, when none runs; otherwise as `read_stack_file`.
     """
     path = _path(directory)
     found = _look(path)
@@ -68,10 +68,10 @@ def running_stack(directory: Path | str, *, named_by: str) -> StackAddresses:
 
 
 def addresses_of_stack() -> StackAddresses | None:
-    """The addresses that settings take from the local stack; None if there is no sign of one.
+    """The addresses that settings take from the local stack; None if there is no trace of one.
 
-    Raises NoStackError when STEPTRAIL_DIR names a folder in which no stack runs, or when the stack of the default
-    folder ended without tidying up: another system may listen at the addresses that would be used instead.
+    Raises NoStackError when STEPTRAIL_DIR names a folder in which no stack runs, or when the default folder's stack
+    ended without cleaning up: another system may listen at the default addresses.
     """
     if os.environ.get("STEPTRAIL_DIR"):
         return running_stack(default_dir(), named_by="STEPTRAIL_DIR")
@@ -89,7 +89,7 @@ def _path(directory: Path | str | None) -> Path:
 
 
 def _look(path: Path) -> StackAddresses | str:
-    """The stack that a file describes, or why there is none; raises ConfigurationError for a file of others."""
+    """The stack that a file describes, or why there is none; raises ConfigurationError for another user's file."""
     try:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
@@ -119,7 +119,7 @@ def _look(path: Path) -> StackAddresses | str:
 
 
 def process_lives(pid: int) -> bool:
-    """Whether a process with this id runs, whoever owns it. One that has ended and was not reaped does not."""
+    """Whether a process with this id runs, whoever owns it. A zombie does not count."""
     if not 0 < pid < 2**31:
         return False
     try:
@@ -127,9 +127,9 @@ def process_lives(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        pass  # it lives, and is somebody else's
+        pass  # it runs, and another user owns it
     try:
         status = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:  # no /proc here, or it ended just now
+    except OSError:  # no /proc, or the process just ended
         return not Path("/proc/self/stat").exists()
     return status.rpartition(b")")[2].split()[0] != b"Z"

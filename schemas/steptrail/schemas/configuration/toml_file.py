@@ -1,4 +1,4 @@
-"""Configuration files: TOML checked against a pydantic model; every mistake at once, by line and key."""
+"""Configuration files: TOML checked against a pydantic model; reports every mistake at once, by line and key."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ Clashes = Iterator[tuple[str | Keys, str]]
 
 @dataclass(frozen=True)
 class Mistake:
-    """What is wrong with one key; `line` counts from 1, None if it is not known."""
+    """What is wrong with one key; `line` counts from 1, None if unknown."""
 
     line: int | None
     key: str
     what: str
 
     def at(self, source: str) -> str:
-        """The mistake with its place in `source`."""
+        """The mistake prefixed with its position in `source`."""
         places = [source, *([f"line {self.line}"] if self.line else []), *([self.key] if self.key else [])]
         colon = ":" if len(places) > 1 else ""
         return f"{', '.join(places)}{colon} {self.what}"
 
 
 class TomlFileError(ConfigurationError):
-    """A configuration file is wrong; the message names every line and key. Nothing of the file is in force."""
+    """A configuration file is invalid; the message names every line and key. None of it takes effect."""
 
     consequence: ClassVar[str] = ""
     """The last line of the message: what holds instead."""
@@ -62,7 +62,7 @@ class TomlFileError(ConfigurationError):
 class Table(BaseModel):
     """A table of a configuration file: its keys are the fields of a subclass.
 
-    Validators raise ValueError with what is wrong, as the rest of a sentence about the key.
+    Validators raise ValueError whose message completes a sentence about the key.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -74,7 +74,7 @@ class Table(BaseModel):
 
     @classmethod
     def _clashes(cls, found: Found, context: Any) -> Clashes:
-        """What is wrong between keys, whether or not each value is right: `found` may hold anything."""
+        """Conflicts between keys, whether or not each value is valid: `found` may contain anything."""
         return iter(())
 
     @model_validator(mode="wrap")
@@ -95,7 +95,7 @@ class Table(BaseModel):
 
     @classmethod
     def _named(cls, error: ErrorDetails) -> tuple[Keys, str]:
-        """The keys and the meaning of one of pydantic's errors."""
+        """The keys and the message of one of pydantic's errors."""
         keys, kind, found, context = error["loc"], error["type"], error["input"], error.get("ctx", {})
         if kind == "extra_forbidden":
             name, known = str(keys[-1]), [f.alias or name for name, f in cls.model_fields.items()]
@@ -129,7 +129,7 @@ F = TypeVar("F", bound=Table)
 
 
 def read_text(path: Path, error: type[TomlFileError]) -> str:
-    """The text of a file. Raises `error`."""
+    """Read a file as text. Raises `error`."""
     try:
         return path.read_text("utf-8")
     except UnicodeDecodeError as bad:
@@ -140,9 +140,9 @@ def read_text(path: Path, error: type[TomlFileError]) -> str:
 
 
 def parse(text: str, model: type[F], *, source: str, error: type[TomlFileError], context: Any = None) -> F:
-    """The document as `model` reads it. `source` names it in messages; `context` is for the model's validators.
+    """Parse `text` into `model`. `source` names it in messages; `context` is passed to the model's validators.
 
-    Raises `error` with every mistake.
+    Raises `error`, which lists every mistake.
     """
     try:
         document, lines = read_toml(text)
@@ -170,7 +170,7 @@ def _mistake(keys: Keys, what: str) -> InitErrorDetails:
 
 
 def _within(document: Any, keys: Keys) -> Keys:
-    """`keys` without what pydantic adds to them: the tag of a union, and the mark of a key that is wrong itself."""
+    """`keys` without pydantic's additions: a union's tag, and the marker of an invalid key."""
     path: list[str | int] = []
     here = document
     for place, key in enumerate(keys):

@@ -1,4 +1,4 @@
-"""TOML with the line of every key, so that a mistake in its meaning can be pointed at."""
+"""Parses TOML with the line of every key, so that errors in values can be located."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 Keys = tuple[str | int, ...]
 """Keys from the outside in; an entry of an array of tables by its number, from 0."""
 
-# The standard library's reader is its namesake on PyPI, which Python 3.10 has to be given.
+# Python 3.10 lacks the standard library's parser and uses its equivalent from PyPI.
 _toml: Any = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
 
 _PART = r"""(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')"""
@@ -21,7 +21,7 @@ _INLINE = re.compile(rf"[{{,]\s*({_DOTTED})\s*=")
 
 
 class NotToml(ValueError):
-    """The text is not TOML; `line` counts from 1, None if the parser does not say."""
+    """The text is not valid TOML; `line` counts from 1, None if the parser does not report it."""
 
     def __init__(self, message: str, line: int | None) -> None:
         super().__init__(message)
@@ -29,7 +29,7 @@ class NotToml(ValueError):
 
 
 def read_toml(text: str) -> tuple[dict[str, Any], dict[Keys, int]]:
-    """The document, and the line of each of its keys, as far as a scan by lines can tell. Raises NotToml."""
+    """The document, and the line of each key as far as a line scan can tell. Raises NotToml."""
     try:
         document = _toml.loads(text)
     except ValueError as error:  # TOMLDecodeError, or a number that Python refuses to read
@@ -77,7 +77,7 @@ def _split(dotted: str) -> Keys:
 
 
 def _resolved(path: Keys, counts: dict[Keys, int]) -> Keys:
-    """`path` with the number of the current entry after each array of tables on the way."""
+    """`path` with the current entry's index after each array of tables."""
     whole: Keys = ()
     for place, part in enumerate(path):
         whole = (*whole, part)

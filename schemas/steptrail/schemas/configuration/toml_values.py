@@ -1,4 +1,4 @@
-"""Types of values in configuration files, whose errors say what was found and what is allowed."""
+"""Value types of configuration files; their errors state what was found and what is allowed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SHOWN = 80
 
 
 def shown(value: Any) -> str:
-    """A value as a message quotes it, cut where it is long."""
+    """A value as messages quote it, truncated if long."""
     try:
         text = repr(value)
     except ValueError:  # more digits than Python writes out
@@ -25,14 +25,14 @@ def shown(value: Any) -> str:
 
 
 def which_of(value: Any, allowed: Sequence[str]) -> str:
-    """That `value` is none of the texts that are allowed, and which one may be meant."""
+    """The message that `value` is not one of the `allowed` texts, with a suggestion."""
     quoted = [f'"{each}"' for each in allowed]
     listed = f"neither {quoted[0]} nor {quoted[1]}" if len(quoted) == 2 else f"none of {', '.join(quoted)}"
     return f"{shown(value)} is {listed}{or_near(value, allowed) if isinstance(value, str) else ''}"
 
 
 def number(low: float, high: float) -> BeforeValidator:
-    """A number from `low` to `high`, whole or not; becomes a float."""
+    """A number from `low` to `high`, as a float."""
 
     def check(value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -56,7 +56,7 @@ def whole(low: int, high: int) -> BeforeValidator:
 
 
 def seconds(low: float, high: float) -> BeforeValidator:
-    """A duration: a number of seconds, or a text such as "10m" or "1h30m"; becomes seconds."""
+    """A duration in seconds, from a number or a text such as "10m" or "1h30m"."""
 
     def check(value: Any) -> float:
         length = duration(value)
@@ -68,7 +68,7 @@ def seconds(low: float, high: float) -> BeforeValidator:
 
 
 def duration(value: Any) -> float:
-    """Seconds of a duration. Raises ValueError."""
+    """Parse a duration to seconds. Raises ValueError."""
     if isinstance(value, str):
         parts = _DURATION.findall(value)
         if parts and not _DURATION.sub("", value).strip():
@@ -79,7 +79,7 @@ def duration(value: Any) -> float:
 
 
 def one_of(*allowed: str) -> BeforeValidator:
-    """One of some texts."""
+    """One of the `allowed` texts."""
 
     def check(value: Any) -> str:
         if isinstance(value, str) and value in allowed:
@@ -90,7 +90,7 @@ def one_of(*allowed: str) -> BeforeValidator:
 
 
 def _short(length: float) -> str:
-    """Seconds in the greatest unit that leaves them whole: 86400.0 is "1d"."""
+    """Seconds in the largest unit that gives a whole number: 86400.0 is "1d"."""
     unit = next((unit for unit in ("d", "h", "m", "s") if length and not length % _SECONDS[unit]), None)
     return f"{length / _SECONDS[unit]:g}{unit}" if unit else f"{length:g}s"
 

@@ -1,1 +1,1 @@
-"""Values that people hand in, made into what JSON and the store can hold, at a bounded cost."""
+"""Normalises callers' values to what JSON and ClickHouse can hold, at a bounded cost."""

@@ -1,4 +1,4 @@
-"""Texts as UTF-8, JSON and the store can hold them: without NUL and lone surrogates, and not too long."""
+"""Cleans texts for UTF-8, JSON and ClickHouse: no NUL, no lone surrogates, bounded length."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PIECE: Final = 4096
 
 
 def clean_text(value: str, limit_bytes: int) -> tuple[str, Marks | None]:
-    """A text as UTF-8 can hold it, without NUL, at most `limit_bytes` long, and what was altered."""
+    """A text as valid UTF-8 without NUL, at most `limit_bytes` long, and the alterations."""
     if type(value) is not str:
         value = str.__getitem__(value, slice(None))
     if len(value) <= limit_bytes:
@@ -29,10 +29,10 @@ def clean_text(value: str, limit_bytes: int) -> tuple[str, Marks | None]:
 
 
 def identity_text(value: str, limit_bytes: int) -> tuple[str, Marks | None]:
-    """As `clean_text`, for names and ids: a text that is cut ends in a hash of the whole, so that two stay two.
+    """As `clean_text`, for names and ids: a truncated text ends in a hash of the whole, so that distinct texts stay so.
 
-    Of one of more than a million characters the hash is that of its first and last half million and its length.
-    Readers pass what they look for through the same function, and find it.
+    For more than a million characters, the hash covers the first and last half million and the length. Readers pass
+    search terms through the same function, and find the text.
     """
     if type(value) is not str:
         value = str.__getitem__(value, slice(None))
@@ -47,7 +47,7 @@ def identity_text(value: str, limit_bytes: int) -> tuple[str, Marks | None]:
 
 
 def cut_piece(value: str, limit: int, marks: Marks) -> str:
-    """The text made clean and cut to so many bytes, at a whole character; at the cost of what is kept."""
+    """Clean a text and truncate it to `limit` bytes at a whole character; costs as much as the part kept."""
     limit = max(limit, 0)
     seen = min(len(value), limit)
     head = value[:seen] if seen < len(value) else value
@@ -72,7 +72,7 @@ def cut_piece(value: str, limit: int, marks: Marks) -> str:
 
 
 def count_mark(marks: Marks, kind: str, more: int = 1) -> None:
-    """So many alterations of a kind more."""
+    """Count `more` alterations of a kind."""
     marks[kind] = marks.get(kind, 0) + more
 
 
@@ -85,7 +85,7 @@ def _encodes(value: str) -> bool:
 
 
 def _spell_out(value: str, marks: Marks) -> str:
-    """The text without NUL and lone surrogates."""
+    """Escape NUL and lone surrogates."""
     if "\0" in value:
         count_mark(marks, "nul", value.count("\0"))
         value = value.replace("\0", "\\x00")

@@ -1,6 +1,6 @@
-"""Which JSON value stands for a value that JSON has no type for, so that SQL can use it.
+"""JSON forms for values of types that JSON lacks, so that SQL can use them.
 
-Each form is made of values that may need one themselves; `steptrail.schemas.values.json_walk` goes on with them.
+A form's parts may need forms themselves; `steptrail.schemas.values.json_walk` converts them.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ SEQUENCES: Final[tuple[type, ...]] = (
 
 
 def form_of(value: Any, longest: int, most: int) -> tuple[Any, str | None]:
-    """A value that stands for this one, and the kind of alteration, if it is one; NO_FORM where there is none.
+    """The form of a value, and the kind of alteration, if it is one; NO_FORM if there is none.
 
-    The form is nearer to JSON, not always JSON. Of texts about `longest` bytes are made, of arrays `most` elements:
-    what is as long may go on. May raise what the value raises.
+    The form is nearer to JSON, not always JSON. Texts are limited to about `longest` bytes, arrays to `most` elements:
+    a form of that length may be truncated. Raises what the value raises.
     """
     if isinstance(value, enum.Enum):
         return value.value, None
@@ -47,7 +47,7 @@ def form_of(value: Any, longest: int, most: int) -> tuple[Any, str | None]:
     if isinstance(value, uuid.UUID):
         return str(value), None
     if isinstance(value, datetime | date | time):
-        # NaT of pandas is a datetime, and not equal to itself.
+        # pandas' NaT is a datetime that is not equal to itself.
         return (value.isoformat(), None) if value == value else (str(value), "non_finite")
     if isinstance(value, timedelta):
         return (value.total_seconds(), None) if value == value else (str(value), "non_finite")
@@ -86,7 +86,7 @@ def _decimal(value: Decimal) -> tuple[Any, str | None]:
 
 
 def _bytes(value: bytes | bytearray | memoryview, longest: int) -> tuple[Any, str | None]:
-    """UTF-8 as the text that it is, anything else as base64."""
+    """Decode UTF-8 to text; encode anything else as base64."""
     if isinstance(value, memoryview):
         value = value[: longest + 4].tobytes() if value.ndim == 1 else value.tobytes()
     head = bytes(value[: longest + 4])
@@ -99,7 +99,7 @@ def _bytes(value: bytes | bytearray | memoryview, longest: int) -> tuple[Any, st
 
 
 def _fields(value: Any) -> Iterator[tuple[str, Any]] | None:
-    """The fields of a dataclass, a model of pydantic's or a class of attrs', but those that its repr leaves out."""
+    """The fields of a dataclass, pydantic model or attrs class, except those that its repr omits."""
     if isinstance(value, BaseModel):
         fields = type(value).model_fields
         shown = {name for name, field in fields.items() if field.repr and not field.exclude}
@@ -120,7 +120,7 @@ def _fields(value: Any) -> Iterator[tuple[str, Any]] | None:
 
 
 def _array(value: Any, most: int) -> tuple[Any, str | None]:
-    """An array or a number of NumPy, or what is like one: no more of its first axis than has a chance to be held."""
+    """A NumPy array or scalar, or a similar object: at most `most` elements of its first axis."""
     is_time = getattr(getattr(value, "dtype", None), "kind", "") in ("M", "m")  # elements may be bare numbers
     if value.ndim == 0:
         item = str(value) if is_time else value.tolist()

@@ -1,7 +1,7 @@
-"""JSON as an event may hold it: what every parser that it meets reads, and reads alike.
+"""JSON as allowed in events: what every parser involved accepts and reads alike.
 
-A text is JSON (RFC 8259) without lone surrogates and with numbers that a double holds. Two limits are ours, because
-parsers differ there: how deep it nests, and how long its numbers are written.
+A text is JSON (RFC 8259) without lone surrogates and with numbers in a double's range. steptrail adds two limits where
+parsers differ: nesting depth, and the length of numbers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Opening = Literal["{", "["]
 _KINDS: Final = {"{": "an object", "[": "an array"}
 _STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _TOO_MANY_DIGITS: Final = re.compile(rb"[0-9]{%d}" % (MAX_JSON_DIGITS + 1))
-# Of so many digits in a row, two in every half of them that stand so far apart are digits.
+# In a run of that many digits, sampling at half that distance hits at least two digits.
 _STRIDE: Final = (MAX_JSON_DIGITS + 1) // 2
 _TWO_DIGITS: Final = re.compile(rb"[0-9]{2}")
 _BRACKETS: Final = b"{[]}"
@@ -33,23 +33,23 @@ _STEPS: Final = {byte: 1 if byte in b"{[" else -1 for byte in _BRACKETS}
 
 
 def json_fault(text: bytes, opening: Opening) -> str | None:
-    """Why a text is not that of a JSON object or array, as an event may hold it; None when it is.
+    """Why a text is not a JSON object or array that an event may hold; None if it is.
 
-    Its first character is the opening bracket. The answer quotes nothing of the text.
+    It must start with the opening bracket. The result does not quote the text.
     """
     if not text.startswith(opening.encode()):
         return f"the text is not that of {_KINDS[opening]}: it does not start with {opening}"
     try:
         orjson.loads(text)
     except ValueError as error:
-        # It stops at a depth of its own, and at whole numbers that are infinite to it: both are beyond our limits.
+        # It rejects a depth of its own, and integers beyond its range: both exceed our limits.
         told = str(error)
         return (beyond_limits(text) if "depth" in told or "infinity" in told else None) or told
     return beyond_limits(text)
 
 
 def beyond_limits(text: bytes) -> str | None:
-    """Which of our own limits a text exceeds that is JSON otherwise; None when it keeps to them."""
+    """Which of steptrail's own limits a JSON text exceeds; None if none."""
     if len(text) <= MAX_JSON_DIGITS:
         return None
     if text.count(b"{") + text.count(b"[") > MAX_JSON_DEPTH and _depth(text) > MAX_JSON_DEPTH:
@@ -60,8 +60,8 @@ def beyond_limits(text: bytes) -> str | None:
 
 
 def _depth(text: bytes) -> int:
-    """How deep it nests; of what is too deep, no more than that."""
-    # Without escapes, every second piece between quotes is outside of strings: faster than the regular expression.
+    """Nesting depth; stops counting once it is too deep."""
+    # Without escapes, every second piece between quotes is outside strings: faster than the regular expression.
     outside = _STRING.sub(b"", text) if b"\\" in text else b"".join(text.split(b'"')[::2])
     brackets = outside.translate(None, _OTHERS)
     if len(brackets) - len(brackets.lstrip(b"{[")) > MAX_JSON_DEPTH:

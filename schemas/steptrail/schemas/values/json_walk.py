@@ -1,7 +1,7 @@
-"""One bounded walk over a value of any kind, which makes of it what JSON holds.
+"""Converts a value of any type to JSON in one bounded walk.
 
-What it costs is decided before anything is serialised: it stops when the text has no room for more or when the work
-is used up, whichever comes first, however large, deep or endless the value is.
+The cost is bounded before anything is serialised: the walk stops when the text is full or the work budget is spent,
+whichever comes first, however large, deep or endless the value is.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _BYTES_PER_WORK: Final = 16
 _CONTAINER_WORK: Final = 3
 _OTHER_WORK: Final = 4
 _REPR_WORK: Final = 10
-_MOST_BITS: Final = 4096  # to write more digits takes long, and from 4,300 digits on Python refuses to
+_MOST_BITS: Final = 4096  # formatting more digits is slow, and beyond 4,300 digits Python refuses
 
 
 class LongText:
-    """A text that is only cut when it is known how much room there is."""
+    """A text that is truncated only once the available room is known."""
 
     __slots__ = ("value",)
 
@@ -43,9 +43,9 @@ class LongText:
 
 
 def walked_object(value: Mapping[Any, Any], limit: int, not_plain: Any = None) -> tuple[bytes, Marks | None]:
-    """The UTF-8 text of an object that holds a mapping, at most `limit` bytes long, and what was altered.
+    """Convert a mapping to a JSON object's UTF-8 text, at most `limit` bytes long; also returns the alterations.
 
-    `not_plain` is what of its values has been seen to be not plain.
+    `not_plain` is a value already known not to be plain JSON.
     """
     marks: Marks = {}
     walk = Walk(marks, limit)
@@ -61,7 +61,7 @@ def walked_object(value: Mapping[Any, Any], limit: int, not_plain: Any = None) -
         text = _dumped(tree, longest, found)
         if len(text) <= limit:
             return text, found or None
-    if len(tree) > _FEW_ENTRIES:  # to look at each costs more than to drop some too many
+    if len(tree) > _FEW_ENTRIES:  # checking each costs more than dropping too many
         kept = len(tree) * limit * 15 // (len(text) * 16)
         count_mark(marks, "dropped", len(tree) - kept)
         tree = dict(islice(tree.items(), kept))
@@ -79,7 +79,7 @@ def _dumps(tree: Any, short: Callable[[LongText], str]) -> bytes:
     try:
         return orjson.dumps(tree, short)
     except TypeError as error:
-        raise unwrapped(error)  # noqa: B904  to chain it to what wrapped it would alter somebody's exception
+        raise unwrapped(error)  # noqa: B904  chaining would alter a foreign exception
 
 
 def _first_entries(tree: dict[str, Any], limit: int, marks: Marks) -> bytes:
@@ -105,7 +105,7 @@ def _first_entries(tree: dict[str, Any], limit: int, marks: Marks) -> bytes:
 
 
 class Walk:
-    """One copy of a value with JSON's types and LongText, of about `limit` bytes."""
+    """Copies a value to JSON types and LongText, of about `limit` bytes."""
 
     def __init__(self, marks: Marks, limit: int) -> None:
         self.marks = marks
@@ -119,7 +119,7 @@ class Walk:
         self.above: set[int] = set()
 
     def any(self, value: Any, depth: int) -> Any:
-        """The value, of JSON's types."""
+        """Convert a value to JSON types."""
         kind = type(value)
         if kind is str:
             return self.text(value)
@@ -138,7 +138,7 @@ class Walk:
         return self.other(value, depth)
 
     def other(self, value: Any, depth: int) -> Any:
-        """What is of no type of JSON's: the form that stands for it, or its repr."""
+        """Convert a value of a non-JSON type to its form, or its repr."""
         self.work -= _OTHER_WORK
         try:
             if not isinstance(value, enum.Enum):
@@ -168,7 +168,7 @@ class Walk:
             self.above.discard(id(value))
 
     def text(self, value: str) -> str | LongText:
-        """A short text made clean, a long one as it is."""
+        """Clean a short text; wrap a long one."""
         size = len(value)
         if size > _SHORT_TEXT:
             self.long.append(size)
@@ -185,7 +185,7 @@ class Walk:
         return value
 
     def integer(self, value: int) -> int | str:
-        """The number, or its digits where 64 bits do not hold it."""
+        """The number, or its digits as text beyond 64 bits."""
         bits = value.bit_length()
         if bits < 64 or -(2**63) <= value < 2**64:
             self.room -= 2 + (bits >> 2)
@@ -195,7 +195,7 @@ class Walk:
         try:
             if bits <= _MOST_BITS:
                 return self._short(str(value))
-        except ValueError:  # Python can be told to write fewer
+        except ValueError:  # Python's digit limit is configurable
             pass
         more = max(bits - 4 * _MAX_REPR, 0)
         if more:
@@ -203,7 +203,7 @@ class Walk:
         return self._short(hex(value >> more))
 
     def real(self, value: float) -> float | str:
-        """The number, or its name where it is none."""
+        """The number, or its name if it is not finite."""
         self.room -= 8
         if math.isfinite(value):
             return value
@@ -211,7 +211,7 @@ class Walk:
         return repr(value)
 
     def container(self, value: Any, depth: int) -> Any:
-        """An object or an array; one that stands at the top leaves an eighth of what is there to those behind it."""
+        """An object or an array; a top-level one leaves an eighth of the room to those after it."""
         mapping = isinstance(value, Mapping)
         if id(value) in self.above or depth >= MAX_DEPTH:
             count_mark(self.marks, "cycle" if id(value) in self.above else "depth")
@@ -238,7 +238,7 @@ class Walk:
             self.work += work
 
     def object(self, value: Mapping[Any, Any], depth: int) -> Any:
-        """As much of a mapping as there is room for."""
+        """As much of a mapping as fits."""
         out: dict[str, Any] = {}
         same: dict[str, int] = {}
         pairs: Iterator[tuple[Any, Any]]
@@ -262,9 +262,7 @@ class Walk:
                 out[unused] = self.any(item, depth + 1)
         except RecursionError:
             raise
-        except (
-            Exception
-        ) as error:  # what a mapping of the caller's own raises, or one that another thread changes
+        except Exception as error:  # a caller's mapping class raises, or another thread changes the mapping
             let_through(error)
             if not out and not isinstance(value, dict):
                 return self.repr_of(value)
@@ -272,7 +270,7 @@ class Walk:
         return out
 
     def array(self, value: Any, depth: int) -> Any:
-        """As many elements as there is room for."""
+        """As many elements as fit."""
         out: list[Any] = []
         try:
             for item in _in_order(value, self.work):
@@ -316,7 +314,7 @@ class Walk:
         )
 
     def repr_of(self, value: Any) -> str:
-        """What Python shows of it."""
+        """The value's repr as text."""
         count_mark(self.marks, "repr")
         self.work -= _REPR_WORK
         try:
@@ -334,7 +332,7 @@ class Walk:
 
 
 def _short_bytes(walk: Walk) -> int:
-    """Those of all that is not a long text, at least."""
+    """The least number of bytes of everything but long texts."""
     return walk.limit - walk.room - _SHORT_TEXT * len(walk.long)
 
 
@@ -342,7 +340,7 @@ _PARTS_OF_KEYS: Final = frozenset({str, int, float, bool, type(None)})
 
 
 def _in_order(value: Any, most: int) -> Iterator[Any]:
-    """Sets that are not too large in an order, so that equal ones have one text."""
+    """Iterate over a value; sort sets that are not too large, so that equal sets give equal text."""
     if isinstance(value, set | frozenset) and len(value) <= most:
         for kind in (str, int):
             if all(type(item) is kind for item in value):
@@ -351,7 +349,7 @@ def _in_order(value: Any, most: int) -> Iterator[Any]:
 
 
 def _left(value: Any, taken: int) -> int:
-    """How many were not taken, 1 where that cannot be known at once."""
+    """How many elements were not taken; 1 if the number is unknown."""
     if isinstance(value, dict | list | tuple | set | frozenset | range):
         try:
             return max(len(value) - taken, 1)

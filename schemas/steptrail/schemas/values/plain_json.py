@@ -1,4 +1,4 @@
-"""What is plain JSON as it stands and has a chance to fit: seen cheaply, before it is written by orjson at once."""
+"""A cheap check for values that are plain JSON and may fit, so that orjson can write them directly."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ NATIVE_ONLY: Final = (
 
 
 def plain_text(container: Any, room: int) -> tuple[bytes | None, int]:
-    """The text of an exact dict, list or tuple, if it holds nothing to alter and fits into so many bytes, else None;
-    and the number of bytes that were looked at in vain.
+    """The text of an exact dict, list or tuple if it needs no alteration and fits into `room` bytes, otherwise None;
+    and the number of bytes examined in vain.
     """
     try:
         left = room_after(container, room)
@@ -32,8 +32,8 @@ def plain_text(container: Any, room: int) -> tuple[bytes | None, int]:
 
 
 def room_after(container: Any, room: int) -> int:
-    """What is left of so many bytes, at most, when the text of a container is written. Where it is seen to have no
-    room, or to hold what orjson does not write as it is: `~` of what was left by then, which is negative.
+    """An upper bound of what is left of `room` bytes after writing a container. If it does not fit, or contains a value
+    that orjson does not write unchanged: `~` of what was left by then, which is negative.
     """
     level: list[Any] = [container]
     for _ in range(MAX_DEPTH):

@@ -1,4 +1,4 @@
-"""What a number of any kind is as a plain one of Python: asked once, before anything is decided by it."""
+"""Converts numbers of any type to plain Python numbers, once, before anything depends on them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from steptrail.schemas.foreign import let_through
 
 
 def plain_number(value: Any) -> int | float | None:
-    """The int or float that a value stands for; None for what is no number. Never raises.
+    """The int or float of a value; None if it is not a number. Never raises.
 
-    Numbers are what Python can make one of: `Decimal`, `Fraction`, numbers of NumPy, anything with `__index__` or
-    `__float__`. Not bool, text, nor an array, however few elements it has. What a float cannot hold is inf.
+    Numbers are `Decimal`, `Fraction`, NumPy scalars, and anything with `__index__` or `__float__`; not bool, text or
+    arrays, even of one element. A number beyond a float's range is inf.
     """
     kind = type(value)
     if kind is int or kind is float:
@@ -35,13 +35,13 @@ def plain_number(value: Any) -> int | float | None:
         return _infinity(value)
     except Exception as error:
         let_through(error)
-        # A signalling NaN of Decimal's refuses to become a float.
+        # Decimal's signalling NaN cannot become a float.
         return math.nan if type(value).__name__ == "Decimal" else None
     return None
 
 
 def whole_number(value: Any) -> int | None:
-    """As `plain_number`, for what counts something: None also for what is no whole number."""
+    """As `plain_number`, for counts: None also for a number that is not whole."""
     number = plain_number(value)
     if isinstance(number, float):
         return int(number) if number.is_integer() else None
@@ -49,7 +49,7 @@ def whole_number(value: Any) -> int | None:
 
 
 def is_numpy_bool(value: Any) -> bool:
-    """Whether it is NumPy's bool, which is not Python's; NumPy itself need not be installed."""
+    """Whether it is NumPy's bool, which is not Python's; works without NumPy installed."""
     kind = type(value)
     return kind.__module__ == "numpy" and kind.__name__ in ("bool", "bool_")
 

@@ -1,25 +1,25 @@
-"""Values that people hand in, made fit for an event without ever raising, and at a bounded cost.
+"""Normalises callers' values for events, without ever raising, at a bounded cost.
 
 `add_step` is called in `except` blocks: a strange value must not hide the error that is being reported.
-Numbers of any kind become plain ones; tuples, sets and other sequences arrays; mappings, named tuples, dataclasses
-and models of pydantic's objects (without the fields that their repr leaves out); dates and times ISO 8601 texts,
-durations seconds, members of enumerations their values, paths and UUIDs texts, bytes the text that they are in UTF-8.
-That is no alteration. Each alteration is counted under its kind:
+Numbers of any type become plain ones; tuples, sets and other sequences become arrays; mappings, named tuples,
+dataclasses and pydantic models become objects (without the fields that their repr omits); dates and times become ISO
+8601 texts, durations seconds, enum members their values, paths and UUIDs texts, UTF-8 bytes text. None of these count
+as alterations. Each alteration is counted by kind:
 
-- `repr`: a value that JSON has no form for, now its repr
-- `base64`: bytes that are no UTF-8
-- `rounded`: a Decimal or Fraction that a float does not hold exactly
-- `non_finite`: nan, an infinity or a time that is none, now its name as a string
-- `big_int`: a number beyond what 64 bits hold, now a string
-- `surrogates`: lone surrogates, now spelled out (`\\udcff`), so that two names stay two
-- `nul`: NUL characters, now spelled out (`\\x00`)
+- `repr`: a value without a JSON form, now its repr
+- `base64`: bytes that are not UTF-8
+- `rounded`: a Decimal or Fraction that a float cannot represent exactly
+- `non_finite`: nan, an infinity or a missing time (NaT), now its name as a string
+- `big_int`: an integer beyond 64 bits, now a string
+- `surrogates`: lone surrogates, now escaped (`\\udcff`), so that distinct names stay distinct
+- `nul`: NUL characters, now escaped (`\\x00`)
 - `key`: keys of an object that were not strings
-- `cycle`, `depth`: a container within itself, or below level 100, now `[...]` or `{...}`
-- `cut`: characters beyond a limit; `dropped`: entries beyond one, at least so many
-- `clamped`: a time or number beyond its bounds, now the bound
-- `invalid`: a time or number that is of no use as such, left out (for a timestamp: it is now)
+- `cycle`, `depth`: a container within itself, or nested deeper than 100 levels, now `[...]` or `{...}`
+- `cut`: characters beyond a limit; `dropped`: entries beyond one, a lower bound
+- `clamped`: a time or number out of bounds, now the bound
+- `invalid`: an unusable time or number, omitted (a timestamp becomes the current time)
 
-The key `_steptrail` of details is ours.
+The key `_steptrail` of details is reserved for steptrail.
 """
 
 from __future__ import annotations
@@ -53,24 +53,24 @@ _dumps = orjson.dumps
 
 
 def json_object(value: Mapping[str, Any] | None, limit_bytes: int = 256 * 1024) -> tuple[bytes, Marks | None]:
-    """The UTF-8 text of a JSON object that holds a mapping, at most `limit_bytes` long, and what was altered.
+    """Convert a mapping to a JSON object's UTF-8 text, at most `limit_bytes` long; also returns the alterations.
 
-    Never raises for a value. The marks are None when nothing was altered.
+    Never raises for a value. The alterations are None when there were none.
     """
     if type(value) is dict:
         if not value:
             return b"{}", None
         item: Any = None
         try:
-            # Only what is seen to be plain and to have a chance to fit is written at once. This is in every event's
-            # way, hence spelled out here, and what is common first.
+            # Only values that are plain and may fit are written directly. Every event takes this path, hence it is
+            # inlined, the most common types first.
             room = limit_bytes
             for key, item in value.items():
                 kind = type(item)
                 if kind is str:
                     room -= len(item)
                 elif kind is float:
-                    if item - item:  # nan for what is not finite, which orjson writes as null
+                    if item - item:  # nan if not finite, which orjson writes as null
                         break
                 elif kind is int or kind is bool or item is None:
                     pass
@@ -83,7 +83,7 @@ def json_object(value: Mapping[str, Any] | None, limit_bytes: int = 256 * 1024) 
                     break
             else:
                 text = _dumps(value, None, NATIVE_ONLY)
-                # An escaped NUL may be in there, which needs a backslash (92).
+                # It may contain an escaped NUL, which needs a backslash (92).
                 if len(text) <= limit_bytes and (92 not in text or text.find(b"\\u0000") < 0):
                     return text, None
         except Exception as error:  # such as lone surrogates
@@ -94,15 +94,15 @@ def json_object(value: Mapping[str, Any] | None, limit_bytes: int = 256 * 1024) 
         item = None
     try:
         return walked_object(value, limit_bytes, item)
-    except Exception as error:  # such as too little stack left: the event matters more than its details
+    except Exception as error:  # such as a full stack: the event matters more than its details
         let_through(error)
         return b"{}", {"dropped": 1}
 
 
 def json_array(names: Iterable[str] | None, limit_bytes: int = 64 * 1024) -> tuple[bytes, Marks | None]:
-    """The UTF-8 text of a JSON array of strings, at most `limit_bytes` long, and what was altered.
+    """Convert names to a JSON array's UTF-8 text, at most `limit_bytes` long; also returns the alterations.
 
-    Never raises for a value; what is no string is altered to its repr. A name is cut as names of steps are.
+    Never raises for a value; a non-string becomes its repr. Names are truncated like step names.
     """
     if names is None:
         return b"[]", None
@@ -136,7 +136,7 @@ def json_array(names: Iterable[str] | None, limit_bytes: int = 64 * 1024) -> tup
 
 
 def with_marks(details: bytes, marks: Mapping[str, Marks | None]) -> bytes:
-    """The text of the details object with the marks of each field, by its name, under `_steptrail`."""
+    """Add the alterations of each field, by name, to the details object's text under `_steptrail`."""
     found = {field: kinds for field, kinds in marks.items() if kinds}
     if not found:
         return details

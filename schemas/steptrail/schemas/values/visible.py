@@ -1,10 +1,10 @@
-"""Text from outside, made safe to show: what a terminal would obey or hide is written out."""
+"""Makes untrusted text safe to show: characters that a terminal would obey or hide are escaped."""
 
 from __future__ import annotations
 
 import re
 
-# Characters that Unicode counts among letters, marks and symbols, and that nobody can see.
+# Invisible characters that Unicode classifies as letters, marks and symbols.
 _BLANK = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
@@ -13,22 +13,22 @@ _LIKE_AN_ESCAPE = re.compile(r"\\|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}")
 
 
 def is_visible(text: str) -> bool:
-    """Whether every character of `text` is one that a reader sees: no control, bidi or format character, no
+    """Whether every character of `text` is visible: no control, bidi or format character, no
     separator but the plain space, nothing invisible, no lone surrogate."""
     return text.isprintable() and _BLANK.search(text) is None
 
 
 def visible(text: str, *, keep: str = "") -> str:
-    r"""`text` with every character that is not visible as `\x1b`, `\u202e` or `\U000e0041`, but for those in `keep`."""
+    r"""`text` with every invisible character escaped as `\x1b`, `\u202e` or `\U000e0041`, except those in `keep`."""
     if is_visible(text):
         return text
     return "".join(each if each in keep or is_visible(each) else _escaped(each) for each in text)
 
 
 def distinct(text: str) -> str:
-    """`visible`, so that two different texts never look the same: for ids and names.
+    """As `visible`, and different texts never look the same: for ids and names.
 
-    A backslash is doubled where what follows it would read as an escape.
+    A backslash is doubled if the characters after it would read as an escape.
     """
     parts = _BACKSLASHES.split(text)
     shown = [visible(part) for part in parts]
@@ -39,7 +39,7 @@ def distinct(text: str) -> str:
 
 
 def visible_json(document: str) -> str:
-    r"""A JSON document with what is not visible in it as `\uXXXX`: the same values, safe to show."""
+    r"""A JSON document with invisible characters as `\uXXXX`: the same values, safe to show."""
     if is_visible(document):
         return document
     import json

@@ -1,6 +1,6 @@
-"""The Avro schemas that come with the package, found by the fingerprint that each message carries.
+"""The Avro schemas bundled with the package, by the fingerprint in each message.
 
-No registry is needed: a reader of this version knows every schema that was released before it.
+No registry is needed: a reader knows every schema released up to its own version.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _AVRO = resources.files("steptrail.schemas") / "avro"
 
 
 def fingerprint(schema: dict[str, Any]) -> bytes:
-    """The 8 bytes that name a schema on the wire: CRC-64-AVRO of its canonical form, little-endian."""
+    """A schema's 8-byte fingerprint on the wire: CRC-64-AVRO of its canonical form, little-endian."""
     return bytes.fromhex(_fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO"))
 
 
@@ -27,15 +27,14 @@ def released_schemas(record: str = "step_event") -> dict[str, dict[str, Any]]:
 
 
 def schema_by_fingerprint(fp: bytes) -> dict[str, Any] | None:
-    """The event's schema with this fingerprint (8 bytes as on the wire), None when it is not one of ours."""
+    """The bundled event schema with this fingerprint (8 bytes as on the wire), None if there is none."""
     return _BY_FINGERPRINT.get(fp)
 
 
 def plain_schema(schema: dict[str, Any]) -> dict[str, Any]:
-    """The same bytes under a simpler schema: an enum and an int as long, no logical types, docs or defaults.
+    """A simpler schema for the same bytes: enums and ints as long, no logical types, docs or defaults.
 
-    For readers that must not fail on a bad index or a number of too many bits, and must not spend time on logical
-    types.
+    For readers that must not fail on a bad index or an oversized number, and must not spend time on logical types.
     """
     return {
         "type": "record",

@@ -1,8 +1,8 @@
-"""From an event to its bytes: by hand, since emission is paid for by every worker.
+"""Encodes events by hand, since every worker pays for emission.
 
-The bytes are those that any Avro library writes for the bundled schema. Two encoders make them:
-`encode_event` from a whole StepEvent, and `EventEncoder`, which an emitter holds and which keeps what is
-the same in each of its events. Reading is the business of `steptrail.schemas.wire.decoder`.
+The bytes equal those that any Avro library writes for the bundled schema. There are two encoders:
+`encode_event` takes a whole StepEvent; an emitter holds an `EventEncoder`, which keeps what is constant across
+its events. `steptrail.schemas.wire.decoder` decodes.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ __all__ = [
 ]
 
 _SMALL: Final = len(SMALL_LONGS)
-# Zigzag doubles a number, so that two pairs of bytes hold 27 bits of one that is not negative, and one pair 13.
+# Zigzag doubles a number, so that two byte pairs hold 27 bits of a non-negative number, and one pair 13.
 _ONE_PAIR: Final = 1 << 13
-_EVEN_PAIRS: Final = PAIRS[::2]  # the pairs that begin such numbers
+_EVEN_PAIRS: Final = PAIRS[::2]  # the first pairs of such numbers
 _PAIR_AND_END: Final = len(ENDS) << 13
 _TWO_PAIRS: Final = 1 << 27
 _LONGEST: Final = 1 << 62
@@ -52,10 +52,10 @@ def _text(value: bytes) -> bytes:
 
 
 def encode_event(event: StepEvent) -> bytes:
-    """The Avro body of an event, unframed.
+    """Encode an event as an unframed Avro body.
 
     Raises UnicodeEncodeError for text with lone surrogates and ValueError for numbers out of range or ids of
-    a wrong length. It does not judge values; a body longer than MAX_EVENT_BYTES is the caller's to refuse.
+    a wrong length. It does not validate values; the caller must reject a body longer than MAX_EVENT_BYTES.
     """
     for name, size in (("event_id", 16), ("execution_id", 16), ("emitter_id", 8)):
         if len(getattr(event, name)) != size:
@@ -83,7 +83,7 @@ def encode_event(event: StepEvent) -> bytes:
 
 
 class Encode(Protocol):
-    """How `EventEncoder.encode` is called."""
+    """The signature of `EventEncoder.encode`."""
 
     def __call__(
         self,
@@ -103,14 +103,14 @@ class Encode(Protocol):
         trace_id: str | None = None,
         sequence: int = 0,
     ) -> bytes:
-        """The framed message of one event."""
+        """Encode one event as a framed message."""
         ...
 
 
 class EventEncoder:
     """Encodes the events of one emitter: `pipeline`, `worker` and `emitter_id` are the same in each.
 
-    `frame` is what every message starts with, see `steptrail.schemas.wire.framing`. Safe for threads.
+    `frame` starts every message, see `steptrail.schemas.wire.framing`. Thread-safe.
     """
 
     __slots__ = ("encode",)
@@ -131,13 +131,13 @@ class EventEncoder:
 
 
 def _encoder(head: bytes, pipeline: bytes, tail: bytes) -> Encode:
-    """A closure, whose variables are read faster than attributes; likewise what often comes in a row is one piece
-    of the join.
+    """A closure, since its variables are read faster than attributes; for speed, fields that often follow each other
+    are one piece of the join.
     """
     names: dict[str, bytes] = {}
     nothing_more = b"\x00\x00\x00" + 2 * _text(NO_VALUES) + _text(NO_NAMES) + _NULL + tail
-    # Tuples, replaced whole: another thread sees the old pair or the new one.
-    latest_134_seconds = latest_8_ms = (_LONGEST, b"")  # the upper bits of no time
+    # Tuples, replaced as a whole: another thread sees the old pair or the new one.
+    latest_134_seconds = latest_8_ms = (_LONGEST, b"")  # matches the upper bits of no time
 
     def encode(
         event_id: bytes,

@@ -1,8 +1,8 @@
-"""From bytes to an event, strictly: what one message says has exactly one spelling.
+"""Decodes events strictly: each event has exactly one encoding.
 
-Avro libraries are lenient: they take trailing bytes, negative indexes of unions and overlong varints. A
-reader that is to agree, message by message, with a fast one that decodes whole batches cannot be: here the
-whole body is consumed and would be encoded again to the same bytes.
+Avro libraries are lenient: they accept trailing bytes, negative union indexes and overlong varints. This reader must
+agree, message by message, with a fast one that decodes whole batches, so it cannot be: it consumes the whole body, and
+encoding the event must reproduce the same bytes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Check = Callable[[Any, int], None]
 
 
 class _Refused(Exception):
-    """Why a value cannot be read, and where; becomes an EventDecodeError that also names the field."""
+    """Why and where a value cannot be decoded; becomes an EventDecodeError that also names the field."""
 
     def __init__(self, reason: DecodeReason, position: int, message: str) -> None:
         super().__init__(reason, position, message)
@@ -36,11 +36,11 @@ class _Refused(Exception):
 
 
 def decode_event(body: bytes, schema: dict[str, Any] = STEP_EVENT_SCHEMA) -> StepEvent:
-    """The event that an unframed body holds, written by `schema` (a bundled one, or one that
-    `steptrail.schemas.wire.resolution` finds readable: what it has beyond ours is read and left out).
+    """Decode an unframed body written with `schema` (a bundled one, or one that `steptrail.schemas.wire.resolution`
+    finds readable: its additional fields are skipped).
 
-    Raises EventDecodeError for anything that `encode_event` would not have written for an event whose fields keep
-    to `steptrail.schemas.limits`.
+    Raises EventDecodeError for anything that `encode_event` would not write for an event within
+    `steptrail.schemas.limits`.
     """
     if len(body) > MAX_EVENT_BYTES:
         message = f"the event has {len(body)} bytes, at most {MAX_EVENT_BYTES} are allowed"
@@ -67,7 +67,7 @@ def decode_event(body: bytes, schema: dict[str, Any] = STEP_EVENT_SCHEMA) -> Ste
 
 @dataclass(frozen=True, slots=True)
 class DecodedField:
-    """A field that could be read: its bytes are those from `start` to before `end` of the body."""
+    """A decoded field; its bytes are `body[start:end]`."""
 
     name: str
     value: Any
@@ -78,11 +78,10 @@ class DecodedField:
 def decode_fields(
     body: bytes, schema: dict[str, Any] = STEP_EVENT_SCHEMA, *, last: str | None = None
 ) -> tuple[list[DecodedField], EventDecodeError | None]:
-    """What can be read of a body that is perhaps no event: its fields up to the first fault, and that fault.
+    """Decode as much as possible of a body that may be invalid: the fields up to the first fault, and that fault.
 
-    Nothing behind the field `last` is looked at.
-    For people who want to know what is wrong with a message; `decode_event` is for programs. A field whose
-    value is not allowed (an unknown status, bad JSON) is the fault, and not among the fields.
+    Stops after the field `last`. For people who diagnose a message; programs use `decode_event`. A field whose value is
+    not allowed (an unknown status, bad JSON) is the fault, and not among the fields.
     """
     fields: list[DecodedField] = []
     position = 0
@@ -202,7 +201,7 @@ def _nullable(read_some: Reader) -> Reader:
 
 
 def _checked(limit: Limit | None) -> Check | None:
-    """What holds a value, read at a position, to its limit; None where there is none."""
+    """The check of a value, read at a position, against its limit; None without a limit."""
     if limit is None:
         return None
 

@@ -1,7 +1,7 @@
-"""The frame before an event's bytes in a message, which names the schema that wrote them.
+"""The frame before an event's bytes in a message; it identifies the writer's schema.
 
-Ours is Avro's single-object encoding, `C3 01` and 8 bytes of fingerprint. With a schema registry it is
-Confluent's: `00` and 4 bytes of schema id, big-endian. Readers take both.
+The default is Avro's single-object encoding: `C3 01` and an 8-byte fingerprint. With a schema registry it is
+Confluent's: `00` and a 4-byte schema id, big-endian. Readers accept both.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _CONFLUENT_LENGTH: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A message's writer; the event's body starts at byte `length`.
+    """A message's writer schema; the event's body starts at byte `length`.
 
-    Exactly one of `fingerprint` (8 bytes as on the wire) and `schema_id` is there, by `kind`.
+    Exactly one of `fingerprint` (8 bytes as on the wire) and `schema_id` is set, according to `kind`.
     """
 
     kind: Literal["single-object", "confluent"]
@@ -35,34 +35,34 @@ class Frame:
 
 
 def single_object_prefix(fingerprint: bytes) -> bytes:
-    """The frame of a schema by its fingerprint (8 bytes as on the wire)."""
+    """The frame for a schema fingerprint (8 bytes as on the wire)."""
     if len(fingerprint) != 8:
         raise ValueError(f"a CRC-64-AVRO fingerprint has 8 bytes, not {len(fingerprint)}")
     return SINGLE_OBJECT_MARKER + fingerprint
 
 
 def confluent_prefix(schema_id: int) -> bytes:
-    """The frame of a schema by its id in a registry (0 to 2^32 - 1)."""
+    """The frame for a registry's schema id (0 to 2^32 - 1)."""
     if not 0 <= schema_id < 2**32:
         raise ValueError(f"a schema id is between 0 and 2^32 - 1, not {schema_id}")
     return b"\x00" + schema_id.to_bytes(4, "big")
 
 
 def frame_single_object(body: bytes) -> bytes:
-    """A message of an event's body, framed for readers that bundle the schema."""
+    """Frame an event's body for readers that bundle the schema."""
     return SINGLE_OBJECT_PREFIX + body
 
 
 def frame_confluent(schema_id: int, body: bytes) -> bytes:
-    """A message of an event's body, framed for readers that ask a schema registry."""
+    """Frame an event's body for readers that use a schema registry."""
     return confluent_prefix(schema_id) + body
 
 
 def split_frame(value: bytes | None) -> Frame:
-    """The writer of a message's value.
+    """Parse the frame of a message's value.
 
-    Raises EventDecodeError: EMPTY for nothing at all, BAD_FRAME for a start that is neither framing,
-    TOO_LARGE for a body that no emitter of ours would have sent.
+    Raises EventDecodeError: EMPTY for an empty value, BAD_FRAME for an unknown framing, TOO_LARGE for a body beyond
+    what emitters send.
     """
     if not value:
         raise EventDecodeError(DecodeReason.EMPTY, "the message has no value")

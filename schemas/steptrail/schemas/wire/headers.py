@@ -1,4 +1,4 @@
-"""Names of the headers that messages carry, in one place for whoever writes and whoever reads them."""
+"""Names of message headers, shared by writers and readers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Headers = list[tuple[str, bytes | None]]
 
 
 def header_list(headers: Any) -> Headers:
-    """A message's headers, as its client gives them (None, pairs or a dict), as pairs with values of bytes."""
+    """Convert a client's headers (None, pairs or a dict) to pairs with bytes values."""
     if not headers:
         return []
     pairs: Iterable[tuple[str, Any]] = headers.items() if isinstance(headers, dict) else headers
@@ -41,14 +41,14 @@ def header_list(headers: Any) -> Headers:
 
 
 def is_of_dead_letters(name: str) -> bool:
-    """Whether a header of this name belongs to the dead letter, not to the message itself."""
+    """Whether a header of this name belongs to the dead letter, not to the original message."""
     return name in _OF_DEAD_LETTERS or name.startswith(CONNECT)
 
 
 def times_resent(headers: Any) -> int:
-    """How often a message was sent again, by its headers: 0 without the header, at least 1 with it.
+    """How often a message was resent, by its headers: 0 without the header, at least 1 with it.
 
-    A header whose value is no number counts as 1: what matters is that it may be there already.
+    A header whose value is not a number counts as 1: what matters is that the event may already exist.
     """
     if not headers:
         return 0

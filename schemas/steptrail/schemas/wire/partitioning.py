@@ -1,7 +1,7 @@
-"""Which partition an event goes to: the one place where key and hash are defined.
+"""Partitioning of events: the only definition of key and hash.
 
-All events of a document share a key, hence a partition, hence their order. The hash is that of the Java
-clients (murmur2), so that producers in any language agree; librdkafka computes it by PARTITIONER.
+All events of a document share a key, hence a partition, hence they stay ordered. The hash is that of the Java
+clients (murmur2), so that producers in any language agree; librdkafka computes it with PARTITIONER.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def murmur2(data: bytes) -> int:
 
 
 def partition_for(key: bytes, partitions: int) -> int:
-    """The partition, of so many, that a message with this key goes to."""
+    """The partition, of `partitions`, for a message with this key."""
     if partitions < 1:
         raise ValueError(f"a topic has at least 1 partition, not {partitions}")
     return (murmur2(key) & 0x7FFFFFFF) % partitions

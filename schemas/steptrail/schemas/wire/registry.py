@@ -1,8 +1,7 @@
-"""A schema registry that speaks Confluent's protocol, through confluent-kafka's client.
+"""A client of schema registries with Confluent's protocol, based on confluent-kafka's.
 
-Nothing of steptrail needs one: schemas come with the package. Where one is configured, emitters frame events
-with the id that the registry gave their schema, so that every other tool can read them, and consumers ask it
-which schema an id is.
+steptrail does not need one: schemas are bundled. If one is configured, emitters frame events with the registry's
+schema id, so that other tools can read them, and consumers resolve ids with it.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ _NOT_THERE: Final = (40401, 40402, 40403)  # no such subject, version, schema
 
 
 class RegistryUnavailable(InfrastructureError):
-    """The schema registry does not answer, or not as it should (5xx, wrong credentials): wait, ask again."""
+    """The schema registry does not answer, or with an error (5xx, wrong credentials): wait and retry."""
 
 
 class UnknownSchemaId(DataError):
@@ -29,14 +28,14 @@ class UnknownSchemaId(DataError):
 
 
 class SchemaRefused(DataError):
-    """The schema registry will not register the schema, or does not have it and is not asked to register it."""
+    """The schema registry refuses to register the schema, or lacks it and registration was not requested."""
 
 
 class SchemaRegistry:
-    """Asks the registry that `settings.schema_registry` names; what it answered once is not asked again.
+    """A caching client of the registry in `settings.schema_registry`.
 
-    Every method blocks for a few seconds at most and is safe for threads. Raises ConfigurationError at once when
-    the extra `registry` is not installed or the settings name no registry.
+    Every method blocks for a few seconds at most and is thread-safe. Raises ConfigurationError at once when the extra
+    `registry` is not installed or the settings name no registry.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -53,22 +52,22 @@ class SchemaRegistry:
         self._client = SchemaRegistryClient(client_config(settings))
 
     def register(self, subject: str, schema: Mapping[str, Any]) -> int:
-        """The id of `schema` under `subject`, registered there if it was not.
+        """The id of `schema` under `subject`; registers it there if necessary.
 
-        Raises RegistryUnavailable; SchemaRefused when the registry holds it to be incompatible or invalid.
+        Raises RegistryUnavailable; SchemaRefused when the registry finds it incompatible or invalid.
         """
         return self._id_of(subject, schema, self._client.register_schema)
 
     def look_up(self, subject: str, schema: Mapping[str, Any]) -> int:
-        """The id of `schema` under `subject`. Raises RegistryUnavailable; SchemaRefused when it is not there."""
+        """The id of `schema` under `subject`. Raises RegistryUnavailable; SchemaRefused when it is not registered."""
         return self._id_of(
             subject, schema, lambda name, wanted: self._client.lookup_schema(name, wanted).schema_id
         )
 
     def schema(self, schema_id: int) -> Mapping[str, Any] | None:
-        """The Avro record with this id, None when it is a schema of another kind.
+        """The Avro record with this id, None for a schema of another type.
 
-        Raises RegistryUnavailable; UnknownSchemaId when the registry says that there is none.
+        Raises RegistryUnavailable; UnknownSchemaId when the registry has none.
         """
         with self._lock:
             if schema_id in self._schemas:
@@ -98,12 +97,12 @@ class SchemaRegistry:
             return question()
         except SchemaRegistryError as error:
             told = self._told(f"HTTP {error.http_status_code}, {error.error_message}")
-            # Not there, not compatible, not valid: an answer. All else is a registry that cannot answer now, among
-            # it a plain 404 from a path at which there is none.
+            # Not found, incompatible, invalid: an answer. Everything else is an unavailable registry, including a plain
+            # 404 from a path without one.
             if error.error_code in _NOT_THERE or error.http_status_code in (409, 422):
                 raise refusal(told) from None
             raise RegistryUnavailable(told) from None
-        except Exception as error:  # the HTTP library's, of several kinds
+        except Exception as error:  # various errors of the HTTP library
             raise RegistryUnavailable(self._told(f"{type(error).__name__}: {error}")) from None
 
     def _told(self, what: str) -> str:
@@ -121,12 +120,12 @@ def _record_in(found: Any) -> Mapping[str, Any] | None:
 
 
 def require_client() -> None:
-    """Load what speaks to a registry; raises ConfigurationError when it is not installed.
+    """Import the registry client; raises ConfigurationError when it is not installed.
 
-    For whoever will ask from a thread: an import that a fork cuts in half leaves the child's modules locked.
+    Call this before using a registry from a thread: an import interrupted by a fork leaves the child's modules locked.
     """
     try:
-        import confluent_kafka.schema_registry  # noqa: F401  whether it can be
+        import confluent_kafka.schema_registry  # noqa: F401  checks that it can be imported
     except ImportError as missing:
         raise ConfigurationError(
             f"STEPTRAIL_SCHEMA_REGISTRY is set, but the Python package {missing.name!r} is not installed: "
@@ -135,16 +134,16 @@ def require_client() -> None:
 
 
 def subject_of(topic: str) -> str:
-    """The name under which the schema of a topic's values is registered (Confluent's TopicNameStrategy)."""
+    """The subject of a topic's value schema (Confluent's TopicNameStrategy)."""
     return f"{topic}-value"
 
 
 def client_config(settings: Settings) -> dict[str, Any]:
-    """The properties of confluent-kafka's registry client; with secrets, not to be shown."""
+    """The properties of confluent-kafka's registry client; contains secrets, never show it."""
     config: dict[str, Any] = {
         "url": settings.schema_registry,
         "timeout": TIMEOUT_S,
-        # Whoever asks tries again in its own time, and says so meanwhile.
+        # The caller retries at its own pace, and reports it.
         "max.retries": 0,
     }
     if settings.schema_registry_user is not None:

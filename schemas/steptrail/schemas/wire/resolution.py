@@ -1,7 +1,7 @@
-"""Which events of other schemas than ours can be read: those of newer versions, by Avro's rules and ours.
+"""Decides which events of unknown schemas are readable: those of newer versions, by Avro's and steptrail's rules.
 
-A newer version adds nullable scalars at the end, with a default of null (`avro/README.md`), and nothing else. So the
-bytes of its event begin with those of ours, and what follows is passed over.
+A newer version only adds nullable scalars at the end, with a default of null (`avro/README.md`). So its events' bytes
+start with those of this version, and the rest is skipped.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _OURS: Final = plain_schema(STEP_EVENT_SCHEMA)["fields"]
 
 
 def unreadable(schema: Mapping[str, Any]) -> str | None:
-    """Why events that `schema` wrote cannot be read as ours; None when they can be. Raises nothing, whatever it is."""
+    """Why events written with `schema` are not readable; None if they are. Never raises."""
     try:
         return _difference(schema)
     except (AttributeError, IndexError, KeyError, TypeError):

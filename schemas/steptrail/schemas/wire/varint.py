@@ -6,14 +6,14 @@ from typing import Final
 
 
 def encode_long(number: int) -> bytes:
-    """The bytes of an Avro int or long; ValueError outside of 64 bits."""
+    """Encode an Avro int or long; raises ValueError beyond 64 bits."""
     if not -(2**63) <= number < 2**63:
         raise ValueError(f"{number} does not fit in 64 bits")
     return encode_unsigned((number << 1) ^ (number >> 63))
 
 
 def encode_unsigned(number: int) -> bytes:
-    """The bytes of a number without zigzag; also those of a longer one's upper bits, which end it."""
+    """Encode a number without zigzag; also a longer number's upper bits, which end it."""
     out = bytearray()
     while number > 0x7F:
         out.append(number & 0x7F | 0x80)

@@ -1,1 +1,1 @@
-"""The file that says who is alerted, and how it is read again while running."""
+"""The alerts file: owners, routes, targets; and how it is reloaded."""

@@ -1,4 +1,4 @@
-"""The alerts file: owners, routes, grouping, targets; checked whole before any of it is in force."""
+"""The alerts file: owners, routes, grouping, targets; validated as a whole before it takes effect."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from steptrail.schemas.configuration.toml_file import TomlFileError, parse, read
 
 
 class AlertsFileError(TomlFileError):
-    """An alerts file is wrong; the message names every line and key. Nothing of it is in force."""
+    """An alerts file is invalid; the message names every line and key. None of it takes effect."""
 
     consequence = "Nothing of this file is in force; what was in force before still is."
     quotes_lines = False
@@ -23,7 +23,7 @@ class AlertsFileError(TomlFileError):
 
 @dataclass(frozen=True)
 class AlertsConfig:
-    """What an alerts file says. `digest` differs where another says something else, secrets included."""
+    """The content of an alerts file. `digest` identifies the content, including secrets."""
 
     policy: AlertPolicy = field(default_factory=AlertPolicy)
     targets: Mapping[str, Target] = field(default_factory=dict)
@@ -31,12 +31,12 @@ class AlertsConfig:
 
     @classmethod
     def load(cls, path: Path) -> AlertsConfig:
-        """Read a file and the secrets that it names. Raises AlertsFileError, which names every mistake."""
+        """Read a file and the secrets it refers to. Raises AlertsFileError, which lists every mistake."""
         return cls.parse(read_text(path, AlertsFileError), str(path), SecretPlaces(folder=path.parent))
 
     @classmethod
     def parse(cls, text: str, source: str = "alerts", places: SecretPlaces | None = None) -> AlertsConfig:
-        """Read TOML; `source` names it in messages. Raises AlertsFileError."""
+        """Parse TOML; `source` names it in messages. Raises AlertsFileError."""
         places = places or SecretPlaces()
         document = parse(text, AlertsDocument, source=source, error=AlertsFileError, context=places)
         targets = document.targets()

@@ -1,4 +1,4 @@
-"""The tables of an alerts file but for its targets: who owns what, who is notified of what, and how often."""
+"""The tables of an alerts file except targets: owners, routes, inhibition and grouping."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PERIODS = {"group_wait": "wait", "group_interval": "interval", "repeat_interval
 
 
 def _periods(found: Found, otherwise: Grouping) -> Grouping:
-    """`otherwise` with the periods that can be read."""
+    """`otherwise` with the valid periods in `found`."""
     given: dict[str, Any] = {}
     for key, name in _PERIODS.items():
         try:
@@ -54,7 +54,7 @@ class GroupingTable(Table):
     repeat_interval: Annotated[float, seconds(1, 365 * _DAY)] | None = None
 
     def grouping(self, otherwise: Grouping) -> Grouping:
-        """`otherwise` with what is given here."""
+        """`otherwise` with the values of this table."""
         given = {name: getattr(self, key) for key, name in {"group_by": "group_by", **_PERIODS}.items()}
         return replace(otherwise, **{name: value for name, value in given.items() if value is not None})
 
@@ -79,7 +79,7 @@ class RouteTable(GroupingTable):
     goes_on: bool = Field(default=False, alias="continue")
 
     def route(self, number: int, defaults: Grouping) -> Route:
-        """As the policy has it; `number` counts from 0."""
+        """Convert to the policy's Route; `number` counts from 0."""
         return Route(
             name_of_route(self.name, number),
             tuple(dict.fromkeys(self.targets)),
@@ -94,7 +94,7 @@ class RouteTable(GroupingTable):
 
 
 class OwnerTable(Table):
-    """`[[owner]]`: who owns the steps that the globs match."""
+    """`[[owner]]`: the owner of the steps that match the globs."""
 
     pipeline: Glob = "*"
     step: Glob = "*"
@@ -103,20 +103,20 @@ class OwnerTable(Table):
 
 
 class InhibitionTable(Table):
-    """`[inhibition]`: whether a pipeline's alerts hold back those of its steps."""
+    """`[inhibition]`: whether a pipeline's alerts inhibit those of its steps."""
 
     enabled: bool = True
     kinds: Texts = Inhibition().kinds
 
 
 class AlertsTable(Table):
-    """`[alerts]`: what there are alerts about."""
+    """`[alerts]`: which alerts exist."""
 
     of_pipelines: bool = False
 
 
 class AlertsDocument(Table):
-    """A whole alerts file; validated with a SecretPlaces as the context."""
+    """A whole alerts file; pass a SecretPlaces as the validation context."""
 
     defaults: GroupingTable = GroupingTable()
     owner: list[OwnerTable] = Field(default_factory=list)
@@ -145,11 +145,11 @@ class AlertsDocument(Table):
                 yield ("route", number, key), what
 
     def targets(self) -> dict[str, Target]:
-        """By name."""
+        """The targets by name."""
         return {table.name: table.target() for table in self.target}
 
     def policy(self, targets: dict[str, Target]) -> AlertPolicy:
-        """What the engine goes by."""
+        """The engine's policy."""
         defaults = self.defaults.grouping(Grouping())
         return AlertPolicy(
             tuple(table.route(number, defaults) for number, table in enumerate(self.route)),
@@ -162,7 +162,7 @@ class AlertsDocument(Table):
 
 
 def name_of_route(name: Any, number: int) -> Any:
-    """The name of the route `number`, counted from 0, that may have none of its own."""
+    """The route's name, or a default from its `number`, counted from 0."""
     return f"route {number + 1}" if name is None else name
 
 

@@ -1,4 +1,4 @@
-"""Secrets of targets: named in the configuration, read from the environment or from files, never shown."""
+"""Secrets of targets: referenced in the configuration, read from the environment or files, never shown."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
 
 
 class BadSecret(ValueError):
-    """A secret cannot be had, or is none; the message names its place and never what was found there."""
+    """A secret is missing or invalid; the message names its place and never its content."""
 
 
 @dataclass(frozen=True)
 class SecretPlaces:
-    """Where secrets are read: the environment, and files (relative ones beside the configuration)."""
+    """Reads secrets from the environment and from files (relative to the configuration's folder)."""
 
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     folder: Path = field(default_factory=Path)
 
     def of_variable(self, name: str) -> str:
-        """The value of a variable. Raises BadSecret."""
+        """The value of an environment variable. Raises BadSecret."""
         value = self.environ.get(name, "").strip()
         if not value and _VARIABLE.fullmatch(name):
             raise BadSecret(f"the variable {name} is not set")
@@ -38,7 +38,7 @@ class SecretPlaces:
         return value
 
     def of_file(self, name: str) -> str:
-        """What a file holds, without white space around it. Raises BadSecret."""
+        """The content of a file, stripped of surrounding white space. Raises BadSecret."""
         try:
             value = (self.folder / name).read_text("utf-8").strip()
         except UnicodeDecodeError:
@@ -54,7 +54,7 @@ class SecretPlaces:
 
 
 def signing_key(text: str) -> bytes:
-    """The key in a `whsec_…` secret of Standard Webhooks: 24 to 64 bytes as base64. Raises BadSecret."""
+    """Decode a `whsec_…` secret of Standard Webhooks: 24 to 64 bytes as base64. Raises BadSecret."""
     try:
         key = base64.b64decode(text.removeprefix(_PREFIX), validate=True)
     except (binascii.Error, ValueError):
@@ -65,7 +65,7 @@ def signing_key(text: str) -> bytes:
 
 
 def each_of(value: object, read: Callable[[str], str]) -> list[str]:
-    """The secrets that a name, or a list of names, leads to; several while one replaces the other."""
+    """Read the secrets of a name, or a list of names; several during a rotation."""
     names = [value] if isinstance(value, str) else value
     if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
         raise BadSecret("is not a name, or a list of names")

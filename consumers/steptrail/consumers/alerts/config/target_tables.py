@@ -1,4 +1,4 @@
-"""The targets of an alerts file, with the secrets that they name; no message and no repr shows a secret."""
+"""The targets of an alerts file with their secrets; no message and no repr shows a secret."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _name(value: Any) -> str:
 
 
 def _url(url: Any) -> str:
-    """The address of a receiver; a secret in many services."""
+    """Validate a receiver's URL, which is a secret in many services."""
     try:
         parts = urlsplit(url) if isinstance(url, str) else urlsplit("")
         good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
@@ -93,7 +93,7 @@ _Hidden = Field(repr=False)
 
 
 class TargetTable(Table):
-    """`[[target]]`: what every kind of target has."""
+    """`[[target]]`: the keys of every type of target."""
 
     name: Annotated[str, BeforeValidator(_name)]
     url: Annotated[str | None, _Hidden, BeforeValidator(_url)] = None

@@ -1,7 +1,7 @@
 """Requests to an Alertmanager, API v2.
 
-Alertmanager knows an alert by its labels and forgets it at `endsAt`: what fires is sent again and again, with an
-end some way ahead, so that a steptrail that is gone for good leaves nothing firing there.
+Alertmanager identifies an alert by its labels and drops it at `endsAt`: a firing alert is resent periodically with an
+end in the near future, so that a steptrail that is gone leaves nothing firing there.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ MOST_BYTES = 500_000
 
 
 def send_alerts(target: Target, told: Notification, now: float, shorter: int = 0) -> Answer:
-    """Send one notification, in as many requests as it takes; the answer to the last, or to the first refused.
+    """Send one notification, in as many requests as needed; returns the last answer, or the first refusal.
 
-    `now`: seconds since the epoch, of this attempt. `shorter`: how often it was refused for its size.
+    `now`: time of this attempt, seconds since the epoch. `shorter`: how often it was refused for its size.
     """
     path = urlsplit(target.url).path.rstrip("/") + "/api/v2/alerts"
     headers = {"Content-Type": "application/json", "User-Agent": "steptrail", **target.headers}
@@ -39,7 +39,7 @@ def send_alerts(target: Target, told: Notification, now: float, shorter: int = 0
 
 
 def bodies(target: Target, told: Notification, now: float, shorter: int = 0) -> list[bytes]:
-    """The requests' bodies: as many alerts in each as Alertmanager is used to get from Prometheus, or fewer."""
+    """The requests' bodies: at most as many alerts in each as Prometheus sends to Alertmanager."""
     most = target.most_bytes or MOST_BYTES
     whole = payload(target, told, now, MAX_SENTENCE >> shorter)
     batch = max(1, MOST_ALERTS >> shorter)
@@ -53,7 +53,7 @@ def _split(alerts: list[dict[str, Any]], most: int) -> list[bytes]:
     if len(alerts) > 1:
         half = len(alerts) // 2
         return _split(alerts[:half], most) + _split(alerts[half:], most)
-    # Labels are what it is known by: only what is said of it can be shorter.
+    # Labels identify the alert: only annotations can be shortened.
     annotations: dict[str, str] = alerts[0]["annotations"]
     while len(body) > most and len(annotations.get("summary", "")) > 1:
         annotations["summary"] = cut(annotations["summary"], len(annotations["summary"]) // 2)
@@ -64,12 +64,12 @@ def _split(alerts: list[dict[str, Any]], most: int) -> list[bytes]:
 def payload(
     target: Target, told: Notification, now: float, sentence: int = MAX_SENTENCE
 ) -> list[dict[str, Any]]:
-    """Every alert, with a sentence of so many characters at most."""
+    """Every alert, with a sentence of at most `sentence` characters."""
     return [_alert(target, alert, now, sentence) for alert in told.alerts]
 
 
 def labels_of(target: Target, alert: Alert) -> Mapping[str, str]:
-    """What Alertmanager knows the alert by; empty ones are left out, as it does itself."""
+    """The labels that identify the alert in Alertmanager; empty ones are omitted, as Alertmanager does itself."""
     labels = {
         **target.labels,
         **alert.labels,
@@ -86,7 +86,7 @@ def labels_of(target: Target, alert: Alert) -> Mapping[str, str]:
 
 def _alert(target: Target, alert: Alert, now: float, sentence: int) -> dict[str, Any]:
     starts = min(alert.since, now)
-    # An alert that ends before it starts is refused, and one that ends ahead of now still fires.
+    # Alertmanager rejects an alert that ends before it starts, and one that ends in the future still fires.
     ends = now + ENDS_AFTER * target.resend if alert.firing else max(starts, now - 1.0)
     annotations = {
         "summary": cut(plain(alert.sentence), sentence),

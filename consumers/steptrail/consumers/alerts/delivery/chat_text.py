@@ -1,4 +1,4 @@
-"""Text from outside as a chat may have it: measured, cut between characters, without controls and mentions."""
+"""Makes untrusted text safe for chats: measured, truncated between characters, without controls and mentions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ ELLIPSIS = "…"
 
 _BREAK = "\u200b"
 _SPACES = re.compile(r"[ \t\r\n\v\f\x85\u2028\u2029]+")
-# Controls, and what changes the direction or is not seen at all: an address could be made to look like another.
+# Controls, bidi and invisible characters: they could make one address look like another.
 _HIDDEN = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb"
     r"\ud800-\udfff\U000e0000-\U000e007f]"
@@ -21,33 +21,33 @@ _JOINER = "\u200d"
 
 
 def plain(text: str) -> str:
-    """In one line, with controls and characters that are not seen written out: `\\x1b`, `\\u202e`."""
+    """One line, with controls and invisible characters escaped: `\\x1b`, `\\u202e`."""
     return _HIDDEN.sub(_written_out, _SPACES.sub(" ", text)).strip()
 
 
 def unmentioned(text: str) -> str:
-    """The same to the eye, for a receiver that is not known: no mention, link or tag that it might obey."""
+    """Visually the same text for an unknown receiver, without mentions, links or tags that it might interpret."""
     return _MARKUP.sub(lambda found: found[0] + _BREAK, _MENTION.sub("@" + _BREAK, text))
 
 
 def for_slack(text: str) -> str:
-    """Slack's own three escaped, so that nothing is a mention or a link."""
+    """Escape Slack's three control characters, so that nothing is a mention or a link."""
     escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _MENTION.sub("@" + _BREAK, escaped)
 
 
 def for_discord(text: str) -> str:
-    """Markdown escaped, and mentions broken; the message itself allows none besides."""
+    """Escape Markdown and break mentions; the message also disallows mentions."""
     return _DISCORD.sub(lambda found: "\\" + found[0], _MENTION.sub("@" + _BREAK, text))
 
 
 def units(text: str) -> int:
-    """Its length as the strictest receivers count: UTF-16 units, two for an emoji."""
+    """The length as the strictest receivers count it: UTF-16 units, two for an emoji."""
     return len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def cut(text: str, most: int) -> str:
-    """At most `most` units of it: whole words if that costs little, and always whole characters as people see them."""
+    """Truncate to `most` units: at a word if that costs little, and always at a whole user-perceived character."""
     if units(text) <= most:
         return text
     if most < 1:
@@ -65,11 +65,11 @@ def cut(text: str, most: int) -> str:
 
 
 def _inside(text: str, at: int) -> bool:
-    """Whether a cut before text[at] would part what is one character to the eye."""
+    """Whether a cut before text[at] would split a user-perceived character."""
     mark, before = text[at], text[at - 1]
     if unicodedata.category(mark).startswith("M") or mark == _JOINER or before == _JOINER:
         return True
-    if "\U0001f3fb" <= mark <= "\U0001f3ff":  # a colour of skin
+    if "\U0001f3fb" <= mark <= "\U0001f3ff":  # a skin tone
         return True
     if _is_flag(mark) and _is_flag(before):
         run = len(text[:at]) - len(text[:at].rstrip("".join(map(chr, range(0x1F1E6, 0x1F200)))))

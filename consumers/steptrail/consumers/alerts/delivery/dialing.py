@@ -1,4 +1,4 @@
-"""A connection within a bounded time: looking up the name, trying every address, TLS, and all that follows."""
+"""Opens connections with a deadline for everything: DNS, every address, TLS, and the exchange."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Resolve = Callable[[str, int], Sequence[Address]]
 
 
 def addresses_of(host: str, port: int) -> Sequence[Address]:
-    """By the system's resolver, which takes as long as it likes. Raises OSError."""
+    """Resolve with the system's resolver, which may take arbitrarily long. Raises OSError."""
     return socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
 
 
@@ -30,9 +30,9 @@ def dialed(
     context: ssl.SSLContext | None = None,
     resolve: Resolve = addresses_of,
 ) -> Iterator[socket.socket]:
-    """A socket that is cut off at the deadline, whatever is done with it then; closed at the end.
+    """A socket that is shut down at the deadline, whatever uses it then; closed at the end.
 
-    With a `context` it speaks TLS. Raises OSError; TimeoutError when the deadline has passed, also out of its body.
+    Uses TLS with a `context`. Raises OSError; TimeoutError after the deadline, also from the `with` body.
     """
     raw = connected(_resolved(host, port, deadline, resolve), deadline)
     cut = threading.Event()
@@ -42,7 +42,7 @@ def dialed(
         with contextlib.suppress(OSError):
             raw.shutdown(socket.SHUT_RDWR)
 
-    # Each read has a time-out, but who sends a byte now and then would never meet it.
+    # Each read has a timeout, but a server that sends a byte now and then would never reach it.
     timer = threading.Timer(deadline.remaining(), cut_off)
     timer.daemon = True
     timer.start()
@@ -50,7 +50,7 @@ def dialed(
     try:
         raw.settimeout(max(deadline.remaining(), 0.001))
         if context is not None:
-            # The wrapped socket takes the descriptor over: keep one of our own, to cut off by.
+            # The wrapped socket takes the descriptor over: keep a duplicate to shut it down.
             raw = raw.dup()
             sock = context.wrap_socket(sock, server_hostname=host)
         yield sock
@@ -65,14 +65,14 @@ def dialed(
 
 
 def _resolved(host: str, port: int, deadline: Deadline, resolve: Resolve) -> Sequence[Address]:
-    """The addresses; a lookup cannot be broken off, so that it has a thread, which is left behind."""
+    """The addresses; a lookup cannot be cancelled, so it runs in a thread that may be abandoned."""
     found: list[Sequence[Address]] = []
     failed: list[Exception] = []
 
     def look_up() -> None:
         try:
             found.append(resolve(host, port))
-        except Exception as error:  # told by who waits for it
+        except Exception as error:  # raised by the waiting thread
             failed.append(error)
 
     thread = threading.Thread(target=look_up, name="steptrail-lookup", daemon=True)
@@ -90,7 +90,7 @@ def connected(
     deadline: Deadline,
     connect: Callable[[Address, float], socket.socket] | None = None,
 ) -> socket.socket:
-    """A connection to the first address that takes one; none may use up the time of those after it."""
+    """Connect to the first address that accepts; none may use up the time of those after it."""
     connect = connect or _connect
     failure: OSError = OSError("the name has no address")
     for number, address in enumerate(addresses):

@@ -1,4 +1,6 @@
-"""Many alerts in little room: the worst first, shorter sentences before fewer alerts, and how many were left out."""
+"""Fits many alerts into limited room: the worst first, shorter sentences before fewer alerts, and a count of the
+rest.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ _FEWEST = 40
 
 @dataclass(frozen=True)
 class Limits:
-    """What a receiver takes: `chars` (UTF-16 units) in one text, `bytes` in one body; None: as is usual for it."""
+    """A receiver's limits: `chars` (UTF-16 units) per text, `bytes` per body; None means the receiver's default."""
 
     chars: int | None = None
     bytes: int | None = None
@@ -34,14 +36,14 @@ Line = Callable[[Alert, int], str]
 
 
 def worst_first(told: Notification) -> list[Alert]:
-    """Those that fire before those that ended, the heaviest first, then those that fire longest."""
+    """Firing alerts before ended ones, the most severe first, then the longest firing."""
     return sorted(told.alerts, key=lambda a: (not a.firing, -a.severity.weight, a.since, a.id))
 
 
 def fitted(told: Notification, line: Line, room: int | None, *, each: int | None = None) -> list[str]:
-    """Lines of `room` units together (an end of line counts), of `each` at most; the last may be "and 12 more".
+    """Lines of `room` units in total (newlines count), at most `each` per line; the last may be "and 12 more".
 
-    Never empty, even where there is room for nothing.
+    Never empty, even without any room.
     """
     alerts = worst_first(told)
     lines: list[str] = []
@@ -63,12 +65,12 @@ def fitted(told: Notification, line: Line, room: int | None, *, each: int | None
 
 
 def whole_text(told: Notification, line: Line) -> int:
-    """How long the text would be with room for everything; in units."""
+    """Length of the untruncated text in units."""
     return _size(fitted(told, line, None))
 
 
 def halved(room: int, shorter: int) -> int:
-    """The room after so many refusals for size."""
+    """The room after `shorter` refusals for size."""
     return max(room >> shorter, _FEWEST)
 
 
@@ -79,7 +81,7 @@ def named(alert: Alert) -> str:
 
 
 def said(alert: Alert, sentence: int) -> str:
-    """Its evidence in about so many characters, in one line; where there is room, as of when, and examples."""
+    """Its evidence in about `sentence` characters, in one line; with its time and examples if there is room."""
     told = cut(plain(alert.sentence), sentence)
     if sentence < _WITH_EXAMPLES:
         return told
@@ -91,7 +93,7 @@ def said(alert: Alert, sentence: int) -> str:
 
 
 def scope(alert: Alert) -> str:
-    """What it is about, bounded, in one line."""
+    """Its scope, bounded, in one line."""
     return "/".join(cut(plain(part), _NAMED) for part in (alert.pipeline, alert.step) if part) or "everything"
 
 
@@ -111,13 +113,13 @@ def title(told: Notification) -> str:
 
 
 def joined(texts: Sequence[str], most: int) -> str:
-    """The different ones of them, `most` at most."""
+    """The distinct texts, at most `most` of them."""
     different = list(dict.fromkeys(filter(None, texts)))
     return ", ".join(different[:most]) + (", …" if len(different) > most else "")
 
 
 def escaped_within(text: str, most: int, escape: Callable[[str], str]) -> str:
-    """As much of `text` as has `most` units once it is escaped."""
+    """As much of `text` as fits `most` units after escaping."""
     room = most
     while units(told := escape(cut(text, room))) > most and room > 0:
         room = min(room - 1, room * most // units(told))
@@ -125,7 +127,7 @@ def escaped_within(text: str, most: int, escape: Callable[[str], str]) -> str:
 
 
 def _within(line: Line, alert: Alert, sentence: int, most: int | None) -> str:
-    """The line, with a shorter sentence where escapes make it longer than `most`."""
+    """The line, with a shorter sentence if escapes make it longer than `most`."""
     told = line(alert, sentence)
     while most is not None and units(told) > most and sentence > 0:
         sentence = min(sentence * 2 // 3, most)

@@ -1,4 +1,4 @@
-"""One POST to where the configuration says, and nowhere else, within a bounded time."""
+"""Sends one POST to the configured address, and nowhere else, within a bounded time."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _MAYBE_TOO_LARGE = frozenset((400, 413, 422))
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of a request. `status` None: no answer; `said`: in words, without secrets.
+    """The result of a request. `status` None: no answer; `said`: a description without secrets.
 
-    `hopeless`: the same request would be refused again. `retry_after`: seconds that the target asked for.
+    `hopeless`: the same request would be refused again. `retry_after`: the seconds that the target requested.
     """
 
     status: int | None
@@ -38,17 +38,17 @@ class Answer:
 
     @property
     def delivered(self) -> bool:
-        """Whether the target took it."""
+        """Whether the target accepted it."""
         return self.status is not None and 200 <= self.status < 300
 
     @property
     def hopeless(self) -> bool:
-        """Whether to try again soon is of no use: a redirect, or a refusal other than for want of time."""
+        """Whether a retry soon is useless: a redirect, or a client error other than a timeout or rate limit."""
         return self.status is not None and 300 <= self.status < 500 and self.status not in _TRANSIENT
 
     @property
     def too_large(self) -> bool:
-        """Whether a shorter one might be taken. Few say so by 413: Slack, Discord and others answer 400."""
+        """Whether a shorter request might be accepted. Few answer 413: Slack, Discord and others answer 400."""
         return self.status in _MAYBE_TOO_LARGE
 
 
@@ -61,10 +61,10 @@ def post(
     clock: Callable[[], float] = time.monotonic,
     resolve: Resolve = addresses_of,
 ) -> Answer:
-    """Send it, on a connection of its own, in `target.timeout` seconds all in all; never raises for what may go wrong.
+    """Send a body on a new connection within `target.timeout` seconds in total; network failures never raise.
 
-    The time is for everything: the name, all its addresses, TLS, sending, and reading the answer. A redirect is an
-    answer like any other and is not followed; no proxy is asked.
+    The time covers everything: DNS, all addresses, TLS, sending, and reading the answer. Redirects are not followed
+    but returned as answers; no proxy is used.
     """
     secrets = target.secrets()
     started, deadline = clock(), Deadline(target.timeout, clock)
@@ -83,10 +83,10 @@ def post(
 
 
 def together(answers: Iterable[Answer], *, last: bool) -> Answer:
-    """What came of the requests for one notification: the first failure, else the last answer.
+    """Combine the answers to one notification's requests: the first failure, otherwise the last answer.
 
-    After one that was refused the others are still made if this is the `last` try, or if it was not for its size;
-    after one that was not answered none.
+    After a refusal the others are still sent if this is the `last` attempt, or if the reason was not the size; after a
+    request without an answer none are.
     """
     failure, answer = None, Answer(None, "there is nothing to say")
     for answer in answers:
@@ -98,7 +98,7 @@ def together(answers: Iterable[Answer], *, last: bool) -> Answer:
 
 
 def path_of(url: str) -> str:
-    """Path and query of a URL, as a request names them."""
+    """Path and query of a URL, as in a request line."""
     parts = urlsplit(url)
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
@@ -106,7 +106,7 @@ def path_of(url: str) -> str:
 def _exchange(
     target: Target, path: str, headers: Mapping[str, str], body: bytes, deadline: Deadline, resolve: Resolve
 ) -> tuple[http.client.HTTPResponse, bytes]:
-    """The answer, and the beginning of its text."""
+    """Send the request; returns the answer with the beginning of its text."""
     parts = urlsplit(target.url)
     host = parts.hostname or ""
     secure = parts.scheme == "https"
@@ -118,18 +118,18 @@ def _exchange(
     )
     with dialed(host, target.port, deadline, context, resolve) as sock:
         connection.sock = sock
-        # Who refuses a body for its size may hang up before all of it was sent, and has answered all the same.
+        # A server that refuses a body for its size may close the connection early, yet has answered.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             connection.request("POST", path, body, {**headers, "Content-Length": str(len(body))})
         response, text = connection.getresponse(), b""
-        # The status is the answer, whatever becomes of the text: what was taken must not be sent again.
+        # The status decides, even if reading the text fails: an accepted request must not be resent.
         with contextlib.suppress(OSError, http.client.HTTPException):
             text = response.read(_MOST_READ)
         return response, text
 
 
 def _retry_after(response: http.client.HTTPResponse) -> float | None:
-    """The pause that the answer asks for: seconds, or a date."""
+    """The pause in seconds from Retry-After, which holds seconds or a date."""
     text = (response.getheader("Retry-After") or "").strip()
     if text.isascii() and text.isdigit():
         return min(float(text[:9]), MOST_RETRY_AFTER_S)

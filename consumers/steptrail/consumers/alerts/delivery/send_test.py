@@ -13,7 +13,9 @@ KIND = "test"
 
 
 def try_target(target: Target, now: float) -> Answer:
-    """The target's answer to a test alert; `now` in seconds since the epoch. An Alertmanager also gets it resolved."""
+    """Send a test alert and return the answer; `now` in seconds since the epoch. For an Alertmanager, also resolve
+    it.
+    """
     one = alert_id("", "", KIND, target.name)
     alert = Alert(
         id=one,

@@ -1,4 +1,4 @@
-"""A target as the configuration has it: where, with which secrets, how patiently."""
+"""A configured target: its address, secrets, timeouts and retries."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ ALERTMANAGER = "alertmanager"
 
 @dataclass(frozen=True)
 class Target:
-    """Everything about one target. Seconds. The parts that may hold secrets are in no repr.
+    """Everything about one target. Times in seconds. Fields that may hold secrets are not in the repr.
 
-    `timeout` for one attempt, all in all. `attempts` for one notification; after them it is dead. `most_bytes`: of a
-    request to an Alertmanager; a webhook's template knows its own limits. `resend`: how often an Alertmanager is
-    told again of what fires; it forgets an alert that it was not told of for four times that.
+    `timeout`: for one attempt in total. `attempts`: per notification; after them it is dead. `most_bytes`: of a request
+    to an Alertmanager; a webhook's template has its own limits. `resend`: how often firing alerts are resent to an
+    Alertmanager, which drops an alert after four times that without a resend.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Target:
 
     @property
     def shown(self) -> str:
-        """Where it is, fit to be shown: in many services the path is a secret."""
+        """Its address without the path, which is a secret in many services."""
         parts = urlsplit(self.url)
         return f"{parts.scheme}://{parts.hostname}:{self.port}"
 
@@ -53,14 +53,14 @@ class Target:
 
     @property
     def policy(self) -> TargetPolicy:
-        """What the engine has to know of it."""
+        """What the engine needs of it."""
         if self.type == ALERTMANAGER:
             always = Grouping((), 0.0, 0.0, self.resend)
             return TargetPolicy(self.name, True, always, self.retry_after, resends=True)
         return TargetPolicy(self.name, retry_after=self.retry_after)
 
     def secrets(self) -> list[str]:
-        """Texts that must stand in no message."""
+        """Texts that no message may contain."""
         parts = urlsplit(self.url)
         found = [self.url, parts.path.strip("/"), parts.query, *self.headers.values()]
         found += [value.partition(" ")[2] for value in self.headers.values()]

@@ -1,7 +1,7 @@
-"""Bodies of webhooks: our own, Slack's, Discord's, or JSON of the user's with names in it.
+"""Webhook bodies: steptrail's own, Slack's, Discord's, or a user's JSON template.
 
-Every one keeps within what its receiver takes, and can be had shorter: `shorter` halves the room for text so many
-times. Where a body is for programs, alerts are not left out but told in several bodies (`parts`).
+Each body stays within its receiver's limits and can be shortened: `shorter` halves the room for text that many times.
+A body for programs omits no alerts, but is split into several (`parts`).
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ _LEAST_TEXT = 20
 
 
 class BadTemplate(ValueError):
-    """A body is not JSON, or names what there is not; the message says what."""
+    """A template is not JSON, or uses an unknown name; the message states which."""
 
 
 @dataclass(frozen=True)
 class Template:
-    """Makes bodies; `source`, its name or the document, and `limits` tell it from others.
+    """Renders bodies; `source`, its name or document, and `limits` identify it.
 
-    `splits`: every alert has to arrive, so that what is too long is told in several bodies.
+    `splits`: every alert must arrive, so a body that is too long is split.
     """
 
     source: str
@@ -64,7 +64,7 @@ class Template:
     splits: bool = False
 
     def __call__(self, told: Notification, shorter: int = 0) -> bytes:
-        """The body of one notification, shorter still where it would not keep within the limit of bytes."""
+        """Render one notification, shortened further if it would exceed the limit of bytes."""
         body = self.render(told, shorter)
         while self.limits.bytes is not None and len(body) > self.limits.bytes and shorter < MOST_SHORTER:
             shorter += 1
@@ -72,7 +72,7 @@ class Template:
         return body
 
     def parts(self, told: Notification, shorter: int = 0) -> list[tuple[Notification, bytes]]:
-        """What is to be sent for it, each with its body: itself, or parts of it with ids of their own."""
+        """The notifications to send, each with its body: the whole, or parts with their own ids."""
         whole = 1 << shorter if self.splits else 1
         most = -(-len(told.alerts) // whole)
         found = []
@@ -96,17 +96,19 @@ class Template:
 
 
 def standard(limits: Limits = NO_LIMITS) -> Template:
-    """Ours: `type`, `timestamp` and `data`, as Standard Webhooks recommends, every alert with all its fields."""
+    """steptrail's format: `type`, `timestamp` and `data`, as Standard Webhooks recommends, with all fields of every
+    alert.
+    """
     return Template("standard", limits, _standard, True)
 
 
 def slack(limits: Limits = NO_LIMITS) -> Template:
-    """For an incoming webhook of Slack: a headline, and a section with a line for each alert."""
+    """For a Slack incoming webhook: a headline, and a section with one line per alert."""
     return Template("slack", limits, partial(_slack, limits))
 
 
 def discord(limits: Limits = NO_LIMITS) -> Template:
-    """For a webhook of Discord: a text of 2,000 characters at most that mentions nobody."""
+    """For a Discord webhook: a text of at most 2,000 characters that mentions nobody."""
     return Template("discord", limits, partial(_discord, limits))
 
 
@@ -118,10 +120,10 @@ BUILT_IN: Mapping[str, Callable[[Limits], Template]] = {
 
 
 def custom(body: str, limits: Limits = NO_LIMITS) -> Template:
-    """A JSON document in whose texts `$name` stands for what there is to say. Raises BadTemplate.
+    """A JSON document whose texts may contain `$name` placeholders. Raises BadTemplate.
 
-    A text that is nothing but `$alerts` becomes the list of alerts. What is put in is never read as JSON: no
-    error message can change the document. It mentions nobody, as far as is known of chats; `$alerts` is as it is.
+    A text that is exactly `$alerts` becomes the list of alerts. Inserted values are never parsed as JSON: no error
+    message can change the document. Values cannot mention anybody in known chats; `$alerts` is inserted unchanged.
     """
     try:
         document = orjson.loads(body)
@@ -156,7 +158,7 @@ def _standard(told: Notification, shorter: int) -> bytes:
 
 
 def _alerts(told: Notification, sentence: int) -> list[dict[str, Any]]:
-    """Every field of every alert; a sentence of so many characters at most."""
+    """All fields of every alert; a sentence has at most `sentence` characters."""
     return [replace(alert, sentence=cut(alert.sentence, sentence)).as_dict() for alert in told.alerts]
 
 
@@ -173,7 +175,7 @@ def _slack(limits: Limits, told: Notification, shorter: int) -> bytes:
     if shorter:
         room = halved(min(room, whole_text(told, line)), shorter)
     sections: list[dict[str, Any]] = [
-        # As it is: no address, name or channel in it becomes a link or a mention.
+        # Plain text: no address, name or channel in it becomes a link or a mention.
         {"type": "section", "text": {"type": "mrkdwn", "text": text, "verbatim": True}}
         for text in fitted(told, line, room, each=_SLACK_SECTION)
     ]
@@ -196,10 +198,10 @@ def _discord(limits: Limits, told: Notification, shorter: int) -> bytes:
         room = halved(min(room, whole_text(told, line) + units(head) + 1), shorter)
     if len(told.alerts) > 1 and room >= 2 * units(head):
         lines = [head, *fitted(told, line, room - units(head) - 1)]
-    else:  # the line of the only alert says all that the title would
+    else:  # the single alert's line repeats the title
         lines = fitted(told, line, room)
     content = cut("\n".join(lines), min(limits.chars or _DISCORD_CONTENT, _DISCORD_CONTENT))
-    # No mention is obeyed, and no address in an error message is fetched for a preview.
+    # No mention takes effect, and no address in an error message is fetched for a preview.
     return orjson.dumps({"content": content, "allowed_mentions": {"parse": []}, "flags": 4})
 
 
@@ -232,7 +234,7 @@ def _custom(document: Any, limits: Limits, told: Notification, shorter: int) -> 
 
 
 class _Filling:
-    """Puts values into a document; a text of more than `most` units is cut, by `excess` units."""
+    """Fills a document with values; truncates texts longer than `most` units by `excess` units."""
 
     def __init__(self, values: Mapping[str, Any], most: int | None) -> None:
         self.excess = 0
@@ -240,7 +242,7 @@ class _Filling:
         self._most = most
 
     def fill(self, part: Any) -> Any:
-        """The part of the document, filled."""
+        """Fill a part of the document."""
         if isinstance(part, dict):
             return {key: self.fill(item) for key, item in part.items()}
         if isinstance(part, list):

@@ -1,4 +1,4 @@
-"""Requests to webhooks, signed as Standard Webhooks has it (https://www.standardwebhooks.com)."""
+"""Requests to webhooks, signed according to Standard Webhooks (https://www.standardwebhooks.com)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from steptrail.consumers.alerts.model.notification import Notification
 
 
 def send_webhook(target: Target, told: Notification, now: float, shorter: int = 0) -> Answer:
-    """Send one notification; the answer to its last part, or the first that was not taken.
+    """Send one notification; returns the answer to its last part, or the first failure.
 
-    `now`: seconds since the epoch, of this attempt; the id is the notification's, or a part's own. `shorter`: how
+    `now`: time of this attempt, seconds since the epoch; the id is the notification's, or a part's. `shorter`: how
     often it was refused for its size.
     """
     parts = target.template.parts(told, shorter)
@@ -38,7 +38,7 @@ def _send(target: Target, message_id: str, body: bytes, now: float) -> Answer:
 
 
 def signature(keys: Sequence[bytes], message_id: str, timestamp: int, body: bytes) -> str:
-    """The header webhook-signature: `v1,` and the HMAC-SHA256 of `id.timestamp.body`, one for each key."""
+    """The header webhook-signature: `v1,` and the HMAC-SHA256 of `id.timestamp.body` for each key."""
     signed = f"{message_id}.{timestamp}.".encode() + body
     macs = (hmac.new(key, signed, hashlib.sha256).digest() for key in keys)
     return " ".join(f"v1,{base64.b64encode(mac).decode()}" for mac in macs)

@@ -40,13 +40,13 @@ class _Task:
 
 
 def send(target: Target, notification: Notification, now: float, shorter: int = 0) -> Answer:
-    """One attempt; `now` in seconds since the epoch; `shorter`: how often it was refused for its size."""
+    """Make one attempt; `now` in seconds since the epoch; `shorter`: how often it was refused for its size."""
     sender = send_alerts if target.type == ALERTMANAGER else send_webhook
     return sender(target, notification, now, shorter)
 
 
 def next_shorter(target: Target, notification: Notification, shorter: int) -> int | None:
-    """How it can be said with shorter requests than that; None where it cannot."""
+    """The next value of `shorter` that gives shorter requests; None if there is none."""
 
     def largest(of: int) -> int:
         if target.type == ALERTMANAGER:
@@ -58,11 +58,11 @@ def next_shorter(target: Target, notification: Notification, shorter: int) -> in
 
 
 class Worker:
-    """Sends notifications with retries and backoff, at once with less text where it was too long, and calls `done`
+    """Sends notifications with retries and backoff (at once with less text if it was too long), and calls `done`
     with each outcome from its own thread.
 
     `dead`: the target's last notification died, so each gets a single attempt until one is delivered. A daemon
-    thread: a target that hangs keeps no process from ending.
+    thread: a hanging target does not keep the process from ending.
     """
 
     def __init__(self, target: Target, done: Callable[[Outcome], None], *, dead: bool = False) -> None:
@@ -79,7 +79,7 @@ class Worker:
         self._thread.start()
 
     def submit(self, notification: Notification) -> None:
-        """Send it; a notification in flight is not sent twice."""
+        """Queue a notification; one in flight is not sent twice."""
         with self._changed:
             if notification.id not in self._known:
                 self._known.add(notification.id)
@@ -104,12 +104,12 @@ class Worker:
         while (task := self._next()) is not None:
             try:
                 answer = send(self.target, task.notification, time.time(), task.shorter)
-            except Exception as error:  # a fault of ours must not end the thread, and be told
+            except Exception as error:  # a bug must not end the thread, and is reported
                 _log.exception("cannot send", extra={"target": self.target.name})
                 answer = Answer(None, f"{type(error).__name__} in steptrail: see its log")
             try:
                 self._take(task, answer)
-            except Exception:  # nor one of who is told
+            except Exception:  # nor an error in `done`
                 _log.exception("cannot tell what became of it", extra={"target": self.target.name})
                 with self._changed:
                     self._known.discard(task.notification.id)
@@ -141,7 +141,7 @@ class Worker:
                 return
         self.dead = not answer.delivered
         attempts = task.backoff.failures + answer.delivered
-        # Told before it is forgotten: in between, who submits it again must find it known.
+        # Report before forgetting: a resubmission in between must find it in flight.
         self._done(Outcome(notification, answer.delivered, attempts, answer.said))
         with self._changed:
             self._known.discard(notification.id)

@@ -1,4 +1,4 @@
-"""The workers of all targets: notifications go in, outcomes come out."""
+"""The workers of all targets: takes notifications, returns outcomes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from steptrail.consumers.runtime.deadline import Deadline
 
 
 class WorkerPool:
-    """A worker for each target. One thread owns it; the workers put their outcomes from threads of their own."""
+    """One worker per target. One thread owns the pool; workers report outcomes from their own threads."""
 
     def __init__(self) -> None:
         self.workers: dict[str, Worker] = {}
@@ -21,7 +21,7 @@ class WorkerPool:
     def use(self, targets: Mapping[str, Target], dead: Iterable[str]) -> None:
         """Reconcile the workers with the configured targets; those in `dead` start in single-attempt mode.
 
-        The worker of an unchanged target goes on. What was in flight to the others must be submitted again.
+        The worker of an unchanged target continues. Notifications in flight to the others must be resubmitted.
         """
         before, dead = self.workers, set(dead)
         self.workers = {}
@@ -35,7 +35,7 @@ class WorkerPool:
                 worker.stop()
 
     def submit(self, notification: Notification) -> None:
-        """Send it, if there is such a target; a notification in flight is not sent twice."""
+        """Queue a notification if its target exists; one in flight is not sent twice."""
         worker = self.workers.get(notification.target)
         if worker is not None:
             worker.submit(notification)

@@ -1,1 +1,1 @@
-"""Alerts without I/O: what fires, what is silenced, what is to be sent."""
+"""The model of alerts, without I/O: firing, silencing, and what to send."""

@@ -1,4 +1,4 @@
-"""An alert: something that is wrong with a step, a pipeline or everything, and since when."""
+"""An alert: a problem of a step, a pipeline or everything, and since when it exists."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ MAX_SENTENCE = 2000
 
 
 class BadAlert(DataError):
-    """A record on the topic of alerts, notifications or silences is none; the message says why."""
+    """A record on the topic of alerts, notifications or silences is invalid; the message states why."""
 
 
 @dataclass(frozen=True)
 class Alert:
-    """One alert as the topic has it. Times are seconds since the epoch.
+    """One alert as stored on the topic. Times are seconds since the epoch.
 
-    `id` says what is wrong with what and is the same each time; `episode` is one time of it, from its firing to
-    its resolving. `since`: when it became so, by the evidence; `fired_at`: when this was said first; `ended_at`:
-    when it ended, None while it fires. `severity` is WARNING, CRITICAL or UNKNOWN. `sentence` is the evidence as of
-    `evidence_at`, None where it does not say. `examples`: documents that it is about, three at most; `link`: where
-    to look, "" where no address is configured.
+    `id` identifies the problem and its subject, and is the same each time; `episode` is one occurrence, from firing to
+    resolved. `since`: when the problem began, by the evidence; `fired_at`: when the alert first fired; `ended_at`: when
+    it ended, None while it fires. `severity` is WARNING, CRITICAL or UNKNOWN. `sentence` is the evidence as of
+    `evidence_at`, None if unknown. `examples`: up to three affected documents; `link`: where to look, "" if no address
+    is configured.
     """
 
     id: str
@@ -67,11 +67,11 @@ class Alert:
 
     @property
     def scope(self) -> str:
-        """What it is about, for people: `invoices/ocr`, `invoices`, `everything`."""
+        """Its scope for people: `invoices/ocr`, `invoices`, `everything`."""
         return "/".join(filter(None, (self.pipeline, self.step))) or "everything"
 
     def value_of(self, name: str) -> str:
-        """A field or a label by name; "" where there is none."""
+        """A field or a label by name; "" if there is none."""
         if name == "severity":
             return self.severity.value
         if name in ("pipeline", "step", "kind", "owner", "id", "status"):
@@ -79,7 +79,7 @@ class Alert:
         return self.labels.get(name, "")
 
     def resolved(self, at: float) -> Alert:
-        """The same, ended."""
+        """A copy that ended at `at`."""
         return replace(self, status=RESOLVED, ended_at=at)
 
     def as_dict(self) -> dict[str, Any]:
@@ -101,7 +101,7 @@ class Alert:
 
     @classmethod
     def from_dict(cls, value: Any) -> Alert:
-        """What `as_dict` made. Raises BadAlert."""
+        """Parse `as_dict`'s result. Raises BadAlert."""
         try:
             ended, evidence = value["ended_at"], value.get("evidence_at")
             alert = cls(
@@ -112,7 +112,7 @@ class Alert:
                     "fired_at": seconds(value["fired_at"]),
                     "ended_at": None if ended is None else seconds(ended),
                     "labels": {str(key): str(item) for key, item in value["labels"].items()},
-                    # What earlier versions do not write.
+                    # Fields that earlier versions do not write.
                     "evidence_at": None if evidence is None else seconds(evidence),
                     "examples": tuple(str(each) for each in value.get("examples", ())),
                     "link": str(value.get("link", "")),
@@ -126,7 +126,7 @@ class Alert:
 
     @classmethod
     def from_bytes(cls, value: bytes) -> Alert:
-        """What `to_bytes` made. Raises BadAlert."""
+        """Parse `to_bytes`'s result. Raises BadAlert."""
         return cls.from_dict(loaded(value))
 
 
@@ -134,15 +134,17 @@ _TEXTS = ("id", "episode", "pipeline", "step", "kind", "sentence", "status", "ow
 
 
 def alert_id(pipeline: str, step: str, kind: str, subject: str = "") -> str:
-    """The id of what is wrong: the same wherever and whenever it is computed."""
+    """The id of a problem: the same wherever and whenever it is computed."""
     return _hash(pipeline, step, kind, subject)
 
 
 def episode_id(of: str, since: float, before: Alert | None) -> str:
-    """The id of one time of it, by when it began; never that of the time `before`, whose record is still known."""
+    """The id of an occurrence, from its start; never the id of the previous one, `before`, whose record still
+    exists.
+    """
     stamp = round(since * 1000)
     if before is not None:
-        with contextlib.suppress(ValueError):  # not an id of ours
+        with contextlib.suppress(ValueError):  # not an id of this format
             stamp = max(stamp, int(before.episode.rpartition("-")[2], 16) + 1)
     return f"{of}-{stamp:x}"
 
@@ -152,7 +154,7 @@ def _hash(*parts: str) -> str:
 
 
 def loaded(value: bytes) -> Any:
-    """JSON. Raises BadAlert."""
+    """Parse JSON. Raises BadAlert."""
     try:
         return orjson.loads(value)
     except orjson.JSONDecodeError as error:
@@ -160,14 +162,14 @@ def loaded(value: bytes) -> Any:
 
 
 def rfc3339(moment: float) -> str:
-    """Seconds since the epoch as `2026-05-04T12:00:00.250Z`; what no calendar has becomes the nearest that one has."""
+    """Format seconds since the epoch as `2026-05-04T12:00:00.250Z`; clamps times outside the calendar's range."""
     bounded = min(max(moment, 0.0), 253_402_300_799.0) if math.isfinite(moment) else 0.0
     told = datetime.fromtimestamp(bounded, timezone.utc).isoformat(timespec="milliseconds")
     return told.replace("+00:00", "Z")
 
 
 def seconds(text: Any) -> float:
-    """What `rfc3339` made, as seconds since the epoch. Raises ValueError, TypeError."""
+    """Parse `rfc3339`'s result to seconds since the epoch. Raises ValueError, TypeError."""
     if not isinstance(text, str):
         raise TypeError("a time is not a text")
     return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()

@@ -1,7 +1,7 @@
-"""Who is to be told what, now: grouping, waiting, repeating, holding back. Pure, and without a memory of its own.
+"""Decides which notifications to send now: grouping, waiting, repeating, inhibition, silences. Pure and stateless.
 
-What alerts there are, what each target was told, and the time go in; notifications come out. A restart can
-therefore forget nothing: the same records at the same time give the same plan.
+The input is the alerts, each target's last notifications and the time; the output is notifications. A restart loses
+nothing: the same records at the same time give the same plan.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MAX_ON_THEIR_WAY = 50
 
 @dataclass(frozen=True)
 class Held:
-    """Why nobody is told of an alert: the id of a silence, or of the alert that holds it back."""
+    """Why an alert is not notified: the id of a silence, or of the alert that inhibits it."""
 
     by: str
     silence: bool
@@ -36,7 +36,7 @@ class Held:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be sent now, when to ask again (infinity: when something changes), and what is held back."""
+    """What to send now, when to plan again (infinity: on the next change), and which alerts are held back."""
 
     notifications: tuple[Notification, ...] = ()
     again_at: float = math.inf
@@ -45,7 +45,7 @@ class Plan:
 
 @dataclass
 class _Group:
-    """Alerts that a target is told of together; `last`: when it heard of any of them."""
+    """Alerts notified together to a target; `last`: when it was last notified of any of them."""
 
     target: TargetPolicy
     name: str
@@ -62,11 +62,11 @@ def plan(
     policy: AlertPolicy,
     now: float,
 ) -> Plan:
-    """What to do at `now`, in seconds since the epoch. `told` by (target, alert id)."""
+    """Plan for `now`, in seconds since the epoch. `told` by (target, alert id)."""
     held, again_at = held_back(alerts, silences, policy, now)
     sending = {
         (each.target, alert.id) for each in on_their_way for alert in each.alerts
-    }  # one message at a time tells of an alert, so that its story is told in order
+    }  # one notification at a time per alert and target keeps them ordered
     busy: dict[str, int] = {}
     for each in on_their_way:
         busy[each.target] = busy.get(each.target, 0) + 1
@@ -84,7 +84,7 @@ def plan(
 
 
 def _batches(alerts: Sequence[Alert]) -> Iterator[list[Alert]]:
-    """The alerts, in order, as many at a time as a notification, and its record on the topic, takes."""
+    """Split alerts, in order, into batches that fit a notification and its record on the topic."""
     batch: list[Alert] = []
     size = 0
     for alert in alerts:
@@ -101,7 +101,7 @@ def _batches(alerts: Sequence[Alert]) -> Iterator[list[Alert]]:
 def held_back(
     alerts: Mapping[str, Alert], silences: Iterable[Silence], policy: AlertPolicy, now: float
 ) -> tuple[dict[str, Held], float]:
-    """Firing alerts that nobody is told of, by id, and when that may change by itself."""
+    """Firing alerts that are held back, by id, and when that may change by itself."""
     silences = list(silences)
     edges = [edge for each in silences for edge in (each.starts, each.ends) if edge > now]
     held: dict[str, Held] = {}
@@ -120,9 +120,9 @@ def held_back(
 def _wide(
     alerts: Mapping[str, Alert], silenced: Mapping[str, Held], policy: AlertPolicy, now: float
 ) -> tuple[dict[str, list[Alert]], list[float]]:
-    """Alerts of pipelines, and of everything under "", that hold others back; and when that of ended ones stops.
+    """Inhibiting alerts by pipeline, "" for everything; and when the ended ones stop inhibiting.
 
-    One that has just ended still holds back, for as long as groups wait: its parts may be about to end too.
+    A recently ended one still inhibits, as long as groups wait: its parts may be about to end too.
     """
     wide: dict[str, list[Alert]] = {}
     ends = []
@@ -153,7 +153,7 @@ def _holder(alert: Alert, wide: Mapping[str, list[Alert]]) -> Alert | None:
 def _groups(
     alerts: Mapping[str, Alert], told: Mapping[tuple[str, str], Told], policy: AlertPolicy
 ) -> list[_Group]:
-    """Every alert in a group for each target that is to hear, or has heard, of it."""
+    """Every alert in a group for each target that is, or was, notified of it."""
     groups: dict[tuple[str, str], _Group] = {}
     for alert in alerts.values():
         routes = policy.routes_of(alert)
@@ -162,7 +162,7 @@ def _groups(
             if name in routes:
                 route, grouping = routes[name]
             elif known is not None and known.status != RESOLVED:
-                # Nobody routes it there any more, but who was told that it fires must hear of its end.
+                # No route leads there any more, but a target notified of its firing must also be notified of its end.
                 route, grouping = "ended", target.grouping or policy.defaults
             else:
                 continue
@@ -180,7 +180,7 @@ def _groups(
 def _due(
     group: _Group, held: Mapping[str, Held], sending: set[tuple[str, str]], now: float
 ) -> tuple[list[tuple[Alert, bool]], float]:
-    """What to say of the group now, each with whether it is a mere repeat; else when there will be something."""
+    """What to send for the group now, each with whether it is a repeat; otherwise when something will be due."""
     news: list[tuple[Alert, bool]] = []
     first, repeat_at = math.inf, math.inf
     for alert, known in group.members:
@@ -197,7 +197,7 @@ def _due(
                 news.append((alert, True))
     if min(first, repeat_at) > now:
         return [], min(first, repeat_at)
-    if first > now:  # the time is come for repeats only
+    if first > now:  # only repeats are due
         news = [each for each in news if each[1]]
     news.sort(key=lambda each: (each[0].since, each[0].id))
     return news, first if first > now else math.inf
@@ -210,16 +210,16 @@ def _news_at(said: Alert, known: Told | None, group: _Group) -> float:
     if not said.firing or (known is not None and known.episode == said.episode):
         return next_news
     began = said.fired_at + group.grouping.wait
-    # Its former episode was ended only now, so that this one could be told: that is no reason to wait again.
+    # Its previous episode was ended only so that this one can be sent: do not wait again.
     follows = known is not None and known.status == RESOLVED and known.at >= began
     return began if follows else max(next_news, began)
 
 
 def _news(alert: Alert, known: Told | None, target: TargetPolicy, held: bool) -> Alert | None:
-    """What the target is to be told of the alert next; None where it knows.
+    """The next state of the alert to notify the target of; None if it is up to date.
 
-    An episode that it was told of is always ended there before the next is told. One that ended before it was told
-    of is not mentioned.
+    A notified episode is always ended there before the next one is notified. An episode that ended before any
+    notification is skipped.
     """
     if known is None:
         return alert if alert.firing and not held else None
@@ -233,7 +233,7 @@ def _news(alert: Alert, known: Told | None, target: TargetPolicy, held: bool) ->
             return None
         return replace(alert, severity=known.severity) if target.identity else alert
     if target.identity and may_fire and (known.status, known.severity) != (alert.status, alert.severity):
-        return ended_episode(known, alert)  # under its former severity it is another alert there
+        return ended_episode(known, alert)  # with its former severity it is a different alert there
     if held:
         return None
     if not known.sure or known.status == RESOLVED:

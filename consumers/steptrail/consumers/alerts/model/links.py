@@ -1,4 +1,4 @@
-"""Where to look: addresses below the one that the settings name."""
+"""Links in alerts: addresses below the one in the settings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MOST_CHARACTERS = 500
 
 
 def linking(base: str | None) -> Callable[[Level], str]:
-    """Links below `base`; "" for everything without one.
+    """Return a function for links below `base`; without it, every link is "".
 
     `/` for everything, `/pipelines/<p>`, `/pipelines/<p>/steps/<s>`, `/errors/<group>`; names are percent-encoded.
     """
@@ -35,5 +35,5 @@ def linking(base: str | None) -> Callable[[Level], str]:
 
 
 def _part(name: str) -> str:
-    # "." and ".." would be taken for the folder and its parent.
+    # "." and ".." would mean the folder and its parent.
     return quote(name, safe="", errors="replace") if name.strip(".") else name.replace(".", "%2E")

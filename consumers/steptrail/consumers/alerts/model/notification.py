@@ -1,4 +1,4 @@
-"""What targets were told, and what is on its way to them: the records of the topic of notifications."""
+"""The records of the topic of notifications: what was delivered to targets, and what is in flight."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _SEPARATOR = "\x1f"
 
 @dataclass(frozen=True)
 class Told:
-    """What a target was told of an alert last, `at` (seconds since the epoch), about the episode since `since`.
+    """A target's last notification of an alert, `at` (seconds since the epoch), for the episode since `since`.
 
-    Not `sure`: no attempt was answered as it should be, so the target may know it or not.
+    Not `sure`: no attempt succeeded, so the target may or may not have received it.
     """
 
     target: str
@@ -44,11 +44,11 @@ class Told:
 
 @dataclass(frozen=True)
 class Notification:
-    """Alerts that a target is told of in one message, as they were at `made_at` (seconds since the epoch).
+    """Alerts sent to a target in one message, as of `made_at` (seconds since the epoch).
 
-    It is on the topic before it is sent and until it was answered, so that whoever takes over sends the very same
-    again, under the same `id`. `group` names what the alerts have in common. A `refresh` tells nothing new and is
-    not on the topic.
+    It is on the topic before it is sent and until it is answered, so that the next leader resends exactly the same
+    under the same `id`. `group` names what the alerts have in common. A `refresh` has no news and is not stored on the
+    topic.
     """
 
     id: str
@@ -69,7 +69,7 @@ class Notification:
         return FIRING if any(alert.firing for alert in self.alerts) else RESOLVED
 
     def told(self, at: float, *, sure: bool) -> list[Told]:
-        """What the target knows after it."""
+        """The target's state after delivery."""
         return [
             Told(self.target, a.id, a.episode, a.status, a.severity, a.since, at, sure) for a in self.alerts
         ]
@@ -92,14 +92,14 @@ class Notification:
 def notification(
     target: str, group: str, alerts: Sequence[Alert], made_at: float, *, refresh: bool = False
 ) -> Notification:
-    """One with an id of its own: what it says, to whom, and when."""
+    """Create a notification; its id derives from content, target and time."""
     content = [[alert.episode, alert.status, alert.severity.value] for alert in alerts]
     digest = hashlib.sha256(orjson.dumps([target, group, content, rfc3339(made_at)])).hexdigest()
     return Notification(f"msg_{digest[:32]}", target, group, tuple(alerts), made_at, refresh)
 
 
 def record_of(key: str, value: bytes) -> Told | Notification:
-    """A record of the topic. Raises BadAlert."""
+    """Parse a record of the topic. Raises BadAlert."""
     found = loaded(value)
     try:
         if key.startswith("told" + _SEPARATOR):
@@ -130,7 +130,7 @@ def _told(found: Any) -> Told:
 
 
 def ended_episode(told: Told, alert: Alert) -> Alert:
-    """That the episode that a target was told of is over, told by the alert as it is now: a later episode of it."""
+    """The end of the episode that a target was notified of, built from `alert`, a later episode."""
     return replace(
         alert,
         episode=told.episode,

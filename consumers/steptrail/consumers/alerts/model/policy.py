@@ -1,4 +1,4 @@
-"""What the alerting consumer goes by: who owns what, who is told of what, and how often. Frozen data."""
+"""The alerting consumer's policy: owners, routes, grouping and targets. Frozen data."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ SEVERITIES = ("WARNING", "CRITICAL", "UNKNOWN")
 
 @dataclass(frozen=True)
 class Grouping:
-    """How alerts become notifications. Seconds.
+    """How alerts become notifications. Times in seconds.
 
-    Alerts with equal values of `group_by` (fields or labels) are told together: first `wait` after the first of
-    them fired, then news at most every `interval`, and what still fires again after `repeat`.
+    Alerts with equal values of `group_by` (fields or labels) are notified together: first `wait` after the first of
+    them fired, then changes at most every `interval`, and firing alerts again after `repeat`.
     """
 
     group_by: tuple[str, ...] = ("pipeline",)
@@ -28,7 +28,7 @@ class Grouping:
 
 @dataclass(frozen=True)
 class Owner:
-    """Who owns the steps that the globs match, and labels for their alerts."""
+    """The owner of the steps that match the globs, and labels for their alerts."""
 
     pipeline: str = "*"
     step: str = "*"
@@ -36,15 +36,15 @@ class Owner:
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def matches(self, pipeline: str, step: str) -> bool:
-        """Globs as of the shell; upper and lower case differ."""
+        """Shell-style globs, case-sensitive."""
         return matches_name(pipeline, self.pipeline) and matches_name(step, self.step)
 
 
 @dataclass(frozen=True)
 class Route:
-    """Which alerts go to which targets. Globs, any of which matches; `kinds` None: all but error groups.
+    """Which alerts go to which targets. Any of the globs may match; `kinds` None: all but error groups.
 
-    The first route that matches an alert is the last that is asked, unless it says `goes_on`.
+    Matching stops at the first route that matches an alert, unless it sets `goes_on`.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Route:
     grouping: Grouping = field(default_factory=Grouping)
 
     def matches(self, alert: Alert) -> bool:
-        """Whether it is about this alert."""
+        """Whether it applies to this alert."""
         if alert.kind == ERROR_GROUP:
             right_kind = self.asks_for_groups
         else:
@@ -73,15 +73,15 @@ class Route:
 
     @property
     def asks_for_groups(self) -> bool:
-        """Whether it names the kind of alerts about error groups; a mere `*` does not."""
+        """Whether it explicitly names the kind for error groups; `*` does not."""
         return any(glob.strip("*?") and fnmatch.fnmatchcase(ERROR_GROUP, glob) for glob in self.kinds or ())
 
 
 @dataclass(frozen=True)
 class Inhibition:
-    """Whether a pipeline's alert holds back its steps' alerts that are no heavier, and of which `kinds` it must be.
+    """Whether a pipeline's alert inhibits its steps' alerts that are not more severe, and which `kinds` of it do.
 
-    An alert about everything holds back those of its own kind.
+    An alert about everything inhibits those of its own kind.
     """
 
     enabled: bool = True
@@ -90,11 +90,11 @@ class Inhibition:
 
 @dataclass(frozen=True)
 class TargetPolicy:
-    """What the engine has to know of a target.
+    """What the engine needs of a target.
 
-    `identity`: the severity belongs to an alert's identity there, so every change of it is told (Alertmanager).
-    `grouping`: in place of the routes'. `retry_after`: how long after a notification died (all its attempts failed)
-    what is still to be said is tried again. `resends`: repeats are its normal way and not worth a record.
+    `identity`: the severity is part of an alert's identity there, so every change of it is sent (Alertmanager).
+    `grouping`: overrides the routes'. `retry_after`: how long after a notification died (all its attempts failed)
+    delivery is retried. `resends`: repeats are routine there and not stored as records.
     """
 
     name: str
@@ -106,7 +106,7 @@ class TargetPolicy:
 
 @dataclass(frozen=True)
 class AlertPolicy:
-    """All of the above; `targets` by name."""
+    """The whole policy; `targets` by name."""
 
     routes: tuple[Route, ...] = ()
     targets: Mapping[str, TargetPolicy] = field(default_factory=dict)
@@ -116,7 +116,7 @@ class AlertPolicy:
     defaults: Grouping = field(default_factory=Grouping)
 
     def ownership(self, pipeline: str, step: str) -> tuple[str, Mapping[str, str]]:
-        """The owner by the last entry that matches and names one, and the labels of all that match."""
+        """The owner from the last matching entry that names one, and the labels of all matching entries."""
         owner, labels = "", dict[str, str]()
         for each in self.owners:
             if each.matches(pipeline, step):
@@ -125,7 +125,7 @@ class AlertPolicy:
         return owner, labels
 
     def holds(self, kind: str) -> bool:
-        """Whether a pipeline's alert of this kind holds back others."""
+        """Whether a pipeline's alert of this kind inhibits others."""
         return self.inhibition.enabled and _any(kind, self.inhibition.kinds)
 
     @property
@@ -134,9 +134,9 @@ class AlertPolicy:
         return any(route.asks_for_groups for route in self.routes)
 
     def routes_of(self, alert: Alert) -> dict[str, tuple[str, Grouping]]:
-        """By target: the name of the route that leads there, and how alerts are grouped on it.
+        """By target: the name of the route that leads there, and its grouping.
 
-        That a target takes nothing is told to all other targets, whatever the routes say.
+        An alert about a failing target goes to all other targets, whatever the routes.
         """
         if alert.kind == TARGET:
             about = alert.labels.get("target")

@@ -1,4 +1,4 @@
-"""Silences: what nobody wants to hear of for a while, and why."""
+"""Silences: mute matching alerts for a time, with a reason."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ KEPT_S = 7 * 86_400.0
 
 @dataclass(frozen=True)
 class Silence:
-    """Holds back notifications of alerts that its globs match, from `starts` until `ends` (seconds since the epoch).
+    """Mutes notifications of alerts that match its globs, from `starts` until `ends` (seconds since the epoch).
 
-    The alerts fire all the same and are listed; what is resolved meanwhile is told to those who heard of it.
+    The alerts still fire and are listed; a resolved one is notified to targets that were notified of its firing.
     """
 
     id: str
@@ -33,7 +33,7 @@ class Silence:
     by: str
 
     def matches(self, alert: Alert) -> bool:
-        """Globs as of the shell; upper and lower case differ."""
+        """Shell-style globs, case-sensitive."""
         return (
             matches_name(alert.pipeline, self.pipeline)
             and matches_name(alert.step, self.step)
@@ -41,11 +41,11 @@ class Silence:
         )
 
     def holds_at(self, now: float) -> bool:
-        """Whether it is in force."""
+        """Whether it is active."""
         return self.starts <= now < self.ends
 
     def expired(self, now: float) -> Silence:
-        """The same, ended at `now` if it had not."""
+        """A copy that ends at `now`, unless it already ended."""
         return replace(self, starts=min(self.starts, now), ends=min(self.ends, now))
 
     def as_dict(self) -> dict[str, Any]:
@@ -58,7 +58,7 @@ class Silence:
 
     @classmethod
     def from_bytes(cls, value: bytes) -> Silence:
-        """What `to_bytes` made. Raises BadAlert."""
+        """Parse `to_bytes`'s result. Raises BadAlert."""
         found = loaded(value)
         try:
             texts = {name: found[name] for name in ("id", "pipeline", "step", "kind", "reason", "by")}
@@ -70,6 +70,6 @@ class Silence:
 
 
 def silencing(alert: Alert, silences: Iterable[Silence], now: float) -> Silence | None:
-    """The silence that holds the alert back: of several, the one that ends last."""
+    """The silence that mutes the alert; of several, the one that ends last."""
     matching = [silence for silence in silences if silence.holds_at(now) and silence.matches(alert)]
     return max(matching, key=lambda silence: (silence.ends, silence.id), default=None)

@@ -1,7 +1,7 @@
-"""Health, the pure part: aggregates of closed slots in, verdicts with their evidence out. No clock, no I/O.
+"""The pure part of health: turns aggregates of closed slots into verdicts with evidence. No clock, no I/O.
 
-Reading verdicts takes no more than `HealthStatus`, `Finding` and `Verdict`; judging takes numpy, which is imported with
-the first name that needs it. What a rule is stands in `rule`; the rules that there are, in `kinds`.
+Readers of verdicts need only `HealthStatus`, `Finding` and `Verdict`; judging needs numpy, which is imported with the
+first name that uses it. `rule` defines what a rule is; `kinds` contains the rules.
 """
 
 from importlib import import_module

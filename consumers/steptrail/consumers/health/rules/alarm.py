@@ -1,4 +1,4 @@
-"""From suspicion to a level and back: how bad it is now, and when it is over."""
+"""Raises and clears the alarm level of each step."""
 
 # ruff: noqa: RUF009  column() declares a field, as dataclasses.field() does
 
@@ -24,13 +24,13 @@ NONE, WARNING, CRITICAL = 0, 1, 2
 
 @dataclass
 class Alarm(Columns):
-    """The level of each step, and the counts by which it is left.
+    """The alarm level of each step, and the counts that clear it.
 
-    *Recent* is what people are shown and what CRITICAL is measured on: two windows in a row, each of 60 s and 50
-    executions at least. A *run* is a stretch in which the share of bad ones was small; it begins anew when it
-    was not: a good run leads back to NONE, a mild one from CRITICAL to WARNING, when it has lasted as long as the
-    *hold* and over enough executions. The hold doubles with each alarm that comes within an hour of the last
-    end, so that a share that hovers at the threshold does not make the level flap.
+    *Recent* is what users see and what CRITICAL is measured on: two consecutive windows, each of at least 60 s and 50
+    executions. A *run* is a stretch with a small share of bad executions; it restarts when the share rises. After the
+    *hold*, and over enough executions, a good run leads back to NONE, a mild one from CRITICAL to WARNING. The hold
+    doubles with each alarm within an hour of the last end, so that a share near the threshold does not make the level
+    flap.
     """
 
     level: npt.NDArray[np.int8] = column(np.int8)
@@ -50,7 +50,7 @@ class Alarm(Columns):
     def fold(
         self, slot: int, bad: Floats, ended: Floats, cusum: Cusum, recovered: Floats, policy: RatioPolicy
     ) -> None:
-        """Go on by one slot, which `cusum` has folded already; `recovered` is the share that is good enough.
+        """Advance by one slot, which `cusum` has already folded; `recovered` is the share that counts as good.
 
         The end of an alarm, and a good run that breaks, restart the score of `cusum`.
         """
@@ -70,12 +70,12 @@ class Alarm(Columns):
         cusum.restart(over)
 
     def recent(self, row: int, slot: int) -> tuple[int, int, int]:
-        """Bad and ended executions of one step, and the seconds they span, as shown at the end of `slot`."""
+        """Bad and ended executions of one step, and the seconds they span, as of the end of `slot`."""
         bad, ended = self.recent_bad[row].sum(), self.recent_ended[row].sum()
         return round(bad), round(ended), int(slot + 1 - self.recent_since[row, 0]) * SLOT_S
 
     def since_s(self, row: int) -> float | None:
-        """When one step's level was reached, in seconds since the epoch; None while there is no alarm."""
+        """When one step's level was reached, in seconds since the epoch; None without an alarm."""
         return float(self.since[row]) * SLOT_S if self.level[row] != NONE else None
 
     def _count_recent(self, slot: int, bad: Floats, ended: Floats) -> None:
@@ -92,7 +92,7 @@ class Alarm(Columns):
         self.recent_ended[:, 1] += ended
 
     def _take_evidence(self, slot: int, raised: Flags, cusum: Cusum) -> None:
-        """What raised the alarm is the first that is recent, and all runs begin after it."""
+        """Start *recent* with the evidence that raised the alarm; all runs begin after it."""
         pairs = ((self.recent_bad, cusum.bad), (self.recent_ended, cusum.ended))
         for counts, evidence in pairs:
             counts[raised, 0] = evidence[raised]
@@ -117,7 +117,7 @@ class Alarm(Columns):
         policy: RatioPolicy,
         cusum: Cusum,
     ) -> Flags:
-        """Go on with the run of this name; return where it has lasted long enough."""
+        """Continue the run of this name; returns the steps for which it has lasted long enough."""
         share: Number = recovered if name == "good" else policy.critical_share * MILD_MARGIN
         run_bad, run_ended = getattr(self, f"{name}_bad"), getattr(self, f"{name}_ended")
         run_bad += bad * alarmed

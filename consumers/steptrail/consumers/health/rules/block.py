@@ -1,4 +1,4 @@
-"""One slot as the rules take it: columns over all steps."""
+"""One slot as input of the rules: columns over all steps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from steptrail.consumers.health.rules.slots import Bound, Measured, Slot, StepKe
 class Block:
     """Counts of slot `number`, one row for each step: see `slots.StepCounts`; `succeeded` includes `warned`.
 
-    `measured`: by row, for the steps that have any.
+    `measured`: by row, for the steps with measurements.
     """
 
     number: int
@@ -30,7 +30,7 @@ class Block:
 
     @classmethod
     def of(cls, slot: Slot, index: Mapping[StepKey, int]) -> Block:
-        """The counts of `slot`; steps that have no row in `index` are left out."""
+        """The counts of `slot`; omits steps without a row in `index`."""
         counts = np.zeros((5, len(index)))
         rows: list[int] = []
         bins: list[int] = []
@@ -63,7 +63,7 @@ class Block:
         failed: Floats | None = None,
         durations: BinnedDurations | None = None,
     ) -> Block:
-        """From columns as they are, for simulations; what is not given did not happen."""
+        """Build from columns, for simulations; omitted counts are zero."""
         none = np.zeros(len(started))
         good = none if succeeded is None else succeeded
         bad = none if failed is None else failed
@@ -71,5 +71,5 @@ class Block:
 
     @property
     def events(self) -> Floats:
-        """Signs of life."""
+        """Number of signs of life of each step."""
         return self.started + self.succeeded + self.failed + self.skipped

@@ -1,4 +1,4 @@
-"""State of many steps in columns: one numpy array for each value, with one row for each step."""
+"""Columnar state of many steps: one numpy array per value, one row per step."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ def column(
 ) -> Any:
     """Declare a field of `Columns`: its type in memory, the value of a new row, the shape of one row.
 
-    `added`: the rule was released without it, so a snapshot may lack it; it then starts with `initial`.
+    `added`: earlier releases of the rule lack it, so a snapshot may too; it then starts with `initial`.
     """
     return field(metadata={"kind": kind, "initial": initial, "width": width, "added": added})
 
 
 @dataclass
 class Columns:
-    """Base of the state of steps: every field is an array with one row for each step.
+    """Base class of the state of steps: every field is an array with one row per step.
 
-    Copies of rows and snapshots are exact: what is read back is equal to the bit.
+    Copies of rows and snapshots are bit-exact.
     """
 
     @classmethod
     def of(cls, rows: int) -> Self:
-        """State for `rows` steps of which nothing is known yet."""
+        """Initial state for `rows` new steps."""
         return cls(**{f.name: _blank(f.metadata, rows) for f in fields(cls)})
 
     @property
     def rows(self) -> int:
-        """How many steps it holds."""
+        """Number of steps."""
         return len(getattr(self, fields(self)[0].name))
 
     def extend(self, more: int) -> None:
@@ -63,16 +63,16 @@ class Columns:
             yield f.name, getattr(self, f.name)
 
     def added(self) -> Iterator[str]:
-        """The columns that an older snapshot may lack."""
+        """Names of the columns that an older snapshot may lack."""
         yield from (f.name for f in fields(self) if f.metadata["added"])
 
 
 class Grouped:
-    """Base of a rule's state: a dataclass, of whose fields those that are `Columns` have the same rows."""
+    """Base class of a rule's state: a dataclass whose `Columns` fields have the same rows."""
 
     @classmethod
     def of(cls, rows: int) -> Self:
-        """State for `rows` steps of which nothing is known yet."""
+        """Initial state for `rows` new steps."""
         hints = get_type_hints(cls)
         parts = {name: hint for name, hint in hints.items() if _is_columns(hint)}
         return cls(**{name: hint.of(rows) for name, hint in parts.items()})

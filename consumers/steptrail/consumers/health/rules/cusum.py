@@ -1,12 +1,12 @@
-"""A CUSUM on executions: has the share of bad ones risen from p0 to p1? With the evidence it rests on.
+"""A CUSUM on executions: detects a rise of the share of bad ones from p0 to p1, and keeps the evidence.
 
 Each slot adds the log-likelihood ratio of its executions to a score that never falls below 0:
 
     S = max(0, S + min(0.4 h, bad · ln(p1/p0) - good · ln((1 - p0)/(1 - p1))))
 
-A single slot adds 0.4 h at most, so that a burst within one or two is no alarm. (Three slots are asked for in any
-case; with a third instead of 0.4, trouble that begins in the middle of a slot often needs a fifth one.) The
-counts of evidence begin anew whenever S is 0.
+A single slot adds at most 0.4 h, so that a burst within one or two slots raises no alarm. (An alarm always needs three
+slots; with a third instead of 0.4, trouble that begins in the middle of a slot often needs a fifth one.) The counts of
+evidence restart whenever S is 0.
 """
 
 # ruff: noqa: RUF009  column() declares a field, as dataclasses.field() does
@@ -58,10 +58,10 @@ class Cusum(Columns):
         self.since = np.where(old, self.since, slot)
 
     def convincing(self, slot: int, policy: RatioPolicy) -> Flags:
-        """Whether the evidence up to `slot`, which was folded last, is an alarm.
+        """Whether the evidence up to `slot`, the last one folded, amounts to an alarm.
 
-        Slow successes beside fast failures look like an outage while the successes are still on their way: so the
-        bad ones must be a share of all that were started since, too.
+        Slow successes with fast failures look like an outage while the successes are still running: so the bad ones
+        must also be a sufficient share of all executions started since.
         """
         lasted = (slot + 1 - self.since) * SLOT_S
         enough = (self.bad >= policy.least_bad) | (
@@ -76,9 +76,9 @@ class Cusum(Columns):
         )
 
     def calm(self, policy: RatioPolicy) -> Flags:
-        """Whether so little speaks for an alarm that normal may be learned, and an alarm may end."""
+        """Whether the score is low enough to learn what is normal, and to end an alarm."""
         return self.score < policy.limit / 4
 
     def restart(self, where: Flags) -> None:
-        """Forget the score, and so the evidence, of these rows."""
+        """Reset the score, and so the evidence, of these rows."""
         self.score = np.where(where, 0.0, self.score)

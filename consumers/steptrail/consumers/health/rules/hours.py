@@ -1,4 +1,4 @@
-"""What a step is like at each hour of the week: how quiet and how busy it was, over four weeks, in a kilobyte."""
+"""A step's profile by hour of the week: how quiet and how busy it was over four weeks, in a kilobyte."""
 
 # ruff: noqa: RUF009  column() declares a field, as dataclasses.field() does
 
@@ -22,31 +22,31 @@ _STEP = np.log(28 * 86_400 / SLOT_S) / 254
 
 
 def quiet_code(slots: Ints) -> npt.NDArray[np.uint8]:
-    """A pause in one byte, on a logarithmic scale, rounded up by 5 % at most; at most 28 days."""
+    """Encode a pause in one byte on a logarithmic scale, rounded up by at most 5 %; at most 28 days."""
     code = np.ceil(np.log(np.maximum(slots, 1)) / _STEP - 1e-9)
     byte: npt.NDArray[np.uint8] = np.minimum(code + 1, 255).astype(np.uint8)
     return byte
 
 
 def quiet_slots(code: npt.NDArray[np.uint8]) -> Floats:
-    """The pause that a byte stands for, in slots; 0 for 0, which is "nothing was noted"."""
+    """Decode a byte to a pause in slots; 0 for 0, which means "nothing recorded"."""
     slots: Floats = np.where(code == 0, 0.0, np.exp(_STEP * (code.astype(np.float64) - 1)))
     return slots
 
 
 @dataclass
 class Hours(Columns):
-    """For each of 168 hours of the week: how quiet it became at most, in each of four weeks, and the mean rate.
+    """For each of the week's 168 hours: the greatest quiet in each of four weeks, and the mean rate.
 
-    *Quiet* at a moment is the time since the latest sign of life; an hour's quiet is its greatest within it. So a
-    pause over night is noted in all of its hours, with what it had come to by then.
+    *Quiet* is the time since the latest sign of life; an hour's quiet is the greatest within it. So a pause over night
+    is recorded in each of its hours with its length so far.
     """
 
     quiet: npt.NDArray[np.uint8] = column(np.uint8, width=(WEEKS, WEEK_HOURS))
     rate: npt.NDArray[np.float32] = column(np.float32, width=(WEEK_HOURS,))
 
     def note(self, hour: int, quiet: Ints, events: Floats, known: npt.NDArray[np.bool_]) -> None:
-        """The hour `hour` (since the epoch) is over; `known` are the steps that were already seen before it."""
+        """Record the completed hour `hour` (since the epoch); `known` marks the steps seen before it."""
         week, of_week = hour // WEEK_HOURS % WEEKS, hour % WEEK_HOURS
         self.quiet[:, week, of_week] = np.where(known, quiet_code(quiet), 0)
         rate = (events / HOUR_SLOTS).astype(np.float32)
@@ -56,9 +56,9 @@ class Hours(Columns):
         self.rate[:, of_week] = np.where(known, mean, 0)
 
     def usual_quiet(self, hour: int) -> Floats:
-        """How quiet it may become within `hour` and the hours beside it, in slots; 0 where that is not known.
+        """The usual quiet within `hour` and its neighbouring hours, in slots; 0 if unknown.
 
-        The second-quietest of four weeks, for one may have had an outage; the quietest of two or three.
+        The second-quietest of four weeks, since one may have had an outage; the quietest of two or three.
         """
         around = [(hour + shift) % WEEK_HOURS for shift in (-1, 0, 1)]
         weekly = np.sort(self.quiet[:, :, around].max(axis=2), axis=1)
@@ -67,7 +67,7 @@ class Hours(Columns):
         return quiet_slots(np.where(noted >= 2, usual, 0))
 
     def least_rate(self, hour: int) -> Floats:
-        """Events to be expected in a slot: the least of the three hours' mean rates."""
+        """Expected events per slot: the least of the three hours' mean rates."""
         around = [(hour + shift) % WEEK_HOURS for shift in (-1, 0, 1)]
         rate: Floats = self.rate[:, around].min(axis=1).astype(np.float64)
         return rate

@@ -1,4 +1,4 @@
-"""Closed slots in, changed verdicts out: a loop over the rules that are registered. No clock, no I/O."""
+"""Computes changed verdicts from closed slots, in a loop over the registered rules. No clock, no I/O."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ MINUTE_SLOTS = 60 // SLOT_S
 
 @dataclass(frozen=True)
 class Judgement:
-    """What one slot changed: verdicts that are new or different, and steps that are not watched any more.
+    """The changes of one slot: new or different verdicts, and steps that are no longer watched.
 
-    `restated`: unchanged verdicts, with the evidence as it is now.
+    `restated`: unchanged verdicts with current evidence.
     """
 
     slot: int
@@ -45,9 +45,9 @@ class Judgement:
 class Judge:
     """Folds slots in order into `state` and returns the verdicts that change.
 
-    A verdict changes with its status and with the level of any rule; not with every count. While one is not HEALTHY
-    its evidence is restated now and then, once a minute at most (`_restated`). The same slots and observations give
-    the same verdicts, whatever the pace, and whether or not the state went through a snapshot in between.
+    A verdict changes with its status and with the level of any rule, not with every count. While it is not HEALTHY, its
+    evidence is restated from time to time, at most once a minute (`_restated`). The same slots and observations give
+    the same verdicts, at any pace, and with or without a snapshot of the state in between.
     """
 
     def __init__(
@@ -58,12 +58,12 @@ class Judge:
         self.use(rules or Rules())
 
     def use(self, rules: Rules) -> None:
-        """Judge by these rules from the next slot on; the limits of silence follow at the next full hour."""
+        """Use these rules from the next slot on; limits of silence change at the next full hour."""
         self._rules = rules
         self._configure()
 
     def fold(self, slot: Slot) -> Judgement:
-        """Judge the next slot. Raises ValueError for one that is not the next."""
+        """Judge the next slot. Raises ValueError for any other slot."""
         state = self.state
         if state.next_slot is not None and slot.number != state.next_slot:
             raise ValueError(
@@ -85,17 +85,17 @@ class Judge:
         return Judgement(slot.number, tuple(verdicts), tuple(forgotten), tuple(restated))
 
     def observe(self, observations: Iterable[Observation]) -> None:
-        """Take in observations of stalled executions, each once; they are judged with the next slot."""
+        """Add observations of stalled executions, each once; the next slot judges them."""
         observations = list(observations)
         self._meet((each.execution.pipeline, each.execution.step) for each in observations)
         self.state.rule(StalledRule).observe(observations, self.state.index)
 
     def forget_stalled(self) -> None:
-        """Forget what was observed: all executions that are stalled now are observed again."""
+        """Drop all observations: the currently stalled executions are observed again."""
         self.state.rule(StalledRule).reset()
 
     def deadlines(self) -> dict[StepKey, float]:
-        """Deadline in seconds of each step that has one: declared, or learned."""
+        """The declared or learned deadline in seconds of each step that has one."""
         if not self.state.keys:
             return {}
         found = deadlines(self.state.rule(DurationRule).learned, self._stalled)
@@ -104,14 +104,14 @@ class Judge:
         }
 
     def queue_deadlines(self) -> dict[StepKey, float]:
-        """How many seconds an execution of each step may wait to be begun, where that was declared."""
+        """The declared time in seconds that an execution may wait to start, for each step that has one."""
         found = np.broadcast_to(self._stalled.queued_s, len(self.state.keys))
         return {
             key: float(value) for key, value in zip(self.state.keys, found, strict=True) if value == value
         }
 
     def step(self, key: StepKey) -> Verdict:
-        """How a step is. Raises KeyError for one that is not watched."""
+        """A step's verdict. Raises KeyError for one that is not watched."""
         state, row = self.state, self.state.index[key]
         slot, policy = self._last_slot(), self._rules.policy(*key)
         found = (rule.findings(row, slot, policy.rules[name]) for name, rule in state.steps.items())
@@ -120,19 +120,19 @@ class Judge:
         return Verdict(*key, status_of(findings), since, float(slot + 1) * SLOT_S, findings)
 
     def pipeline(self, name: str) -> Verdict:
-        """How a pipeline is: its worst steps, and the findings about the whole."""
+        """A pipeline's verdict: its worst steps, and the findings about the whole."""
         return self._pipeline(name, self._troubled().get(name, []))
 
     def overall(self) -> Verdict:
-        """How everything is."""
+        """The overall verdict."""
         return self._overall(self._pipelines())
 
     def pipelines(self) -> list[str]:
-        """Every pipeline that has steps, or state of its own."""
+        """Every pipeline with steps, or with state of its own."""
         return sorted(self._known({pipeline for pipeline, _ in self.state.keys}))
 
     def verdicts(self) -> list[Verdict]:
-        """All of them: of every step, of every pipeline, and of everything."""
+        """All verdicts: every step's, every pipeline's, and the overall one."""
         steps = [self.step(key) for key in self.state.keys]
         pipelines = self._pipelines()
         return [*steps, *pipelines, self._overall(pipelines)]
@@ -155,7 +155,7 @@ class Judge:
         latest = np.zeros(len(state.keys), np.int64)
         for rule in state.steps.values():
             latest = np.maximum(latest, rule.last_seen())
-        # What was only ever queued gave no sign of life: it counts from when it was first judged, 0 before that.
+        # A step that was only ever queued gave no sign of life: it counts from when it was first judged, 0 before.
         since = np.where(state.published.since > 0, state.published.since, slot)
         latest = np.where(latest > 0, latest, since)
         old = np.flatnonzero((slot - latest) * SLOT_S > FORGOTTEN_AFTER_S)
@@ -169,7 +169,7 @@ class Judge:
         return gone
 
     def _known(self, pipelines: set[str]) -> set[str]:
-        """`pipelines`, and those that the rules about pipelines have state of."""
+        """`pipelines`, and those for which pipeline rules have state."""
         return pipelines.union(*(rule.pipelines() for rule in self.state.pipelines.values()))
 
     def _policy_of_pipeline(self, rule: str, pipeline: str) -> RulePolicy:
@@ -197,7 +197,7 @@ class Judge:
         return (self.state.next_slot or 1) - 1
 
     def _changed(self, slot: int) -> Ints:
-        """The rows whose verdict changed; their new verdict is noted."""
+        """The rows whose verdict changed; records the new verdicts."""
         state, published = self.state, self.state.published
         if not state.keys:
             return np.zeros(0, np.int64)
@@ -212,7 +212,7 @@ class Judge:
         return changed
 
     def _troubled(self) -> dict[str, list[int]]:
-        """The rows of steps that are not healthy by pipeline, the worst first, then those that have been so longest."""
+        """Rows of unhealthy steps by pipeline, the worst first, then the longest unhealthy."""
         status, since = self.state.published.status, self.state.published.since
         rows = np.flatnonzero(status)
         troubled: dict[str, list[int]] = {}
@@ -256,7 +256,7 @@ class Judge:
         return Verdict(name, None, status, float(since) * SLOT_S, float(next_slot) * SLOT_S, ranked)
 
     def _wholes(self, changed: bool) -> list[Verdict]:
-        """Verdicts of pipelines, and of everything, that are new or different."""
+        """New or different verdicts of pipelines, and the overall one."""
         state = self.state
         active = any(rule.active() for rule in state.pipelines.values())
         before = any(self._of_pipelines(findings) for _, findings, _ in state.published_of.values())
@@ -270,10 +270,10 @@ class Judge:
         return any(f"{name}:" in findings for name in self.state.pipelines)
 
     def _restated(self, slot: int, changed: Set[tuple[str | None, str | None]]) -> list[Verdict]:
-        """At the end of a minute: verdicts that have not been healthy for a while, or have more evidence.
+        """At the end of a minute: verdicts that have been unhealthy for a while, or have more evidence.
 
-        Nothing is remembered for it, so that whoever judges these slots restates the same. `changed` are those that
-        this slot changed anyhow.
+        It is stateless, so that any member that judges these slots restates the same verdicts. `changed` are those that
+        this slot changed anyway.
         """
         if (slot + 1) % MINUTE_SLOTS:
             return []
@@ -298,7 +298,7 @@ class Judge:
         return [each for each in found if (each.pipeline, each.step) not in changed]
 
     def _is_new(self, whole: Verdict) -> bool:
-        """Whether its status or findings differ from before; they are noted."""
+        """Whether its status or findings differ from before; records them."""
         names = ((f, f.data.get("step") or f.data.get("pipeline") or "") for f in whole.findings)
         findings = ";".join(f"{finding.rule}:{name}:{finding.status.value}" for finding, name in names)
         before = self.state.published_of.get(whole.pipeline)
@@ -313,6 +313,6 @@ def _silenced(finding: Finding, policy: Policy) -> Finding:
 
 
 def _is_due(slot: int, since: Any) -> Any:
-    """Whether evidence is restated at the end of this minute: one, two and three minutes on, then every five."""
+    """Whether evidence is restated at the end of this minute: after one, two and three minutes, then every five."""
     minutes = (slot + 1 - since) // MINUTE_SLOTS
     return (minutes > 0) & ((minutes <= 3) | (minutes % 5 == 0))

@@ -1,4 +1,4 @@
-"""Which executions are past their deadline: decided by the watermark, never by the wall clock."""
+"""Decides which executions are past their deadline, by the watermark, never by the wall clock."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from steptrail.schemas.observation import Observed as Observed
 
 @dataclass(frozen=True)
 class OpenExecution:
-    """A started execution without an ending that no later execution of its step has superseded; or one that is
-    `queued`, and that nobody has begun.
+    """A started execution without an ending that no later execution of its step has superseded; or a `queued` one that
+    has not started.
 
-    `started_at`: when the broker took the first event that says it runs, in seconds since the epoch; of one that is
-    queued, the first that says so. A producer's own clock may be days off, work that has only just been heard of is
-    not late, and an hour in a queue (PENDING) is none of its duration.
+    `started_at`: broker time of its first RUNNING event, in seconds since the epoch; for a queued one, of its first
+    PENDING. A producer's clock may be days off, work that was only just reported is not late, and time in a queue
+    (PENDING) is not part of its duration.
     """
 
     pipeline: str
@@ -28,7 +28,7 @@ class OpenExecution:
 
 @dataclass(frozen=True)
 class Observation:
-    """A decision at `watermark` about one execution, with the deadline (seconds) it was decided by."""
+    """A decision at `watermark` about one execution, with the applied deadline (seconds)."""
 
     what: Observed
     execution: OpenExecution
@@ -49,7 +49,7 @@ class Observation:
 
 
 def is_stalled(started_at: float, deadline_s: float | None, watermark: float, grace_s: float = 60.0) -> bool:
-    """Whether an execution without an ending is past its deadline, given all that happened until `watermark`."""
+    """Whether an execution without an ending is past its deadline, given everything up to `watermark`."""
     return deadline_s is not None and watermark >= started_at + deadline_s + grace_s
 
 
@@ -61,12 +61,12 @@ def observations(
     grace_s: Mapping[tuple[str, str], float] | None = None,
     queue_deadlines_s: Mapping[tuple[str, str], float] | None = None,
 ) -> list[Observation]:
-    """The new observations at `watermark`: what differs from those that were published before.
+    """The new observations at `watermark`, compared with those already published.
 
-    `opened` are all open executions with everything applied that was appended until `watermark`; `stalled` those
-    whose latest observation is STALLED, by execution id; `deadlines_s` by (pipeline, step), steps without one
-    left out; `grace_s` likewise where it is not 60 s, and `queue_deadlines_s` for what is queued. In the order of
-    execution ids, so that a replay gives the same. An execution stays stalled if its step's deadline grows later.
+    `opened` are all open executions after everything appended until `watermark` is applied; `stalled` those whose
+    latest observation is STALLED, by execution id; `deadlines_s` by (pipeline, step), without steps that have none;
+    `grace_s` likewise where it is not 60 s, and `queue_deadlines_s` for queued ones. The result is ordered by execution
+    id, so that a replay gives the same. An execution stays stalled if its step's deadline grows later.
     """
     still: set[bytes] = set()
     found = []

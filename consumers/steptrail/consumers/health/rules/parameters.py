@@ -1,7 +1,7 @@
-"""Parameters of rules: frozen data, each with its default, the range that makes sense and its meaning.
+"""Parameters of rules: frozen data, each with default, valid range and description.
 
-The defaults were found by simulation (`tests/health_sim`). A parameter of a policy holds one number, or a column
-with one for each step (`stacked`): the rules compute the same either way.
+The defaults come from simulation (`tests/health_sim`). A policy's parameter is one number, or a column with one
+number per step (`stacked`): the rules work with both.
 """
 
 # ruff: noqa: RUF009  number() declares a field, as dataclasses.field() does
@@ -25,17 +25,17 @@ DAY_S = 86_400.0
 
 
 def number(default: float, low: float, high: float, doc: str) -> Any:
-    """Declare a parameter: its default, the range it must lie in, and what it means (for docs and messages)."""
+    """Declare a parameter: its default, valid range, and description (for docs and messages)."""
     return field(default=default, metadata={"low": low, "high": high, "doc": doc})
 
 
 def pin(low: float, high: float, doc: str) -> Any:
-    """Declare a parameter that is learned unless it is given."""
+    """Declare a parameter that is learned unless configured."""
     return field(default=math.nan, metadata={"low": low, "high": high, "doc": doc})
 
 
 def declared(low: float, high: float, doc: str) -> Any:
-    """Declare a parameter that there is only where it is given."""
+    """Declare a parameter that is unset unless configured."""
     return field(default=math.nan, metadata={"low": low, "high": high, "doc": doc, "without": "none"})
 
 
@@ -43,8 +43,8 @@ def declared(low: float, high: float, doc: str) -> Any:
 class RulePolicy:
     """Base of the parameters of one rule: a frozen dataclass whose fields are `number`, `pin` or `declared`.
 
-    `rule` is the rule's name. The rules file has a table of that name with a key for each field; a rule that is
-    written in another way overrides `key`, `table` and `changed`.
+    `rule` is the rule's name. The rules file has a table of that name with a key for each field; a rule with another
+    syntax overrides `key`, `table` and `changed`.
     """
 
     rule: ClassVar[str]
@@ -73,11 +73,11 @@ class RulePolicy:
 
     @classmethod
     def clashes(cls, found: Found) -> Clashes:
-        """What is wrong between keys of the table, each of which may be anything: the key, and what."""
+        """Conflicts between keys of the table, whose values may be anything: the key, and the problem."""
         return iter(())
 
     def changed(self, table: Any) -> Self:
-        """These parameters with those that a table of the rules file gives."""
+        """These parameters, updated with those of a table of the rules file."""
         return replace(self, **table.model_dump(exclude_unset=True))
 
 
@@ -111,9 +111,9 @@ P = TypeVar("P", bound=RulePolicy)
 
 
 def stacked(policies: Sequence[P]) -> P:
-    """One policy for many steps: a parameter in which they differ becomes a column, one row for each.
+    """Combine many steps' policies: a parameter in which they differ becomes a column, one row per step.
 
-    Raises ValueError when there is none.
+    Raises ValueError for an empty sequence.
     """
     if not policies:
         raise ValueError("no policy to stack: give at least one")

@@ -1,4 +1,4 @@
-"""Everything that one step is judged by: the parameters of every rule, and the rules that are silenced."""
+"""How one step is judged: the parameters of every rule, and the silenced rules."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ P = TypeVar("P", bound=RulePolicy)
 
 @dataclass(frozen=True)
 class Policy:
-    """`rules` has the parameters of each rule by its name; what a `silenced` rule finds is shown and does not count."""
+    """`rules` maps rule names to parameters; a `silenced` rule's findings are shown but do not count."""
 
     rules: Mapping[str, RulePolicy] = field(
         default_factory=lambda: {name: kind() for name, kind in policies().items()}
@@ -22,5 +22,5 @@ class Policy:
     silenced: frozenset[str] = frozenset()
 
     def of(self, kind: type[P]) -> P:
-        """The parameters of one rule, by their class."""
+        """The parameters of one rule, by class."""
         return cast("P", self.rules[kind.rule])

@@ -1,4 +1,4 @@
-"""The classes of the rules (`rule_names` says which there are), loaded from the modules of `kinds`."""
+"""Loads the rule classes from the modules of `kinds` (`rule_names` lists them)."""
 
 from __future__ import annotations
 

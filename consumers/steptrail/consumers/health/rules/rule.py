@@ -1,4 +1,4 @@
-"""What a health rule is: parameters, state, one fold for each slot, a level, and evidence in words."""
+"""The interface of a health rule: parameters, state, one fold per slot, a level, and evidence in words."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ P = TypeVar("P", bound=RulePolicy)
 
 
 class HealthRule(Generic[P]):
-    """What every rule has: its parameters, and what it stores beside columns. See `StepRule` and `PipelineRule`."""
+    """Base class of all rules: parameters, and stored state besides columns. See `StepRule` and `PipelineRule`."""
 
     policy: ClassVar[type[RulePolicy]]
 
     def stored(self, keys: Sequence[StepKey]) -> Any:
-        """State that is not in columns, for JSON; None where there is none. `keys`: the step of each row."""
+        """State outside columns, as JSON values; None if there is none. `keys`: the step of each row."""
         return None
 
     def restore(self, stored: Any, index: Mapping[StepKey, int]) -> None:
-        """Take back what `stored` gave; `index`: the row of each step."""
+        """Restore the state from `stored`; `index`: the row of each step."""
 
 
 class StepRule(HealthRule[P], Grouped):
     """A rule that judges steps, all at once: row i of its columns is the state of step i.
 
-    A subclass is a dataclass whose fields are `Columns`: they are extended, cut and put into snapshots by their names.
-    It defines `fold`, `levels` and `findings`. A policy for many steps is a stacked one (`stacked`).
+    A subclass is a dataclass whose fields are `Columns`, which are extended, filtered and saved in snapshots by
+    name. It defines `fold`, `levels` and `findings`. The policy of many steps is a stacked one (`stacked`).
     """
 
     def configure(self, policies: Sequence[P]) -> P:
-        """The stacked policy; called with each row's policy when rows come or go and when the rules file changes."""
+        """Return the stacked policy; called with each row's policy when rows or the rules file change."""
         return stacked(policies)
 
     def fold(self, block: Block, policy: P) -> None:
@@ -43,41 +43,41 @@ class StepRule(HealthRule[P], Grouped):
         raise NotImplementedError
 
     def levels(self, slot: int, policy: P) -> Ints:
-        """Level of each step at the end of `slot`: 0 HEALTHY, 1 WARNING, 2 CRITICAL."""
+        """The level of each step at the end of `slot`: 0 HEALTHY, 1 WARNING, 2 CRITICAL."""
         raise NotImplementedError
 
     def findings(self, row: int, slot: int, policy: P) -> list[Finding]:
-        """The evidence about one step at the end of `slot`; `policy` is that step's own."""
+        """The evidence about one step at the end of `slot`; `policy` is that step's."""
         raise NotImplementedError
 
     def last_seen(self) -> Ints | int:
-        """The last slot with a sign of life of each step; 0 where there was none, or none is looked for."""
+        """Each step's last slot with a sign of life; 0 if there was none, or the rule does not track it."""
         return 0
 
     def grew(self, since: int) -> Flags | bool:
-        """Which steps have new evidence after slot `since`, whatever their level: it is published again."""
+        """Which steps have new evidence after slot `since`, which is published whatever their level."""
         return False
 
 
 class PipelineRule(HealthRule[P]):
-    """A rule that judges pipelines as a whole. A subclass can be made without arguments and defines every method."""
+    """A rule that judges pipelines as a whole. A subclass has no constructor arguments and defines every method."""
 
     def fold(self, slot: Slot, policy_of: Callable[[str], P]) -> None:
-        """Add one closed slot; `policy_of` gives the policy of a pipeline."""
+        """Add one closed slot; `policy_of` returns a pipeline's policy."""
         raise NotImplementedError
 
     def pipelines(self) -> Collection[str]:
-        """The pipelines that it has state of."""
+        """The pipelines for which it has state."""
         raise NotImplementedError
 
     def active(self) -> bool:
-        """Whether it may have a finding about any of them now."""
+        """Whether it may currently have a finding about any pipeline."""
         raise NotImplementedError
 
     def forget(self) -> None:
-        """Drop pipelines whose state has faded; called once an hour."""
+        """Drop pipelines whose state has decayed; called once an hour."""
         raise NotImplementedError
 
     def finding(self, pipeline: str, policy: P) -> Finding | None:
-        """The evidence about one pipeline; None where there is none."""
+        """The evidence about one pipeline; None if there is none."""
         raise NotImplementedError

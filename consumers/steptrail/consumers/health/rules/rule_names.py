@@ -1,4 +1,4 @@
-"""The names of the rules, without importing them: numpy takes its time, and command help must not wait for it."""
+"""Lists the rules' names without importing them: importing numpy is slow, and command help must not wait for it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ FIRST = ("errors", "durations", "silence", "stalled", "thresholds", "losses")
 
 @cache
 def rule_names() -> tuple[str, ...]:
-    """Every module of `kinds` is a rule, and its name is the rule's."""
+    """The names of the modules in `kinds`, which are the rules' names."""
     found = {module.name for module in pkgutil.iter_modules(kinds.__path__)}
     return (*(name for name in FIRST if name in found), *sorted(found.difference(FIRST)))

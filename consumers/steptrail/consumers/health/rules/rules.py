@@ -1,4 +1,4 @@
-"""The rules that steps are judged by: a policy for each pipeline and step, as a rules file says."""
+"""The configured rules: a policy for each pipeline and step, from a rules file."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ P = TypeVar("P", bound=RulePolicy)
 
 @dataclass(frozen=True)
 class Rule:
-    """What one `[[rule]]` changes for the steps that its globs match; parameters that it does not name stay.
+    """What one `[[rule]]` changes for the steps that match its globs; other parameters stay the same.
 
-    `changes`: by health rule, what `RulePolicy.changed` takes.
+    `changes`: by health rule, the argument of `RulePolicy.changed`.
     """
 
     pipeline: str = "*"
@@ -32,12 +32,12 @@ class Rule:
 
     @classmethod
     def of(cls, table: Defaults) -> Rule:
-        """What a table of a rules file says."""
+        """Convert a table of a rules file."""
         globs = (table.pipeline, table.step) if isinstance(table, RuleTable) else ("*", "*")
         return cls(*globs, table.changes(), table.silenced)
 
     def matches(self, pipeline: str, step: str) -> bool:
-        """Globs as of the shell; upper and lower case differ."""
+        """Shell-style globs, case-sensitive."""
         return matches_name(pipeline, self.pipeline) and matches_name(step, self.step)
 
     def applied(self, policy: Policy) -> Policy:
@@ -48,14 +48,16 @@ class Rule:
 
 
 class Rules:
-    """All rules in their order: each that matches changes what those before it left. Without any: the defaults."""
+    """All rules in order: each matching one updates the result of those before it. Without any: the defaults."""
 
     def __init__(self, rules: tuple[Rule, ...] = ()) -> None:
         self.rules = rules
         self._policies: dict[tuple[int, ...], Policy] = {(): Policy()}
 
     def policy(self, pipeline: str, step: str) -> Policy:
-        """For one step; steps that the same rules match share one object. `step` "" is the pipeline itself."""
+        """The policy of one step; steps that match the same rules share one object. `step` "" is the pipeline
+        itself.
+        """
         matching = tuple(n for n, rule in enumerate(self.rules) if rule.matches(pipeline, step))
         if matching not in self._policies:
             policy = Policy()
@@ -65,17 +67,17 @@ class Rules:
         return self._policies[matching]
 
     def each(self, kind: type[P]) -> list[P]:
-        """The parameters of one health rule as each `[[rule]]` gives them, on top of the defaults of the code."""
+        """The parameters of one health rule in each `[[rule]]`, on top of the built-in defaults."""
         return [kind().changed(rule.changes[kind.rule]) for rule in self.rules if kind.rule in rule.changes]
 
     @classmethod
     def load(cls, path: Path) -> Rules:
-        """Read a file. Raises RulesError, which names every mistake."""
+        """Read a file. Raises RulesError, which lists every mistake."""
         return cls.parse(read_text(path, RulesError), str(path))
 
     @classmethod
     def parse(cls, text: str, source: str = "rules") -> Rules:
-        """Read TOML; `source` names it in messages. Raises RulesError."""
+        """Parse TOML; `source` names it in messages. Raises RulesError."""
         document = parse(text, RulesDocument, source=source, error=RulesError)
         tables = [*([document.defaults] if document.defaults else []), *document.rule]
         return cls(tuple(Rule.of(table) for table in tables))

@@ -1,4 +1,4 @@
-"""The tables of a rules file, as pydantic checks them; their keys are those of the registered rules."""
+"""The pydantic models of a rules file's tables; their keys come from the registered rules."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from steptrail.schemas.configuration.toml_values import Glob, shown
 
 
 class RulesError(TomlFileError):
-    """A rules file is wrong; the message names every line and key. Nothing of it is in force."""
+    """A rules file is invalid; the message names every line and key. None of it takes effect."""
 
     consequence = "Nothing of this file is in force; the rules stay as they were."
 
@@ -36,18 +36,18 @@ else:
 
 
 class Defaults(_Rules):
-    """`[defaults]`: what changes for every step."""
+    """`[defaults]`: changes for every step."""
 
     silenced: Annotated[frozenset[str] | None, BeforeValidator(_silenced)] = None
 
     def changes(self) -> Mapping[str, Any]:
-        """The values that are given, by rule: what `RulePolicy.changed` takes."""
+        """The given values by rule, as arguments of `RulePolicy.changed`."""
         found = {name: getattr(self, kind.key()) for name, kind in policies().items()}
         return {name: value for name, value in found.items() if value is not None}
 
 
 class RuleTable(Defaults):
-    """`[[rule]]`: what changes for the steps that the globs match."""
+    """`[[rule]]`: changes for the steps that match the globs."""
 
     pipeline: Glob = "*"
     step: Glob = "*"

@@ -1,6 +1,6 @@
-"""What is learned of a step's durations: counts in logarithmic bins, bounded, and merged by adding.
+"""A sketch of a step's durations: counts in logarithmic bins, bounded in size, and merged by addition.
 
-Eight bins an octave, from 0.1 ms to 30 hours: a bin's upper edge is at most 9.1 % above what is in it.
+Eight bins per octave, from 0.1 ms to 30 hours: a bin's upper edge is at most 9.1 % above its values.
 """
 
 # ruff: noqa: RUF009  column() declares a field, as dataclasses.field() does
@@ -20,7 +20,7 @@ LEAST_MS = 0.1
 
 
 def bin_of(milliseconds: Floats | float) -> npt.NDArray[np.int64]:
-    """The bin of each duration; what is shorter or longer than the ends falls into the first or the last.
+    """The bin of each duration; durations beyond the range fall into the first or the last bin.
 
     Bin b holds (0.1 · 2^(b/8), 0.1 · 2^((b+1)/8)] ms. The same in SQL: `clamp(ceil(log2(ms / 0.1) * 8) - 1, 0, 239)`.
     """
@@ -31,7 +31,7 @@ def bin_of(milliseconds: Floats | float) -> npt.NDArray[np.int64]:
 
 
 def upper_edge_ms(bins: npt.NDArray[np.int64] | int) -> Floats:
-    """The longest duration that falls into each bin, in ms."""
+    """The longest duration in each bin, in ms."""
     edges: Floats = LEAST_MS * np.exp2((np.asarray(bins) + 1) / PER_OCTAVE)
     return edges
 
@@ -46,15 +46,15 @@ class BinnedDurations:
 
     @classmethod
     def none(cls) -> BinnedDurations:
-        """Of a slot in which nothing was measured."""
+        """An empty slot's durations."""
         return cls(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
 
     def measured(self, rows: int) -> Floats:
-        """How many executions of each step have a duration."""
+        """The number of executions with a duration, by step."""
         return np.bincount(self.rows, self.counts, rows).astype(np.float64)
 
     def above(self, bins: Ints, part: Floats) -> Floats:
-        """How many of each step lie above that step's bin, and `part` of those within it."""
+        """The number of durations above each step's bin, plus `part` of those in it."""
         theirs = bins[self.rows]
         slow = self.counts * np.where(self.bins == theirs, part[self.rows], self.bins > theirs)
         return np.bincount(self.rows, slow, len(bins)).astype(np.float64)
@@ -62,33 +62,33 @@ class BinnedDurations:
 
 @dataclass
 class Sketch(Columns):
-    """Counts by bin for each step, forgotten with a half-life."""
+    """Counts by bin for each step, decaying with a half-life."""
 
     counts: npt.NDArray[np.float32] = column(np.float32, width=(BINS,))
 
     def learn(self, durations: BinnedDurations, learning: Flags) -> None:
-        """Take in one slot's durations of the steps that are `learning`."""
+        """Add one slot's durations for the `learning` steps."""
         taken = learning[durations.rows]
         self.counts[durations.rows[taken], durations.bins[taken]] += durations.counts[taken]
 
     def forget(self, seconds: float, half_life_s: Number, learning: Flags) -> None:
-        """Let time pass, for the steps that are `learning`."""
+        """Decay the `learning` steps' counts by `seconds`."""
         decay = np.where(learning, np.exp2(-seconds / half_life_s), 1.0)
         self.counts *= decay.astype(np.float32)[:, None]
 
     def total(self) -> Floats:
-        """How many durations each step has learned from, weighted."""
+        """The weighted number of durations each step has learned from."""
         total: Floats = self.counts.sum(axis=1, dtype=np.float64)
         return total
 
     def percentile_bin(self, share: float) -> Ints:
-        """The first bin up to which at least `share` of each step's durations lie; 0 where there are none."""
+        """The first bin up to which at least `share` of each step's durations lie; 0 if there are none."""
         cumulated = np.cumsum(self.counts, axis=1, dtype=np.float64)
         bins: Ints = np.argmax(cumulated >= share * cumulated[:, -1:], axis=1).astype(np.int64)
         return bins
 
     def part_above(self, bins: Ints, share: float) -> Floats:
-        """The part of each step's bin that belongs to the `share` of longest durations, if the bins above do."""
+        """The part of each step's bin that belongs to the longest `share` of durations, as do the bins above."""
         rows = np.arange(len(bins))
         cumulated = np.cumsum(self.counts, axis=1, dtype=np.float64)
         within = self.counts[rows, bins].astype(np.float64)

@@ -1,4 +1,4 @@
-"""What happened in one slot: 5 seconds of the broker's time. The rules are given slots that are complete, in order."""
+"""The counts of one slot: 5 seconds of broker time. The rules receive complete slots in order."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Bound: TypeAlias = tuple[str, float, bool]
 
 @dataclass(frozen=True)
 class Measured:
-    """What one slot has for one bound: executions that had its measure, and those beyond it."""
+    """One slot's counts for one bound: executions with its measure, and those beyond it."""
 
     count: int = 0
     beyond: int = 0
@@ -25,10 +25,10 @@ class Measured:
 
 @dataclass(frozen=True)
 class Losses:
-    """What one slot has of one pipeline: events that arrived, and events that are known not to have.
+    """One slot's counts of one pipeline: events that arrived, and events known to be missing.
 
-    `dropped`: dropped by an emitter, or failed at one, as it reports itself; `gaps`: numbers missing in emitters'
-    sequences and not accounted for by those; `dead_letters`: messages that arrived and were no events.
+    `dropped`: dropped or failed according to the emitters' reports; `gaps`: missing numbers in emitters' sequences
+    that those do not account for; `dead_letters`: messages that arrived and were not events.
     """
 
     arrived: int = 0
@@ -39,11 +39,11 @@ class Losses:
 
 @dataclass
 class StepCounts:
-    """What happened to one step in one slot, each event counted once.
+    """One slot's counts of one step, each event counted once.
 
-    `started`: executions whose first event, PENDING apart, is RUNNING; `succeeded`, `warned`, `failed` (ERROR and
+    `started`: executions whose first event other than PENDING is RUNNING; `succeeded`, `warned`, `failed` (ERROR and
     FAILED), `skipped`: endings. `durations`: bin (see `sketch.bin_of`) -> successful endings with a duration.
-    `measured`: what the slot has for each threshold.
+    `measured`: the counts for each threshold.
     """
 
     started: int = 0
@@ -57,7 +57,7 @@ class StepCounts:
 
 @dataclass
 class Slot:
-    """One slot: `number` is its begin in seconds since the epoch / 5. Steps without events are not in it."""
+    """One slot: `number` is its start in seconds since the epoch / 5. Omits steps without events."""
 
     number: int
     steps: dict[StepKey, StepCounts] = field(default_factory=dict)
@@ -65,5 +65,5 @@ class Slot:
 
 
 def slot_of(time: float) -> int:
-    """The number of the slot that `time` (seconds since the epoch) lies in."""
+    """The number of the slot that contains `time` (seconds since the epoch)."""
     return int(time // SLOT_S)

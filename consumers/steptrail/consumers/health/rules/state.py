@@ -1,4 +1,4 @@
-"""The state of every rule for every step: bounded, and exact to the bit after a snapshot."""
+"""The state of every rule for every step: bounded, and bit-exact after a snapshot."""
 
 # ruff: noqa: RUF009  column() declares a field, as dataclasses.field() does
 
@@ -19,7 +19,7 @@ from steptrail.consumers.health.rules.slots import SLOT_S, StepKey
 from steptrail.schemas.errors import DataError
 
 FORMAT = 1
-_LEVEL = 1  # zlib: most columns are zeros, more effort gains little
+_LEVEL = 1  # zlib: most columns are zeros, higher levels gain little
 _STORED_AS = {"stalled": "standing"}
 """Where a snapshot's columns of a rule do not stand under the rule's name: they did not always."""
 _LEVELS_BEFORE = ("errors", "durations", "silence", "stalled", "thresholds")
@@ -29,12 +29,12 @@ R = TypeVar("R", bound="HealthRule[Any]")
 
 
 class SnapshotError(DataError):
-    """A snapshot cannot be read: it is of another version, or damaged. Take an older one, or replay from the start."""
+    """A snapshot is of another version, or damaged. Use an older one, or replay from the start."""
 
 
 @dataclass
 class Published(Columns):
-    """Each step's latest verdict: every rule's level in two bits, and the slot at whose begin the status became so."""
+    """Each step's latest verdict: every rule's level in two bits, and the slot at whose start the status began."""
 
     levels: Ints = column(np.int64)
     status: Ints = column(np.int64)
@@ -43,7 +43,7 @@ class Published(Columns):
 
 @dataclass
 class Standing(Grouped):
-    """What is kept of steps beside the rules."""
+    """State of steps besides the rules'."""
 
     said: Published
 
@@ -52,8 +52,8 @@ class Standing(Grouped):
 class State:
     """State of every step (row i belongs to `keys[i]`), and of the pipelines.
 
-    `published_of` holds the latest verdict of each pipeline, and of everything as None: (status, rules and statuses
-    of its findings, since slot).
+    `published_of` holds the latest verdict of each pipeline, and the overall one under None: (status, rules and
+    statuses of its findings, since slot).
     """
 
     keys: list[StepKey] = field(default_factory=list)
@@ -72,7 +72,7 @@ class State:
         self.index = {key: row for row, key in enumerate(self.keys)}
 
     def rule(self, kind: type[R]) -> R:
-        """The state of one rule, by its class."""
+        """The state of one rule, by class."""
         name = kind.policy.rule
         return cast("R", self.steps[name] if name in self.steps else self.pipelines[name])
 
@@ -82,12 +82,12 @@ class State:
         return self.standing.said
 
     def groups(self) -> Iterator[tuple[str, Grouped]]:
-        """All that has a row for each step, by name."""
+        """All groups with one row per step, by name."""
         yield from self.steps.items()
         yield "standing", self.standing
 
     def add(self, keys: list[StepKey]) -> None:
-        """Begin to remember these steps, which must be new."""
+        """Add these steps, which must be new."""
         if not keys:
             return
         for key in keys:
@@ -97,7 +97,7 @@ class State:
             group.extend(len(keys))
 
     def forget(self, rows: Ints) -> list[StepKey]:
-        """Forget these rows; return whose they were."""
+        """Remove these rows; returns their steps."""
         gone = [self.keys[row] for row in rows]
         kept = np.setdiff1d(np.arange(len(self.keys)), rows)
         self.keys = [self.keys[row] for row in kept]
@@ -131,7 +131,7 @@ class State:
 
     @classmethod
     def from_bytes(cls, raw: bytes) -> State:
-        """The state that a snapshot was made of. Raises SnapshotError."""
+        """Restore the state from a snapshot. Raises SnapshotError."""
         try:
             plain = zlib.decompress(raw)
             end = 8 + int.from_bytes(plain[:8], "little")
@@ -160,7 +160,7 @@ class State:
                 _fill(arrays.pop(name), name, kind, columns[at : at + size])
             elif name.partition(".")[0] in groups:
                 raise ValueError(f"there is no column {name}")
-            at += size  # of a rule that this program does not have nothing is kept
+            at += size  # skip rules that this program does not have
         stored = {name.partition(".")[0] for name, *_ in header["columns"]}
         missing = [name for name in arrays if name.partition(".")[0] in stored and name not in state._added()]
         if at != len(columns) or missing:
@@ -182,7 +182,7 @@ class State:
                 yield f"{prefix}.{name}", array
 
     def _added(self) -> set[str]:
-        """The columns that a snapshot with their rule may lack."""
+        """The columns that a snapshot may lack although it has their rule."""
         return {f"{prefix}.{name}" for prefix, columns in self._columns() for name in columns.added()}
 
     def _columns(self) -> Iterator[tuple[str, Columns]]:
@@ -192,7 +192,7 @@ class State:
 
 
 def _reordered(levels: Ints, stored: Sequence[str], now: Sequence[str]) -> Ints:
-    """`Published.levels` with the bits of each rule where they belong now; a rule that is new to it has level 0."""
+    """`Published.levels` with each rule's bits at their current position; a new rule has level 0."""
     moved = np.zeros_like(levels)
     for place, name in enumerate(now):
         if name in stored:
@@ -201,7 +201,7 @@ def _reordered(levels: Ints, stored: Sequence[str], now: Sequence[str]) -> Ints:
 
 
 def _planes(array: np.ndarray[Any, Any]) -> bytes:
-    """The bytes of an array, the first of every value, then the second of every value: that compresses well."""
+    """The bytes of an array, first byte of every value, then the second, and so on: that compresses well."""
     flat = np.ascontiguousarray(array).reshape(-1)
     return flat.view(np.uint8).reshape(-1, flat.itemsize).T.tobytes() if flat.size else b""
 

@@ -1,4 +1,4 @@
-"""The four words for health."""
+"""Health status."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class HealthStatus(str, Enum):
-    """How something is. UNKNOWN: it cannot be seen, which is never HEALTHY."""
+    """The health of a step, a pipeline or everything. UNKNOWN: it cannot be determined, which is never HEALTHY."""
 
     HEALTHY = "HEALTHY"
     UNKNOWN = "UNKNOWN"
@@ -18,12 +18,14 @@ class HealthStatus(str, Enum):
 
     @property
     def weight(self) -> int:
-        """Which one stands for many: the heaviest. Known trouble outweighs what is not known, that outweighs health."""
+        """The order of severity: the most severe status stands for many. Known trouble outranks UNKNOWN, UNKNOWN
+        HEALTHY.
+        """
         return _WEIGHTS[self]
 
     @classmethod
     def of_level(cls, level: int) -> HealthStatus:
-        """What a rule's level means: 0 HEALTHY, 1 WARNING, 2 CRITICAL."""
+        """Convert a rule's level: 0 HEALTHY, 1 WARNING, 2 CRITICAL."""
         return (cls.HEALTHY, cls.WARNING, cls.CRITICAL)[level]
 
 

@@ -1,4 +1,4 @@
-"""What is said of a step, of a pipeline and of everything: a status, and the evidence as data and in words."""
+"""Verdicts about steps, pipelines and everything: a status, and the evidence as data and in words."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SHOWN = 10
 
 @dataclass(frozen=True)
 class Finding:
-    """What one rule found. `since`: seconds since the epoch. One that is `silenced` is shown and does not count."""
+    """What one rule found. `since`: seconds since the epoch. A `silenced` finding is shown but does not count."""
 
     rule: str
     status: HealthStatus
@@ -31,10 +31,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a step is (`pipeline` and `step`), a pipeline (`step` is None), or everything (both are None).
+    """The verdict about a step (`pipeline` and `step`), a pipeline (`step` is None), or everything (both are None).
 
-    `since`: when the status became so; `at`: the end of the slot up to which it holds; seconds since the epoch of
-    the broker's clock. The findings are those that speak for the status first.
+    `since`: when the status began; `at`: the end of the slot up to which it holds; both in seconds since the epoch by
+    the broker's clock. Findings that determine the status come first.
     """
 
     pipeline: str | None
@@ -46,7 +46,7 @@ class Verdict:
 
     @property
     def sentence(self) -> str:
-        """The heaviest finding in words."""
+        """The most severe finding in words."""
         return self.findings[0].sentence if self.findings else "nothing is wrong"
 
     def as_dict(self) -> dict[str, Any]:
@@ -63,24 +63,24 @@ class Verdict:
 
 
 def heaviest(statuses: Iterable[HealthStatus]) -> HealthStatus:
-    """The status that stands for all of them; HEALTHY where there are none."""
+    """The most severe status; HEALTHY if there are none."""
     return max(statuses, key=lambda status: status.weight, default=HealthStatus.HEALTHY)
 
 
 def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Those that count before silenced ones, heavy before light."""
+    """Order counting findings before silenced ones, the most severe first."""
     return tuple(sorted(findings, key=lambda finding: (finding.silenced, -finding.status.weight)))
 
 
 def status_of(findings: Iterable[Finding]) -> HealthStatus:
-    """The status that findings add up to."""
+    """The status that follows from findings."""
     return heaviest(finding.status for finding in findings if not finding.silenced)
 
 
 def summed_up(parts: Sequence[tuple[str, Verdict]], more: int = 0) -> tuple[Finding, ...]:
-    """The findings of a whole from the verdicts of those parts that are not healthy, by name, the worst first.
+    """The findings of a whole from the verdicts of its unhealthy parts, by name, the worst first.
 
-    `parts` are the first `SHOWN` of them; `more` says how many there are beside.
+    `parts` are the first `SHOWN` of them; `more` is the number of further ones.
     """
     findings = [
         Finding(
@@ -98,7 +98,7 @@ def summed_up(parts: Sequence[tuple[str, Verdict]], more: int = 0) -> tuple[Find
 
 
 def unseen(verdict: Verdict, blindness: Blindness | None, now: float) -> Verdict:
-    """The verdict as it may be said at `now`: UNKNOWN, whatever it was, while there is blindness."""
+    """The verdict to publish at `now`: UNKNOWN, whatever it was, during blindness."""
     if blindness is None:
         return verdict
     behind = (

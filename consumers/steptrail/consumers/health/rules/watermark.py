@@ -1,4 +1,4 @@
-"""Up to when the topic is known to be complete: over all partitions, idle ones proven idle."""
+"""The watermark: the time up to which the topic is complete, over all partitions, with idle ones proven idle."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class SightPolicy:
-    """How the watermark is taken, in seconds.
+    """Parameters of the watermark, in seconds.
 
-    `margin_s` covers the skew of the brokers' clocks and the delay of replication. Verdicts are UNKNOWN once the
-    watermark is more than `blind_after_s` behind, and known again when it is `seeing_within_s` or less.
+    `margin_s` covers the skew of the brokers' clocks and replication delay. Verdicts become UNKNOWN when the watermark
+    is more than `blind_after_s` behind, and known again when it is at most `seeing_within_s` behind.
     """
 
     margin_s: float = 2.0
@@ -21,10 +21,10 @@ class SightPolicy:
 
 @dataclass(frozen=True)
 class Blindness:
-    """A stretch of time in which no verdict was to be had; a fact to store, never computed again.
+    """A period without verdicts; stored as a fact, never recomputed.
 
-    `since` and `until` (None while it lasts) are when it was noticed, `watermark` is where the watermark stood
-    then (None before the first).
+    `since` and `until` (None while it lasts) are when it was detected; `watermark` is the watermark at `since` (None
+    before the first).
     """
 
     since: float
@@ -40,10 +40,10 @@ class Blindness:
 class Watermark:
     """The time up to which every record of the topic has been applied; all times in seconds since the epoch.
 
-    For each partition A is the largest broker time (LogAppendTime) applied, and I the send time of the latest
-    question for its end whose answers at both isolation levels agree and equal what has been consumed up to. A
-    partition is complete up to max(A, I) - margin, the topic up to the least of its partitions, and never further
-    than the last good listing of its partitions - margin, for there may be one more by now. It never goes back.
+    For each partition, A is the largest applied broker time (LogAppendTime), and I the send time of the latest request
+    for its end whose answers at both isolation levels agree and equal the consumed position. A partition is complete up
+    to max(A, I) - margin, the topic up to the least of its partitions, and never beyond the last successful listing of
+    its partitions - margin, since there may be a new one. The watermark never goes back.
     """
 
     policy: SightPolicy = field(default_factory=SightPolicy)
@@ -56,18 +56,18 @@ class Watermark:
     _listed: float | None = None
 
     def listed(self, sent_at: float, partitions: Collection[int]) -> None:
-        """A listing of the topic's partitions, asked for at `sent_at`, was answered in full.
+        """Apply a complete listing of the topic's partitions, requested at `sent_at`.
 
-        Partitions that are new hold the watermark where it is until something is known of them.
+        New partitions hold the watermark back until something is known about them.
         """
         self._partitions.update(partitions)
         self._listed = sent_at if self._listed is None else max(self._listed, sent_at)
         self._advance()
 
     def applied(self, partition: int, latest: float, *, late: int = 0) -> None:
-        """Records of `partition` were applied, the latest of them appended at `latest`.
+        """Note that records of `partition` were applied, the latest of them appended at `latest`.
 
-        `late` counts those among them that were appended before `value`: they were promised not to exist.
+        `late` counts those appended before `value`, which the watermark had ruled out.
         """
         self.late += late
         self._partitions.add(partition)
@@ -83,11 +83,11 @@ class Watermark:
         end: int | None,
         consumed: int | None,
     ) -> bool:
-        """The partition's end was asked for at `sent_at`; return whether it is proven idle since.
+        """Apply the answer to a request for the partition's end at `sent_at`; returns whether it is proven idle since.
 
         `committed_end` is the last stable offset (read committed), `end` the high watermark (read uncommitted),
-        `consumed` the offset after the last one that the consumer passed, by PARTITION_EOF: markers of
-        transactions take offsets too. None is an answer that did not come, and proves nothing.
+        `consumed` the consumer's position at PARTITION_EOF: transaction markers occupy offsets too. None is a missing
+        answer, and proves nothing.
         """
         if end is None or committed_end != end or consumed != end:
             return False
@@ -97,7 +97,7 @@ class Watermark:
         return True
 
     def behind(self) -> dict[int, float | None]:
-        """Up to when each partition is complete, for people who look for the one that is in the way."""
+        """The time up to which each partition is complete, to find the one that holds the watermark back."""
         margin = self.policy.margin_s
         return {
             p: self._complete[p] - margin if p in self._complete else None for p in sorted(self._partitions)
@@ -112,7 +112,7 @@ class Watermark:
 
 @dataclass
 class Sight:
-    """Whether verdicts can be given, with hysteresis. Blind from the start, until the watermark is near."""
+    """Whether verdicts are possible, with hysteresis. Starts blind, until the watermark is close."""
 
     policy: SightPolicy = field(default_factory=SightPolicy)
     blindness: Blindness | None = None
@@ -120,13 +120,13 @@ class Sight:
 
     @classmethod
     def seeing(cls, policy: SightPolicy | None = None) -> Sight:
-        """For one who goes on where another could see."""
+        """For a member that takes over from one that was seeing."""
         return cls(policy or SightPolicy(), _looked=True)
 
     def judge(self, now: float, watermark: float | None) -> Blindness | None:
-        """Judge at `now`; return a stretch of blindness that has just ended, for the caller to store.
+        """Judge at `now`; returns a period of blindness that has just ended, for the caller to store.
 
-        `blindness` is the one that lasts, None while all is seen.
+        `blindness` is the current period, None while seeing.
         """
         age = None if watermark is None else now - watermark
         if self.blindness is not None or not self._looked:

@@ -1,5 +1,5 @@
 """The health rules, one module each: its parameters, its state, how it judges and how it words its evidence.
 
-A module's name is the rule's name, in the rules file and in findings; its class is `RULE`. A module that is put
-here is a rule: see `steptrail.consumers.health.rules.registry`.
+A module's name is the rule's name in the rules file and in findings; its class is `RULE`. Every module here is a rule:
+see `steptrail.consumers.health.rules.registry`.
 """

@@ -48,11 +48,11 @@ class DurationPolicy(RatioPolicy):
 
 @dataclass
 class Learned(Columns):
-    """What the sketch said when it was last asked: bins of the percentiles, and how much it had learned from.
+    """The sketch's last answer: bins of the percentiles, and the amount of data behind it.
 
-    `part` is the part of the 95th percentile's bin that lies above it: executions within the bin count as slow by
-    this part, so that 5 % of them are slow when all is as learned. `first` is the slot of the first duration
-    ever, 0 before it.
+    `part` is the part of the 95th percentile's bin above the percentile: executions in the bin count as slow in this
+    proportion, so that 5 % are slow when nothing has changed. `first` is the slot of the first duration ever, 0
+    before it.
     """
 
     p95_bin: Ints = column(np.int64)
@@ -62,7 +62,7 @@ class Learned(Columns):
     first: Ints = column(np.int64)
 
     def judged(self, slot: int, policy: DurationPolicy) -> Flags:
-        """Which steps have a normal to be compared with: pinned, or learned from enough and for long enough."""
+        """Which steps have a normal duration: pinned, or learned from enough data over a long enough time."""
         long_enough = (self.first > 0) & ((slot - self.first) * SLOT_S >= policy.learn_s)
         judged: Flags = (long_enough & (self.total >= policy.least_learned)) | ~np.isnan(policy.normal_ms)
         return judged
@@ -77,7 +77,7 @@ class Learned(Columns):
 class DurationRule(StepRule[DurationPolicy]):
     """A CUSUM on "longer than the learned 95th percentile".
 
-    Only executions that succeeded (SUCCESS, WARNING) are measured: what failed is often quick, or a time-out.
+    Only successful executions (SUCCESS, WARNING) are measured: failures are often quick, or timeouts.
     """
 
     policy = DurationPolicy
@@ -88,7 +88,7 @@ class DurationRule(StepRule[DurationPolicy]):
     alarm: Alarm
 
     def normal_ms_of(self, row: int, slot: int, policy: DurationPolicy) -> float | None:
-        """What 95 % of one step's durations do not exceed, None before it is known; `policy` is that step's."""
+        """The normal 95th percentile of one step's durations, None while unknown; `policy` is that step's."""
         one = Learned(**{name: column[row : row + 1] for name, column in self.learned.arrays()})
         return float(upper_edge_ms(one.normal_bin(policy))[0]) if one.judged(slot, policy)[0] else None
 

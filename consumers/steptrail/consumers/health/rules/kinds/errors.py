@@ -49,24 +49,24 @@ class ErrorPolicy(RatioPolicy):
 
 @dataclass
 class Baseline(Columns):
-    """Failed and ended executions, forgotten with a half-life: learned slowly, and not while something is wrong."""
+    """Failed and ended executions, decaying with a half-life: learned slowly, and not while something is wrong."""
 
     failed: Floats = column()
     ended: Floats = column()
 
     def learn(self, failed: Floats, ended: Floats, learning: Flags, half_life_s: Number) -> None:
-        """Take in one slot's counts where `learning`; elsewhere nothing is learned and nothing forgotten."""
+        """Add one slot's counts where `learning`; other steps neither learn nor decay."""
         decay = np.where(learning, np.exp2(-SLOT_S / half_life_s), 1.0)
         self.failed = self.failed * decay + np.where(learning, failed, 0.0)
         self.ended = self.ended * decay + np.where(learning, ended, 0.0)
 
     def normal(self, policy: ErrorPolicy) -> Floats:
-        """The share of failures that is normal, as the evidence gives it: pinned, or learned so far."""
+        """The normal share of failures: pinned, or learned so far."""
         learned = (self.failed + policy.prior_failed) / (self.ended + policy.prior_ended)
         return np.where(np.isnan(policy.normal), learned, policy.normal)
 
     def shares(self, policy: ErrorPolicy) -> tuple[Floats, Floats]:
-        """The share taken for normal (p0) and the share that an alarm is tuned for (p1 > p0)."""
+        """The share assumed normal (p0) and the share that the alarm is tuned for (p1 > p0)."""
         learned = np.clip(
             policy.margin * (self.failed + policy.prior_failed) / (self.ended + policy.prior_ended),
             policy.normal_least,
@@ -88,7 +88,7 @@ class ErrorRule(StepRule[ErrorPolicy]):
     alarm: Alarm
 
     def fold(self, block: Block, policy: ErrorPolicy) -> None:
-        """Add one closed slot. WARNING endings count as succeeded, SKIPPED ones are left out."""
+        """Add one closed slot. WARNING endings count as succeeded, SKIPPED ones are ignored."""
         slot, failed, ended = block.number, block.failed, block.succeeded + block.failed
         normal, tuned = self.baseline.shares(policy)
         self.cusum.fold(slot, failed, ended, block.started, (normal, tuned), policy)
@@ -129,7 +129,7 @@ class ErrorRule(StepRule[ErrorPolicy]):
         ]
 
     def normal_of(self, row: int, policy: ErrorPolicy) -> float:
-        """The share of failures that is normal for one step; `policy` is that step's."""
+        """The normal share of failures of one step; `policy` is that step's."""
         one = Baseline(self.baseline.failed[row : row + 1], self.baseline.ended[row : row + 1])
         return float(one.normal(policy)[0])
 

@@ -1,4 +1,4 @@
-"""Rule `losses`: events that are known to be missing make a pipeline's verdict WARNING, then UNKNOWN."""
+"""Rule `losses`: events known to be missing make a pipeline's verdict WARNING, then UNKNOWN."""
 
 # ruff: noqa: RUF009  number() declares a field, as dataclasses.field() does
 
@@ -20,7 +20,7 @@ from steptrail.consumers.health.rules.verdict import Finding
 
 @dataclass(frozen=True)
 class LossPolicy(RulePolicy):
-    """Events that are known to be missing: dropped or failed at emitters, gaps in sequences, dead letters."""
+    """Events known to be missing: dropped or failed at emitters, gaps in sequences, dead letters."""
 
     rule: ClassVar[str] = "losses"
 
@@ -31,7 +31,7 @@ class LossPolicy(RulePolicy):
 
 @dataclass
 class LossWindow:
-    """Losses of one pipeline, forgotten within minutes."""
+    """Losses of one pipeline, decaying within minutes."""
 
     arrived: float = 0.0
     dropped: float = 0.0
@@ -40,7 +40,7 @@ class LossWindow:
     slot: int = 0
 
     def fold(self, slot: int, losses: Losses, policy: LossPolicy) -> None:
-        """Add one closed slot; slots without anything may be left out."""
+        """Add one closed slot; empty slots may be omitted."""
         fade = math.exp(-max(0, slot - self.slot) * SLOT_S / float(policy.window_s))
         for name in ("arrived", "dropped", "gaps", "dead_letters"):
             setattr(self, name, getattr(self, name) * fade + getattr(losses, name))
@@ -48,16 +48,16 @@ class LossWindow:
 
     @property
     def lost(self) -> float:
-        """All that is missing."""
+        """The number of missing events."""
         return self.dropped + self.gaps + self.dead_letters
 
     @property
     def share(self) -> float:
-        """Of all events that should have arrived."""
+        """The share of missing events among all that should have arrived."""
         return self.lost / (self.arrived + self.lost) if self.lost else 0.0
 
     def status(self, policy: LossPolicy) -> HealthStatus | None:
-        """WARNING or UNKNOWN; None where too little is lost."""
+        """WARNING or UNKNOWN; None if too little is lost."""
         if self.lost < 0.5 * float(policy.warning_at):
             return None
         unknown = self.share >= float(policy.unknown_share)
@@ -76,7 +76,7 @@ class LossWindow:
 
 @dataclass
 class LossRule(PipelineRule[LossPolicy]):
-    """A window for each pipeline that has events or losses."""
+    """One window per pipeline with events or losses."""
 
     policy = LossPolicy
 
@@ -93,15 +93,15 @@ class LossRule(PipelineRule[LossPolicy]):
         return self.windows.keys()
 
     def active(self) -> bool:
-        """Whether anything is lost."""
+        """Whether any window has losses."""
         return any(window.lost >= 0.5 for window in self.windows.values())
 
     def forget(self) -> None:
-        """Drop windows in which next to nothing is left."""
+        """Drop windows that have decayed to almost nothing."""
         self.windows = {name: w for name, w in self.windows.items() if w.arrived + w.lost >= 0.01}
 
     def finding(self, pipeline: str, policy: LossPolicy) -> Finding | None:
-        """What is lost of it; None where too little is."""
+        """The pipeline's losses; None if too little is lost."""
         window = self.windows.get(pipeline)
         status = None if window is None else window.status(policy)
         if window is None or status is None:
@@ -114,7 +114,7 @@ class LossRule(PipelineRule[LossPolicy]):
         return {pipeline: vars(window) for pipeline, window in self.windows.items()}
 
     def restore(self, stored: Any, index: Mapping[StepKey, int]) -> None:
-        """Take back what `stored` gave."""
+        """Restore the state from `stored`."""
         self.windows = {pipeline: LossWindow(**window) for pipeline, window in stored.items()}
 
 

@@ -47,11 +47,11 @@ class SilencePolicy(RulePolicy):
 class Pauses(Columns):
     """Signs of life: the first and the latest slot with one (0: none yet), this hour's counts, the longest pauses.
 
-    `recent` holds the longest pause that ended in this hour and in the one before, without those that counted as
-    silence; `rate` the events a slot of the hour before; `longest` the longest pause that ended in each of the last
-    four weeks in which one did. `limit` is the quiet that is too long within the current hour, as learned;
-    `silent` the slot since which the step counts as silent (0: it does not), and `passed` the limit that was passed
-    then. Once found, silence holds until the next sign of life, whatever the hour.
+    `recent` holds the longest pause that ended in this hour and in the one before, except those that counted as
+    silence; `rate` the events per slot of the previous hour; `longest` the longest pause that ended in each of the last
+    four weeks with one. `limit` is the learned quiet that is too long within the current hour; `silent` the slot since
+    which the step counts as silent (0: it does not), and `passed` the limit exceeded then. Once found, silence lasts
+    until the next sign of life, whatever the hour.
     """
 
     first: Ints = column(np.int64)
@@ -69,7 +69,7 @@ class Pauses(Columns):
 
 @dataclass
 class SilenceRule(StepRule[SilencePolicy]):
-    """Compares each step's quiet with what it was at this hour of the week. Needs two weeks of a step's history."""
+    """Compares each step's quiet with its history at this hour of the week. Needs two weeks of history."""
 
     policy = SilencePolicy
 
@@ -105,7 +105,7 @@ class SilenceRule(StepRule[SilencePolicy]):
             pauses.passed[too_long] = np.where(np.isnan(given), pauses.limit, given)[too_long]
 
     def levels(self, slot: int, policy: SilencePolicy) -> Ints:
-        """WARNING, or CRITICAL where that is set, for each step that is silent."""
+        """WARNING, or CRITICAL if configured, for each silent step."""
         return self.silent() * (1 + (np.asarray(policy.critical) > 0))
 
     def findings(self, row: int, slot: int, policy: SilencePolicy) -> list[Finding]:
@@ -129,11 +129,11 @@ class SilenceRule(StepRule[SilencePolicy]):
         return self.pauses.latest
 
     def silent(self) -> Flags:
-        """Which steps have been quiet for too long, and have not been heard of since."""
+        """Which steps have been quiet for too long, without a sign of life since."""
         return self.pauses.silent > 0
 
     def limit_at(self, hour: int, policy: SilencePolicy) -> Ints:
-        """From which quiet on, in slots, a step is silent within this hour (since the epoch), as learned."""
+        """The learned quiet, in slots, from which a step counts as silent within this hour (since the epoch)."""
         pauses = self.pauses
         rate = self.hours.least_rate(hour)
         rate = np.where(pauses.rate > 0, np.minimum(rate, pauses.rate), rate)

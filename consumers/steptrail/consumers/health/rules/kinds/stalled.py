@@ -1,6 +1,6 @@
-"""Rule `stalled`: were executions started and not ended in time, or queued and not begun in time?
+"""Rule `stalled`: did executions start and not end in time, or queue and not start in time?
 
-Which executions these are is found outside of the slots (`overdue`); the rule counts them and gives the deadlines.
+`overdue` finds these executions, independently of the slots; the rule counts them and supplies the deadlines.
 """
 
 # ruff: noqa: RUF009  column() and number() declare fields, as dataclasses.field() does
@@ -27,7 +27,7 @@ from steptrail.consumers.health.rules.verdict import Finding
 
 @dataclass(frozen=True)
 class StalledPolicy(RulePolicy):
-    """Executions that were started and did not end in time, or were queued and not begun in time."""
+    """Executions that started and did not end in time, or were queued and did not start in time."""
 
     rule: ClassVar[str] = "stalled"
 
@@ -47,7 +47,7 @@ class StalledPolicy(RulePolicy):
 
 @dataclass
 class Stalls(Columns):
-    """Executions that are stalled now, those of them that are `queued`, and the slot in which the latest was found."""
+    """Currently stalled executions, how many of them are `queued`, and the slot in which the latest was found."""
 
     count: Ints = column(np.int64)
     latest: Ints = column(np.int64)
@@ -56,14 +56,14 @@ class Stalls(Columns):
 
 @dataclass
 class StalledRule(StepRule[StalledPolicy]):
-    """Counts each step's stalled executions, as observations give them."""
+    """Counts each step's stalled executions from observations."""
 
     policy = StalledPolicy
 
     stalls: Stalls
 
     def observe(self, observations: Iterable[Observation], index: Mapping[StepKey, int]) -> None:
-        """Take in observations, each once; those of steps that have no row in `index` are left out."""
+        """Add observations, each once; ignores steps without a row in `index`."""
         stalls = self.stalls
         for each in observations:
             row = index.get((each.execution.pipeline, each.execution.step))
@@ -78,22 +78,22 @@ class StalledRule(StepRule[StalledPolicy]):
                 stalls.queued[row] = max(0, int(stalls.queued[row]) - each.execution.queued)
 
     def reset(self) -> None:
-        """Forget the counts: all that are stalled now are observed again."""
+        """Reset the counts: the currently stalled executions are observed again."""
         self.stalls.count[:] = 0
         self.stalls.queued[:] = 0
 
     def fold(self, block: Block, policy: StalledPolicy) -> None:
-        """Slots say nothing of what does not happen."""
+        """Do nothing: slots do not contain what has not happened."""
 
     def levels(self, slot: int, policy: StalledPolicy) -> Ints:
-        """WARNING for a time after the latest was found, CRITICAL from a number of them on that may be set."""
+        """WARNING for a time after the latest was found; CRITICAL from a configurable number."""
         stalls = self.stalls
         late = (slot - stalls.latest) * SLOT_S > policy.counts_for_s
         critical = (np.asarray(policy.critical_at) > 0) & (policy.critical_at <= stalls.count)
         return np.where((stalls.count == 0) | late, 0, np.where(critical, 2, 1)).astype(np.int64)
 
     def findings(self, row: int, slot: int, policy: StalledPolicy) -> list[Finding]:
-        """One while there are any, and the latest was not found too long ago."""
+        """One while there are any, and the latest was found recently."""
         one = StalledRule(Stalls(**{name: column[row : row + 1] for name, column in self.stalls.arrays()}))
         level = int(one.levels(slot, policy)[0])
         if not level:
@@ -118,13 +118,13 @@ class StalledRule(StepRule[StalledPolicy]):
         return self.stalls.latest
 
     def grew(self, since: int) -> Flags:
-        """Where more were found."""
+        """Which steps had more found after slot `since`."""
         flags: Flags = (self.stalls.count > 0) & (self.stalls.latest > since)
         return flags
 
 
 def deadlines(learned: Learned, policy: StalledPolicy) -> Floats:
-    """Each step's deadline in seconds: declared, or learned from enough endings; NaN where there is none yet."""
+    """Each step's deadline in seconds: declared, or learned from enough endings; NaN if there is none yet."""
     learned_s = np.maximum(policy.least_s, policy.factor * upper_edge_ms(learned.p99_bin) / 1000)
     learned_s = np.where(learned.total >= policy.least_ended, learned_s, np.nan)
     return np.where(np.isnan(policy.deadline_s), learned_s, policy.deadline_s)

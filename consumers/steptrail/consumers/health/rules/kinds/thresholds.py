@@ -1,4 +1,4 @@
-"""Rule `thresholds`: do too many executions lie beyond a bound that a user set on durations or on a metric?"""
+"""Rule `thresholds`: are too many executions beyond a user's bound on durations or on a metric?"""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PARTS = 12
 
 @dataclass(frozen=True)
 class Threshold:
-    """A bound that a user sets on durations (`measure = "duration_ms"`) or on a metric of the step's events.
+    """A user's bound on durations (`measure = "duration_ms"`) or on a metric of the step's events.
 
     Executions beyond `bound` (above it, or below it with `below`) are counted over the last `window_s`; the
     verdict is `status` while they are at least `share` of at least `at_least` executions that had the measure.
@@ -44,7 +44,7 @@ class Threshold:
 
     @property
     def key(self) -> Bound:
-        """By which a slot has what it measured."""
+        """The key of its measurements in a slot."""
         return self.measure, self.bound, self.below
 
     def beyond(self, value: float) -> bool:
@@ -71,7 +71,7 @@ class ThresholdTable(Table):
             yield "measure", 'is empty: give the name of a metric, or "duration_ms"'
 
     def threshold(self) -> Threshold:
-        """As the rule takes it."""
+        """Convert to a Threshold."""
         bound = self.above if self.below is None else self.below
         return Threshold(
             self.measure,
@@ -86,7 +86,7 @@ class ThresholdTable(Table):
 
 @dataclass(frozen=True)
 class ThresholdPolicy(RulePolicy):
-    """The thresholds of one step. In the rules file each is a `[[rule.threshold]]`, and those that match add up."""
+    """The thresholds of one step. In the rules file each is a `[[rule.threshold]]`, and matching ones accumulate."""
 
     rule: ClassVar[str] = "thresholds"
 
@@ -94,16 +94,16 @@ class ThresholdPolicy(RulePolicy):
 
     @classmethod
     def key(cls) -> str:
-        """Each entry is one."""
+        """The key of one entry."""
         return "threshold"
 
     @classmethod
     def table(cls) -> Any:
-        """A list of them."""
+        """The type of the list of entries."""
         return list[ThresholdTable]
 
     def changed(self, table: list[ThresholdTable]) -> ThresholdPolicy:
-        """These, and those of the list."""
+        """These thresholds, and those of the list."""
         return replace(self, thresholds=self.thresholds + tuple(each.threshold() for each in table))
 
 
@@ -131,7 +131,7 @@ class ThresholdWindow:
         return Measured(sum(count for _, count, _ in self.parts), sum(beyond for _, _, beyond in self.parts))
 
     def level(self) -> int:
-        """What the threshold says now."""
+        """The threshold's current level."""
         seen, threshold = self.seen(), self.threshold
         if seen.count < threshold.at_least or seen.beyond < max(1, threshold.share * seen.count):
             return NONE
@@ -154,7 +154,7 @@ class ThresholdWindow:
 
 @dataclass
 class ThresholdRule(StepRule[ThresholdPolicy]):
-    """The windows of each row that has thresholds, by row."""
+    """The windows of each row with thresholds, by row."""
 
     policy = ThresholdPolicy
 
@@ -162,7 +162,7 @@ class ThresholdRule(StepRule[ThresholdPolicy]):
     rows: int = 0
 
     def configure(self, policies: Sequence[ThresholdPolicy]) -> ThresholdPolicy:
-        """Begin a window for each threshold that is new to its row, and drop those that are no more."""
+        """Start a window for each new threshold of a row, and drop the windows of removed ones."""
         self.rows, windows = len(policies), dict[int, list[ThresholdWindow]]()
         for row, policy in enumerate(policies):
             if policy.thresholds:
@@ -184,14 +184,14 @@ class ThresholdRule(StepRule[ThresholdPolicy]):
                 window.fold(block.number, measured.get(window.threshold.key, Measured()))
 
     def levels(self, slot: int, policy: ThresholdPolicy) -> Ints:
-        """Of each step's thresholds the highest level."""
+        """The highest level of each step's thresholds."""
         levels = np.zeros(self.rows, np.int64)
         for row, windows in self.windows.items():
             levels[row] = max(window.level() for window in windows)
         return levels
 
     def findings(self, row: int, slot: int, policy: ThresholdPolicy) -> list[Finding]:
-        """One for each threshold that is passed."""
+        """One for each exceeded threshold."""
         return [
             Finding(
                 policy.rule,
@@ -205,14 +205,14 @@ class ThresholdRule(StepRule[ThresholdPolicy]):
         ]
 
     def stored(self, keys: Sequence[StepKey]) -> Any:
-        """[pipeline, step, [[threshold, parts], …]] of each step that has thresholds."""
+        """[pipeline, step, [[threshold, parts], …]] of each step with thresholds."""
         return [
             [*keys[row], [[vars(window.threshold), list(window.parts)] for window in windows]]
             for row, windows in self.windows.items()
         ]
 
     def restore(self, stored: Any, index: Mapping[StepKey, int]) -> None:
-        """Take back what `stored` gave."""
+        """Restore the state from `stored`."""
         self.windows = {
             index[pipeline, step]: [
                 ThresholdWindow(Threshold(**threshold), deque(tuple(part) for part in parts))
