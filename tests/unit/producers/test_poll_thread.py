@@ -137,7 +137,7 @@ def test_there_can_be_no_more_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_heals_by_itself_is_no_warning(caplog: pytest.LogCaptureFixture) -> None:
     """A broker that has only just started makes librdkafka ask once more; its other lines keep their level."""
-    log = PollLog(str)
+    log = PollLog(str, {}, "steps")
     log.log(
         logging.WARNING,
         "%s [%s] %s",

@@ -141,7 +141,10 @@ class BrokerQuestions:
     def latest_stamps(self, partitions: Collection[int]) -> dict[int, int]:
         """The greatest time of a record of each partition that has any, in milliseconds since 1970."""
         futures = self._offset_futures(partitions, OffsetSpec.max_timestamp())  # type: ignore[no-untyped-call]  # no stubs
-        found = {partition: int(self._answer(future).timestamp) for partition, future in futures.items()}
+        found = {
+            partition: int(self._answer(future, self._describe).timestamp)
+            for partition, future in futures.items()
+        }
         return {partition: stamp for partition, stamp in found.items() if stamp >= 0}
 
     def end_offsets_async(

@@ -19,7 +19,9 @@ _kafka_log = logging.getLogger("steptrail.kafka")
 
 _REPEAT_S = 30.0
 _HELD_LINES = 1000
-_HEALING = frozenset({"GETPID"})  # a broker that has only just started: it is asked again, and nothing waits for it
+_HEALING = frozenset(
+    {"GETPID"}
+)  # a broker that has only just started: it is asked again, and nothing waits for it
 
 
 class PollLog:
