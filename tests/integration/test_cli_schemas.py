@@ -37,6 +37,11 @@ from support.stack import Stack, environ_of
 from support.waiting import until
 
 Command = Callable[..., "tuple[int, str, str]"]
+BEFORE = {
+    "erase --list": ["erase", "invoices", "never-there.pdf", "--absent", "--yes"],
+    "retention release": ["retention", "hold", "invoices"],
+}
+"""What there must be for a command to have an answer."""
 ELSEWHERE = {"up", "demo"}  # start a stack of their own: test_stack_lifecycle and test_demo check them
 
 
@@ -119,12 +124,15 @@ def _argvs(folder: Path, group: str, target: str) -> dict[str, list[str]]:
         "down": ["--dir", str(folder / "none")],
         "emitters": [],
         "env": [],
+        "erase": ["invoices", "stuck.pdf"],
+        "erase --list": [],
         "errors": ["--stalled"],
         "errors --group": [],
         "expect": ["invoices", "fetch", "ocr"],
         "export": ["events"],
         "failing": [],
         "failing --by-step": [],
+        "grants": [],
         "groups": [],
         "groups mute": [group, "--yes"],
         "groups reopen": [group, "--yes"],
@@ -140,6 +148,12 @@ def _argvs(folder: Path, group: str, target: str) -> dict[str, list[str]]:
         "lag": [],
         "losses": ["--all"],
         "migrate": [],
+        "retention": [],
+        "retention apply": [],
+        "retention default": ["1y"],
+        "retention hold": ["invoices"],
+        "retention release": ["invoices"],
+        "retention set": ["invoices", "90d"],
         "run spool": [str(journal), "--once"],
         "search": ["no answer"],
         "sql": ["SELECT count() AS n FROM steps"],
@@ -182,6 +196,8 @@ def test_what_is_written_is_as_its_schema_says(
             argv[argv.index("PLACE")] = json.loads(command("dlq", "list", "--json")[1].splitlines()[0])[
                 "place"
             ]
+        if before := BEFORE.get(name):
+            assert command(*before)[0] == OK
         code, out, err = command(*argv, "--json")
     assert code == OK or name in ("health", "status"), err
     if name == "export":

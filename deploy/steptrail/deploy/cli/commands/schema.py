@@ -59,9 +59,9 @@ def schema(
 
 def all_shapes() -> dict[str, Shape]:
     """What each command writes, by the command's words."""
-    from steptrail.deploy.cli.shapes import operating, reading
+    from steptrail.deploy.cli.shapes import lifecycle, operating, reading
 
-    return dict(sorted({**reading.shapes(), **operating.shapes()}.items()))
+    return dict(sorted({**reading.shapes(), **operating.shapes(), **lifecycle.shapes()}.items()))
 
 
 def register(app: typer.Typer) -> None:
