@@ -53,10 +53,10 @@ def test_the_whole_pipeline_runs_with_just_these_rights(
                     _operate(secured)
                     _browse(secured)
             letters = "SELECT count() FROM dead_letter_state"
-            until(lambda: store.clickhouse.query(letters) == [(1,)], "the dead letter")
+            until(lambda: store.clickhouse.query(letters) != [(0,)], "the dead letter")
             told = "SELECT count() FROM emitters"
             until(lambda: store.clickhouse.query(told) != [(0,)], "an emitter's report")
-        assert "lacks the right" not in health.said() + caplog.text
+            assert "lacks the right" not in health.said() + caplog.text
 
 
 def _emit(secured: Secured) -> None:

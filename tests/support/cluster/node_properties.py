@@ -95,5 +95,6 @@ def node_properties(
         # A node that was killed is missed after so long; the default is 9 s.
         "broker.session.timeout.ms": "4000",
         "broker.heartbeat.interval.ms": "1000",
-        "controlled.shutdown.enable": "true",
+        # Kafka's default of 128 MB is half of the heap of 256 MB, and a node with TLS has died of it at its start.
+        "log.cleaner.dedupe.buffer.size": str(16 * 1024 * 1024),
     }
