@@ -100,7 +100,7 @@ def run(argv: list[str]) -> int:
 
 def _without_reader() -> int:
     """The reader of our output went away (`| head`): nothing is wrong. Keeps the interpreter from saying so."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return OK
 
 
