@@ -58,7 +58,7 @@ class Counting(BackgroundPart):
                 delay = backoff.failed()
                 retry_at = time.monotonic() + delay
                 _log.warning(
-                    "counting minutes and error groups waits for %s",
+                    "aggregation of minutes and error groups waits for %s",
                     fault,
                     extra={"retry_in_seconds": round(delay, 2)},
                 )

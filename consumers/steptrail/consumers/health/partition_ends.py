@@ -102,5 +102,5 @@ class TopicWatch(BackgroundPart):
 
     def _show(self, fault: str | None) -> None:
         if fault is not None and self.fault is None:
-            _log.warning("the ends of the partitions are not known: %s", fault)
+            _log.warning("cannot read the partitions' end offsets: %s", fault)
         self.fault = fault

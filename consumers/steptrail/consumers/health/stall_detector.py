@@ -140,7 +140,7 @@ class StallWatch:
             waiting_for, said = str(error), []
         if waiting_for is not None:
             if self.status.waiting_for != waiting_for:
-                _log.info("nothing is said about stalls: %s", waiting_for)
+                _log.info("stalled executions are not checked: %s", waiting_for)
             self.status = StallStatus(waiting_for, self.status.watermark, self.status.stalled)
         return said
 
@@ -240,7 +240,7 @@ class StallWatch:
         self.status = StallStatus(waiting_for, watermark, len(standing) + changed)
         if missing:
             self._full_look_at = float("-inf")
-            _log.warning("%s: the next look finds out", waiting_for)
+            _log.warning("%s: the next check decides", waiting_for)
         return settled + said
 
     def _overdue_queued(self, watermark: float, latest: Mapping[StepKey, int]) -> Iterator[list[Overdue]]:

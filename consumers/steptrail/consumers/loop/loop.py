@@ -221,7 +221,7 @@ class ConsumeLoop:
             self._last_closed = now
             if not self._continues(self._batch):
                 _log.error(
-                    "a batch does not begin where the last one ended; reading again",
+                    "a batch does not start where the last one ended; reading again",
                     extra={"topic": self._topic},
                 )
                 self._drop_buffered()

@@ -58,7 +58,7 @@ class WatchedFile(Generic[T]):
             return False
         if self.fault is not None:
             self.fault = None
-            self._log.info("%s correct again", self._what, extra={"file": str(self._path)})
+            self._log.info("%s valid again", self._what, extra={"file": str(self._path)})
         if self._version(found) == self._version(self.value):
             return False
         self.value = found

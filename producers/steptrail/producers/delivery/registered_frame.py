@@ -57,7 +57,7 @@ class RegisteredFrame:
         except IndexError:
             pass
         except RuntimeError as error:  # no more threads, or the interpreter is ending: use the plain frame
-            _log.warning("the schema registry is not asked: %s", error)
+            _log.warning("the schema registry is not used: %s", error)
 
     def stop(self) -> None:
         """Stop the lookup; a request in flight lasts at most its timeout."""

@@ -295,7 +295,7 @@ class Journal:
             return
         if self._told is not None:
             self._told = None
-            _log.warning("the journal in %s takes steps again", self.folder)
+            _log.warning("the journal in %s accepts steps again", self.folder)
 
     def _remove(self, segment: Segment) -> None:
         self._quietly(segment, Segment.remove)
@@ -306,7 +306,7 @@ class Journal:
             act(segment)
         except OSError as error:
             let_through(error)
-            _log.error("the journal %s was not closed well: %s", segment.path, error.strerror)
+            _log.error("closing the journal %s failed: %s", segment.path, error.strerror)
 
     def _tell(self, why: str) -> None:
         if why != self._told:

@@ -102,7 +102,7 @@ class LeftBehind:
                 self._held.append(left)
         if self._held:
             self._send_at = now + HELD_FIRST_S
-            _log.info("%d files that other processes left are sent again", len(self._held))
+            _log.info("resending %d files that other processes left", len(self._held))
         return files
 
     def next(self, now: float) -> LeftFile | None:
@@ -152,7 +152,7 @@ class LeftBehind:
 
     def _count_refused(self) -> None:
         self.refused += 1
-        _log.error("a step that another process had left was refused by the broker")
+        _log.error("the broker rejected a step that another process left")
 
     def _taken_over(self, path: Path) -> SpoolFile | Segment | None:
         try:
@@ -161,12 +161,12 @@ class LeftBehind:
             if path.suffix == ".spool":
                 spool = SpoolFile.take_over(path, self._topic)
                 if spool.torn_bytes:
-                    _log.warning("%d bytes at the end of the spool %s were torn", spool.torn_bytes, path)
+                    _log.warning("truncated %d torn bytes at the end of the spool %s", spool.torn_bytes, path)
                 return spool
             if path.suffix == ".new":
                 _remove_abandoned(path)
         except NotASpoolError as error:
-            _log.debug("a file was left alone: %s", error)
+            _log.debug("skipped a file: %s", error)
         return None
 
 

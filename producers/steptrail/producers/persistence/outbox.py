@@ -64,7 +64,7 @@ class Keeping:
                 self._resender.tick(produce, now)
             except OSError as error:
                 self._resender.pause(now)
-                _log.error("what was kept was not sent again: %s", error)
+                _log.error("resending failed: %s", error)
 
     def close(self) -> None:
         """Leave the files to the next process; nothing more is accepted."""

@@ -106,7 +106,7 @@ class Spool:
                     own.sync()
                     own.close()
             except OSError as error:
-                _log.error("the spool %s was not closed well: %s", own.path, error.strerror)
+                _log.error("closing the spool %s failed: %s", own.path, error.strerror)
 
     def disown(self) -> None:
         """In a forked child: release the parent's file, so that its lock does not outlive it here."""
