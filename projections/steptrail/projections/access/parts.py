@@ -8,6 +8,7 @@ from typing import Literal
 
 from steptrail.projections.access.relations import MIGRATIONS_TABLE, relations, tables, with_what_they_read
 from steptrail.projections.delivery.spec import ProjectionSpec
+from steptrail.projections.lifecycle.stored_tables import EVENT_TABLES
 from steptrail.projections.tables.dead_letters import DEAD_LETTERS
 from steptrail.projections.tables.emitter_reports import EMITTER_REPORTS
 from steptrail.projections.tables.health_events import HEALTH_EVENTS
@@ -20,6 +21,7 @@ _AGGREGATES = (
     *("step_minute_rows", "step_metric_rows", "error_group_minutes", "error_group_hours"),
     "aggregate_marks",
 )
+_ERASED = ("erasure_key", "erased_documents")
 _HEALTH = ("health_verdicts", "health_snapshots", "health_sight", "health_losses")
 
 
@@ -55,7 +57,15 @@ def parts() -> tuple[Part, ...]:
         Part(
             "projector",
             "writes events, reports, observations and dead letters: steptrail run projector",
-            _consumer((STEP_EVENTS, DEAD_LETTERS, EMITTER_REPORTS, OBSERVATIONS)),
+            _merged(
+                (
+                    *_consumer(
+                        (STEP_EVENTS, DEAD_LETTERS, EMITTER_REPORTS, OBSERVATIONS),
+                        reads=(*_ERASED, "retention_rules"),
+                    ),
+                    *_removes(),
+                )
+            ),
         ),
         Part(
             "health",
@@ -64,6 +74,7 @@ def parts() -> tuple[Part, ...]:
                 (HEALTH_EVENTS,),
                 writes=(*_HEALTH, *_AGGREGATES),
                 reads=(
+                    *_ERASED,
                     *("dead_letters", "emitter_gaps", "emitter_reports", "health_state", "observations"),
                     *("stall_state", "stalls_said", "step_executions", "step_state"),
                 ),
@@ -72,7 +83,7 @@ def parts() -> tuple[Part, ...]:
         Part(
             "alerts",
             "reads what alerts are about: steptrail run alerts",
-            _reads(("error_groups", "health_sight", "stall_state", "steps")),
+            _reads((*_ERASED, "error_groups", "health_sight", "stall_state", "steps")),
         ),
         Part(
             "web",
@@ -81,10 +92,16 @@ def parts() -> tuple[Part, ...]:
         ),
         Part(
             "operator",
-            "reads everything, and writes what people decide at the command line: steptrail groups, dlq, expect",
-            (
-                Right("SELECT", "*"),
-                *_inserts((*_DECISIONS, "error_group_rules", "expected_steps_declarations")),
+            "reads everything, writes what people decide, removes what they erase: steptrail groups, dlq, erase …",
+            _merged(
+                (
+                    Right("SELECT", "*"),
+                    *_inserts((*_DECISIONS, "error_group_rules", "expected_steps_declarations")),
+                    *_inserts(("erased_documents", "erasures", "retention_changes")),
+                    *_inserts((*_AGGREGATES, "step_executions")),  # counted anew without what was erased
+                    Right("SELECT", "processes", "system"),
+                    *_removes(),
+                )
             ),
         ),
     )
@@ -121,6 +138,27 @@ def _consumer(
         Right("SELECT", "processes", "system"),
         *_CHECKS,
     )
+
+
+def _removes() -> tuple[Right, ...]:
+    """What removing rows by age, or of an erased document, takes."""
+    return (
+        *(Right("SELECT, ALTER DELETE", table.name) for table in EVENT_TABLES),
+        *(Right("ALTER MATERIALIZE PROJECTION", table.name) for table in EVENT_TABLES if table.projections),
+        *(Right("SELECT", name, "system") for name in ("parts", "mutations")),
+    )
+
+
+def _merged(rights: Iterable[Right]) -> tuple[Right, ...]:
+    """Those about the same relation as one."""
+    found: dict[tuple[str, str], Right] = {}
+    for right in rights:
+        before = found.get((right.of, right.name))
+        if before is not None:
+            together = dict.fromkeys(f"{before.privileges}, {right.privileges}".split(", "))
+            right = Right(", ".join(together), right.name, right.of)
+        found[right.of, right.name] = right
+    return tuple(found.values())
 
 
 def _reads(names: Iterable[str]) -> tuple[Right, ...]:
