@@ -13,10 +13,8 @@ from steptrail.schemas.access.connection_check import connection_fault
 from steptrail.schemas.configuration.settings import Settings
 from support.cluster.certificates import Authority
 from support.cluster.cluster import KafkaCluster
-from support.cluster.fixtures import ON_ONE_WORKER
 from support.cluster.secured import cli
 
-pytestmark = ON_ONE_WORKER
 PASSWORD = "tr0ub4dor"
 
 Make = Callable[[KafkaCluster, Path], Settings]

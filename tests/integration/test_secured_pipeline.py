@@ -15,7 +15,6 @@ from steptrail.schemas.status import ProcessingStatus
 from steptrail.schemas.topics import ensure_topics
 from support.alerting import QUICK, alerting, alerts_file, route, webhook
 from support.cluster.cluster import KafkaCluster
-from support.cluster.fixtures import ON_ONE_WORKER
 from support.cluster.secured import Secured, secured_pipeline
 from support.judging import Traffic, health_consumers, status_of
 from support.listener import listening
@@ -23,8 +22,6 @@ from support.projecting import projected, projecting
 from support.stack import Stack
 from support.waiting import until
 from support.web import Api, serving
-
-pytestmark = ON_ONE_WORKER
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["SCRAM over TLS", "mutual TLS"])

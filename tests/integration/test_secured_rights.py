@@ -35,7 +35,6 @@ from steptrail.schemas.status import ProcessingStatus
 from steptrail.schemas.topics import Topics, ensure_topics
 from steptrail.schemas.wire.schema_topic import publish_schema, published_schemas
 from support.cluster.cluster import KafkaCluster
-from support.cluster.fixtures import ON_ONE_WORKER
 from support.cluster.secured import Secured, secured_pipeline
 from support.contract_fixtures import noon, observation
 from support.effort import effort
@@ -43,7 +42,7 @@ from support.newer import newer_value
 from support.stack import Stack
 from support.waiting import until
 
-pytestmark = [ON_ONE_WORKER, pytest.mark.thorough]
+pytestmark = pytest.mark.thorough
 
 HANDLE = StepHandle(bytes(16), bytes(16), 1, "doc", "parse")
 Duty = Callable[[Settings], object]

@@ -8,9 +8,6 @@ import pytest
 
 from support.cluster.cluster import KafkaCluster, kafka_cluster
 
-ON_ONE_WORKER = pytest.mark.xdist_group("secured-cluster")
-"""Of every test that uses the cluster: one process has them all, so that it is started once."""
-
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[KafkaCluster]:
