@@ -67,14 +67,13 @@ WRITE_SETTINGS: Mapping[str, Any] = {"async_insert": 0, "insert_deduplicate": 0,
 # The query condition cache of ClickHouse 26.9 remembers granules as empty under too short a condition: after
 # `… WHERE a AND b` over a join, `… WHERE a` left out rows that are there. Nothing here may miss rows, least of
 # all the ledger's guard.
-#
+CAREFUL_SETTINGS: Mapping[str, Any] = {"use_query_condition_cache": 0}
+
 # From ClickHouse 26.2 on `insert_deduplicate` is ignored for these two, which are on: a block like an earlier one would
-# be dropped in silence where a table keeps a window of them.
-CAREFUL_SETTINGS: Mapping[str, Any] = {
-    "use_query_condition_cache": 0,
-    "deduplicate_insert": "disable",
-    "deduplicate_insert_select": "disable",
-}
+# be dropped in silence where a table keeps a window of them. Servers before do not know them.
+NEWER_WRITE_SETTINGS: Mapping[str, Any] = dict.fromkeys(
+    ("deduplicate_insert", "deduplicate_insert_select"), "disable"
+)
 
 
 _PIECE = 1 << 18
@@ -188,10 +187,14 @@ class ClickHouse:
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         """Run a statement that writes or changes; `data` is the body of an `INSERT … FORMAT …`. Sent once."""
-        merged = {**WRITE_SETTINGS, **(settings or {})}
         body = None if data is None else _Body(data)
         with self._errors():
-            self._connected().command(sql, parameters=_dict(parameters), data=body, settings=merged)
+            client = self._connected()
+            newer = {
+                name: value for name, value in NEWER_WRITE_SETTINGS.items() if name in client.server_settings
+            }
+            merged = {**WRITE_SETTINGS, **newer, **(settings or {})}
+            client.command(sql, parameters=_dict(parameters), data=body, settings=merged)
 
     def ping(self) -> None:
         """Raise `StoreUnavailable` or `StoreRefused` unless the store answers a query as this user."""
