@@ -105,11 +105,11 @@ def test_erasing_counts_first_then_erases_and_no_replay_of_the_topic_brings_it_b
         projected(workspace, store)
         before = everywhere(store)
         code, out, _ = command("erase", "scans", DOC, "--json")
-        assert (code, json.loads(out)["erased"], json.loads(out)["rows"]["steps"]) == (OK, False, 2)
+        assert (code, json.loads(out)["dry_run"], json.loads(out)["rows"]["steps"]) == (OK, True, 2)
         assert everywhere(store) == before
         code, out, _ = command("erase", "scans", DOC, "--yes", "--json", "--reason", "request 4711")
         told = json.loads(out)
-        assert (code, told["erased"], told["state"], told["documents"]) == (OK, True, "DONE", 1)
+        assert (code, told["dry_run"], told["state"], told["documents"]) == (OK, False, "DONE", 1)
         assert naming(store) == []
         kept = {topic["topic"]: topic for topic in told["topics"]}
         topics = Topics(workspace.topic_prefix)
@@ -197,7 +197,7 @@ def test_retention_shows_changes_first_makes_them_with_yes_and_a_hold_goes_befor
     )
     code, out, _ = command("retention", "set", "scans", "90d", "--json")
     told = json.loads(out)
-    assert (code, told["changed"], told["removed"]) == (OK, False, [])
+    assert (code, told["dry_run"], told["removed"]) == (OK, True, [])
     assert {(each["table"], each["rows"]) for each in told["expired"]} == {("steps", 4)}
     assert json.loads(command("retention", "--json")[1])["pipelines"][0]["days"] is None
     assert command("retention", "hold", "scans", "--reason", "case 4711")[0] == OK

@@ -142,10 +142,12 @@ def stall_of(event: StepEvent, sentence: str) -> StepObservation:
 
 
 def everywhere(clickhouse: ClickHouse) -> dict[str, bytes]:
-    """Every row of every table and view, as text, by name."""
+    """Every row of every table and view, as text, by name; not of stages, which go with their batch."""
     names = [
         str(name)
-        for (name,) in clickhouse.query("SELECT name FROM system.tables WHERE database = currentDatabase()")
+        for (name,) in clickhouse.query(
+            "SELECT name FROM system.tables WHERE database = currentDatabase() AND NOT startsWith(name, 'stage_')"
+        )
     ]
     return {name: b"".join(clickhouse.stream(f"SELECT * FROM `{name}` FORMAT JSONEachRow")) for name in names}
 

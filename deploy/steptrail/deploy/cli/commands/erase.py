@@ -12,7 +12,7 @@ import typer
 
 from steptrail.deploy.terminal.failures import NO, USAGE, CommandError
 from steptrail.deploy.terminal.numbers import counted
-from steptrail.deploy.terminal.options import Json, StackDir, settings_for, spelled_out
+from steptrail.deploy.terminal.options import Json, StackDir, note_dry_run, settings_for, spelled_out
 from steptrail.deploy.terminal.output import Column, Table, note, say, show, write_json, write_json_lines
 from steptrail.deploy.terminal.times import show_time
 
@@ -66,7 +66,7 @@ def erase(
     erased (Kafka's topics, notifications that were sent) and until when that is there. An erasure that was cut off is
     finished by the next one.
 
-    With --json one object: erased, documents, unknown, rows (by table), until, request, state, topics (topic,
+    With --json one object: dry_run, documents, unknown, rows (by table), until, request, state, topics (topic,
     gone_at, compacted). Exits 1 when nothing is stored of a document, unless --absent says so.
 
     \b
@@ -136,6 +136,8 @@ def _erase(
             erasure = finish(clickhouse, erasure, selection)
             note("No query shows them any more; removing the rows from the files.")
             erasure = remove(clickhouse, erasure)
+    if not yes:
+        note_dry_run()
     if as_json:
         write_json(_as_json(wanted, unknown, rows, erasure, topics))
     else:
@@ -207,7 +209,7 @@ def _as_json(
 ) -> dict[str, Any]:
     moment = None if erasure is None else _time(erasure.erased_to_us)
     return {
-        "erased": erasure is not None,
+        "dry_run": erasure is None,
         "documents": len(wanted),
         "unknown": len(unknown),
         "rows": dict(rows),
@@ -242,7 +244,7 @@ def _show(
         say(f"Nothing is stored of {counted(len(unknown), 'document')}.")
     total = f"{counted(sum(rows.values()), 'row')} of {counted(len(found) + len(unknown), 'document')}"
     if erasure is None:
-        say(f"{total} would be erased. Nothing was changed: --yes erases.")
+        say(f"{total} would be erased.")
     else:
         say(f"Erased {total} (request {erasure.request}).", style="green")
         say(

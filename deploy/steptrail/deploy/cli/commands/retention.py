@@ -10,7 +10,7 @@ import typer
 
 from steptrail.deploy.terminal.failures import USAGE, CommandError
 from steptrail.deploy.terminal.numbers import counted
-from steptrail.deploy.terminal.options import Json, StackDir, settings_for, spelled_out
+from steptrail.deploy.terminal.options import Json, StackDir, note_dry_run, settings_for, spelled_out
 from steptrail.deploy.terminal.output import Column, Table, note, say, show, tell, write_json
 from steptrail.deploy.terminal.times import show_time
 
@@ -32,7 +32,7 @@ how long Kafka keeps the topics. A rule counts whole days (UTC) from when the br
 the rules once a day and when they change. Changes show what they would remove; --yes makes them, and removes it.
 
 With --json one object: default, pipelines (pipeline, days, own, held, reason, changed_by, changed_at, events,
-oldest_at, newest_at, goes_at), topics (topic, retention_ms, compacted). With a change also: changed, expired (what
+oldest_at, newest_at, goes_at), topics (topic, retention_ms, compacted). With a change also: dry_run, expired (what
 goes, by table and pipeline), removed (by table).
 
 \b
@@ -173,11 +173,13 @@ def _change(
             rules = retention_rules(clickhouse)
         found = kept(clickhouse)
     topics = _topics(settings)
+    if not yes:
+        note_dry_run()
     if as_json:
         write_json(
             {
                 **_as_json(rules, found, topics),
-                "changed": yes,
+                "dry_run": not yes,
                 "expired": [vars_of(each) for each in going],
                 "removed": [vars_of(each) for each in removed],
             }
@@ -332,7 +334,7 @@ def _show_change(going: Sequence[Expired], removed: Sequence[Removed], *, yes: b
         show(table)
     rows = counted(sum(each.rows for each in going), "row")
     if not yes:
-        say(f"{rows} would go. Nothing was changed: --yes does it.")
+        say(f"{rows} would go.")
         return
     parts = sum(each.dropped_parts for each in removed)
     say(f"Done; {rows} gone, {counted(parts, 'whole part')} dropped.", style="green")

@@ -22,7 +22,7 @@ from steptrail.projections.lifecycle.retention import Expired, Removed
 def shapes() -> dict[str, Shape]:
     """By command."""
     rules = _rules()
-    changed = more(rules, changed=BOOL, expired=list_of(of(Expired)), removed=list_of(of(Removed)))
+    changed = more(rules, dry_run=BOOL, expired=list_of(of(Expired)), removed=list_of(of(Removed)))
     names = ("set", "default", "hold", "release", "apply")
     return {
         "retention": Shape(rules, lines=False),
@@ -46,7 +46,7 @@ def _rules() -> Schema:
 
 def _erased() -> Schema:
     return record(
-        erased=BOOL,
+        dry_run=BOOL,
         documents=COUNT,
         unknown=COUNT,
         rows=COUNTS,
