@@ -37,12 +37,12 @@ from steptrail.schemas.wire.schema_topic import publish_schema, published_schema
 from support.cluster.cluster import KafkaCluster
 from support.cluster.secured import Secured, secured_pipeline
 from support.contract_fixtures import noon, observation
-from support.effort import effort
+from support.effort import ONLY_IN_TEST_ALL, effort
 from support.newer import newer_value
 from support.stack import Stack
 from support.waiting import until
 
-pytestmark = pytest.mark.thorough
+pytestmark = [*ONLY_IN_TEST_ALL]
 
 HANDLE = StepHandle(bytes(16), bytes(16), 1, "doc", "parse")
 Duty = Callable[[Settings], object]

@@ -7,9 +7,18 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
 THOROUGH = os.environ.get("STEPTRAIL_TEST_THOROUGH", "0") not in ("", "0")
 
 
 def effort(usual: int, thorough: int) -> int:
     """How often, or how many: `usual`, or `thorough` in `make test-all`."""
     return thorough if THOROUGH else usual
+
+
+ONLY_IN_TEST_ALL = (
+    pytest.mark.thorough,
+    pytest.mark.skipif(not THOROUGH, reason="proves by brute force: make test-all"),
+)
+"""Marks of a test that `make test` leaves out."""
