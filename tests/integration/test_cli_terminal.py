@@ -311,6 +311,11 @@ def _runs(folder: Path) -> dict[str, list[Run]]:
         ],
         "topics": [Run(("topics",), shows=False), Run(("topics", "--dir", NAME))],
         "migrate": [Run(("migrate",), shows=False), Run(("migrate", "--dir", NAME))],
+        "acls": [
+            Run(("acls",), shows=False),
+            Run(("acls", "--principal", f"emitter=User:{NAME}")),
+            Run(("acls", "--role", NAME)),
+        ],
         "grants": [Run(("grants",), shows=False), Run(("grants", "--analyst", "a", "--pipelines", NAME))],
     }  # fmt: skip
 
