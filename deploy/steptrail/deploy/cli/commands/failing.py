@@ -184,7 +184,7 @@ def show_failing(items: Sequence[FailingStep]) -> None:
     """Failing steps as a table."""
     columns = [
         Column("failed (UTC)"),
-        Column("failing since", 5, right=True),
+        Column("first failed", 5, right=True),
         Column("pipeline", 3, unless_same=True),
         Column("step", 2),
         Column("status"),
@@ -224,7 +224,7 @@ def show_failing_counts(items: Sequence[FailingCount]) -> None:
         Column("can be retried", 2, right=True),
         Column("pipeline", 3, unless_same=True),
         Column("step"),
-        Column("failing since", 4, right=True),
+        Column("first failed", 4, right=True),
         Column("last failure", 4, right=True),
     ]
     table = Table(columns)
