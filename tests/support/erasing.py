@@ -35,6 +35,8 @@ from support.projected import Arrival
 
 LEDGER = ("projection_ledger", "projection_claims", "aggregate_marks")
 
+_SOON_REMOVED = "old_parts_lifetime = 1, cleanup_delay_period = 1, max_cleanup_delay_period = 1"
+
 
 @contextmanager
 def engine_on_a_folder() -> Iterator[tuple[ClickHouse, Path]]:
@@ -46,7 +48,7 @@ def engine_on_a_folder() -> Iterator[tuple[ClickHouse, Path]]:
             with connect(Settings(kafka="127.0.0.1:1", clickhouse=url)) as clickhouse:
                 migrate(clickhouse)
                 for table in EVENT_TABLES:
-                    clickhouse.command(f"ALTER TABLE {table.name} MODIFY SETTING old_parts_lifetime = 1")
+                    clickhouse.command(f"ALTER TABLE {table.name} MODIFY SETTING {_SOON_REMOVED}")
                 yield clickhouse, folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -149,7 +151,8 @@ def everywhere(clickhouse: ClickHouse) -> dict[str, bytes]:
             "SELECT name FROM system.tables WHERE database = currentDatabase() AND NOT startsWith(name, 'stage_')"
         )
     ]
-    return {name: b"".join(clickhouse.stream(f"SELECT * FROM `{name}` FORMAT JSONEachRow")) for name in names}
+    rows = {name: b"".join(clickhouse.stream(f"SELECT * FROM `{name}` FORMAT JSONEachRow")) for name in names}
+    return {name: b"\n".join(sorted(text.splitlines())) for name, text in rows.items()}
 
 
 def another(one: StepEvent, **more: object) -> StepEvent:

@@ -49,8 +49,9 @@ class Typist:
 
     def ends(self) -> int:
         """Wait for its end; its exit code."""
+        deadline = time.monotonic() + PATIENCE_S
         while self._read():
-            pass
+            assert time.monotonic() < deadline, f"it does not end: {self._shown()[-3000:]!r}"
         return self.process.wait(PATIENCE_S)
 
     def _read(self) -> bool:
