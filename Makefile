@@ -32,7 +32,7 @@ demo: env jars ## the whole job on real documents of this machine: emit, project
 
 # Processes with a Kafka and an engine of their own, 1 GB each: most tests wait rather than compute. Who is done takes
 # over from who has most left.
-PROCESSES ?= 4
+PROCESSES ?= 3
 PYTEST_SPREAD := -n $(PROCESSES) --dist worksteal
 
 test: $(if $(ARGS),env,check) jars ## check, then every test: unit, property, integration on a real Kafka, docs; make test ARGS="-k fold" for some
