@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -14,7 +15,7 @@ from steptrail.consumers.health.rules.verdict import Finding
 P = TypeVar("P", bound=RulePolicy)
 
 
-class HealthRule(Generic[P]):
+class HealthRule(ABC, Generic[P]):
     """Base class of all rules: parameters, and stored state besides columns. See `StepRule` and `PipelineRule`."""
 
     policy: ClassVar[type[RulePolicy]]
@@ -38,17 +39,17 @@ class StepRule(HealthRule[P], Grouped):
         """Return the stacked policy; called with each row's policy when rows or the rules file change."""
         return stacked(policies)
 
+    @abstractmethod
     def fold(self, block: Block, policy: P) -> None:
         """Add one closed slot."""
-        raise NotImplementedError
 
+    @abstractmethod
     def levels(self, slot: int, policy: P) -> Ints:
         """The level of each step at the end of `slot`: 0 HEALTHY, 1 WARNING, 2 CRITICAL."""
-        raise NotImplementedError
 
+    @abstractmethod
     def findings(self, row: int, slot: int, policy: P) -> list[Finding]:
         """The evidence about one step at the end of `slot`; `policy` is that step's."""
-        raise NotImplementedError
 
     def last_seen(self) -> Ints | int:
         """Each step's last slot with a sign of life; 0 if there was none, or the rule does not track it."""
@@ -62,22 +63,22 @@ class StepRule(HealthRule[P], Grouped):
 class PipelineRule(HealthRule[P]):
     """A rule that judges pipelines as a whole. A subclass has no constructor arguments and defines every method."""
 
+    @abstractmethod
     def fold(self, slot: Slot, policy_of: Callable[[str], P]) -> None:
         """Add one closed slot; `policy_of` returns a pipeline's policy."""
-        raise NotImplementedError
 
+    @abstractmethod
     def pipelines(self) -> Collection[str]:
         """The pipelines for which it has state."""
-        raise NotImplementedError
 
+    @abstractmethod
     def active(self) -> bool:
         """Whether it may currently have a finding about any pipeline."""
-        raise NotImplementedError
 
+    @abstractmethod
     def forget(self) -> None:
         """Drop pipelines whose state has decayed; called once an hour."""
-        raise NotImplementedError
 
+    @abstractmethod
     def finding(self, pipeline: str, policy: P) -> Finding | None:
         """The evidence about one pipeline; None if there is none."""
-        raise NotImplementedError
