@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import statistics
 import tempfile
 
 from bench.figure import Figure
 from bench.figures.spool_cost import steps
 from bench.session import Session
-from bench.turns import take_turns
+from bench.turns import compared, take_turns
 from steptrail.producers import ProcessingStepManager, emit_only
 
 BOUND = 1.3
 
 
 def measure(session: Session) -> Figure:
-    """Median of the rounds' ratios."""
+    """With it against without."""
     settings = session.workspace("journal")
     with tempfile.TemporaryDirectory(prefix="steptrail-journal-") as folder:
         managers = {
@@ -23,16 +22,4 @@ def measure(session: Session) -> Figure:
             "with": ProcessingStepManager(emit_only(settings, journal_dir=folder)),
         }
         spent = take_turns(managers, steps, session.scaled(40))
-    ratio = statistics.median(on / off for on, off in zip(spent["with"], spent["without"], strict=True))
-    return Figure(
-        "journal_cost",
-        ratio,
-        "ratio",
-        f"<= {BOUND}",
-        ratio <= BOUND,
-        {
-            "add_step_us": statistics.median(spent["without"]),
-            "add_step_with_journal_us": statistics.median(spent["with"]),
-            "rounds": len(spent["with"]),
-        },
-    )
+    return compared("journal_cost", BOUND, spent["with"], spent["without"])

@@ -6,13 +6,11 @@ are seen to hold none.
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Sequence
 
 from bench.figure import Figure
 from bench.session import Session
-from bench.turns import take_turns
+from bench.turns import compared, take_turns
 from steptrail.producers import ProcessingStepManager, common_secrets, emit_only, secret_keys
 from steptrail.schemas import ProcessingStatus
 
@@ -24,35 +22,20 @@ MESSAGE = "postgresql://reader:hunter2@db.internal/documents: connection refused
 
 
 def measure(session: Session) -> Figure:
-    """Median of the rounds' ratios."""
+    """With it against without."""
     settings = session.workspace("redaction")
     managers = {
         "plain": ProcessingStepManager(emit_only(settings)),
         "redacting": ProcessingStepManager(emit_only(settings, redact=[secret_keys(), common_secrets()])),
     }
     spent = take_turns(managers, _steps, session.scaled(40))
-    ratio = statistics.median(on / off for on, off in zip(spent["redacting"], spent["plain"], strict=True))
-    return Figure(
-        "redaction_cost",
-        ratio,
-        "ratio",
-        f"<= {BOUND}",
-        ratio <= BOUND,
-        {
-            "add_step_us": statistics.median(spent["plain"]),
-            "add_step_redacting_us": statistics.median(spent["redacting"]),
-            "rounds": len(spent["plain"]),
-            "with_a_secret": 0.025,
-        },
-    )
+    return compared("redaction_cost", BOUND, spent["redacting"], spent["plain"], with_a_secret=0.025)
 
 
-def _steps(manager: ProcessingStepManager, docs: Sequence[str]) -> float:
-    started = time.thread_time()
+def _steps(manager: ProcessingStepManager, docs: Sequence[str]) -> None:
     for number, doc in enumerate(docs):
         manager.add_step(doc, "ocr", RUNNING)
         if number % 20:
             manager.add_step(doc, "ocr", SUCCESS, details=DETAILS, metrics=METRICS)
         else:
             manager.add_step(doc, "ocr", SUCCESS, details={**DETAILS, "source": MESSAGE}, metrics=METRICS)
-    return time.thread_time() - started
