@@ -107,7 +107,12 @@ def _operate(secured: Secured) -> None:
         if f["rule"] == "broker"
     ]
     assert broker == []
-    assert "parse" in done("doc", "doc-7", "--json", codes=(0, 3))
+
+    def is_fresh() -> bool:
+        document = json.loads(done("doc", "doc-7", "--json", codes=(0, 3)).splitlines()[0])
+        return "freshness_problem" not in document
+
+    until(is_fresh, "an answer that knows how fresh it is")
 
 
 def _browse(secured: Secured) -> None:
