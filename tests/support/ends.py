@@ -67,7 +67,7 @@ def run_program(source: str, settings: Settings, folder: Path, journal: Path | N
         env=environ(settings, folder, journal),
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=120,
         check=False,
     )
     return ran.returncode, ran.stdout + ran.stderr
@@ -87,7 +87,7 @@ def drained(settings: Settings, journal: Path) -> dict[str, int]:
         env=environ_of(settings),
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=120,
         check=False,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr

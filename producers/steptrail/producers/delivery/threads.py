@@ -7,12 +7,22 @@ greenlet: it must yield by itself, and a blocking call into C stops the whole pr
 from __future__ import annotations
 
 import _thread
+import signal
 import sys
 import threading
 import time
 from collections.abc import Callable
 from types import BuiltinFunctionType
 from typing import Any
+
+# Not what a fault raises in the thread itself.
+_SIGNALS = signal.valid_signals() - {
+    signal.SIGSEGV,
+    signal.SIGBUS,
+    signal.SIGFPE,
+    signal.SIGILL,
+    signal.SIGABRT,
+}
 
 
 def are_green() -> bool:
@@ -25,9 +35,15 @@ def start(name: str, run: Callable[[], None]) -> threading.Thread:
 
     `Thread.start` waits until the thread runs. A signal handler that raises meanwhile would leave a lock that both need
     held for ever, so the wait happens in a thread where no signal handler runs.
+
+    The thread takes no signals: a program that blocks one in its only thread, as Celery's workers do while they hold
+    the lock of a shared queue, must not get it by one of ours. librdkafka's threads take none either.
     """
     thread = threading.Thread(target=run, name=name, daemon=True)
-    _thread.start_new_thread(thread.start, ())
+    if are_green():  # it shares this operating system thread
+        _thread.start_new_thread(thread.start, ())
+    else:
+        _thread.start_new_thread(_without_signals, (thread.start,))
     return thread
 
 
@@ -39,7 +55,13 @@ def start_real(run: Callable[[], None]) -> None:
             start_new_thread = monkey.get_original("_thread", "start_new_thread")
         elif patcher := sys.modules.get("eventlet.patcher"):
             start_new_thread = patcher.original("_thread").start_new_thread
-    start_new_thread(run, ())
+    start_new_thread(_without_signals, (run,))
+
+
+def _without_signals(run: Callable[[], None]) -> None:
+    """What this operating system thread starts inherits that it takes no signals."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    run()
 
 
 def pause(seconds: float) -> None:
