@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from steptrail.deploy.cli.main import run
 from steptrail.deploy.terminal.failures import NO, OK, UNREACHABLE, USAGE
 from steptrail.projections.clickhouse.client import connect
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.status import ProcessingStatus as S
+from support.command_line import Command, command_line
 from support.projected import T0, Tables, event
-from support.stack import Stack, environ_of, new_workspace
-
-Command = Callable[..., "tuple[int, str, str]"]
+from support.stack import Stack, new_workspace
 
 
 @pytest.fixture(scope="module")
@@ -50,18 +47,7 @@ def command(
     """Run a command line on that store, in which nothing is declared yet: its exit code and what it wrote."""
     with connect(settings) as clickhouse:
         clickhouse.command("TRUNCATE TABLE expected_steps_declarations")
-    for name in [name for name in os.environ if name.startswith("STEPTRAIL_")]:
-        monkeypatch.delenv(name)
-    for name, value in environ_of(settings).items():
-        monkeypatch.setenv(name, value)
-
-    def run_it(*argv: str) -> tuple[int, str, str]:
-        code = run(list(argv))
-        shown = capsys.readouterr()
-        assert "Traceback" not in shown.err
-        return code, shown.out, shown.err
-
-    return run_it
+    return command_line(settings, monkeypatch, capsys)
 
 
 def lines(text: str) -> list[dict[str, Any]]:

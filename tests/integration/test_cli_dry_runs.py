@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +16,15 @@ from steptrail.consumers.alerts.model.silence import Silence
 from steptrail.consumers.alerts.overview import put_silence
 from steptrail.consumers.alerts.topics import read_board
 from steptrail.consumers.health.rules.status import HealthStatus
-from steptrail.deploy.cli.main import run
 from steptrail.deploy.terminal.failures import OK
 from steptrail.projections.clickhouse.client import ClickHouse, connect
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.topics import Topics
 from support.cli_commands import commands_with_yes
+from support.command_line import Command, command_line
 from support.every_state import documents_in_every_state
-from support.stack import Stack, environ_of
+from support.stack import Stack
 
-Command = Callable[..., "tuple[int, str, str]"]
 TABLES = (
     "error_group_actions",
     "error_group_rules",
@@ -77,18 +74,7 @@ def settings(stack: Stack) -> Iterator[Settings]:
 def command(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Command:
-    for name in [name for name in os.environ if name.startswith("STEPTRAIL_")]:
-        monkeypatch.delenv(name)
-    for name, value in environ_of(settings).items():
-        monkeypatch.setenv(name, value)
-
-    def run_it(*argv: str) -> tuple[int, str, str]:
-        code = run(list(argv))
-        sys.stdout.flush()
-        shown = capfd.readouterr()
-        return code, shown.out, shown.err
-
-    return run_it
+    return command_line(settings, monkeypatch, capfd)
 
 
 def _state(settings: Settings, clickhouse: ClickHouse, rules: Path) -> dict[str, Any]:

@@ -2,14 +2,13 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from steptrail.consumers.loop.freshness import read_freshness
-from steptrail.deploy.cli.main import run
 from steptrail.deploy.terminal.failures import NO, OK, UNREACHABLE, USAGE
 from steptrail.producers import ProcessingStepManager, emit_only
 from steptrail.projections import open_storage
@@ -17,11 +16,10 @@ from steptrail.projections.clickhouse.client import connect
 from steptrail.schemas import ProcessingStatus
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.stored_names import stored_name
+from support.command_line import Command, command_line
 from support.projecting import projecting
-from support.stack import Stack, environ_of, new_workspace
+from support.stack import Stack, new_workspace
 from support.waiting import until
-
-Command = Callable[..., "tuple[int, str, str]"]
 
 #: Signed URLs around the limit, cut points within a character, a NUL, and a file name that is not UTF-8.
 NAMES = [
@@ -59,18 +57,13 @@ def command(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Command:
     """Run a command line on that store: its exit code and what it wrote."""
-    for name in [name for name in os.environ if name.startswith("STEPTRAIL_")]:
-        monkeypatch.delenv(name)
-    for name, value in environ_of(settings).items():
-        monkeypatch.setenv(name, value)
+    run_it = command_line(settings, monkeypatch, capsys)
 
-    def run_it(*argv: str) -> "tuple[int, str, str]":
-        code = run(list(argv))
-        shown = capsys.readouterr()
-        assert "Traceback" not in shown.err
-        return code, shown.out, " ".join(shown.err.split())
+    def in_one_line(*argv: str) -> tuple[int, str, str]:
+        code, out, err = run_it(*argv)
+        return code, out, " ".join(err.split())
 
-    return run_it
+    return in_one_line
 
 
 def told(text: str) -> dict[str, Any]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from steptrail.deploy.cli.main import run
 from steptrail.deploy.terminal.failures import NO, OK, UNREACHABLE, USAGE
 from steptrail.producers import ProcessingStepManager
 from steptrail.projections import open_storage
@@ -19,12 +17,11 @@ from steptrail.projections.lifecycle.stored_tables import EVENT_TABLES
 from steptrail.schemas import Topics
 from steptrail.schemas.configuration.settings import Settings
 from support.alerting import rewind
+from support.command_line import Command, command_line
 from support.erasing import everywhere
 from support.projecting import produce, projecting
-from support.stack import environ_of
 from support.waiting import until
 
-Command = Callable[..., "tuple[int, str, str]"]
 DOC = "patient-Zweigelt-1977"
 TEXT = "no signature of Frau Blaufraenkisch"
 
@@ -34,18 +31,7 @@ def command(
     workspace: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Command:
     """Run a command line on the workspace: its exit code and what it wrote."""
-    for name in [name for name in os.environ if name.startswith("STEPTRAIL_")]:
-        monkeypatch.delenv(name)
-    for name, value in environ_of(workspace).items():
-        monkeypatch.setenv(name, value)
-
-    def run_it(*argv: str) -> tuple[int, str, str]:
-        code = run(list(argv))
-        shown = capsys.readouterr()
-        assert "Traceback" not in shown.err
-        return code, shown.out, shown.err
-
-    return run_it
+    return command_line(workspace, monkeypatch, capsys)
 
 
 @pytest.fixture

@@ -11,26 +11,25 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from steptrail.deploy.cli.main import run
 from steptrail.deploy.terminal.failures import NO, OK, USAGE
 from steptrail.producers import ProcessingStepManager
 from steptrail.projections import open_storage
 from steptrail.projections.clickhouse.client import connect
 from steptrail.projections.stores.expected_steps import declare_expected_steps
 from steptrail.schemas.configuration.settings import Settings
+from support.command_line import Command, command_line
 from support.every_state import HOSTILE, documents_in_every_state
 from support.proxy import Fate, store_behind_proxy
 from support.stack import Stack, environ_of
 from support.waiting import until
 
-Command = Callable[..., "tuple[int, str, str]"]
 FAILING = {*(f"scan_{n:04d}.pdf" for n in (0, 1, 2, 3, 4, 6)), HOSTILE}
 CLI = [sys.executable, "-m", "steptrail.deploy.cli"]
 
@@ -46,19 +45,7 @@ def command(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Command:
     """Run a command line on that store: its exit code and what it wrote."""
-    for name in [name for name in os.environ if name.startswith("STEPTRAIL_")]:
-        monkeypatch.delenv(name)
-    for name, value in environ_of(settings).items():
-        monkeypatch.setenv(name, value)
-
-    def run_it(*argv: str) -> tuple[int, str, str]:
-        code = run(list(argv))
-        sys.stdout.flush()
-        shown = capfd.readouterr()
-        assert "Traceback" not in shown.err
-        return code, shown.out, shown.err
-
-    return run_it
+    return command_line(settings, monkeypatch, capfd)
 
 
 def lines(command: Command, *argv: str) -> list[dict[str, Any]]:

@@ -3,26 +3,23 @@
 import csv
 import io
 import json
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import Any
 
 import pytest
 
 from steptrail.consumers.health.observation_producer import ObservationTopic
-from steptrail.deploy.cli.main import run
 from steptrail.deploy.terminal.failures import NO, OK, REFUSED, UNREACHABLE, USAGE
 from steptrail.producers import ProcessingStepManager
 from steptrail.projections import open_storage
 from steptrail.schemas import ProcessingStatus
 from steptrail.schemas.configuration.settings import Settings
+from support.command_line import Command, command_line
 from support.contract_fixtures import observation
 from support.projecting import projecting
-from support.stack import Stack, environ_of, new_workspace
+from support.stack import Stack, new_workspace
 from support.waiting import until
-
-Command = Callable[..., "tuple[int, str, str]"]
 
 
 @pytest.fixture(scope="module")
@@ -48,18 +45,7 @@ def command(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Command:
     """Run a command line on that store: its exit code and what it wrote."""
-    for name in [name for name in os.environ if name.startswith("STEPTRAIL_")]:
-        monkeypatch.delenv(name)
-    for name, value in environ_of(settings).items():
-        monkeypatch.setenv(name, value)
-
-    def run_it(*argv: str) -> "tuple[int, str, str]":
-        code = run(list(argv))
-        shown = capsys.readouterr()
-        assert "Traceback" not in shown.err
-        return code, shown.out, shown.err
-
-    return run_it
+    return command_line(settings, monkeypatch, capsys)
 
 
 def lines(text: str) -> list[dict[str, Any]]:

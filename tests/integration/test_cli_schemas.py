@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -20,7 +18,7 @@ from steptrail.consumers.alerts.overview import new_silence, put_silence
 from steptrail.consumers.health.observation_producer import ObservationTopic
 from steptrail.consumers.health.rules.status import HealthStatus
 from steptrail.deploy.cli.commands.schema import all_shapes
-from steptrail.deploy.cli.main import build, run
+from steptrail.deploy.cli.main import build
 from steptrail.deploy.terminal.failures import NO, OK
 from steptrail.producers import ProcessingStepManager
 from steptrail.projections import open_storage
@@ -29,14 +27,14 @@ from steptrail.projections.stores.health_store import VerdictRow, write_verdicts
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.topics import Topics
 from support.cli_commands import commands_with
+from support.command_line import Command, command_line
 from support.contract_fixtures import observation
 from support.every_state import documents_in_every_state
 from support.listener import listening
 from support.shapes import check, check_written, schema_of
-from support.stack import Stack, environ_of
+from support.stack import Stack
 from support.waiting import until
 
-Command = Callable[..., "tuple[int, str, str]"]
 BEFORE = {
     "erase --list": ["erase", "invoices", "never-there.pdf", "--absent", "--yes"],
     "retention release": ["retention", "hold", "invoices"],
@@ -88,18 +86,7 @@ def settings(stack: Stack) -> Iterator[Settings]:
 def command(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Command:
-    for name in [name for name in os.environ if name.startswith("STEPTRAIL_")]:
-        monkeypatch.delenv(name)
-    for name, value in environ_of(settings).items():
-        monkeypatch.setenv(name, value)
-
-    def run_it(*argv: str) -> tuple[int, str, str]:
-        code = run(list(argv))
-        sys.stdout.flush()
-        shown = capfd.readouterr()
-        return code, shown.out, shown.err
-
-    return run_it
+    return command_line(settings, monkeypatch, capfd)
 
 
 def _argvs(folder: Path, group: str, target: str) -> dict[str, list[str]]:

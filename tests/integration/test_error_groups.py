@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
 from steptrail.deploy.cli.commands.groups import sparkline
-from steptrail.deploy.cli.main import run
 from steptrail.deploy.terminal.failures import NO, OK, UNREACHABLE, USAGE
 from steptrail.projections.clickhouse.client import ClickHouse, connect
 from steptrail.projections.reading.reader import Reader
@@ -28,11 +26,11 @@ from steptrail.projections.stores.error_groups import (
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.event import us_from_datetime
 from steptrail.schemas.status import ProcessingStatus as S
+from support.command_line import Command, command_line
 from support.counted import Consumer, empty
 from support.projected import T0, Tables, event
-from support.stack import Stack, environ_of, new_workspace
+from support.stack import Stack, new_workspace
 
-Command = Callable[..., "tuple[int, str, str]"]
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
@@ -55,18 +53,7 @@ def command(
     database: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Command:
     """Run a command line: its exit code and what it wrote."""
-    for name in [name for name in os.environ if name.startswith("STEPTRAIL_")]:
-        monkeypatch.delenv(name)
-    for name, value in environ_of(database).items():
-        monkeypatch.setenv(name, value)
-
-    def run_it(*argv: str) -> tuple[int, str, str]:
-        code = run(list(argv))
-        shown = capsys.readouterr()
-        assert "Traceback" not in shown.err
-        return code, shown.out, shown.err
-
-    return run_it
+    return command_line(database, monkeypatch, capsys)
 
 
 class Errors:

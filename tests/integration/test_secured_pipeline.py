@@ -100,6 +100,10 @@ def _operate(secured: Secured) -> None:
         made["id"]
     ]
     done("alerts", "list", "--json")
+    retention = json.loads(done("retention", "--json"))
+    erased = json.loads(done("erase", "p", "doc-7", "--json"))
+    assert {each["topic"] for each in retention["topics"]} == {each["topic"] for each in erased["topics"]}
+    assert secured.topics.steps.name in {each["topic"] for each in retention["topics"]}
     done("alerts", "expire", made["id"], "--yes")
     broker = [
         f

@@ -22,6 +22,7 @@ from steptrail.consumers.health.observation_producer import ObservationTopic
 from steptrail.consumers.health.run import run_health
 from steptrail.consumers.health.verdict_topic import VerdictTopic
 from steptrail.consumers.kafka.record import Record
+from steptrail.consumers.kafka.topic_retention import latest_stamp_us, topic_retentions
 from steptrail.consumers.kafka.transactional_writer import TransactionalWriter
 from steptrail.consumers.loop.lag import projector_lag
 from steptrail.consumers.projector.run import run_projector
@@ -142,6 +143,14 @@ def operate(settings: Settings) -> object:
     return None
 
 
+def operate_and_erase(settings: Settings) -> object:
+    with LogsErrors():
+        topic_retentions(settings)
+    with LogsErrors():
+        latest_stamp_us(settings)
+    return operate(settings)
+
+
 class LogsErrors:
     """Has what is raised in its block logged, as a command shows it, and goes on."""
 
@@ -177,7 +186,7 @@ DUTIES: dict[str, Duty] = {
     "projector": project,
     "health": judge,
     "alerts": alert,
-    "operator": operate,
+    "operator": operate_and_erase,
     "web": operate,
 }
 

@@ -94,6 +94,17 @@ def _alerts(topics: Topics) -> list[Right]:
 
 
 def _operator(topics: Topics) -> list[Right]:
+    named = (topics.steps, topics.dlq, topics.observations, topics.alerts, topics.notifications)
+    return [
+        *_web(topics),
+        *(
+            Right("DescribeConfigs", "topic", topic.name, why="tells for how long Kafka has what is erased")
+            for topic in named
+        ),
+    ]
+
+
+def _web(topics: Topics) -> list[Right]:
     return [
         Right("Read", "topic", topics.steps.name, why="tells how far the tables are behind"),
         Right("Describe", "group", topics.projector_group, why="shows the projectors and their offsets"),
@@ -115,7 +126,7 @@ _ROLES: Final[Mapping[str, Callable[[Topics], list[Right]]]] = {
     "health": _health,
     "alerts": _alerts,
     "operator": _operator,
-    "web": _operator,  # pages and API ask and change what the command line does
+    "web": _web,
 }
 
 ROLES: Final = tuple(_ROLES)
