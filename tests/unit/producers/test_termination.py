@@ -26,15 +26,18 @@ os.register_at_fork(
     after_in_child=termination.after_fork_in_child,
 )
 termination.arm()
-child = os.fork()
-if child == 0:
-    termination.arm()
-    time.sleep(60)
-    os._exit(1)
-os.kill(child, signal.SIGTERM)
-_, status = os.waitpid(child, 0)
-time.sleep(0.5)
-print("alive", os.waitstatus_to_exitcode(status), flush=True)
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # so that a signal comes before the child runs
+for pause in [0] * 20 + [0.2]:
+    child = os.fork()
+    if child == 0:
+        termination.arm()
+        time.sleep(60)
+        os._exit(1)
+    time.sleep(pause)
+    os.kill(child, signal.SIGTERM)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == -signal.SIGTERM, status
+print("alive", flush=True)
 """
 
 
@@ -52,11 +55,11 @@ def test_a_signal_that_was_noted_before_a_wait_ends_the_wait() -> None:
 
 
 def test_a_child_of_a_child_does_not_end_its_parent() -> None:
-    """What a forked child hears is its own: it delivers and ends, and its parent goes on."""
+    """What a forked child hears is its own, however early: it delivers and ends, and its parent goes on."""
     code, said = run(FORKED)
     assert code == 0
-    assert said.splitlines()[-1] == "alive -15"
-    assert said.count("delivered") == 1
+    assert said.splitlines()[-1] == "alive"
+    assert said.count("delivered") >= 1
 
 
 def test_somebody_elses_handler_stays() -> None:

@@ -96,9 +96,9 @@ def _after_fork_in_child() -> None:
         leak(producer)
     _producers.clear()
     _orphans.clear()
-    _termination.after_fork_in_child()
     for emitter in _alive():
         emitter.after_fork_in_child()
+    _termination.after_fork_in_child()
 
 
 def close_all() -> None:

@@ -28,6 +28,7 @@ class Termination:
         self._lock = threading.RLock()
         self._runs = False
         self._pipe: tuple[int, int] | None = None
+        self._forking = threading.local()
 
     def arm(self) -> None:
         """Handle SIGTERM if no other handler is set. Only in the main thread."""
@@ -38,26 +39,38 @@ class Termination:
             self._watch()
 
     def before_fork(self) -> None:
-        """Stop writes to the pipe: the parent would read the child's writes as its own signals."""
+        """Hold SIGTERM back, and stop writes to the pipe: the parent would read the child's writes as its own signals.
+
+        Python drops in the child what was noted before its first bytecode: a signal to a child that has just been
+        forked would be lost, where without the handler it would have ended the child.
+        """
+        if signal.getsignal(signal.SIGTERM) == self._handle:
+            self._forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         if self._pipe is not None and threading.current_thread() is threading.main_thread():
             self._listen(-1, instead_of=self._pipe[1])
 
     def after_fork_in_parent(self) -> None:
-        """Resume watching."""
+        """Resume watching, and take signals again."""
         if self._pipe is not None and threading.current_thread() is threading.main_thread():
             self._listen(self._pipe[1], instead_of=-1)
+        self._take_signals()
 
     def after_fork_in_child(self) -> None:
-        """Drop the parent's pipe and state."""
+        """Drop the parent's pipe and state, and take signals: what they deliver must be the child's by now."""
         self._lock = threading.RLock()
         self._runs = False
-        if self._pipe is None:
-            return
-        reader, writer = self._pipe
-        self._pipe = None
-        self._listen(-1, instead_of=writer)
-        os.close(reader)
-        os.close(writer)
+        if self._pipe is not None:
+            reader, writer = self._pipe
+            self._pipe = None
+            self._listen(-1, instead_of=writer)
+            os.close(reader)
+            os.close(writer)
+        self._take_signals()
+
+    def _take_signals(self) -> None:
+        mask = self._forking.__dict__.pop("mask", None)
+        if mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     @staticmethod
     def _listen(descriptor: int, *, instead_of: int) -> None:
