@@ -22,7 +22,7 @@ export REQUESTS_CA_BUNDLE ?= $(CERTIFICATES)
 export NODE_EXTRA_CA_CERTS ?= $(CERTIFICATES)
 endif
 
-.PHONY: help demo test test-all test-lowest check bench faults health-sim screenshots up down clean env jars
+.PHONY: help demo test test-long test-all test-lowest check bench faults health-sim screenshots up down clean env jars
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -35,13 +35,16 @@ demo: env jars ## the whole job on real documents of this machine: emit, project
 PROCESSES ?= 3
 PYTEST_SPREAD := -n $(PROCESSES) --dist worksteal
 
-test: $(if $(ARGS),env,check) jars ## check, then every test: unit, property, integration on a real Kafka, docs; make test ARGS="-k fold" for some
+test: $(if $(ARGS),env,check) jars ## check, then the tests that a change is trusted by: unit, property, integration on a real Kafka, docs; make test ARGS="-k fold" for some
 	@$(BIN)/pytest $(PYTEST_SPREAD) --durations=10 $(ARGS)
 
-test-all: env jars ## what proves by brute force: the fault matrix, the simulations of health, more of each thorough test
+test-long: env jars ## the tests that take long, and more of each that proves by numbers: what `make test` leaves out
+	@STEPTRAIL_TEST_THOROUGH=1 $(BIN)/pytest $(PYTEST_SPREAD) --durations=10 \
+	  -m "only_in_test_all or thorough" $(ARGS)
+
+test-all: test-long ## that, the fault matrix and the simulations of health
 	@$(BIN)/python tests/faults/run.py --quick
 	@$(BIN)/python tests/health_sim/run.py --quick
-	@STEPTRAIL_TEST_THOROUGH=1 $(BIN)/pytest $(PYTEST_SPREAD) -m thorough
 
 LOWEST := .venv-lowest
 # Not the pictures of terminals, which libraries draw a little differently; nor what interrupts at every instruction.

@@ -7,6 +7,7 @@ from collections.abc import Generator
 import pytest
 
 from support.cluster.fixtures import cluster
+from support.effort import ONLY_IN_TEST_ALL, THOROUGH
 from support.stack import CHOSEN, planned_kind, stack, workspace
 
 __all__ = ["cluster", "stack", "workspace"]
@@ -24,7 +25,18 @@ def pytest_report_header() -> str:
         "docker": "containers (a Docker engine answers), else the local stack",
         "local": "the local stack (no addresses in the environment, no Docker engine)",
     }
-    return f"integration tests: {said[planned_kind()]}"
+    left_out = "" if THOROUGH else "; not those that take long (STEPTRAIL_TEST_THOROUGH=1 runs them, too)"
+    return f"integration tests: {said[planned_kind()]}{left_out}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what only `make test-all` runs."""
+    if THOROUGH:
+        return
+    left_out = [item for item in items if item.get_closest_marker(ONLY_IN_TEST_ALL.name)]
+    if left_out:
+        items[:] = [item for item in items if not item.get_closest_marker(ONLY_IN_TEST_ALL.name)]
+        config.hook.pytest_deselected(items=left_out)
 
 
 @pytest.hookimpl(wrapper=True)

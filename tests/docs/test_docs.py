@@ -14,6 +14,7 @@ import pytest
 
 from steptrail.consumers.projector.run import run_projector
 from steptrail.schemas import Settings
+from support.effort import ONLY_IN_TEST_ALL
 from support.pages import read_page
 
 ROOT = Path(__file__).parents[2]
@@ -27,7 +28,12 @@ TEXTS = [
     *sorted((ROOT / "docs/decisions").glob("*.md")),
 ]
 OWN_STACK = {"running.md"}  # begins with `steptrail up`
-RUN = [page for page in PAGES if read_page(page).blocks and page.name not in OWN_STACK]
+QUICK = {"README.md", "emitting.md"}  # the others take half a minute each
+RUN = [
+    pytest.param(page, marks=() if page.name in QUICK else ONLY_IN_TEST_ALL)
+    for page in PAGES
+    if read_page(page).blocks and page.name not in OWN_STACK
+]
 
 
 def named(page: Path) -> str:
@@ -71,6 +77,7 @@ def test_every_snippet_of_a_page_runs(page: Path, projected: dict[str, str]) -> 
     run(page, projected)
 
 
+@ONLY_IN_TEST_ALL
 @pytest.mark.parametrize("name", sorted(OWN_STACK))
 def test_a_page_that_starts_its_own_stack_runs(name: str, tmp_path: Path) -> None:
     """The same, from nothing but an empty folder."""

@@ -19,6 +19,7 @@ from steptrail.schemas.errors import InfrastructureError
 from steptrail.schemas.event import StepEvent
 from steptrail.schemas.status import ProcessingStatus as S
 from support.counted import PARTITIONS, Consumer, empty
+from support.effort import ONLY_IN_TEST_ALL
 from support.projected import T0, Arrival, event
 from support.stack import Stack, new_workspace
 
@@ -175,6 +176,7 @@ def test_minutes_and_groups_say_what_the_events_say(store: ClickHouse) -> None:
     }
 
 
+@ONLY_IN_TEST_ALL
 @pytest.mark.parametrize("seed", [3, 4])
 def test_a_replay_gives_the_same_rows(store: ClickHouse, seed: int) -> None:
     """In other cuts, partitions read at another pace, counted at other moments: the same, to the row."""

@@ -35,7 +35,7 @@ from support.alerting import (
     verdict,
     webhook,
 )
-from support.effort import effort
+from support.effort import ONLY_IN_TEST_ALL, effort
 from support.listener import listening
 from support.stack import environ_of
 from support.waiting import PATIENCE_S, until
@@ -65,6 +65,7 @@ def test_firing_and_resolved_arrive_once_each_signed(workspace: Settings, tmp_pa
     assert firing["sentence"] == "ocr is CRITICAL: 33 of 157 failed"
 
 
+@ONLY_IN_TEST_ALL
 @pytest.mark.thorough
 def test_killed_anywhere_nothing_is_lost_and_ids_stay(workspace: Settings, tmp_path: Path) -> None:
     """kill -9 amid deliveries: each firing and resolved arrives, and repeats can be told by their ids."""

@@ -14,7 +14,10 @@ from steptrail.consumers.loop.lag_watch import LagWatch
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.errors import InfrastructureError
 from steptrail.schemas.topics import Topics, ensure_topics
+from support.effort import ONLY_IN_TEST_ALL
 from support.waiting import until
+
+pytestmark = ONLY_IN_TEST_ALL
 
 
 @pytest.fixture

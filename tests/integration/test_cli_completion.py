@@ -13,6 +13,7 @@ import pytest
 from steptrail.producers import ProcessingStepManager
 from steptrail.projections import open_storage
 from steptrail.schemas.configuration.settings import Settings
+from support.effort import ONLY_IN_TEST_ALL
 from support.projecting import projecting
 from support.stack import Stack, environ_of, new_workspace
 
@@ -68,6 +69,7 @@ class Bash:
         return [line for line in done.stdout.splitlines() if line]
 
 
+@ONLY_IN_TEST_ALL
 def test_commands_and_options(bash: Bash) -> None:
     """By what they begin with; a command that is typed whole does not hide a longer one."""
     assert bash.offers("fail") == ["failing"]
@@ -88,6 +90,7 @@ def test_names_from_the_store(bash: Bash) -> None:
     assert bash.offers("expect", "le") == ["letters"]
 
 
+@ONLY_IN_TEST_ALL
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
 def test_what_zsh_and_fish_ask_for(shell: str, bash: Bash) -> None:
     """Their scripts ask in their own way; nothing hostile is in the answer, which zsh evaluates."""
@@ -106,6 +109,7 @@ def test_what_zsh_and_fish_ask_for(shell: str, bash: Bash) -> None:
     assert "\x1b" not in done.stdout
 
 
+@ONLY_IN_TEST_ALL
 def test_a_store_that_is_away_offers_nothing(bash: Bash) -> None:
     """And says nothing: a shell has no place for it."""
     bash.environ["STEPTRAIL_CLICKHOUSE"] = "http://127.0.0.1:1/steptrail"

@@ -22,6 +22,7 @@ from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.topics import Topics
 from support.cli_commands import commands_with_yes
 from support.command_line import Command, command_line
+from support.effort import ONLY_IN_TEST_ALL
 from support.every_state import documents_in_every_state
 from support.stack import Stack
 
@@ -95,6 +96,7 @@ def test_every_command_that_changes_something_is_tried() -> None:
     assert set(commands_with_yes()) == set(CHANGES)
 
 
+@ONLY_IN_TEST_ALL
 @pytest.mark.parametrize("name", CHANGES)
 def test_nothing_is_changed_without_yes(
     name: str, command: Command, settings: Settings, tmp_path: Path

@@ -25,6 +25,7 @@ from steptrail.projections.clickhouse.client import connect
 from steptrail.projections.stores.expected_steps import declare_expected_steps
 from steptrail.schemas.configuration.settings import Settings
 from support.command_line import Command, command_line
+from support.effort import ONLY_IN_TEST_ALL
 from support.every_state import HOSTILE, documents_in_every_state
 from support.proxy import Fate, store_behind_proxy
 from support.stack import Stack, environ_of
@@ -343,6 +344,7 @@ def test_watching_writes_one_change_a_line_until_interrupted(settings: Settings)
         assert process.stderr.read() == ""
 
 
+@ONLY_IN_TEST_ALL
 def test_watching_ends_when_its_reader_goes_away(settings: Settings) -> None:
     """As of `| head -n 1`: also when nothing changes any more."""
     with watching("documents", "--prefix", "waits", environ=environ_of(settings)) as process:
@@ -352,6 +354,7 @@ def test_watching_ends_when_its_reader_goes_away(settings: Settings) -> None:
         assert process.wait(60) == OK
 
 
+@ONLY_IN_TEST_ALL
 def test_watching_goes_on_when_the_store_was_away(settings: Settings) -> None:
     """It says so once on standard error, asks again, and tells what changed meanwhile."""
     manager = ProcessingStepManager(open_storage(settings, pipeline="proxied"))
@@ -382,6 +385,7 @@ def test_watching_goes_on_when_the_store_was_away(settings: Settings) -> None:
 # --- what the pages print ------------------------------------------------------------------------------------------
 
 
+@ONLY_IN_TEST_ALL
 def test_the_commands_that_the_pages_print_run_as_printed(settings: Settings, command: Command) -> None:
     """Each `command` of each panel's menu, also where names need quoting."""
     from html import unescape

@@ -14,6 +14,7 @@ import clickhouse_connect
 import pyarrow.parquet
 import pytest
 
+from support.effort import ONLY_IN_TEST_ALL
 from support.engine import EngineServer, running_engine
 
 
@@ -54,6 +55,7 @@ def test_it_reads(engine: EngineServer) -> None:
     assert (code, json.loads(out)) == (0, {"total": 45}), err
 
 
+@ONLY_IN_TEST_ALL
 def test_formats(engine: EngineServer, tmp_path: Path) -> None:
     """--format names each; Parquet and the query's own FORMAT come as ClickHouse writes them."""
     ask = "SELECT n, toString(n) AS said FROM t ORDER BY n LIMIT 2"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from support.clients import built, run
+from support.effort import ONLY_IN_TEST_ALL
 from support.engine import EngineServer, engine
 
 __all__ = ["engine"]
@@ -17,6 +18,7 @@ HERE = Path(__file__).with_name("dbt")
 _PACKAGES = ("dbt-clickhouse==1.10.3", "dbt-core==1.11.16")
 
 
+@ONLY_IN_TEST_ALL
 @pytest.mark.timeout(1200)  # a bare machine downloads dbt
 def test_dbt(engine: EngineServer, tmp_path: Path) -> None:
     """`dbt debug` connects; a table, a view, an incremental model and tests are built twice."""

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from support.clients import built, run, tool
+from support.effort import ONLY_IN_TEST_ALL
 from support.engine import EngineServer, engine
 
 __all__ = ["engine"]
 HERE = Path(__file__).with_name("java")
 
 
+@ONLY_IN_TEST_ALL
 @pytest.mark.timeout(1200)  # a bare machine downloads the driver and Maven's own plugins
 def test_jdbc_driver(engine: EngineServer) -> None:
     """Everything a program does with clickhouse-jdbc works, with the driver's defaults and other compressions."""

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from support.effort import ONLY_IN_TEST_ALL
 from support.engine import EngineServer, engine
 
 __all__ = ["engine"]
 HERE = Path(__file__).with_name("node")
 
 
+@ONLY_IN_TEST_ALL
 def test_node_client(engine: EngineServer, tmp_path: Path) -> None:
     """Everything a program does with @clickhouse/client works: queries, inserts, streams, errors, sessions, abort."""
     node = shutil.which("node")

@@ -11,6 +11,7 @@ import sys
 import threading
 from pathlib import Path
 
+from support.effort import ONLY_IN_TEST_ALL
 from support.engine import command_of, running_engine
 from support.waiting import PATIENCE_S, until
 
@@ -81,6 +82,7 @@ def test_one_engine_a_directory(tmp_path: Path) -> None:
     assert "Traceback" not in second.stderr
 
 
+@ONLY_IN_TEST_ALL
 def test_starts_that_are_refused(tmp_path: Path) -> None:
     """Other addresses than loopback, a taken port, and a password that others can read are refused."""
     paths = ("--path", str(tmp_path / "d"), "--password-file", str(tmp_path / "p"))
@@ -100,6 +102,7 @@ def test_starts_that_are_refused(tmp_path: Path) -> None:
     assert "secret" not in readable.stderr
 
 
+@ONLY_IN_TEST_ALL
 def test_sigterm_lets_statements_end(tmp_path: Path) -> None:
     """SIGTERM: what ends soon gets its answer, what does not is stopped, and the process is gone."""
     with running_engine(tmp_path, "--drain", "6") as engine:
@@ -144,6 +147,7 @@ def test_nothing_is_said_but_the_ready_line(tmp_path: Path) -> None:
     assert err == ""
 
 
+@ONLY_IN_TEST_ALL
 def test_full_disk(tmp_path: Path) -> None:
     """Where the disk has no room left beside the margin, inserts are refused with 243, and reading goes on."""
     with running_engine(tmp_path) as engine:
@@ -175,6 +179,7 @@ def test_limit_on_file_sizes_is_refused(tmp_path: Path) -> None:
     assert "ulimit -f" in refused.stderr
 
 
+@ONLY_IN_TEST_ALL
 def test_memory_is_bounded(tmp_path: Path) -> None:
     """A statement that wants more memory than its share gets 241, and the server goes on."""
     with running_engine(tmp_path, "--memory-ratio", "0.05") as engine:

@@ -21,6 +21,7 @@ from steptrail.projections.lifecycle.stored_tables import EVENT_TABLES, OTHER_TA
 from steptrail.projections.tables.health_events import HEALTH_EVENTS
 from steptrail.projections.tables.step_events import STEP_EVENTS
 from steptrail.schemas.status import ProcessingStatus as S
+from support.effort import ONLY_IN_TEST_ALL
 from support.erasing import Records, another, engine_on_a_folder, erase, everywhere, letter_about, stall_of
 from support.projected import T0, event
 from support.waiting import until
@@ -148,6 +149,7 @@ def test_a_document_is_gone_from_every_table_and_all_else_is_as_if_it_had_never_
     assert after == content(clickhouse)
 
 
+@ONLY_IN_TEST_ALL
 def test_no_file_of_the_store_has_its_name_or_text(records: Records, engine: tuple[ClickHouse, Path]) -> None:
     """Once replaced parts are removed: neither data, nor mutations, nor what the engine keeps beside them."""
     clickhouse, folder = engine
@@ -231,6 +233,7 @@ class Slow(ClickHouse):
         super().command(sql, parameters, **more)
 
 
+@ONLY_IN_TEST_ALL
 @pytest.mark.parametrize("spec", [STEP_EVENTS, HEALTH_EVENTS], ids=lambda spec: str(spec.name))
 def test_a_batch_that_is_being_written_while_the_erasure_runs_leaves_nothing(
     records: Records, spec: ProjectionSpec
@@ -258,6 +261,7 @@ def test_a_batch_that_is_being_written_while_the_erasure_runs_leaves_nothing(
     assert others == 19
 
 
+@ONLY_IN_TEST_ALL
 def test_counts_are_right_when_the_health_consumer_counts_the_same_minutes_meanwhile(
     records: Records,
 ) -> None:
@@ -297,6 +301,7 @@ def test_counts_are_right_when_the_health_consumer_counts_the_same_minutes_meanw
     assert after == content(clickhouse)
 
 
+@ONLY_IN_TEST_ALL
 @pytest.mark.parametrize("cut_off_in", ["wait_for_writers", "hide", "recount", "take_out"])
 def test_an_erasure_that_was_cut_off_is_finished_without_the_documents_name(
     records: Records, monkeypatch: pytest.MonkeyPatch, cut_off_in: str
@@ -325,6 +330,7 @@ def test_an_erasure_that_was_cut_off_is_finished_without_the_documents_name(
     assert after == content(clickhouse)
 
 
+@ONLY_IN_TEST_ALL
 def test_many_documents_of_several_pipelines_are_erased_at_once_and_what_is_counted_before(
     records: Records,
 ) -> None:

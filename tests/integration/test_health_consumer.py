@@ -28,7 +28,7 @@ from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.errors import ConfigurationError
 from steptrail.schemas.status import ProcessingStatus as S
 from steptrail.schemas.topics import Topics
-from support.effort import effort
+from support.effort import ONLY_IN_TEST_ALL, effort
 from support.judging import (
     HealthProcess,
     Source,
@@ -81,6 +81,7 @@ def test_a_verdict_turns_on_real_errors(workspace: Settings) -> None:
         assert process.process.poll() is None
 
 
+@ONLY_IN_TEST_ALL
 @pytest.mark.thorough
 def test_killed_at_random_it_says_the_same_and_nothing_twice(workspace: Settings) -> None:
     """Killed -9 again and again with a standby beside it: the rows are those of one who judged it all in one go."""
@@ -171,6 +172,7 @@ def test_a_stopped_consumer_goes_on_where_it_was(workspace: Settings) -> None:
             assert any("skipped a snapshot" in line["message"] for line in lines)
 
 
+@ONLY_IN_TEST_ALL
 def test_bad_rules_change_nothing_and_are_told(workspace: Settings, tmp_path: Path) -> None:
     """The file is read again when it changes; with a mistake the old rules stay, said with the verdict's sight."""
     path = tmp_path / "health.toml"
@@ -194,6 +196,7 @@ def test_bad_rules_change_nothing_and_are_told(workspace: Settings, tmp_path: Pa
         until(lambda: clickhouse.query(sql)[0][0] == "", "no reason any more")
 
 
+@ONLY_IN_TEST_ALL
 def test_without_the_store_everything_is_unknown(workspace: Settings) -> None:
     """Said on the topic by the consumer itself; known again, and caught up, when the store is back."""
     stop = threading.Event()

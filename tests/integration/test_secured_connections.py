@@ -14,6 +14,9 @@ from steptrail.schemas.configuration.settings import Settings
 from support.cluster.certificates import Authority
 from support.cluster.cluster import KafkaCluster
 from support.cluster.secured import cli
+from support.effort import ONLY_IN_TEST_ALL
+
+pytestmark = ONLY_IN_TEST_ALL
 
 PASSWORD = "tr0ub4dor"
 

@@ -24,12 +24,14 @@ from support.stack import Stack
 from support.waiting import until
 from support.web import Api, serving
 
+pytestmark = ONLY_IN_TEST_ALL
+
 
 @pytest.mark.parametrize(
     "tls",
     [
         pytest.param(False, id="SCRAM over TLS"),
-        pytest.param(True, id="mutual TLS", marks=ONLY_IN_TEST_ALL),
+        pytest.param(True, id="mutual TLS"),
     ],
 )
 def test_the_whole_pipeline_runs_with_just_these_rights(

@@ -43,7 +43,7 @@ from support.newer import newer_value
 from support.stack import Stack
 from support.waiting import until
 
-pytestmark = [*ONLY_IN_TEST_ALL]
+pytestmark = ONLY_IN_TEST_ALL
 
 HANDLE = StepHandle(bytes(16), bytes(16), 1, "doc", "parse")
 Duty = Callable[[Settings], object]

@@ -16,6 +16,7 @@ from steptrail.projections.clickhouse.client import connect
 from steptrail.projections.reading.reader import Reader
 from steptrail.schemas import ObservedError, ObservedStep, ProcessingStatus, Settings, Topics
 from steptrail.schemas.observation import StepObservation, decode_observation
+from support.effort import ONLY_IN_TEST_ALL
 from support.projecting import projecting, projectors, read_all
 from support.stack import environ_of
 from support.waiting import until
@@ -217,6 +218,7 @@ def _look_in_a_process(settings: Settings, where: str) -> int:
     return subprocess.run(command, env=environ_of(settings), check=False, timeout=120).returncode
 
 
+@ONLY_IN_TEST_ALL
 def test_kill_9_at_any_moment_doubles_and_loses_nothing(workspace: Settings) -> None:
     """Killed before, amid and after publishing: in the end the topic has each stall once, and each retraction."""
     with projecting(workspace), open_storage(workspace) as storage:

@@ -15,9 +15,11 @@ from steptrail.projections.reading.reader import Reader
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.event import StepEvent, datetime_from_us
 from steptrail.schemas.status import ProcessingStatus as S
-from support.effort import effort
+from support.effort import ONLY_IN_TEST_ALL, effort
 from support.kept_line import KeptLine, KilledError
 from support.projected import T0, Arrival, Tables, event
+
+pytestmark = ONLY_IN_TEST_ALL
 
 MINUTE = 60_000_000
 HOURS = 3

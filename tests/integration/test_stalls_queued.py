@@ -15,8 +15,11 @@ from steptrail.projections.reading.alert_examples import alert_examples
 from steptrail.projections.reading.reader import Reader
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.status import ProcessingStatus as S
+from support.effort import ONLY_IN_TEST_ALL
 from support.kept_line import KeptLine
 from support.projected import T0, Arrival, Tables, event
+
+pytestmark = ONLY_IN_TEST_ALL
 
 MINUTE = 60_000_000
 TOPIC, TOPIC_ID = "made-up", "made-up-id"

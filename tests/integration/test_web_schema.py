@@ -19,6 +19,7 @@ from steptrail.consumers.web.app import create_app
 from steptrail.projections.clickhouse.client import connect
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.status import ProcessingStatus as S
+from support.effort import ONLY_IN_TEST_ALL
 from support.projected import Tables, event
 from support.stack import Stack, new_workspace
 from support.waiting import until
@@ -63,6 +64,7 @@ OPERATIONS = {
 }
 
 
+@ONLY_IN_TEST_ALL
 @pytest.mark.parametrize("label", sorted(OPERATIONS))
 @pytest.mark.parametrize("mode", list(schemathesis.GenerationMode))
 def test_no_request_makes_a_server_error(api: Api, label: str, mode: schemathesis.GenerationMode) -> None:

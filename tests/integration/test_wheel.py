@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from uv import find_uv_bin
 
+from support.effort import ONLY_IN_TEST_ALL
+
 ROOT = Path(__file__).parents[2]
 NOT_FOR_WORKERS = ["clickhouse_connect", "chdb", "typer", "rich", "prometheus_client", "uvicorn"]
 
@@ -71,6 +73,7 @@ def test_a_worker_gets_nothing_of_clickhouse(wheel: Path, tmp_path: Path) -> Non
     assert "steptrail[cli" in told.stderr + told.stdout
 
 
+@ONLY_IN_TEST_ALL
 def test_the_demo_runs_from_the_wheel(wheel: Path, tmp_path: Path) -> None:
     """With [local] it does the whole job: the SQL, the schemas and the lock of the jars are all inside."""
     bin_dir = install(wheel, tmp_path, "[local]")

@@ -13,6 +13,7 @@ import pytest
 
 from steptrail.producers import StepEmitter
 from steptrail.schemas import ProcessingStatus, Settings
+from support.effort import ONLY_IN_TEST_ALL
 from support.ends import PREAMBLE, accepted, arrived, drained, environ, run_program
 from support.projecting import projected, projecting
 from support.waiting import until
@@ -79,6 +80,7 @@ WITH_A_JOURNAL = {
 CODES = {"SIGTERM by default": -15, "kill -9": -9, "out of an executor": -9}
 
 
+@ONLY_IN_TEST_ALL
 @pytest.mark.parametrize("end", LOSSLESS)
 def test_loses_nothing_by_itself(workspace: Settings, tmp_path: Path, end: str) -> None:
     """Everything that was accepted arrives without a journal, and without a flush in the program."""
@@ -91,6 +93,7 @@ def test_loses_nothing_by_itself(workspace: Settings, tmp_path: Path, end: str) 
     assert set(found.docs.values()) == {1}
 
 
+@ONLY_IN_TEST_ALL
 @pytest.mark.parametrize("end", [*LOSSLESS, *WITH_A_JOURNAL])
 def test_loses_nothing_with_a_journal(workspace: Settings, tmp_path: Path, end: str) -> None:
     """Everything that was accepted arrives once, at the latest with `run spool`; then no file is left."""
@@ -151,6 +154,7 @@ def last():
 )
 
 
+@ONLY_IN_TEST_ALL
 def test_celerys_limits(workspace: Settings, tmp_path: Path) -> None:
     """Soft and hard time limits, and a worker that is replaced because of its memory."""
     journal = tmp_path / "journal"
@@ -198,6 +202,7 @@ def _killed(server: subprocess.Popen[bytes], worker: int) -> None:
     server.send_signal(signal.SIGKILL)
 
 
+@ONLY_IN_TEST_ALL
 @pytest.mark.parametrize("end", [_gracefully, _at_once, _killed])
 def test_gunicorn(
     workspace: Settings, tmp_path: Path, end: Callable[[subprocess.Popen[bytes], int], None]
@@ -297,6 +302,7 @@ def test_what_is_kept_in_a_living_process_is_sent_by_it(workspace: Settings, tmp
     assert (len(found.docs), set(found.docs.values()), found.unmarked) == (3000, {1}, 0)
 
 
+@ONLY_IN_TEST_ALL
 def test_what_close_could_not_deliver_is_kept(workspace: Settings, tmp_path: Path) -> None:
     """Without a broker close() leaves all in the journal and says so: spooled, not failed."""
     emitter = StepEmitter(workspace, journal_dir=str(tmp_path), kafka="127.0.0.1:1")
@@ -310,6 +316,7 @@ def test_what_close_could_not_deliver_is_kept(workspace: Settings, tmp_path: Pat
     assert len(arrived(workspace).docs) == 200
 
 
+@ONLY_IN_TEST_ALL
 def test_forked_children_have_journals_of_their_own(workspace: Settings, tmp_path: Path) -> None:
     """Parent and child never write to one file, each is killed, and all of both arrives."""
     program = """

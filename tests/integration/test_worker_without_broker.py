@@ -16,6 +16,7 @@ from steptrail.projections.clickhouse.client import connect
 from steptrail.projections.clickhouse.migrate import migrate
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.topics import ensure_topics
+from support.effort import ONLY_IN_TEST_ALL
 from support.projecting import projecting
 from support.stack import environ_of
 from support.waiting import until
@@ -50,6 +51,7 @@ def own_stack() -> Iterator[World]:
         yield world
 
 
+@ONLY_IN_TEST_ALL
 def test_who_lost_how_many_and_when(own_stack: World) -> None:
     """Exactly, as far as its events reach; what it took after them nobody can know, and that is said too."""
     url = f"http://default:{own_stack.at.password}@127.0.0.1:{own_stack.at.clickhouse_port}/lost"

@@ -5,6 +5,7 @@ from io import BytesIO
 from typing import Any
 
 import fastavro
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +16,7 @@ from steptrail.schemas.values.values import json_array, json_object
 from steptrail.schemas.wire.bundled import STEP_EVENT_SCHEMA, plain_schema
 from steptrail.schemas.wire.codec import EventEncoder, encode_event
 from steptrail.schemas.wire.decoder import decode_event
+from support.effort import effort
 
 PLAIN = fastavro.parse_schema(plain_schema(STEP_EVENT_SCHEMA))
 
@@ -156,7 +158,8 @@ def test_cut_or_longer_bodies_are_refused(event: StepEvent, data: st.DataObject)
         raise AssertionError("a body of another length was taken")
 
 
-@settings(derandomize=True, max_examples=500, deadline=None)
+@pytest.mark.thorough
+@settings(derandomize=True, max_examples=effort(200, 500), deadline=None)
 @given(events, st.data())
 def test_mutations_are_refused_or_are_other_events(event: StepEvent, data: st.DataObject) -> None:
     """Bytes changed, put in or taken out anywhere decode to an event with these very bytes, or not at all."""

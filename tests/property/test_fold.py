@@ -15,6 +15,7 @@ from faults.folding import Folding
 from steptrail.schemas.event import StepEvent
 from steptrail.schemas.fold import JOIN_WITHIN_US, CurrentStep, Fold, StepKey
 from steptrail.schemas.status import ProcessingStatus as S
+from support.effort import effort
 
 Arrival = tuple[StepEvent, int]
 
@@ -124,7 +125,8 @@ def test_batches_do_not_show(history: list[Arrival], chance: random.Random) -> N
     assert (list(whole.executions()), whole.steps()) == folded(history)
 
 
-@settings(derandomize=True, max_examples=400, deadline=None)
+@pytest.mark.thorough
+@settings(derandomize=True, max_examples=effort(150, 400), deadline=None)
 @given(histories())
 def test_a_fold_of_another_hand_says_the_same(history: list[Arrival]) -> None:
     """The fault matrix's own fold, written apart, gives the same current state of every step."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -10,6 +11,7 @@ from steptrail.schemas.errors import EventDecodeError
 from steptrail.schemas.wire.decoder import decode_event
 from steptrail.schemas.wire.framing import SINGLE_OBJECT_PREFIX, split_frame
 from support.consumed import event_value
+from support.effort import effort
 from support.odd_events import EVENTS, VALUES, damaged, json_texts
 
 
@@ -29,7 +31,8 @@ def test_every_event_looks_right(value: bytes) -> None:
     assert not suspects([value])
 
 
-@settings(derandomize=True, max_examples=300, deadline=None)
+@pytest.mark.thorough
+@settings(derandomize=True, max_examples=effort(100, 300), deadline=None)
 @given(st.lists(VALUES | EVENTS, min_size=1, max_size=80))
 def test_of_many_values_those_are_suspects_that_are_no_events(values: list[bytes]) -> None:
     """At and beyond every limit, whatever stands beside them."""

@@ -12,6 +12,7 @@ from steptrail.consumers.health.rules.block import Block
 from steptrail.consumers.health.rules.kinds.errors import ErrorPolicy, ErrorRule
 from steptrail.consumers.health.rules.parameters import stacked
 from steptrail.consumers.health.rules.slots import Losses, Measured
+from support.effort import effort
 from support.watermark_world import WatermarkWorld
 
 FIRST = 340_000_000
@@ -58,8 +59,12 @@ def history(stretches: list[tuple[int, dict[StepKey, StepCounts], int]]) -> list
     ]
 
 
+@pytest.mark.thorough
 @settings(
-    max_examples=40, deadline=None, derandomize=True, phases=(Phase.explicit, Phase.reuse, Phase.generate)
+    max_examples=effort(15, 40),
+    deadline=None,
+    derandomize=True,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
 )
 @given(stretches, st.data())
 def test_a_restored_state_says_the_same(

@@ -24,6 +24,7 @@ from steptrail.schemas import ProcessingStatus
 from steptrail.schemas.values.plain_numbers import plain_number
 from steptrail.schemas.wire.decoder import decode_event
 from steptrail.schemas.wire.framing import split_frame
+from support.effort import effort
 from support.strange_values import TIMES, Endless, nested
 
 
@@ -185,7 +186,8 @@ def assert_readable(storage: Watched, count: int) -> None:
         assert event.duration_ms is None or 0 <= event.duration_ms <= 1e15
 
 
-@settings(derandomize=True, deadline=None, max_examples=400)
+@pytest.mark.thorough
+@settings(derandomize=True, deadline=None, max_examples=effort(130, 400))
 @given(
     doc_id=texts,
     step_name=texts,
@@ -253,7 +255,8 @@ def test_emit(
     assert_readable(storage, 1)
 
 
-@settings(derandomize=True, deadline=None, max_examples=200)
+@pytest.mark.thorough
+@settings(derandomize=True, deadline=None, max_examples=effort(80, 200))
 @given(
     details=objects,
     given_details=objects,

@@ -1,6 +1,8 @@
-"""How often a test tries what it proves by numbers: enough for each change, and more in `make test-all`.
+"""How much of the proof belongs to each change, and how much to `make test-all`.
 
-A test that asks is marked `thorough`; `make test-all` runs those again with STEPTRAIL_TEST_THOROUGH=1.
+`make test` is what a change is trusted by, within minutes. A test that proves by numbers takes them from `effort` and
+is marked `thorough`: `make test-all` runs it again with more of them. A test that takes long by its nature (it starts a
+cluster or a toolchain of its own, or kills and waits) is marked `ONLY_IN_TEST_ALL`, and left out by `make test`.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import os
 import pytest
 
 THOROUGH = os.environ.get("STEPTRAIL_TEST_THOROUGH", "0") not in ("", "0")
+"""Whether this is `make test-all`."""
 
 
 def effort(usual: int, thorough: int) -> int:
@@ -17,8 +20,5 @@ def effort(usual: int, thorough: int) -> int:
     return thorough if THOROUGH else usual
 
 
-ONLY_IN_TEST_ALL = (
-    pytest.mark.thorough,
-    pytest.mark.skipif(not THOROUGH, reason="proves by brute force: make test-all"),
-)
-"""Marks of a test that `make test` leaves out."""
+ONLY_IN_TEST_ALL = pytest.mark.only_in_test_all
+"""Marks a test, or a module by `pytestmark`, that `make test` leaves out."""

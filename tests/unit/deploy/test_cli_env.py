@@ -14,6 +14,7 @@ from steptrail.deploy.stack.folder import write_json
 from steptrail.deploy.terminal.failures import OK, UNREACHABLE
 from steptrail.deploy.terminal.vocabulary import named
 from steptrail.schemas.configuration.settings import Settings
+from support.effort import ONLY_IN_TEST_ALL
 
 URL = "http://default:ses%20ame@127.0.0.1:1/steptrail"
 
@@ -86,6 +87,7 @@ def test_nobody_is_told_to_start_a_stack_that_runs(
     assert "steptrail status" in said
 
 
+@ONLY_IN_TEST_ALL
 @pytest.mark.parametrize(
     "argv",
     [["alerts", "list"], ["lag"], ["topics"], ["dlq", "list"], ["health"], ["alerts", "silences"]],
