@@ -90,8 +90,9 @@ class Assignment:
         self.commit(offsets, wait=True)
         if leave:
             # `close` alone lets a static member stay; to unsubscribe first makes it leave.
+            leaving = deadline.share(0.3)  # without a broker there is no leaving
             self._consumer.unsubscribe()
-            while self._consumer.memberid() and deadline.remaining() > 0:
+            while self._consumer.memberid() and leaving.remaining() > 0:
                 self._consumer.consume(
                     1, 0.05
                 )  # serves the rebalance; a record is read again by who comes next
