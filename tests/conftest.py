@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 
 import pytest
@@ -16,6 +17,12 @@ __all__ = ["cluster", "stack", "workspace"]
 _REAL_KAFKA = {"cluster", "stack", "own_stack", "used_folder"}
 _KIND = "real Kafka"
 _ran: dict[str, str] = {}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def state_home(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Consumers and shells keep what they remember in a folder of this run."""
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
 
 
 def pytest_report_header() -> str:

@@ -26,6 +26,7 @@ NAMES = {
     "secured_cost": "from three Kafka brokers to all tables over SASL_SSL / over plain text",
     "leader_killed_s": "the leader of a partition killed: longest time without an acknowledgement",
     "emit_to_readable_s": "from emit to readable at 5,000 events/s, p50",
+    "first_rows_s": "from the start of the projector, 300,000 events waiting, to the first rows",
     "recovery_s": "from kill -9 of the projector to caught up, at 5,000 events/s",
     "timeline_p99_ms": "one document's timeline among 10M events, p99",
     "recent_errors_p99_ms": "the last 100 errors among 10M events, p99",
@@ -36,6 +37,7 @@ NAMES = {
     "export_s": "export of 10M events to Parquet",
     "bytes_per_event": "on disk for an event, `steps` with its projection",
     "projector_peak_rss_mb": "the projector's memory at full speed, peak",
+    "idle_stack": "projector, health, engine and broker at 10 events/s",
     "stack_ready_s": "`steptrail up` to READY in an empty folder",
 }
 UNITS = {"ratio": "×", "us": " µs", "bytes": " bytes"}
@@ -56,7 +58,9 @@ def beside(line: dict[str, Any]) -> str:
         "poison_cost": lambda: f"{detail['poisoned_events_per_s']:,.0f} events/s",
         "secured_cost": lambda: f"{detail['sasl_ssl_events_per_s']:,.0f} events/s",
         "leader_killed_s": lambda: f"lost {detail['lost']}, double {detail['double']}",
-        "recovery_s": lambda: f"{detail['with_group_instance_id']} s with a `group_instance_id`",
+        "recovery_s": lambda: f"{detail['on_another_machine']} s on another machine",
+        "first_rows_s": lambda: f"all rows {detail['all_rows_s']} s",
+        "idle_stack": lambda: f"{detail['memory_mb']} MB; {detail['parts_per_hour']:,.0f} parts an hour",
         "emit_p99_us": lambda: (
             f"p50 {detail['broker_up']['p50']} µs, "
             f"p99.9 {max(detail['broker_up']['p99_9'], detail['broker_down']['p99_9'])} µs"

@@ -100,6 +100,9 @@ class LedgerSink:
     def release(self, partitions: Collection[int]) -> None:
         pass
 
+    def prepare(self) -> None:
+        pass
+
     def _maybe_fail(self) -> None:
         if self.away.is_set() or (self.rng is not None and self.rng.random() < 0.2):
             raise InfrastructureError("the store")

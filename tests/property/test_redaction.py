@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from hypothesis import assume, given, settings
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 
 from steptrail.producers import InMemoryStorage, common_secrets, hashed, secret_keys
 from steptrail.producers.events.source import EventSource
-from steptrail.producers.secrets.patterns import luhn
+from steptrail.producers.secrets.patterns import luhn, mail_addresses, passwords_in_addresses
+from steptrail.producers.secrets.redactors import marks_search
 from steptrail.schemas import ProcessingStatus
 
 LETTERS = st.characters(codec="ascii", categories=["L", "N"])
@@ -171,3 +173,39 @@ class _Messages(InMemoryStorage):
             keep(topic, value, *rest)
 
         self._line.produce = produce
+
+
+ADDRESS = re.compile(r"(?<![\w.%+-])[\w.%+-]+@[\w-]+(?:\.[\w-]+)+")
+END_OF_WORD = re.compile(r"\s|\\*[\"'](?:[,:;}\])\s]|\Z)")
+
+
+@settings(max_examples=500, deadline=None, derandomize=True)
+@given(st.text("ab@.-+ é²_%/\n", max_size=16))
+def test_addresses_are_found_where_one_pattern_finds_them(text: str) -> None:
+    """The search from each @ backwards is only quicker."""
+    assert list(mail_addresses(text)) == [match.span() for match in ADDRESS.finditer(text)]
+
+
+@settings(max_examples=500, deadline=None, derandomize=True)
+@given(st.text("a\\\"' ,:;}]\n@", max_size=12))
+def test_a_password_in_an_address_ends_where_its_word_does(text: str) -> None:
+    """At whitespace, or at a quote, however escaped, that ends a text."""
+    assert list(passwords_in_addresses(f"s://u:{text}@")) == _password_in(text)
+
+
+def _password_in(text: str) -> list[tuple[int, int]]:
+    found = END_OF_WORD.search(f"s://u:{text}@", 1)
+    word = f"s://u:{text}@"[: found.start() if found else None]
+    last = word.rfind("@", 1)
+    return [(6, last)] if last > 6 else []
+
+
+@settings(max_examples=500, deadline=None, derandomize=True)
+@given(
+    st.sets(st.text("abk_=-", min_size=1, max_size=4), min_size=1, max_size=8),
+    st.text("abk_=- ", max_size=12),
+)
+def test_one_search_finds_any_of_many_words(words: set[str], text: str) -> None:
+    """Words that share letters, begin alike or hold each other."""
+    found = marks_search(words, ())(text.encode())
+    assert (found is not None) == any(word in text for word in words)

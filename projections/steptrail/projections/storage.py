@@ -242,6 +242,8 @@ def open_storage(
 
 def _connect(settings: Settings) -> ClickHouse:
     try:
+        import clickhouse_connect  # noqa: F401  which `connect` loads only when it connects
+
         from steptrail.projections.clickhouse.client import connect
     except ImportError as error:
         if (error.name or "").partition(".")[0] != "clickhouse_connect":

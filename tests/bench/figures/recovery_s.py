@@ -1,8 +1,8 @@
 """From kill -9 of the projector to caught up, at 5,000 events a second, started again at once.
 
 Caught up: the newest marker that a query finds is no older than the oldest that "the newest one" was in the seconds
-before the kill. Most of it is the group's session time-out, which a member with a name of its own in the group
-(`group_instance_id`) does not wait for: both are measured.
+before the kill. A successor on the same machine has the name of the killed member, hence its partitions. One on another
+machine, which a folder of its own stands for, waits for the group's session time-out: both are measured.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,33 +25,35 @@ MARK_EVERY = 100
 STEADY_S = 8
 KILLS = 3
 PATIENCE_S = 60
+BOUND = 5.0
 QUESTION = "SELECT max(toUnixTimestamp64Micro(timestamp)) FROM steps WHERE pipeline = 'markers'"
 
 
 def measure(session: Session) -> Figure:
-    """Median over the kills, for a projector without a name in its group."""
+    """Median over the kills, for a successor on the same machine."""
     kills = 1 if session.quick else KILLS
-    nameless = [_recover(session, {}) for _ in range(kills)]
-    named = [_recover(session, {"STEPTRAIL_GROUP_INSTANCE_ID": "bench"}) for _ in range(kills)]
-    seconds = statistics.median(nameless)
+    with tempfile.TemporaryDirectory(prefix="steptrail-bench-") as here:
+        same = [_recover(session, here, here) for _ in range(kills)]
+        with tempfile.TemporaryDirectory(prefix="steptrail-bench-") as there:
+            other = [_recover(session, here, there)]
+    seconds = statistics.median(same)
     return Figure(
         "recovery_s",
         seconds,
         "s",
-        "",
-        True,
+        f"<= {BOUND}",
+        seconds <= BOUND,
         {
-            "kills": nameless,
-            "with_group_instance_id": statistics.median(named),
-            "kills_with_group_instance_id": named,
+            "kills": same,
+            "on_another_machine": statistics.median(other),
             "events_per_s": RATE,
         },
     )
 
 
-def _recover(session: Session, more: dict[str, str]) -> float:
+def _recover(session: Session, state: str, state_of_successor: str) -> float:
     settings = session.workspace("recovery")
-    environment = session.environment(settings) | more
+    environment = session.environment(settings) | {"XDG_STATE_HOME": state}
     seconds = STEADY_S * 2 + PATIENCE_S
     emitting = [sys.executable, "-m", "bench.paced", str(RATE), str(seconds), str(MARK_EVERY)]
     projecting = [*STEPTRAIL, "run", "projector"]
@@ -62,7 +65,7 @@ def _recover(session: Session, more: dict[str, str]) -> float:
                 steady = max(steady, _age(store))
             projector.kill()
             killed = time.monotonic()
-        with _running(projecting, environment):
+        with _running(projecting, environment | {"XDG_STATE_HOME": state_of_successor}):
             _until(store, lambda age: age > steady)  # the want of it shows
             _until(store, lambda age: age <= steady)
             took = time.monotonic() - killed

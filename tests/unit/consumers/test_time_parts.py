@@ -5,6 +5,7 @@ import pytest
 from steptrail.consumers.loop.batching import BatchLimits
 from steptrail.consumers.runtime.backoff import Backoff, BackoffPolicy
 from steptrail.consumers.runtime.deadline import Deadline
+from steptrail.schemas.configuration.settings import Settings
 
 
 class Clock:
@@ -85,6 +86,32 @@ def test_steady_traffic_makes_two_batches_a_second() -> None:
         if LIMITS.is_due(1, 1, opened, closed, now):
             batches, closed, opened = batches + 1, now, None
     assert 18 <= batches <= 20
+
+
+QUIET = BatchLimits(max_age_s=0.5, linger_s=0.05, quiet_age_s=1.0, quiet_events=10)
+
+
+@pytest.mark.parametrize(
+    ("events", "opened", "closed", "now", "due"),
+    [
+        pytest.param(9, 10.0, 10.0, 10.99, False, id="few: wait for more"),
+        pytest.param(9, 10.0, 10.0, 11.0, True, id="few: old enough"),
+        pytest.param(10, 10.0, 10.0, 10.5, True, id="enough: as ever"),
+        pytest.param(1, 10.0, 5.0, 10.06, True, id="after a pause: does not wait"),
+    ],
+)
+def test_few_events_wait_longer_for_each_other(
+    events: int, opened: float, closed: float, now: float, due: bool
+) -> None:
+    """A batch of a few events costs the store as much as one of many."""
+    assert QUIET.is_due(events, 1, opened, closed, now) is due
+
+
+@pytest.mark.parametrize(("age", "quiet"), [(0.5, 1.0), (0.05, 0.1), (1.0, 1.0), (0.8, 1.0)])
+def test_few_events_wait_twice_as_long_at_most_a_second(age: float, quiet: float) -> None:
+    """Who wants fresher reads has them at any rate."""
+    limits = BatchLimits.of(Settings(batch_max_age_s=age))
+    assert (limits.max_age_s, limits.quiet_age_s) == (age, quiet)
 
 
 @pytest.mark.parametrize("age", [0.0, -1.0, 1.5])

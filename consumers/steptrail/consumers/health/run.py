@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, KafkaException
 
 from steptrail.consumers.health.aggregation import Counting
 from steptrail.consumers.health.judging_loop import Judging
@@ -30,6 +30,7 @@ from steptrail.consumers.health.verdict_topic import VerdictTopic
 from steptrail.consumers.ingest.poison_limit import PoisonLimit
 from steptrail.consumers.ingest.writer_schemas import WriterSchemas
 from steptrail.consumers.kafka.broker import BrokerQuestions
+from steptrail.consumers.kafka.membership import Membership
 from steptrail.consumers.loop.batching import BatchLimits
 from steptrail.consumers.loop.buffer import Buffer
 from steptrail.consumers.loop.consumer_config import consumer_config, reading_denied
@@ -88,6 +89,24 @@ def run_health(
     (unless the new topic's id is `accept_topic`), TooMuchPoison, and KafkaException when the consumer is fenced by
     another with the same `group_instance_id`.
     """
+    with Membership.of(settings, Topics(settings.topic_prefix).health_group) as membership:
+        while True:
+            name = membership.name
+            try:
+                return _judge(settings, stop, membership, name, accept_topic, policy)
+            except KafkaException as error:
+                if not membership.renewed(name, error):
+                    raise
+
+
+def _judge(
+    settings: Settings,
+    stop: threading.Event,
+    membership: Membership,
+    name: str | None,
+    accept_topic: str | None,
+    policy: SightPolicy | None,
+) -> int:
     topics = Topics(settings.topic_prefix)
     topic, group = topics.steps.name, topics.health_group
     kafka = {**settings.kafka_config(), "logger": logging.getLogger("steptrail.kafka")}
@@ -137,7 +156,7 @@ def run_health(
         )
         service.add(watch)
         loop = ConsumeLoop(
-            Consumer({**consumer_config(settings, group, monitor), "enable.partition.eof": True}),
+            Consumer({**consumer_config(settings, group, monitor, name), "enable.partition.eof": True}),
             topic,
             sink,
             lambda positions: Buffer(schemas.new_builder, positions),
@@ -145,6 +164,7 @@ def run_health(
             monitor=monitor,
             feed=LeaderFeed(topics.health.name, leadership, lambda: watch.count),
             observer=progress,
+            leaves=membership.leaves,
             shutdown_timeout=settings.shutdown_timeout_s,
         )
         with rarely_collected():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 
 from steptrail.consumers.ingest.bad_records import Isolation
 from steptrail.consumers.ingest.dead_letter_producer import DeadLetter, DeadLetters
@@ -20,6 +21,7 @@ from steptrail.projections.delivery.projection import Projection
 from steptrail.projections.delivery.spec import ProjectionSpec
 from steptrail.projections.delivery.staging import SetAside
 from steptrail.projections.tables.step_events import STEP_EVENTS
+from steptrail.schemas.errors import InfrastructureError
 
 
 class ProjectionSink:
@@ -47,6 +49,11 @@ class ProjectionSink:
         self._topic_id: str | None = None
         self._projection: Projection | None = None
         self._group_knows = True
+
+    def prepare(self) -> None:
+        """Check the topic and the tables; what is wrong with them is left to `open`."""
+        with suppress(InfrastructureError, QueryError):
+            self._prepared()
 
     def open(self, partitions: Collection[int]) -> dict[int, Start]:
         """Claim the partitions; returns where to resume in those won."""

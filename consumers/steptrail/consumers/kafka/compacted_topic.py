@@ -12,6 +12,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from steptrail.consumers.kafka.errors import (
     BrokerUnavailable,
     infrastructure_error,
+    is_fatal,
     is_missing_topic,
 )
 from steptrail.consumers.kafka.record import Record
@@ -153,7 +154,7 @@ class CompactedTopic:
 
     def _passes(self, error: KafkaError) -> bool:
         if self._patient:
-            return not (error.fatal() or is_missing_topic(error) or is_denial(error))
+            return not (is_fatal(error) or is_missing_topic(error) or is_denial(error))
         return error.code() in _PASSING
 
 

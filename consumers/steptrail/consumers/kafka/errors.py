@@ -43,6 +43,15 @@ def is_missing_topic(error: object) -> bool:
     return isinstance(reason, KafkaError) and reason.code() in _MISSING
 
 
+def is_fatal(error: object) -> bool:
+    """Whether the client that reports this does nothing any more.
+
+    Consumed as a message, such an error has only the code: its `fatal()` is False.
+    """
+    reason = reason_of(error)
+    return isinstance(reason, KafkaError) and (reason.fatal() or reason.code() == KafkaError._FATAL)
+
+
 def infrastructure_error(
     error: KafkaError | KafkaException, config: Mapping[str, Any], topic: str, *attempted: Right
 ) -> BrokerUnavailable | TopicMissing:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from steptrail.consumers.kafka.errors import error_text
+from steptrail.consumers.runtime.deadline import Deadline
 
 _log = logging.getLogger("steptrail.consumers.assignment")
 
@@ -83,6 +84,19 @@ class Assignment:
             _log.warning("commit failed: %s", error_text(error), extra={"topic": self._topic})
             return False
         return True
+
+    def close(self, offsets: Mapping[int, int], deadline: Deadline, *, leave: bool) -> None:
+        """Commit `offsets` and close the consumer; with `leave` it leaves the group also as a static member."""
+        self.commit(offsets, wait=True)
+        try:
+            if leave:
+                # `close` alone lets a static member stay; to unsubscribe first makes it leave.
+                leaving = deadline.share(0.3)  # without a broker there is no leaving
+                self._consumer.unsubscribe()
+                while self._consumer.memberid() and leaving.remaining() > 0:
+                    self._consumer.consume(1, 0.05)  # serves the rebalance; who comes next reads the records
+        finally:
+            self._consumer.close()
 
     def _switch(self, act: Callable[[list[TopicPartition]], None], partitions: Collection[int]) -> None:
         placed = sorted(self._placed.intersection(partitions))

@@ -13,13 +13,16 @@ class BatchLimits:
 
     Age counts from the last time a batch was closed, so that after a pause the first records do not wait (except for
     `linger_s`, in which the rest of their burst arrives), and under steady traffic there are never more than
-    1 / `max_age_s` batches a second: each batch costs ClickHouse, however small.
+    1 / `max_age_s` batches a second: each batch costs ClickHouse, however small. While a batch holds fewer than
+    `quiet_events` records, it may become `quiet_age_s` old (by default no older than others).
     """
 
     max_events: int = 100_000
     max_bytes: int = 32 * 1024 * 1024
     max_age_s: float = 0.5
     linger_s: float = 0.05
+    quiet_age_s: float = 0.0
+    quiet_events: int = 100
 
     def __post_init__(self) -> None:
         if self.max_events < 1 or self.max_bytes < 1:
@@ -29,19 +32,21 @@ class BatchLimits:
 
     @classmethod
     def of(cls, settings: Settings) -> BatchLimits:
-        """The limits in the settings."""
-        return cls(settings.batch_max_events, settings.batch_max_bytes, settings.batch_max_age_s)
+        """The limits in the settings; few events may wait for each other twice as long as many."""
+        age = settings.batch_max_age_s
+        return cls(settings.batch_max_events, settings.batch_max_bytes, age, quiet_age_s=min(2 * age, 1.0))
 
     def is_full(self, events: int, size: int) -> bool:
         """Whether the batch is full."""
         return events >= self.max_events or size >= self.max_bytes
 
-    def due_at(self, opened_at: float, last_closed_at: float) -> float:
-        """When to close a batch whose first record came at `opened_at`."""
-        return max(opened_at + self.linger_s, min(opened_at, last_closed_at) + self.max_age_s)
+    def due_at(self, events: int, opened_at: float, last_closed_at: float) -> float:
+        """When to close a batch of so many events whose first record came at `opened_at`."""
+        age = max(self.max_age_s, self.quiet_age_s) if events < self.quiet_events else self.max_age_s
+        return max(opened_at + self.linger_s, min(opened_at, last_closed_at) + age)
 
     def is_due(self, events: int, size: int, opened_at: float, last_closed_at: float, now: float) -> bool:
         """Whether to close a batch now; an empty one never is due."""
         if events == 0:
             return False
-        return self.is_full(events, size) or now >= self.due_at(opened_at, last_closed_at)
+        return self.is_full(events, size) or now >= self.due_at(events, opened_at, last_closed_at)

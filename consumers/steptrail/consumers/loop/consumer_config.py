@@ -16,8 +16,13 @@ from steptrail.schemas.configuration.settings import Settings
 _kafka_log = logging.getLogger("steptrail.kafka")
 
 
-def consumer_config(settings: Settings, group: str, monitor: Monitor) -> dict[str, Any]:
-    """The consumer's librdkafka properties: defaults, overridden by the settings, then by what the loop requires."""
+def consumer_config(
+    settings: Settings, group: str, monitor: Monitor, instance_id: str | None = None
+) -> dict[str, Any]:
+    """The consumer's librdkafka properties: defaults, overridden by the settings, then by what the loop requires.
+
+    `instance_id` is the member's name in the group, if it has one.
+    """
 
     def on_commit(error: KafkaError | None, _: list[TopicPartition]) -> None:
         if error is not None and error.code() != KafkaError._NO_OFFSET:
@@ -25,7 +30,7 @@ def consumer_config(settings: Settings, group: str, monitor: Monitor) -> dict[st
 
     defaults = {
         "isolation.level": "read_committed",
-        # A consumer that was killed holds its partitions for so long.
+        # A consumer that was killed holds its partitions for so long, unless its successor has its name.
         "session.timeout.ms": 10_000,
         "topic.metadata.refresh.interval.ms": 15_000,
         # Prefetched records are memory, and compressed ones grow tenfold when they arrive: small fetches, asked
@@ -47,8 +52,8 @@ def consumer_config(settings: Settings, group: str, monitor: Monitor) -> dict[st
         "error_cb": monitor.broker_said,
         "logger": _kafka_log,
     }
-    if settings.group_instance_id is not None:
-        needed["group.instance.id"] = settings.group_instance_id
+    if instance_id is not None:
+        needed["group.instance.id"] = instance_id
     return {**defaults, **settings.kafka_config(), **needed}
 
 

@@ -30,6 +30,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from steptrail.consumers.kafka.errors import is_fatal
 from steptrail.consumers.loop.assignment import Assignment
 from steptrail.consumers.loop.batching import BatchLimits
 from steptrail.consumers.loop.buffer import Buffer, ConsumedBatch
@@ -59,7 +60,8 @@ class ConsumeLoop:
 
     `consumer` must have automatic commits off, the cooperative-sticky assignor and `auto.offset.reset=error`;
     the loop closes it. `new_buffer` creates a buffer that shares the given positions. `feed` decides which partitions
-    are read; by default those that the group assigns. `observer` is called for every written batch.
+    are read; by default those that the group assigns. `observer` is called for every written batch. `leaves`: leave
+    the group at the end, also as a static member.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class ConsumeLoop:
         feed: Feed | None = None,
         observer: LoopObserver | None = None,
         backoff: Backoff | None = None,
+        leaves: bool = True,
         shutdown_timeout: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -85,6 +88,7 @@ class ConsumeLoop:
         self._monitor = monitor
         self._observer = observer
         self._backoff = backoff or Backoff()
+        self._leaves = leaves
         self._shutdown_timeout = shutdown_timeout
         self._clock = clock
 
@@ -106,6 +110,7 @@ class ConsumeLoop:
 
         Raises the sink's errors other than InfrastructureError, and KafkaException for a fatal error of the consumer.
         """
+        self._writer.submit(self._sink.prepare)
         self._feed.join(
             self._consumer, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
@@ -276,7 +281,7 @@ class ConsumeLoop:
             room = 1  # nothing will arrive: the partitions are paused
         timeout = READ_TIMEOUT_S
         if self._buffer.opened_at is not None and self._task is None:
-            due = self._limits.due_at(self._buffer.opened_at, self._last_closed)
+            due = self._limits.due_at(self._buffer.events, self._buffer.opened_at, self._last_closed)
             timeout = min(max(due - now, 0.001), READ_TIMEOUT_S)
         messages = self._consumer.consume(min(room, READ_AT_ONCE), timeout)
         for partition, offset, error in self._buffer.extend(messages, self._clock()):
@@ -284,7 +289,7 @@ class ConsumeLoop:
 
     def _heard(self, partition: int | None, offset: int | None, error: KafkaError) -> None:
         code = error.code()
-        if error.fatal():
+        if is_fatal(error):
             raise KafkaException(error)
         if code == KafkaError._PARTITION_EOF:
             position = self._partitions.positions.get(-1 if partition is None else partition)
@@ -381,7 +386,8 @@ class ConsumeLoop:
                     extra={"topic": self._topic},
                 )
         closing = WorkerThread("steptrail-closing")
-        left = closing.submit(self._leave)
+        commits = self._partitions.uncommitted(list(self._partitions.held))
+        left = closing.submit(lambda: self._assignment.close(commits, deadline, leave=self._leaves))
         closing.close(deadline.remaining())
         if not left.done():
             _log.warning(
@@ -391,8 +397,3 @@ class ConsumeLoop:
             )
         self._writer.close(deadline.remaining())
         self._monitor.stopped()
-
-    def _leave(self) -> Any:
-        held = list(self._partitions.held)
-        self._assignment.commit(self._partitions.uncommitted(held), wait=True)
-        self._consumer.close()

@@ -18,6 +18,13 @@ class Sink(Protocol):
     before the next `write`.
     """
 
+    def prepare(self) -> None:
+        """Do what `open` needs and what does not depend on partitions, while the group lets the member in.
+
+        May do nothing; `open` reports what went wrong.
+        """
+        ...
+
     def open(self, partitions: Collection[int]) -> dict[int, Start]:
         """Claim these partitions; returns where to resume in each that was won."""
         ...

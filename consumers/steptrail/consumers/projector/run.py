@@ -8,13 +8,14 @@ import logging
 import os
 import threading
 
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, KafkaException
 
 from steptrail.consumers.ingest.dead_letter_producer import DeadLetters
 from steptrail.consumers.ingest.poison_limit import PoisonLimit
 from steptrail.consumers.ingest.sink import ProjectorSink
 from steptrail.consumers.ingest.writer_schemas import WriterSchemas
 from steptrail.consumers.kafka.broker import BrokerQuestions
+from steptrail.consumers.kafka.membership import Membership
 from steptrail.consumers.loop.batching import BatchLimits
 from steptrail.consumers.loop.consumer_config import consumer_config, reading_denied
 from steptrail.consumers.loop.gc_tuning import rarely_collected
@@ -50,6 +51,23 @@ def run_projector(
     the new topic's id is `accept_topic`), TooMuchPoison, ConfigurationError for settings that Kafka refuses, and
     KafkaException when the consumer is fenced by another with the same `group_instance_id`.
     """
+    with Membership.of(settings, Topics(settings.topic_prefix).projector_group) as membership:
+        while True:
+            name = membership.name
+            try:
+                return _project(settings, stop, membership, name, accept_topic)
+            except KafkaException as error:
+                if not membership.renewed(name, error):
+                    raise
+
+
+def _project(
+    settings: Settings,
+    stop: threading.Event,
+    membership: Membership,
+    name: str | None,
+    accept_topic: str | None,
+) -> int:
     topics = Topics(settings.topic_prefix)
     topic, group = topics.steps.name, topics.projector_group
     kafka = {**settings.kafka_config(), "logger": logging.getLogger("steptrail.kafka")}
@@ -59,7 +77,7 @@ def run_projector(
         monitor = Monitor(status, metrics, LagWatch(questions), denied=reading_denied(kafka, topic, group))
         schemas = WriterSchemas.of(settings)
         clickhouse = service.closing(connect(settings, timeout=STORE_TIMEOUT_S))
-        member = settings.group_instance_id or str(os.getpid())
+        member = name or str(os.getpid())
         dead_letters = service.closing(DeadLetters(kafka, topics.dlq.name, connector=group, task=member))
         for source in side_sources(topics, schemas):
             service.add(
@@ -68,6 +86,7 @@ def run_projector(
                     clickhouse,
                     source,
                     service.stopping,
+                    membership=membership,
                     registry=metrics.registry,
                     accept_topic=accept_topic,
                 )
@@ -84,12 +103,13 @@ def run_projector(
             accept_topic=accept_topic,
         )
         loop = ConsumeLoop(
-            Consumer(consumer_config(settings, group, monitor)),
+            Consumer(consumer_config(settings, group, monitor, name)),
             topic,
             sink,
             sink.new_buffer,
             limits=BatchLimits.of(settings),
             monitor=monitor,
+            leaves=membership.leaves,
             shutdown_timeout=settings.shutdown_timeout_s,
         )
         with rarely_collected():

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from steptrail.consumers.ingest.sink import ProjectionSink
 from steptrail.consumers.kafka.broker import BrokerQuestions
+from steptrail.consumers.kafka.membership import Membership
 from steptrail.consumers.loop.batching import BatchLimits
 from steptrail.consumers.loop.buffer import Buffer, Heard
 from steptrail.consumers.loop.consumer_config import consumer_config, reading_denied
@@ -63,6 +64,7 @@ class SideProjection(BackgroundPart):
         source: SideSource,
         stop: threading.Event,
         *,
+        membership: Membership,
         registry: CollectorRegistry | None = None,
         accept_topic: str | None = None,
     ) -> None:
@@ -71,6 +73,7 @@ class SideProjection(BackgroundPart):
         self._settings = settings
         self._clickhouse = clickhouse
         self._source = source
+        self._membership = membership
         self._accept_topic = accept_topic
         self._metrics = ProjectorMetrics(f"steptrail_{name}", registry)
         self.status = Status()
@@ -79,9 +82,12 @@ class SideProjection(BackgroundPart):
         """Project until `stop` is set."""
         backoff = Backoff(BackoffPolicy(first=1.0, cap=60.0))
         while not self._stop.is_set():
+            name = self._membership.name
             try:
-                self._project()
+                self._project(name)
             except Exception as error:
+                if self._membership.renewed(name, error):
+                    continue
                 delay = backoff.failed()
                 self._log.exception(
                     "stopped: %s",
@@ -90,7 +96,7 @@ class SideProjection(BackgroundPart):
                 )
                 self._stop.wait(delay)
 
-    def _project(self) -> None:
+    def _project(self, member: str | None) -> None:
         source, settings = self._source, self._settings
         config = {**settings.kafka_config(), "logger": logging.getLogger("steptrail.kafka")}
         questions = BrokerQuestions(config, source.topic)
@@ -102,7 +108,7 @@ class SideProjection(BackgroundPart):
             denied=reading_denied(config, source.topic, source.group),
         )
         ConsumeLoop(
-            Consumer({**consumer_config(settings, source.group, monitor), **_SMALL}),
+            Consumer({**consumer_config(settings, source.group, monitor, member), **_SMALL}),
             source.topic,
             ProjectionSink(
                 self._clickhouse,
@@ -114,6 +120,7 @@ class SideProjection(BackgroundPart):
             lambda positions: RecordBuffer(source, positions),
             limits=BatchLimits(_MAX_EVENTS, _MAX_BYTES, min(1.0, _AGES * settings.batch_max_age_s)),
             monitor=monitor,
+            leaves=self._membership.leaves,
             shutdown_timeout=settings.shutdown_timeout_s,
         ).run(self._stop)
 

@@ -117,14 +117,16 @@ _PATTERNS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ),
     (rf"(?ia){_NAMED}(?:{_JOINT}|{_PAIR})(?:{_QUOTED}|{_BARE})", _NAMES),
     (rf"(?ia)(?<![\w-])--?[\w-]{{0,24}}{_NAMED}\\*[\"']?(?:\s*,)?\s+(?!--)(?:{_QUOTED}|{_BARE})", _NAMES),
-    (r"(?<![\w.%+-])[\w.%+-]+@[\w-]+(?:\.[\w-]+)+", ("@",)),
 )
 _WEIGHTS: Final = {_NAMES[0]: 6, "authorization": 4}  # by the first word
-_END_OF_ADDRESS: Final = re.compile(r"\s|\\*[\"'](?:[,:;}\])\s]|\Z)")
+_DOMAIN: Final = re.compile(r"[\w-]+(?:\.[\w-]+)+")
+# Whitespace, or an escaped or plain quote that ends a text. Its first letter alone makes the search skip to it.
+_END_OF_ADDRESS: Final = re.compile(r"[\s\\\"'](?:(?<=\s)|(?:(?<=\\)\\*[\"']|(?<=[\"']))(?:[,:;}\])\s]|\Z))")
 
 # Card numbers as people write them: unbroken or in groups.
 _CARD: Final = re.compile(
-    r"(?<![0-9])[2-6](?:[0-9]{12,18}|[0-9]{3}([ -])[0-9]{4}\1[0-9]{4}\1[0-9]{4}(?:\1[0-9]{3})?"
+    # What is before the first digit is looked at after it: so the search skips to digits.
+    r"[2-6](?<![0-9][2-6])(?:[0-9]{12,18}|[0-9]{3}([ -])[0-9]{4}\1[0-9]{4}\1[0-9]{4}(?:\1[0-9]{3})?"
     r"|[0-9]{3}[ -][0-9]{6}[ -][0-9]{4,5})(?![0-9])"
 )
 _CARD_COST: Final = 256
@@ -148,6 +150,7 @@ def common_secrets(*, replace: Replace = removed) -> Recognizable:
         (passwords_in_addresses, ("@",)),
         *((finder(re.compile(pattern), _WEIGHTS.get(words[0], 1)), words) for pattern, words in _PATTERNS),
     ]
+    finds.append((mail_addresses, ("@",)))
     words = {word for _, words in finds for word in words} - {"token", "pass"}
     return ByFinding([*finds, (card_numbers, ())], replace, words=words, shapes=(*_ENDED, *_CARD_SHAPES))
 
@@ -163,6 +166,26 @@ def passwords_in_addresses(text: str) -> Iterable[Span]:
         if 0 < colon < last - 1:
             yield colon + 1, last
         at = max(at, start + 3)
+
+
+def mail_addresses(text: str) -> Iterable[Span]:
+    """Spans of e-mail addresses: the longest run of an address's characters before each @ that a domain follows."""
+    end = 0  # of the last one
+    at = text.find("@")
+    while at >= 0:
+        domain = _DOMAIN.match(text, at + 1)
+        if domain is not None:
+            start = at
+            while start > end and _is_of_address(text[start - 1]):
+                start -= 1
+            if start < at and not (start and _is_of_address(text[start - 1])):
+                yield start, domain.end()
+                end = domain.end()
+        at = text.find("@", at + 1)
+
+
+def _is_of_address(letter: str) -> bool:
+    return letter.isalnum() or letter in "_.%+-"
 
 
 def card_numbers(text: str) -> Iterable[Span]:

@@ -11,7 +11,7 @@ import logging
 import pickle
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final
@@ -21,7 +21,7 @@ import orjson
 from steptrail.producers.accounting import position
 from steptrail.producers.extraction import dependencies_of
 from steptrail.producers.secrets.budget import Budget
-from steptrail.producers.secrets.redactors import Recognizable, Redactor, Tree, marks_search
+from steptrail.producers.secrets.redactors import Recognizable, Redactor, Search, Tree, marks_search
 from steptrail.schemas.foreign import let_through
 from steptrail.schemas.values.values import Marks, clean_text, json_object
 
@@ -31,6 +31,7 @@ _REPEAT_S = 30.0
 _REST_SHARE = 20  # a redactor that took too long is suspended for this many times as long
 _CUT_LENGTHS: Final = tuple(range(253, 257)) + tuple(range(1021, 1025)) + tuple(range(4093, 4097))
 _SURE_CUT = 8189
+_NOBODY: Final = range(0)
 _LONG: Final = 8192
 _MANY_STOPS: Final = 100_000
 _NO_STOPS: Final = (
@@ -106,32 +107,36 @@ class Redaction:
         `details` and `metrics` are JSON text; `marks` maps fields to earlier alterations, and is returned with those
         made here.
         """
+        low = (details + metrics if error is None else b"".join((details, metrics, error.encode()))).lower()
         if self._seems_to_concern is not None:
-            text = details + metrics if error is None else b"".join((details, metrics, error.encode()))
-            text = text.lower()
-            if len(text) <= _LONG:
-                if self._seems_to_concern(text) is None:
+            if len(low) <= _LONG:
+                if self._seems_to_concern(low) is None:
                     return None
             # The search for words is slower at some letters; a long text with very many of them skips it.
-            elif len(text.translate(None, _NO_STOPS)) < _MANY_STOPS and not any(
-                search(text) for search in self._seem_to_concern
+            elif len(low.translate(None, _NO_STOPS)) < _MANY_STOPS and not any(
+                search(low) for search in self._seem_to_concern
             ):
                 return None
         marks = dict(marks) if marks else {}
         budget = Budget(user_s=self._timeout_s)
-        details, depends_on = self._json("details", details, marks, budget)
-        metrics, _ = self._json("metrics", metrics, marks, budget)
-        error = None if error is None else self._message(error, marks, budget)
+        end = len(details)
+        end_of_metrics = end + len(metrics)
+        depends_on = None
+        if details != b"{}":
+            details, depends_on = self._json("details", details, self._chain_for(low, 0, end), marks, budget)
+        if metrics != b"{}":
+            metrics, _ = self._json(
+                "metrics", metrics, self._chain_for(low, end, end_of_metrics), marks, budget
+            )
+        if error is not None:
+            error = self._message(error, self._chain_for(low, end_of_metrics, len(low)), marks, budget)
         return details, metrics, error, marks, depends_on
 
     def _json(
-        self, field: str, text: bytes, marks: dict[str, Marks | None], budget: Budget
+        self, field: str, text: bytes, chain: range, marks: dict[str, Marks | None], budget: Budget
     ) -> tuple[bytes, list[str] | None]:
-        if text == b"{}":
-            return text, None
         before = marks.get(field) or {}
         try:
-            chain = self._chain_for(text)
             if not chain and "cut" not in before:
                 return text, dependencies_of(orjson.loads(text)) if b'"depends_on"' in text else None
             tree = orjson.loads(text)
@@ -155,10 +160,9 @@ class Redaction:
             self._mark(field, marks, budget)
         return new, depends_on
 
-    def _message(self, text: str, marks: dict[str, Marks | None], budget: Budget) -> str | None:
+    def _message(self, text: str, chain: range, marks: dict[str, Marks | None], budget: Budget) -> str | None:
         try:
             cut = "cut" in (marks.get("error_message") or {})
-            chain = self._chain_for(text.encode())
             given = _stump_cut(text) if cut else text
             new = self._through_chain("error_message", given, chain, len(text), budget)
             if new is None:
@@ -175,15 +179,16 @@ class Redaction:
             self._mark("error_message", marks, budget)
         return new
 
-    def _chain_for(self, text: bytes) -> range:
-        """Indexes of the redactors to run, from the first one that may match the text."""
-        if len(text) > _LONG:  # a prefilter would cost more than it saves
+    def _chain_for(self, low: bytes, begin: int, end: int) -> range:
+        """Indexes of the redactors to run, from the first one that may match this part of the lower-case text."""
+        if end - begin > _LONG:  # a prefilter would cost more than it saves
             return range(len(self._chain))
-        low = text.lower()
+        if begin and self._seems_to_concern is not None and self._seems_to_concern(low, begin, end) is None:
+            return _NOBODY  # the most common case: what is to be redacted is in the details
         for number, concerns in enumerate(self._concerns):
-            if concerns is None or concerns(low) is not None:
+            if concerns is None or concerns(low, begin, end) is not None:
                 return range(number, len(self._chain))
-        return range(0)
+        return _NOBODY
 
     def _through_chain(self, field: str, value: Any, chain: range, size: int, budget: Budget) -> Any:
         budget.begin(field)
@@ -253,7 +258,7 @@ def as_redaction(redact: Redaction | Iterable[Redactor] | None) -> Redaction | N
     return Redaction(chain) if chain else None
 
 
-def _prefilter(chain: tuple[Redactor, ...]) -> Callable[[bytes], object] | None:
+def _prefilter(chain: tuple[Redactor, ...]) -> Search | None:
     """A search over lower-case JSON text for what any redactor needs to match; None when any text may match."""
     words: set[str] = set()
     shapes: list[bytes] = []
@@ -265,7 +270,7 @@ def _prefilter(chain: tuple[Redactor, ...]) -> Callable[[bytes], object] | None:
     return marks_search(words, shapes)
 
 
-def _prefilters(chain: tuple[Redactor, ...]) -> list[Callable[[bytes], object]]:
+def _prefilters(chain: tuple[Redactor, ...]) -> list[Search]:
     """One search for words and one for numbers, so that many numbers do not slow the search for words."""
     known = [redactor for redactor in chain if isinstance(redactor, Recognizable)]
     shapes = [shape for redactor in known for shape in redactor.shapes]

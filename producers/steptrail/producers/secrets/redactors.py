@@ -21,6 +21,9 @@ Span = tuple[int, int]
 Find = Callable[[str], Iterable[Span]]
 """Where in a text the secrets are, in order, none within another."""
 
+Search = Callable[..., object]
+"""Searches bytes, or those between two indexes; None when nothing is found."""
+
 _CACHED_KEYS = 4096
 _PLAIN_RUN = re.compile(r'[A-Za-z0-9][A-Za-z0-9_.@:/+=-]*"?|\A')
 _WILD = re.compile(r"\[!?\]?[^\]]*\]|[*?\[\]]")
@@ -28,6 +31,7 @@ _JOINTS = re.compile("[_-]")
 _HUMPS = re.compile("(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _LONG_NUMBER = 10**11
 _LONG_TEXT: Final = 8192
+_FEW_WORDS: Final = 2
 _TEXT_COST: Final = 256
 _KEY_COST: Final = 192
 _LONGEST_KEY: Final = 256
@@ -244,6 +248,8 @@ class ByFinding(Tree):
         `words`: values without any of them, and without `shapes`, have no match; None if unknown.
         """
         self._finds = tuple((find, tuple(marks), getattr(find, "work", len)) for find, marks in finds)
+        many = [words for _, words, _ in self._finds if len(words) > _FEW_WORDS]
+        self._has_of_many = marks_search((word for words in many for word in words), ()) if many else None
         self._replace = replace
         self.words = None if words is None else frozenset(words)
         self.shapes = shapes
@@ -265,13 +271,18 @@ class ByFinding(Tree):
         low = text.lower()
         size = len(text)
         budget.left -= size
-        if size < _LONG_TEXT and self._concerns is not None and self._concerns(low.encode()) is None:
+        raw = low.encode() if size < _LONG_TEXT else b""
+        if raw and self._concerns is not None and self._concerns(raw) is None:
             return text
         # The search for the words, which is slower in a hostile text.
         if not budget.spend(_TEXT_COST + size * (2 if size < _LONG_TEXT else 3)):
             return budget.leave_out()
+        # One search for the words of all that have many: mostly none of them is there.
+        few = bool(raw) and self._has_of_many is not None and self._has_of_many(raw) is None
         for find, words, work in self._finds:
             if words:
+                if few and len(words) > _FEW_WORDS:
+                    continue
                 for word in words:
                     if word in low:
                         break
@@ -292,12 +303,12 @@ class ByFinding(Tree):
         return text
 
 
-def marks_search(words: Iterable[str], shapes: Iterable[bytes]) -> Callable[[bytes], object]:
+def marks_search(words: Iterable[str], shapes: Iterable[bytes]) -> Search:
     """Return a one-pass search over lower-case UTF-8 for any of the words and shapes."""
     # Each word is searched from one of its letters on, with a lookbehind for the rest: so the engine, which skips
     # at the speed of a character set to any alternative's first letter, stops rarely. A few rare letters cover all
     # words: those that words with only common letters need are chosen first.
-    by_letter: dict[bytes, list[bytes]] = {}
+    by_letter: dict[bytes, list[tuple[bytes, bytes]]] = {}
     chosen: set[str] = set()
     all_words = {word.lower() for word in words}
     low = sorted(word for word in all_words if not any(o != word and o in word for o in all_words))
@@ -306,10 +317,20 @@ def marks_search(words: Iterable[str], shapes: Iterable[bytes]) -> Callable[[byt
         letter = min(there or word, key=_COMMON.find)
         chosen.add(letter)
         at = word.index(letter)
-        whole, tail = re.escape(word.encode()), re.escape(word[at + 1 :].encode())
-        by_letter.setdefault(re.escape(letter.encode()), []).append(tail + b"(?<=%b)" % whole if at else tail)
-    alternatives = [letter + b"(?:" + b"|".join(rests) + b")" for letter, rests in by_letter.items()]
+        whole = b"(?<=%b)" % re.escape(word.encode()) if at else b""
+        by_letter.setdefault(letter.encode(), []).append((word[at + 1 :].encode(), whole))
+    alternatives = [re.escape(letter) + _by_next_letter(rests) for letter, rests in by_letter.items()]
     return re.compile(b"|".join([*alternatives, *shapes]) or rb"(?!)").search
+
+
+def _by_next_letter(rests: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """A pattern for texts, each with what follows it in the pattern: where they part, few alternatives are tried."""
+    groups: dict[bytes, list[tuple[bytes, bytes]]] = {}
+    for text, then in rests:
+        groups.setdefault(text[:1], []).append((text[1:], then))
+    alternatives = [then for _, then in groups.pop(b"", ())]
+    alternatives += [re.escape(letter) + _by_next_letter(group) for letter, group in groups.items()]
+    return alternatives[0] if len(alternatives) == 1 else b"(?:" + b"|".join(alternatives) + b")"
 
 
 def finder(pattern: re.Pattern[str], weight: int = 1) -> Find:

@@ -1,4 +1,8 @@
-"""The one way to ClickHouse: HTTP through clickhouse-connect, with errors sorted by what to do about them."""
+"""The one way to ClickHouse: HTTP through clickhouse-connect, with errors sorted by what to do about them.
+
+The library is imported by the first connection, since it takes a third of what a consumer's start takes: a projector
+loads it in the writer's thread, while the group lets it in.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +11,16 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
-
-import clickhouse_connect
-from clickhouse_connect.driver.client import Client
-from clickhouse_connect.driver.exceptions import ClickHouseError, Error, OperationalError
-from urllib3.exceptions import HTTPError
+from typing import TYPE_CHECKING, Any
 
 from steptrail.projections.clickhouse.connection_faults import in_few_words
 from steptrail.projections.clickhouse.errors import QueryError, StoreRefused, StoreUnavailable
 from steptrail.schemas.configuration.settings import ClickHouseTarget, Settings
 from steptrail.schemas.stored_names import MAX_NAME_BYTES
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+    from clickhouse_connect.driver.exceptions import Error
 
 # It logs what it raises, and Python prints a log record that no one takes.
 logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())
@@ -230,6 +233,8 @@ class ClickHouse:
             return self._client
 
     def _open(self, database: str) -> Client:
+        import clickhouse_connect
+
         target = self.target
         client = clickhouse_connect.get_client(
             host=target.host,
@@ -260,15 +265,22 @@ class ClickHouse:
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except Error as error:
-            raise self._sorted(error) from error
-        except (ClickHouseError, HTTPError, OSError) as error:
-            raise StoreUnavailable(self._message(error)) from error
+        except Exception as error:
+            from clickhouse_connect.driver.exceptions import ClickHouseError, Error
+            from urllib3.exceptions import HTTPError
+
+            if isinstance(error, Error):
+                raise self._sorted(error) from error
+            if isinstance(error, (ClickHouseError, HTTPError, OSError)):
+                raise StoreUnavailable(self._message(error)) from error
+            raise
 
     def _sorted(self, error: Error) -> StoreUnavailable | StoreRefused | QueryError:
         code, name = error.code, error.name
         message = self._message(error)
         if code is None:
+            from clickhouse_connect.driver.exceptions import OperationalError
+
             if isinstance(error, OperationalError):
                 return StoreUnavailable(message)
             return QueryError(message, code=None, name=None)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ReadTimeoutError
-
 _MOST_LINKS = 20  # of a chain that leads back into itself
 
 
 def in_few_words(error: BaseException) -> str | None:
     """Such as "Connection refused"; None where the error is about something else."""
+    from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ReadTimeoutError
+
     link: BaseException | None = error
     found = None
     for _ in range(_MOST_LINKS):

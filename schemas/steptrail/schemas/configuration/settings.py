@@ -213,7 +213,11 @@ class Settings(KafkaSettings):
         32 * 1024 * 1024, ge=1024 * 1024, description="Bytes of events in one batch, at most."
     )
     batch_max_age_s: float = Field(
-        0.5, gt=0, le=1.0, description="How long an event may wait for its batch to fill, in seconds."
+        0.5,
+        gt=0,
+        le=1.0,
+        description="How long an event may wait for its batch to fill, in seconds; where less than 100 come, twice as"
+        " long, but not above 1.",
     )
     poison_max_in_a_row: int = Field(
         10_000,
@@ -240,7 +244,7 @@ class Settings(KafkaSettings):
     group_instance_id: str | None = Field(
         None,
         min_length=1,
-        description="Static group membership: a name for each consumer that stays over restarts.",
+        description="Name of this consumer as a static member of its groups; unset: one that the machine keeps.",
     )
     metrics_host: str = Field("127.0.0.1", min_length=1, description="Address that metrics are served on.")
     metrics_port: int | None = Field(
