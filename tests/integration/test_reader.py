@@ -309,14 +309,19 @@ def test_statements_read_what_they_need(tables: Tables) -> None:
             self, sql: str, parameters: object = None, settings: object = None
         ) -> list[dict[str, object]]:
             asked.append((sql, dict(parameters)))  # type: ignore[call-overload]
-            return []
+            return tables.clickhouse.rows(*asked[-1])
 
     reader = Reader(Explaining())
-    reader.steps("p", "77")
-    reader.document_state("p", "77")
-    reader.recent_errors("p", NOON, limit=100)
-    reader.recent_errors(None, NOON + timedelta(seconds=50), limit=100)
-    steps, state, errors, all_errors = [tables.explain(*one) for one in asked]
+    plans = []
+    for question in (
+        lambda: reader.steps("p", "77"),
+        lambda: reader.document_state("p", "77"),
+        lambda: reader.recent_errors("p", NOON, limit=100),
+        lambda: reader.recent_errors(None, NOON + timedelta(seconds=50), limit=100),
+    ):
+        assert question()
+        plans.append(tables.explain(*asked[-1]))
+    steps, state, errors, all_errors = plans
     for plan in (steps, state):
         selected, total = _granules(plan)
         assert selected <= 2 < total, plan

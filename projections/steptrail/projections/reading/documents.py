@@ -12,6 +12,7 @@ from steptrail.projections.clickhouse.pages import Cursor
 from steptrail.projections.clickhouse.queries import Store, ask, micros, positive, scope
 from steptrail.projections.reading.completeness import DocumentCursor
 from steptrail.projections.reading.spans import BEFORE_ALL, LAST, Span, chunks
+from steptrail.projections.reading.windows import ask_backward
 from steptrail.schemas.event import datetime_from_us
 from steptrail.schemas.status import ProcessingStatus
 
@@ -162,7 +163,7 @@ def documents_by_time(
             "from_id": str(place.event_id),
             "fetch": fetch,
         }
-        rows = ask(store, "documents_by_event", parameters)
+        rows = ask_backward(store, "documents_by_event", parameters)
         anchors: dict[tuple[str, str], Cursor] = {}
         for row in rows:
             anchors.setdefault(
