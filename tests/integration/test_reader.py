@@ -297,10 +297,11 @@ def test_a_list_that_is_too_long_is_refused(tables: Tables, monkeypatch: pytest.
 def test_statements_read_what_they_need(tables: Tables) -> None:
     """A document costs its own granules; status and time over all documents go through the time projection."""
     tables.clickhouse.command(
-        "INSERT INTO steps (pipeline, doc_id, step_name, status, timestamp, broker_time, event_id, execution_id) "
+        "INSERT INTO steps (pipeline, doc_id, step_name, status, timestamp, broker_time, event_id, execution_id, "
+        "details, metrics, depends_on) "
         "SELECT 'p', toString(number % 5000), 's', if(number % 50 = 0, 'ERROR', 'SUCCESS'), "
         "toDateTime64('2025-06-15 15:06:40', 6, 'UTC') + toIntervalMillisecond(number) AS time, time, "
-        "generateUUIDv7(), generateUUIDv4() FROM numbers(60000)"
+        "generateUUIDv7(), generateUUIDv4(), '{}', '{}', '[]' FROM numbers(60000)"
     )
     asked: list[tuple[str, dict[str, object]]] = []
 

@@ -1,4 +1,4 @@
-"""Copies of a million real events: later, with documents and ids of their own, spread over 39 pipelines.
+"""Copies of a million real events: at other times, with documents and ids of their own, spread over 39 pipelines.
 
 A copy differs from the million only in what identifies an event, so lengths, retries, errors and their texts are as
 the generator made them and the projection stored them. The documents of a copy lie together in every table's order, as
@@ -31,7 +31,7 @@ _RANDOM_BITS = (1 << 62) - 1 | ((1 << 12) - 1) << 64  # of a UUIDv7, all but tim
 
 @dataclass(frozen=True)
 class Copy:
-    """Which copy it is, and by how many milliseconds it is later than the million."""
+    """Which copy it is, and by how many milliseconds it is later than the million (negative: earlier)."""
 
     number: int
     shift_ms: int
@@ -54,10 +54,11 @@ class Copy:
         return f"lower(hex(sipHash64(emitter_id, {self.number})))"
 
     def number_of(self, column: str) -> str:
-        """SQL: an id as a number, later by the shift and with random bits of its own."""
+        """SQL: an id as a number, shifted in time and with random bits of its own."""
         flipped = random.Random(self.number).getrandbits(128) & _RANDOM_BITS
-        later = f"bitShiftLeft(toUInt128({self.shift_ms}), 80)"
-        return f"CAST(bitXor({column}, toUInt128('{flipped}')) + {later} AS UInt128)"
+        changed = f"bitXor({column}, toUInt128('{flipped}'))"
+        shift = f"bitShiftLeft(toUInt128({abs(self.shift_ms)}), 80)"
+        return f"CAST({changed} {'-' if self.shift_ms < 0 else '+'} {shift} AS UInt128)"
 
     def uuid(self, column: str) -> str:
         """SQL: the same as a UUID, whose halves are stored in the other order."""
@@ -67,8 +68,8 @@ class Copy:
             f"bitShiftRight({number}, 64))))"
         )
 
-    def later(self, column: str) -> str:
-        """SQL: a time of the million, later by the shift."""
+    def shifted(self, column: str) -> str:
+        """SQL: a time of the million, shifted."""
         return f"addMilliseconds({column}, {self.shift_ms})"
 
 
@@ -78,13 +79,17 @@ def add_copy(clickhouse: ClickHouse, copy: Copy) -> None:
     health = HEALTH_EVENTS.targets[0]
     _insert(clickhouse, health.table, list(health.columns), _of_event(copy), "steps")
     _insert(
-        clickhouse, STEP_EXECUTIONS.table, list(STEP_EXECUTIONS.columns), _of_execution(copy), "step_executions"
+        clickhouse,
+        STEP_EXECUTIONS.table,
+        list(STEP_EXECUTIONS.columns),
+        _of_execution(copy),
+        "step_executions",
     )
     sequences = {
         "emitter_id": copy.emitter_id,
         "pipeline": f"concat(pipeline, '-', toString(block % {TENANTS}))",
-        "first_time": copy.later("first_time"),
-        "last_time": copy.later("last_time"),
+        "first_time": copy.shifted("first_time"),
+        "last_time": copy.shifted("last_time"),
     }
     _insert(
         clickhouse, EMITTER_SEQUENCES.table, list(EMITTER_SEQUENCES.columns), sequences, "emitter_sequences"
@@ -99,7 +104,7 @@ def add_batch(clickhouse: ClickHouse, copy: Copy, first_offset: int, end_offset:
     within = f"WHERE kafka_offset >= {first_offset} AND kafka_offset < {end_offset}"
     _insert(clickhouse, STEPS.table, list(STEPS.columns), _of_event(copy), "steps", within)
     rank = "toUInt8(multiIf(status = 'PENDING', 0, status = 'RUNNING', 1, 2))"
-    happened = copy.later("timestamp")
+    happened = copy.shifted("timestamp")
     executions = {
         "pipeline": copy.pipeline,
         "doc_id": copy.doc_id,
@@ -109,15 +114,15 @@ def add_batch(clickhouse: ClickHouse, copy: Copy, first_offset: int, end_offset:
         "first_any": happened,
         "last_any": happened,
     }
-    _insert(
-        clickhouse, STEP_EXECUTIONS.table, list(STEP_EXECUTIONS.columns), executions, "steps", within
-    )
+    _insert(clickhouse, STEP_EXECUTIONS.table, list(STEP_EXECUTIONS.columns), executions, "steps", within)
     return int(clickhouse.query(f"SELECT count() FROM {SEED}.steps {within}")[0][0])
 
 
 def count_span(clickhouse: ClickHouse, first_us: int, end_us: int, version: int) -> None:
     """Count minutes and error groups of the hours from one time to another."""
-    hour = first_us // 1_000_000 // HOUR
+    hour = (
+        first_us // 1_000_000 // HOUR
+    )  # the hour in which an earlier span ends is counted again, with all of it
     while hour * HOUR * 1_000_000 < end_us:
         touched = [Touched((hour + each) * HOUR, 0, 0) for each in range(_HOURS_AT_ONCE)]
         times = spans("broker_time", touched, HOUR)
@@ -131,8 +136,8 @@ def _of_event(copy: Copy) -> dict[str, str]:
     return {
         "pipeline": copy.pipeline,
         "doc_id": copy.doc_id,
-        "timestamp": copy.later("timestamp"),
-        "broker_time": copy.later("broker_time"),
+        "timestamp": copy.shifted("timestamp"),
+        "broker_time": copy.shifted("broker_time"),
         "event_id": copy.uuid("event_id"),
         "execution_id": copy.uuid("execution_id"),
         "emitter_id": copy.emitter_id,
@@ -146,10 +151,10 @@ def _of_execution(copy: Copy) -> dict[str, str]:
         "pipeline": copy.pipeline,
         "doc_id": copy.doc_id,
         "execution_id": copy.uuid("execution_id"),
-        "winner": f"(winner.1, {copy.later('winner.2')}, {copy.number_of('winner.3')}, winner.4)",
-        "first_run": copy.later("first_run"),
-        "first_any": copy.later("first_any"),
-        "last_any": copy.later("last_any"),
+        "winner": f"(winner.1, {copy.shifted('winner.2')}, {copy.number_of('winner.3')}, winner.4)",
+        "first_run": copy.shifted("first_run"),
+        "first_any": copy.shifted("first_any"),
+        "last_any": copy.shifted("last_any"),
     }
 
 

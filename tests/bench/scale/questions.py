@@ -68,7 +68,9 @@ def _recent_errors_ever(store: Store, asked: Asked) -> object:
 
 
 def _documents_by_state(store: Store, asked: Asked) -> object:
-    status = asked.chance.choice((ProcessingStatus.FAILED, ProcessingStatus.SUCCESS, ProcessingStatus.RUNNING))
+    status = asked.chance.choice(
+        (ProcessingStatus.FAILED, ProcessingStatus.SUCCESS, ProcessingStatus.RUNNING)
+    )
     return documents_by_time(store, asked.pipeline(), statuses=(status,), limit=50)
 
 

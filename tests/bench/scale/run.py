@@ -2,7 +2,8 @@
 
 Prints one JSON line a figure and size. A figure that misses its bound is said on standard error; the exit code is 1
 only where one could not be measured. `--only NAME` (more than once) measures some of them, `--up-to 10M` leaves out the
-larger size, `--quick` takes a hundredth of the events, which is for trying the benchmark itself, not for publishing.
+larger size, `--store FOLDER` keeps the store for another run, `--quick` takes a hundredth of the events: that is for
+trying the benchmark itself, not for publishing.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import importlib
 import signal
 import sys
 from functools import partial
+from pathlib import Path
 
 from bench.reporting import report
 from bench.scale.answers import measure as answered
@@ -40,12 +42,18 @@ def main() -> int:
     parser.add_argument(
         "--quick", action="store_true", help="a hundredth of the events, to try the benchmark itself"
     )
+    parser.add_argument(
+        "--store", type=Path, metavar="FOLDER", help="keep the store here, and go on with it in the next run"
+    )
     arguments = parser.parse_args()
     sizes = {name: events for name, events in SIZES.items() if events <= SIZES[arguments.up_to]}
 
     failed = 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything is stopped then too
-    with Session(quick=arguments.quick, quick_divisor=100) as session, open_world(session) as world:
+    with (
+        Session(quick=arguments.quick, quick_divisor=100) as session,
+        open_world(session, arguments.store) as world,
+    ):
         for size, events in sizes.items():
             took = world.grow(session.scaled(events))
             session.say(f"{world.events:,} events are there after {took:.0f} s")

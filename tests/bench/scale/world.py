@@ -1,13 +1,18 @@
-"""The store that grows: an engine with ten million events, then with a hundred million, in one database."""
+"""The store that grows: an engine with ten million events, then with a hundred million, in one database.
+
+It grows backward: the last events are of the moment when filling began, and each copy is of an earlier time, so that a
+question about the last day is about the same events at both sizes.
+"""
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from pathlib import Path
 
 import psutil
@@ -26,6 +31,7 @@ from steptrail.schemas import Settings
 DATABASE = "scale"
 _BASE = 1_000_000
 _TELL_EVERY_S = 30
+_REMEMBERED = ("events", "copies", "last_us", "span_ms", "shift_ms")
 _PATIENCE_S = 600
 
 
@@ -38,23 +44,22 @@ class World:
     url: str = ""
     events: int = 0
     copies: int = 0
-    first_us: int = 0
+    last_us: int = 0
     span_ms: int = 0
+    shift_ms: int = 0
     pid: int = 0
     figures: dict[str, list[Figure]] = field(default_factory=dict)
     """What was measured of each name, at one size after the other."""
     _engine: ExitStack = field(default_factory=ExitStack)
 
     @property
-    def last_event(self) -> datetime:
-        """When the last event happened."""
-        ended_us = self.first_us + self.copies * self.span_ms * 1000
-        return datetime.fromtimestamp(ended_us / 1e6, timezone.utc)
+    def _about(self) -> Path:
+        return self.directory / "world.json"
 
     @property
-    def day(self) -> datetime:
-        """A day before the last event."""
-        return self.last_event - timedelta(days=1)
+    def last_event(self) -> datetime:
+        """When the last event happened: just before the first copy was made."""
+        return datetime.fromtimestamp(self.last_us / 1e6, timezone.utc)
 
     def connect(self, database: str = DATABASE) -> ClickHouse:
         """A client of the store."""
@@ -78,28 +83,41 @@ class World:
         return time.monotonic() - began
 
     def seed(self) -> None:
-        """Make the events that are copied, by the projection, and the empty tables."""
+        """Make the events that are copied, by the projection, and the empty tables, unless they are there."""
+        if self._about.exists():
+            for name, value in json.loads(self._about.read_text()).items():
+                setattr(self, name, value)
+            return
         events = self.session.scaled(_BASE)
         self.session.say(f"making the first {events:,} events")
         with self.connect(SEED) as clickhouse:
             migrate(clickhouse)
-            self.first_us, last_us = project_generated(clickhouse, events)
-            self.span_ms = (last_us - self.first_us) // 1000 + 1
+            first_us, last_us = project_generated(clickhouse, events)
+            self.span_ms = (last_us - first_us) // 1000 + 1
+            self.shift_ms = (time.time_ns() // 1000 - last_us) // 1000
+            self.last_us = last_us + self.shift_ms * 1000
             for table in ("steps", "step_executions", "emitter_sequences"):
                 clickhouse.command(f"OPTIMIZE TABLE {table} FINAL")
         with self.connect() as clickhouse:
             migrate(clickhouse)
+        self.remember()
+
+    def remember(self) -> None:
+        """Write down what is there, for a run that goes on with it."""
+        self._about.write_text(json.dumps({name: getattr(self, name) for name in _REMEMBERED}))
 
     def next_copy(self) -> Copy:
-        """The copy after all that are there; it counts as being there from now on."""
+        """One that is earlier than all that are there; it counts as being there from now on."""
         self.copies += 1
-        return Copy(self.copies - 1, (self.copies - 1) * self.span_ms)
+        return Copy(self.copies - 1, self.shift_ms - (self.copies - 1) * self.span_ms)
 
     def grow(self, events: int) -> float:
         """Add copies until there are so many events, and wait until they are merged; seconds that it took."""
         began = told = time.monotonic()
+        if self.events >= events:
+            return 0.0
         base = self.session.scaled(_BASE)
-        from_us = self.first_us + self.copies * self.span_ms * 1000
+        end_us = self._begins_us()
         with self.connect() as clickhouse:
             while self.events < events:
                 add_copy(clickhouse, self.next_copy())
@@ -108,10 +126,18 @@ class World:
                     told = time.monotonic()
                     self.session.say(f"{self.events:,} of {events:,} events are there")
             self.session.say("counting minutes and error groups")
-            count_span(clickhouse, from_us, int(self.last_event.timestamp() * 1e6), self.copies)
+            count_span(clickhouse, self._begins_us(), end_us, self.copies)
             self.session.say("waiting for merges")
             settle(clickhouse, _PATIENCE_S)
+        self.remember()
         return time.monotonic() - began
+
+    def _begins_us(self) -> int:
+        return self.last_us - self.copies * self.span_ms * 1000
+
+    def processor_s(self) -> float:
+        """Processor time that the engine has taken."""
+        return float(sum(psutil.Process(self.pid).cpu_times()[:2]))
 
     def memory_mb(self) -> float:
         """Resident memory of the engine."""
@@ -129,15 +155,15 @@ class World:
 
 
 @contextmanager
-def open_world(session: Session) -> Iterator[World]:
-    """An engine in a folder of its own, which is removed at the end; only its events are left to be made."""
-    parent = cache_dir() / "bench"
-    parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="scale-", dir=parent) as folder:
-        world = World(session, Path(folder))
+def open_world(session: Session, folder: Path | None = None) -> Iterator[World]:
+    """The store in `folder`, made if it is not there; without a folder, in one that is removed at the end."""
+    with ExitStack() as cleanup:
+        if folder is None:
+            parent = cache_dir() / "bench"
+            parent.mkdir(parents=True, exist_ok=True)
+            folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="scale-", dir=parent)))
+        world = World(session, folder)
         world.start()
-        try:
-            world.seed()
-            yield world
-        finally:
-            world.stop()
+        cleanup.callback(world.stop)
+        world.seed()
+        yield world

@@ -93,7 +93,7 @@ def _widths() -> Iterator[int]:
 
 
 def _known_us(store: Store, column: str) -> int:
-    rows = ask(store, "known_times", {})
+    rows = ask(store, "known_times", {"fetch": 1})
     return int(rows[0][column]) if rows else 0
 
 

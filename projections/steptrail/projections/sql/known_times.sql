@@ -3,3 +3,4 @@ SELECT
     toUnixTimestamp64Milli(min(broker_time)) * 1000 AS oldest_us,
     toUnixTimestamp64Milli(max(broker_time)) * 1000 AS newest_us
 FROM steps
+LIMIT {fetch:UInt64}

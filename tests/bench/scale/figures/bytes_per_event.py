@@ -13,7 +13,9 @@ def measure(world: World) -> Figure:
     where = f"active AND database = '{DATABASE}'"
     with world.connect() as clickhouse:
         tables = dict(
-            clickhouse.query(f"SELECT table, sum(bytes_on_disk) FROM system.parts WHERE {where} GROUP BY table")
+            clickhouse.query(
+                f"SELECT table, sum(bytes_on_disk) FROM system.parts WHERE {where} GROUP BY table"
+            )
         )
         projections = dict(
             clickhouse.query(

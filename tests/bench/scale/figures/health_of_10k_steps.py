@@ -39,7 +39,9 @@ def measure(world: World) -> Figure:
             started = time.monotonic()
             _until(health, store, "SELECT count() FROM health_events", count)
             written = time.monotonic()
-            judged = _until(health, store, "SELECT uniqExact(pipeline, step_name) FROM health_verdicts", STEPS)
+            judged = _until(
+                health, store, "SELECT uniqExact(pipeline, step_name) FROM health_verdicts", STEPS
+            )
             judged_s = time.monotonic() - began
             _until(health, store, "SELECT sum(events) FROM step_minutes", count)
             counted_s = time.monotonic() - began

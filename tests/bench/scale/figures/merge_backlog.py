@@ -46,6 +46,7 @@ def measure(world: World) -> Figure:
         left, _ = _backlog(clickhouse)
         settled_s = settle(clickhouse)
     world.events += events
+    world.remember()
     return Figure(
         "merge_backlog",
         max(most_parts.values()),
