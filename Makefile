@@ -22,7 +22,7 @@ export REQUESTS_CA_BUNDLE ?= $(CERTIFICATES)
 export NODE_EXTRA_CA_CERTS ?= $(CERTIFICATES)
 endif
 
-.PHONY: help demo test test-long test-all test-lowest check bench faults health-sim screenshots up down clean env jars
+.PHONY: help demo test test-long test-all test-lowest check bench bench-scale faults health-sim screenshots up down clean env jars
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -70,6 +70,9 @@ check: env ## ruff, formatting, mypy, pyright, import directions, schema compati
 
 bench: env jars ## every figure of the README, one JSON line each (at most 25 minutes)
 	@$(BIN)/python tests/bench/run.py $(ARGS)
+
+bench-scale: env jars ## questions, sizes and merges at 10 and 100 million events (at most 40 minutes, 40 GB of disk)
+	@$(BIN)/python tests/bench/scale/run.py $(ARGS)
 
 faults: env jars ## inject every fault into real parts and count; make faults ARGS=--full for all of it
 	@$(BIN)/python tests/faults/run.py $(or $(ARGS),--quick)

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import json
 import signal
 import sys
-import time
-import traceback
+from functools import partial
 
+from bench.reporting import report
 from bench.session import Session
 
 FIGURES = (
@@ -62,19 +61,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the stack is stopped then too
     with Session(quick=arguments.quick) as session:
         for name in arguments.only or FIGURES:
-            started = time.monotonic()
-            try:
-                figure = importlib.import_module(f"bench.figures.{name}").measure(session)
-            except Exception:
-                failed += 1
-                session.say(f"{name} could not be measured:\n{traceback.format_exc()}")
-                continue
-            line = figure.as_line(time.monotonic() - started)
-            if arguments.quick:
-                line["quick"] = True
-            print(json.dumps(line), flush=True)
-            if not figure.ok:
-                session.say(f"{name} misses: {line['value']} {figure.unit}, asked is {figure.bound}")
+            module = importlib.import_module(f"bench.figures.{name}")
+            failed += report(session, name, partial(module.measure, session)) is None
     return 1 if failed else 0
 
 

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 class Session:
     """One run of the benchmark; everything that it started is stopped and removed at its end."""
 
-    def __init__(self, *, quick: bool) -> None:
+    def __init__(self, *, quick: bool, quick_divisor: int = 10) -> None:
         self.quick = quick
+        self._divisor = quick_divisor if quick else 1
         self._cleanup = ExitStack()
         self._workspaces = 0
 
@@ -43,8 +44,8 @@ class Session:
         print(f"bench: {text}", file=sys.stderr, flush=True)
 
     def scaled(self, amount: int) -> int:
-        """`amount`, or a tenth of it in a quick run, at least 1."""
-        return max(1, amount // 10) if self.quick else amount
+        """`amount`, or its share in a quick run (a tenth, unless said otherwise), at least 1."""
+        return max(1, amount // self._divisor)
 
     @cached_property
     def stack(self) -> stack.RunningStack:

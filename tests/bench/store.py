@@ -115,17 +115,17 @@ def _connect(url: str, database: str) -> ClickHouse:
 def _build(url: str, events: int) -> int:
     with _connect(url, "small") as small:
         migrate(small)
-        first_us, last_us = _project(small, events)
+        first_us, last_us = project_generated(small, events)
     with _connect(url, "large") as large:
         migrate(large)
         for copy in range(COPIES):
             _copy(large, copy, copy * (last_us - first_us))
         large.command(_MINUTES)
-        _settle(large)
+        settle(large)
     return last_us + (COPIES - 1) * (last_us - first_us)
 
 
-def _project(clickhouse: ClickHouse, events: int) -> tuple[int, int]:
+def project_generated(clickhouse: ClickHouse, events: int) -> tuple[int, int]:
     """Write generated events as the projector would; return the times of the first and the last, in µs."""
     projection = Projection(clickhouse, STEP_EVENTS, topic="bench", topic_id="bench")
     projection.open(range(PARTITIONS))
@@ -189,11 +189,13 @@ def _copied_id(column: str, copy: int, shift_us: int) -> str:
     )
 
 
-def _settle(clickhouse: ClickHouse, patience_s: float = 300) -> None:
-    """Wait until the engine has merged what it wants to merge."""
+def settle(clickhouse: ClickHouse, patience_s: float = 300) -> float:
+    """Wait until the engine has merged what it wants to merge, at most so long; seconds that it took."""
     quiet = 0
-    deadline = time.monotonic() + patience_s
+    began = time.monotonic()
+    deadline = began + patience_s
     while quiet < 5 and time.monotonic() < deadline:
         running = clickhouse.query("SELECT count() FROM system.merges")[0][0]
         quiet = 0 if running else quiet + 1
         time.sleep(1)
+    return time.monotonic() - began

@@ -297,10 +297,11 @@ def test_a_list_that_is_too_long_is_refused(tables: Tables, monkeypatch: pytest.
 def test_statements_read_what_they_need(tables: Tables) -> None:
     """A document costs its own granules; status and time over all documents go through the time projection."""
     tables.clickhouse.command(
-        "INSERT INTO steps (pipeline, doc_id, step_name, status, timestamp, broker_time, event_id, execution_id) "
+        "INSERT INTO steps (pipeline, doc_id, step_name, status, timestamp, broker_time, event_id, execution_id, "
+        "details, metrics, depends_on) "
         "SELECT 'p', toString(number % 5000), 's', if(number % 50 = 0, 'ERROR', 'SUCCESS'), "
         "toDateTime64('2025-06-15 15:06:40', 6, 'UTC') + toIntervalMillisecond(number) AS time, time, "
-        "generateUUIDv7(), generateUUIDv4() FROM numbers(60000)"
+        "generateUUIDv7(), generateUUIDv4(), '{}', '{}', '[]' FROM numbers(60000)"
     )
     asked: list[tuple[str, dict[str, object]]] = []
 
@@ -309,14 +310,19 @@ def test_statements_read_what_they_need(tables: Tables) -> None:
             self, sql: str, parameters: object = None, settings: object = None
         ) -> list[dict[str, object]]:
             asked.append((sql, dict(parameters)))  # type: ignore[call-overload]
-            return []
+            return tables.clickhouse.rows(*asked[-1])
 
     reader = Reader(Explaining())
-    reader.steps("p", "77")
-    reader.document_state("p", "77")
-    reader.recent_errors("p", NOON, limit=100)
-    reader.recent_errors(None, NOON + timedelta(seconds=50), limit=100)
-    steps, state, errors, all_errors = [tables.explain(*one) for one in asked]
+    plans = []
+    for question in (
+        lambda: reader.steps("p", "77"),
+        lambda: reader.document_state("p", "77"),
+        lambda: reader.recent_errors("p", NOON, limit=100),
+        lambda: reader.recent_errors(None, NOON + timedelta(seconds=50), limit=100),
+    ):
+        assert question()
+        plans.append(tables.explain(*asked[-1]))
+    steps, state, errors, all_errors = plans
     for plan in (steps, state):
         selected, total = _granules(plan)
         assert selected <= 2 < total, plan

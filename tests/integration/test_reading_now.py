@@ -147,6 +147,26 @@ def test_documents_are_the_same_by_time_and_by_name(tables: Tables) -> None:
     assert states == folded(tables, *(status.value for status in S))
 
 
+@pytest.mark.parametrize(
+    "statuses", [*([status] for status in S), [S.ERROR, S.FAILED], [S.SUCCESS, S.RUNNING]]
+)
+@pytest.mark.parametrize("limit", [3, 100])
+def test_documents_in_a_state_are_those_of_all_that_are_in_it(
+    tables: Tables, statuses: list[S], limit: int
+) -> None:
+    """Over all pages, in the order of their last events."""
+    every = documents_by_time(tables.clickhouse, None, limit=1_000).items
+    found = []
+    after = None
+    while True:
+        page = documents_by_time(tables.clickhouse, None, statuses=statuses, after=after, limit=limit)
+        found += list(page.items)
+        after = page.next
+        if after is None:
+            break
+    assert found == [each for each in every if each.status in statuses]
+
+
 def test_a_span_holds_what_failed_last_within_it(tables: Tables) -> None:
     """By the time of the bad ending."""
     middle = datetime_from_us(T0 + DOCUMENTS // 2 * SECOND)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from importlib.resources import files
 from typing import Any
 
@@ -124,3 +124,13 @@ def test_every_statement_is_described_and_whole() -> None:
         if not name.endswith("_columns"):  # those are included in others
             assert query(name).startswith("-- ")
             assert re.search(r"\{\w+:\w+", query(name))
+
+
+def test_a_short_span_is_asked_for_at_once() -> None:
+    """Windows are for what may be long: two minutes, or a document, are one statement."""
+    store = Recording()
+    reader = Reader(store)
+    reader.events(start=datetime.now(timezone.utc) - timedelta(seconds=100))
+    reader.timeline("p", "d")
+    reader.events(start=datetime.now(timezone.utc) - timedelta(days=100), end=NOW)
+    assert len(store.asked) == 3

@@ -12,6 +12,7 @@ from steptrail.projections.clickhouse.pages import Cursor
 from steptrail.projections.clickhouse.queries import Store, ask, micros, positive, scope
 from steptrail.projections.reading.completeness import DocumentCursor
 from steptrail.projections.reading.spans import BEFORE_ALL, LAST, Span, chunks
+from steptrail.projections.reading.windows import ask_backward
 from steptrail.schemas.event import datetime_from_us
 from steptrail.schemas.status import ProcessingStatus
 
@@ -151,7 +152,10 @@ def documents_by_time(
     if span.until is not None:
         place = min(place, Cursor(micros("until", span.until, 0), UUID(int=0)))
     found: list[DocumentSummary] = []
-    fetch = min(max(200, limit * _EVENTS_OF_A_DOCUMENT), _LONGEST_BLOCK)
+    # Most documents are well in the end. Of other states there are few, so that many have to be looked through.
+    few = ProcessingStatus.SUCCESS not in wanted
+    of_documents = _MOST_LOOKED_AT if few else limit
+    fetch = min(max(200, of_documents * _EVENTS_OF_A_DOCUMENT), _LONGEST_BLOCK)
     looked_at = 0
     while looked_at < _MOST_LOOKED_AT:
         parameters = {
@@ -162,14 +166,15 @@ def documents_by_time(
             "from_id": str(place.event_id),
             "fetch": fetch,
         }
-        rows = ask(store, "documents_by_event", parameters)
+        rows = ask_backward(store, "documents_by_event", parameters)
         anchors: dict[tuple[str, str], Cursor] = {}
         for row in rows:
             anchors.setdefault(
                 (row["pipeline"], row["doc_id"]), Cursor(int(row["timestamp_us"]), row["event_id"])
             )
         looked_at += len(anchors)
-        for name, summary in _in_order(store, list(anchors), span.until):
+        names = _maybe_in(store, wanted, parameters, rows, anchors) if few else list(anchors)
+        for name, summary in _in_order(store, names, span.until):
             # Of an older event of a document that stands further ahead nothing is to be shown.
             if summary.last_event == anchors[name] and summary.status in wanted:
                 if len(found) == limit:
@@ -179,6 +184,27 @@ def documents_by_time(
             return DocumentsPage(tuple(found), None)
         place = Cursor(int(rows[-1]["timestamp_us"]), rows[-1]["event_id"])
     return DocumentsPage(tuple(found), str(place))
+
+
+def _maybe_in(
+    store: Store,
+    wanted: Collection[ProcessingStatus],
+    parameters: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]],
+    names: Collection[tuple[str, str]],
+) -> list[tuple[str, str]]:
+    """Those of the documents of `rows`, which are events with the latest first, that may be in a wanted state."""
+    if not rows:
+        return []
+    asked = {
+        **{name: parameters[name] for name in ("any_pipeline", "pipeline", "prefix")},
+        "start_us": int(rows[-1]["timestamp_us"]),
+        "end_us": int(rows[0]["timestamp_us"]) + 1,
+        "statuses": sorted(status.value for status in wanted),
+        "fetch": _LONGEST_BLOCK,
+    }
+    maybe = {(row["pipeline"], row["doc_id"]) for row in ask(store, "documents_maybe_in", asked)}
+    return [name for name in names if name in maybe]
 
 
 def summaries_of(

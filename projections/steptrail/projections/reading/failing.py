@@ -11,6 +11,7 @@ from uuid import UUID
 from steptrail.projections.clickhouse.pages import Cursor
 from steptrail.projections.clickhouse.queries import Store, ask, positive
 from steptrail.projections.reading.spans import LAST, Span, chunks, position, step_scope
+from steptrail.projections.reading.windows import ask_backward
 from steptrail.schemas.event import datetime_from_us
 from steptrail.schemas.status import ProcessingStatus
 
@@ -95,7 +96,7 @@ def failing(
     looked_at = 0
     while looked_at < _MOST_LOOKED_AT:
         fetch = min(max(_LEAST_FETCHED, 2 * (limit - len(found))), _MOST_LOOKED_AT)
-        rows = ask(store, "failing_candidates", {**base, **position(place, LAST), "fetch": fetch})
+        rows = ask_backward(store, "failing_candidates", {**base, **position(place, LAST), "fetch": fetch})
         for chunk in chunks(rows, _characters):
             for step in _still(store, chunk):
                 if found and step.cursor == found[-1].cursor:

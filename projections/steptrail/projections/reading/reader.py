@@ -23,6 +23,7 @@ from steptrail.projections.reading.recent_error_groups import RecentErrorGroups,
 from steptrail.projections.reading.records import StepRecord
 from steptrail.projections.reading.stalls import ObservedRecord, document_observations, recent_stalls
 from steptrail.projections.reading.states import StepState
+from steptrail.projections.reading.windows import ask_backward, ask_forward
 from steptrail.projections.stores.expected_steps import ExpectedSteps, expected_steps
 from steptrail.schemas.errors import SteptrailError
 from steptrail.schemas.status import ProcessingStatus
@@ -50,10 +51,6 @@ class _Filter:
     statuses: Collection[ProcessingStatus] | None = None
     start: datetime | None = None
     end: datetime | None = None
-
-    @property
-    def scope(self) -> str:
-        return "events" if self.doc_id is None else "document_events"
 
     def takes(self, found: ObservedRecord) -> bool:
         """Whether an observation passes, by the status of its execution and the time for which it was found."""
@@ -287,13 +284,12 @@ class Reader:
         Copies of an event have its timestamp and its id, so they come side by side, and a block that starts
         after one of them starts after all.
         """
-        sql = f"{chosen.scope}_{direction}"
         parameters = chosen.parameters(self._clickhouse)
         fetch = min(wanted + wanted // 8 + 2, _BLOCK)  # a few more, for copies
         position = cursor or _ENDS[direction]
         while True:
             parameters |= {"from_us": position.micros, "from_id": str(position.event_id), "fetch": fetch}
-            rows = ask(self._clickhouse, sql, parameters)
+            rows = self._block(chosen, direction, parameters)
             for row in rows:
                 record = StepRecord.from_row(row)
                 if record.cursor != position:
@@ -301,3 +297,10 @@ class Reader:
                     yield record
             if len(rows) < fetch:
                 return
+
+    def _block(self, chosen: _Filter, direction: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+        if chosen.doc_id is not None:
+            return ask(self._clickhouse, f"document_events_{direction}", parameters)
+        if direction == "forward":
+            return ask_forward(self._clickhouse, "events_forward", parameters)
+        return ask_backward(self._clickhouse, "events_backward", parameters)

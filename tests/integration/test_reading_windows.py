@@ -1,0 +1,171 @@
+"""Reading in windows of time: the rows of one statement, and no more read than what is near the position."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from steptrail.projections.clickhouse.client import ClickHouse, connect
+from steptrail.projections.clickhouse.queries import ask, scope
+from steptrail.projections.reading.documents import documents_by_time
+from steptrail.projections.reading.failing import failing
+from steptrail.projections.reading.reader import Reader
+from steptrail.projections.reading.spans import AFTER_ALL, BEFORE_ALL
+from steptrail.projections.reading.windows import ask_backward, ask_forward
+from steptrail.schemas.event import datetime_from_us
+from steptrail.schemas.status import ProcessingStatus
+from support.stack import Stack, new_workspace
+
+DAY_US = 86_400_000_000
+NOW_US = time.time_ns() // 1000
+EVENTS = 400_000
+_INSERT = """
+INSERT INTO steps
+    (pipeline, doc_id, step_name, status, timestamp, broker_time, event_id, execution_id, attempt,
+     details, metrics, depends_on)
+SELECT concat('p', toString(number % 4)), concat('d', toString(sipHash64(number) % 50000)), 's', {status:String},
+    fromUnixTimestamp64Micro({first:Int64} + toInt64(number) * {apart:Int64}, 'UTC') AS happened,
+    toDateTime64(happened, 3, 'UTC'), generateUUIDv7(), generateUUIDv4(), 1, '{}', '{}', '[]'
+FROM numbers({events:UInt64})
+"""
+
+
+class Counting:
+    """A store that counts statements in the order of time, and the rows that the engine reads for them."""
+
+    def __init__(self, clickhouse: ClickHouse) -> None:
+        self.clickhouse = clickhouse
+        self.statements = self.all_statements = self.rows_read = 0
+
+    def rows(
+        self, sql: str, parameters: Mapping[str, Any] | None = None, settings: Mapping[str, Any] | None = None
+    ) -> list[dict[str, Any]]:
+        answer = self.clickhouse.answer(sql, parameters, {"wait_end_of_query": 1, **(settings or {})})
+        self.all_statements += 1
+        if "ORDER BY timestamp" in sql:  # not what looks up single documents, by their key
+            self.statements += 1
+            self.rows_read += answer.read_rows
+        return [dict(zip(answer.names, row, strict=True)) for row in answer.rows]
+
+
+@pytest.fixture(scope="module")
+def database(stack: Stack) -> Iterator[ClickHouse]:
+    with new_workspace(stack) as settings, connect(settings) as clickhouse:
+        yield clickhouse
+
+
+@pytest.fixture
+def store(database: ClickHouse) -> ClickHouse:
+    """An empty one."""
+    for table in ("steps", "step_executions"):
+        database.command(f"TRUNCATE TABLE {table}")
+    return database
+
+
+def write(store: ClickHouse, first_us: int, apart_us: int, events: int, status: str = "ERROR") -> None:
+    store.command(
+        _INSERT,
+        {"first": first_us, "apart": apart_us, "events": events, "status": status},
+        settings={"max_partitions_per_insert_block": 0},
+    )
+
+
+@pytest.mark.parametrize("backward", [True, False])
+def test_windows_give_the_rows_of_one_statement(store: ClickHouse, backward: bool) -> None:
+    """Whatever the span, the position and how many are wanted; dense and sparse, years old and ahead of now."""
+    write(store, NOW_US - 3 * 365 * DAY_US, 40 * DAY_US, 25)
+    write(store, NOW_US - 200 * DAY_US, DAY_US // 24, 300)
+    write(store, NOW_US - 3_000_000_000, 10_000_000, 320)  # to 200 s ahead
+    write(store, NOW_US - 9 * DAY_US, 0, 30)  # all at the same time
+    rng = random.Random(5)
+    known = [
+        (int(row["us"]), row["event_id"])
+        for row in store.rows("SELECT toUnixTimestamp64Micro(timestamp) AS us, event_id FROM steps")
+    ]
+    name, windowed = ("events_backward", ask_backward) if backward else ("events_forward", ask_forward)
+    for _ in range(60):
+        start, end = sorted(rng.choice(known)[0] + rng.choice((-1, 0, 1)) for _ in range(2))
+        position = (AFTER_ALL, UUID(int=2**128 - 1)) if backward else (BEFORE_ALL, UUID(int=0))
+        if rng.random() < 0.5:
+            position = rng.choice(known)
+        parameters = {
+            **scope(rng.choice((None, "p3"))),
+            "statuses": ["ERROR"],
+            "start_us": rng.choice((BEFORE_ALL, start)),
+            "end_us": rng.choice((AFTER_ALL, end)),
+            "from_us": position[0],
+            "from_id": str(position[1]),
+            "fetch": rng.choice((1, 7, 100, 10_000)),
+        }
+        assert windowed(store, name, parameters) == ask(store, name, parameters), parameters
+
+
+@pytest.mark.parametrize("ended_days_ago", [0, 400])
+def test_the_latest_are_found_without_reading_all(store: ClickHouse, ended_days_ago: int) -> None:
+    """Errors, documents, what is failing, of any time: a small share of the rows, also when nothing came for long."""
+    apart = 60 * DAY_US // EVENTS
+    write(store, NOW_US - ended_days_ago * DAY_US - EVENTS * apart, apart, EVENTS)
+    long_ago = datetime_from_us(NOW_US - 1000 * DAY_US)
+    for question in (
+        lambda counting: Reader(counting).recent_errors(None, long_ago, limit=100),
+        lambda counting: Reader(counting).events(limit=50).items,
+        lambda counting: documents_by_time(counting, None, limit=20).items,
+        lambda counting: documents_by_time(counting, None, statuses=[ProcessingStatus.ERROR], limit=20).items,
+        lambda counting: failing(counting, None, limit=20).items,
+    ):
+        counting = Counting(store)
+        assert len(question(counting)) >= 20
+        assert 0 < counting.rows_read < EVENTS // 3
+        assert counting.statements <= 4
+        single = Counting(store)
+        ask(single, "events_backward", {**_everything(), "fetch": 100})
+        assert single.rows_read >= EVENTS  # what one statement over everything reads
+
+
+def test_the_earliest_and_a_page_before_another_read_no_more(store: ClickHouse) -> None:
+    """Forward from the beginning, and back from a page in the middle."""
+    apart = 60 * DAY_US // EVENTS
+    write(store, NOW_US - EVENTS * apart, apart, EVENTS)
+    counting = Counting(store)
+    first = Reader(counting).events(limit=100, newest_first=False)
+    assert first.items[0].timestamp == datetime_from_us(NOW_US - EVENTS * apart)
+    middle = Reader(store).events(limit=100, end=datetime_from_us(NOW_US - 30 * DAY_US))
+    before = Reader(counting).events(limit=100, before=middle.items[50].cursor)
+    assert before.items[-1].cursor > middle.items[50].cursor
+    assert len(before.items) == 100
+    assert counting.rows_read < EVENTS // 2
+
+
+def test_documents_in_a_rare_state_are_found_with_few_statements(store: ClickHouse) -> None:
+    """Thousands are looked through for a page that none of them is on."""
+    write(store, NOW_US - EVENTS * 1_000, 1_000, EVENTS, status="SUCCESS")
+    counting = Counting(store)
+    page = documents_by_time(counting, None, statuses=[ProcessingStatus.FAILED], limit=50)
+    assert page.items == ()
+    assert page.next is not None
+    assert counting.all_statements <= 3
+
+
+def test_a_span_without_events_costs_few_statements(store: ClickHouse) -> None:
+    """Nothing there, and nothing of that kind: a handful of statements either way."""
+    counting = Counting(store)
+    assert list(Reader(counting).events().items) == []
+    write(store, NOW_US - DAY_US, 10_000_000, 1000, status="SUCCESS")
+    assert list(Reader(counting).events(statuses=[ProcessingStatus.FAILED]).items) == []
+    assert counting.statements <= 18
+
+
+def _everything() -> dict[str, Any]:
+    return {
+        **scope(None),
+        "statuses": [status.value for status in ProcessingStatus],
+        "start_us": BEFORE_ALL,
+        "end_us": AFTER_ALL,
+        "from_us": AFTER_ALL,
+        "from_id": str(UUID(int=2**128 - 1)),
+    }
