@@ -12,6 +12,7 @@ from steptrail.projections.reading.documents import documents_by_name, documents
 from steptrail.projections.reading.failing import failing, failing_counts
 from steptrail.projections.reading.in_progress import in_progress, in_progress_counts
 from steptrail.projections.reading.spans import Span
+from steptrail.projections.reading.whole_document import WholeDocument, whole_document
 from steptrail.schemas.event import datetime_from_us
 from steptrail.schemas.status import ProcessingStatus as S
 from support.asked import Asked
@@ -109,6 +110,22 @@ def test_where_too_much_happened_since_every_ending_is_looked_up(
     known = failing(tables.clickhouse, None, limit=500).items
     monkeypatch.setattr("steptrail.projections.reading.failing._MOST_SCANNED", 3)
     assert failing(tables.clickhouse, None, limit=500).items == known
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_a_whole_document_is_folded_as_the_store_folds_it(tables: Tables, merged: bool) -> None:
+    """The states of its steps and its events, for every document, from one statement."""
+    if merged:
+        tables.merge()
+    names = tables.clickhouse.query("SELECT DISTINCT pipeline, doc_id FROM steps ORDER BY ALL")
+    assert len(names) > DOCUMENTS // 2
+    for pipeline, doc_id in names:
+        found = whole_document(tables.clickhouse, pipeline, doc_id, 1000)
+        assert found is not None
+        assert list(found.states) == tables.reader.document_state(pipeline, doc_id)
+        assert found.events == tables.reader.timeline(pipeline, doc_id, limit=1000).items
+        assert whole_document(tables.clickhouse, pipeline, doc_id, len(found.events) - 1) is None
+    assert whole_document(tables.clickhouse, "p", "nobody", 5) == WholeDocument((), ())
 
 
 @pytest.mark.parametrize("limit", [7, 500])

@@ -62,11 +62,11 @@ def _span(hours: float) -> Between:
     return Between(now - timedelta(hours=hours), now)
 
 
-def test_a_document_takes_four_statements(database: ClickHouse) -> None:
-    """Its states, its events, whether it was observed, the declared steps: side by side, and nothing twice."""
+def test_a_document_takes_three_statements(database: ClickHouse) -> None:
+    """Its events, whether it was observed, the declared steps: side by side, and nothing twice."""
     asked = Asked(database)
     [found] = document_answer(asked, "d", "p").items
-    assert asked.statements == 4
+    assert asked.statements == 3
     assert (found.status, found.events_total, len(found.steps)) == ("SUCCESS", 10, 4)
     assert found.completeness is not None
     assert found.completeness.missing == ["s9"]

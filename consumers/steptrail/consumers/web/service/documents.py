@@ -22,6 +22,7 @@ from steptrail.projections.reading.records import StepRecord
 from steptrail.projections.reading.search import search
 from steptrail.projections.reading.stalls import ObservedRecord
 from steptrail.projections.reading.states import StepState
+from steptrail.projections.reading.whole_document import whole_document
 from steptrail.projections.stores.expected_steps import ExpectedSteps
 from steptrail.schemas.status import ProcessingStatus
 
@@ -87,14 +88,18 @@ def _parts(store: Store, pipeline: str | None, doc_id: str) -> _Parts:
     reader = Reader(store)
     if pipeline is None:
         return _Parts(reader.document_state(None, doc_id), Page((), None, None), (), ())
-    return _Parts(
-        *side_by_side(
-            lambda: reader.document_state(pipeline, doc_id),
-            lambda: reader.timeline(pipeline, doc_id, limit=FIRST_EVENTS),
-            lambda: reader.observations(pipeline, doc_id),
-            lambda: reader.expected_steps(pipeline),
-        )
+    whole, observed, expected = side_by_side(
+        lambda: whole_document(store, pipeline, doc_id, FIRST_EVENTS),
+        lambda: reader.observations(pipeline, doc_id),
+        lambda: reader.expected_steps(pipeline),
     )
+    if whole is not None and not observed:
+        return _Parts(whole.states, Page(whole.events, None, None), observed, expected)
+    states, events = side_by_side(  # these say since when a step is stalled, too
+        lambda: reader.document_state(pipeline, doc_id),
+        lambda: reader.timeline(pipeline, doc_id, limit=FIRST_EVENTS),
+    )
+    return _Parts(states, events, observed, expected)
 
 
 def _document_in(store: Store, pipeline: str, doc_id: str, parts: _Parts) -> documents.DocumentIn:
