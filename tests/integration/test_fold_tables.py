@@ -157,7 +157,11 @@ def test_tables_agree_with_the_pure_fold(workspace: Settings, seed: int) -> None
             for doc_id in {one.doc_id for one, _ in arrivals}:
                 whole = whole_document(clickhouse, "v0", doc_id, 1000)
                 assert whole is not None
-                assert list(whole.states) == tables.reader.document_state("v0", doc_id), (seed, doc_id, merged)
+                assert list(whole.states) == tables.reader.document_state("v0", doc_id), (
+                    seed,
+                    doc_id,
+                    merged,
+                )
 
 
 def _plain(rows: Sequence[tuple[object, ...]]) -> list[tuple[object, ...]]:
