@@ -136,9 +136,13 @@ def kind_of(sql: str) -> str:
     return "validate" if "failed_checks" in sql else "other"
 
 
-def peak_rss_mb() -> float:
-    """The most memory that this process ever held. Not `ru_maxrss`: that begins with what the parent held."""
-    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+def peak_rss_mb(pid: int | str = "self") -> float:
+    """The most memory that a process ever held. Not `ru_maxrss`: that begins with what the parent held.
+
+    Raises OSError or ValueError for a process that has ended.
+    """
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    [line] = [line for line in lines if line.startswith("VmHWM")]
     return int(line.split()[1]) / 1024
 
 

@@ -243,7 +243,9 @@ def test_the_listing_agrees_with_the_pure_fold(
     quiet = datetime_from_us(T0 + 5_000)
     assert listed(9, quiet_since=quiet) == [key for key in wanted if latest[key] < T0 + 5_000]
     for key in known[::8]:
-        assert only(tables.reader.completeness(*key)).state is state(key)
+        found = only(tables.reader.completeness(*key))
+        assert found.state is state(key)
+        assert completeness.completeness_of(tables.reader.document_state(*key), declared[key[0]]) == found
 
 
 def test_bad_questions_are_refused(tables: Tables) -> None:

@@ -11,6 +11,7 @@ from datetime import datetime
 import pytest
 
 from steptrail.projections.clickhouse.client import connect
+from steptrail.projections.reading.whole_document import whole_document
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.event import us_from_datetime
 from steptrail.schemas.fold import Fold
@@ -153,6 +154,14 @@ def test_tables_agree_with_the_pure_fold(workspace: Settings, seed: int) -> None
                 assert _plain(clickhouse.query(STATE, asked)) == sorted(states), (seed, number, merged)
                 found = _plain(clickhouse.query(EXECUTIONS, asked))
                 assert sorted(found) == sorted(executions), (seed, number, merged)
+            for doc_id in {one.doc_id for one, _ in arrivals}:
+                whole = whole_document(clickhouse, "v0", doc_id, 1000)
+                assert whole is not None
+                assert list(whole.states) == tables.reader.document_state("v0", doc_id), (
+                    seed,
+                    doc_id,
+                    merged,
+                )
 
 
 def _plain(rows: Sequence[tuple[object, ...]]) -> list[tuple[object, ...]]:

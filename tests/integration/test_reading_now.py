@@ -12,8 +12,10 @@ from steptrail.projections.reading.documents import documents_by_name, documents
 from steptrail.projections.reading.failing import failing, failing_counts
 from steptrail.projections.reading.in_progress import in_progress, in_progress_counts
 from steptrail.projections.reading.spans import Span
+from steptrail.projections.reading.whole_document import WholeDocument, whole_document
 from steptrail.schemas.event import datetime_from_us
 from steptrail.schemas.status import ProcessingStatus as S
+from support.asked import Asked
 from support.projected import T0, Arrival, Tables, event
 from support.stack import Stack, new_workspace
 
@@ -101,6 +103,31 @@ def test_what_is_failing_is_what_the_fold_says(tables: Tables, limit: int, merge
     assert sum(each.can_be_retried for each in counts) == sum(status == "ERROR" for *_, status in found)
 
 
+def test_where_too_much_happened_since_every_ending_is_looked_up(
+    tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same answer, whether the events since then tell what was mended or not."""
+    known = failing(tables.clickhouse, None, limit=500).items
+    monkeypatch.setattr("steptrail.projections.reading.failing._MOST_SCANNED", 3)
+    assert failing(tables.clickhouse, None, limit=500).items == known
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_a_whole_document_is_folded_as_the_store_folds_it(tables: Tables, merged: bool) -> None:
+    """The states of its steps and its events, for every document, from one statement."""
+    if merged:
+        tables.merge()
+    names = tables.clickhouse.query("SELECT DISTINCT pipeline, doc_id FROM steps ORDER BY ALL")
+    assert len(names) > DOCUMENTS // 2
+    for pipeline, doc_id in names:
+        found = whole_document(tables.clickhouse, pipeline, doc_id, 1000)
+        assert found is not None
+        assert list(found.states) == tables.reader.document_state(pipeline, doc_id)
+        assert found.events == tables.reader.timeline(pipeline, doc_id, limit=1000).items
+        assert whole_document(tables.clickhouse, pipeline, doc_id, len(found.events) - 1) is None
+    assert whole_document(tables.clickhouse, "p", "nobody", 5) == WholeDocument((), ())
+
+
 @pytest.mark.parametrize("limit", [7, 500])
 def test_what_is_in_progress_is_what_the_fold_says(tables: Tables, limit: int) -> None:
     """Each step once, over all pages, the oldest first; counts agree."""
@@ -179,3 +206,27 @@ def test_a_span_holds_what_failed_last_within_it(tables: Tables) -> None:
     }
     assert early | late == whole
     assert not early & late
+
+
+def test_a_page_of_failing_steps_takes_three_statements_however_many_were_mended(
+    database: ClickHouse,
+) -> None:
+    """How far back, which were not mended, which are failing: 20 of 400 bad endings, the others retried well."""
+    for table in ("steps", "step_executions"):
+        database.command(f"TRUNCATE TABLE {table}")
+    arrivals: list[Arrival] = []
+    for number in range(400):
+        document, time = f"doc-{number:03d}", number * SECOND
+        statuses = [S.RUNNING, S.ERROR] + ([] if number % 20 == 0 else [S.RUNNING, S.SUCCESS])
+        for place, status in enumerate(statuses):
+            one = event(
+                status, time + place, execution=number * 2 + place // 2, attempt=1 + place // 2, doc_id=document,
+                pipeline="p", step_name="ocr", error_message="boom" if status.is_error else None,
+            )  # fmt: skip
+            arrivals.append((one, one.timestamp))
+    Tables(database).write(arrivals)
+    counting = Asked(database)
+    found = failing(counting, "p", limit=100)
+    assert [each.doc_id for each in found.items] == [f"doc-{number:03d}" for number in range(380, -1, -20)]
+    assert found.next is None
+    assert counting.statements == 3

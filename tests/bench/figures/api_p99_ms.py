@@ -168,4 +168,4 @@ def _target(session: Session) -> Settings:
 
 
 def _environment(session: Session, settings: Settings) -> dict[str, str]:
-    return session.environment(settings) | {"STEPTRAIL_CLICKHOUSE": str(settings.clickhouse)}
+    return session.environment(settings) | {"STEPTRAIL_CLICKHOUSE": settings.clickhouse.get_secret_value()}

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
 from bench.figure import Figure
+from bench.ours import peak_rss_mb
 from bench.session import Session
 from bench.stack import STEPTRAIL
 
@@ -27,17 +28,20 @@ def measure(session: Session) -> Figure:
     with tempfile.TemporaryDirectory(prefix="steptrail-export-") as folder:
         file = Path(folder) / "events.parquet"
         command = [*STEPTRAIL, "export", "events", "--since", "2000-01-01", "--until", end, "-o", str(file)]
-        started = time.perf_counter()
-        process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
-        assert process.stderr is not None
-        said = process.stderr.read()
-        _, status, used = os.wait4(process.pid, 0)
-        took = time.perf_counter() - started
-        # 3: the tables are behind the topic, which is empty here.
-        if os.waitstatus_to_exitcode(status) not in (0, 3):
-            raise RuntimeError(said.decode()[-2000:])
+        with (Path(folder) / "said").open("w+b") as said:
+            started = time.perf_counter()
+            process = subprocess.Popen(command, env=environment, stderr=said)
+            peak_mb = 0.0
+            while process.poll() is None:
+                with suppress(OSError, ValueError):  # it has ended meanwhile
+                    peak_mb = max(peak_mb, peak_rss_mb(process.pid))
+                time.sleep(0.02)
+            took = time.perf_counter() - started
+            # 3: the tables are behind the topic, which is empty here.
+            if process.returncode not in (0, 3):
+                said.seek(0)
+                raise RuntimeError(said.read().decode()[-2000:])
         size_mb = file.stat().st_size / 1e6
-    peak_mb = used.ru_maxrss / 1024
     return Figure(
         "export_s",
         took,

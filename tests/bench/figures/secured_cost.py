@@ -1,6 +1,7 @@
 """From three Kafka brokers to all tables over SASL_SSL against plain text, the same events from the same brokers.
 
-Each repeat runs both, in turns first and second, each in a topic and tables of its own.
+The brokers run with the compiler of production: what encryption costs depends on it. Each repeat runs both, in turns
+first and second, each in a topic and tables of its own.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def measure(session: Session) -> Figure:
     events = session.scaled(EVENTS)
     messages = encoded(events)
     rates: dict[str, list[float]] = {"scram": [], "plain": []}
-    with kafka_cluster() as cluster:
+    with kafka_cluster(full_compiler=True) as cluster:
         for lap in range(1 if session.quick else LAPS):
             for listener in sorted(rates, reverse=lap % 2 == 1):
                 settings = secured_workspace(session, cluster, f"bench_{listener}_{lap}")

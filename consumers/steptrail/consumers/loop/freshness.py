@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import TimeoutError as FutureTimeout
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Final
 
@@ -31,7 +31,8 @@ class Freshness:
     """`as_of`: everything that Kafka accepted before then is in the tables (UTC); None if unknown.
 
     `behind_events` are unread (None: unknown), the oldest for `behind_seconds`; `moved_at` is when the projector last
-    finished a batch, by ClickHouse's clock. `problem` states what did not answer.
+    finished a batch, by ClickHouse's clock. `problem` states what did not answer. `position` is the offset up to which
+    each partition was projected (None: unknown): while it is the same, no event was added to the tables.
     """
 
     as_of: datetime | None = None
@@ -39,6 +40,7 @@ class Freshness:
     behind_events: int | None = None
     moved_at: datetime | None = None
     problem: str | None = None
+    position: tuple[tuple[int, int], ...] | None = field(default=None, compare=False, repr=False)
 
     def exceeds(self, seconds: float) -> bool:
         """Whether the tables are further behind than that, or it is unknown."""
@@ -87,12 +89,13 @@ def _ask(settings: Settings, store: Store, until: float) -> Freshness:
     ends = questions.end_offsets(range(description.partitions))
     rows = ask(store, "projection_progress", {"topic": topic, "topic_id": description.topic_id})
     reached = {int(row["partition"]): int(row["reached"]) + 1 for row in rows}
+    position = tuple(sorted(reached.items()))
     moved = max((row["moved_at"] for row in rows), default=None)
     moved_at = None if moved is None else moved.replace(tzinfo=timezone.utc)
     # Nothing of the partition was ever projected: all of it is unread, wherever it starts.
     behind = {p: reached.get(p, 0) for p, end in ends.items() if end > reached.get(p, 0)}
     if not behind:
-        return Freshness(_utc(asked), 0.0, 0, moved_at)
+        return Freshness(_utc(asked), 0.0, 0, moved_at, position=position)
     times = peek_times(config, topic, behind, timeout=max(0.2, until - time.monotonic() - 0.3))
     first = None if len(times) < len(behind) else min(times.values())
     first_offsets = questions.first_offsets([p for p in behind if p not in reached])
@@ -100,14 +103,16 @@ def _ask(settings: Settings, store: Store, until: float) -> Freshness:
     if not events and len(first_offsets) == len(
         behind
     ):  # the unread records have expired: nothing is left to read
-        return Freshness(_utc(asked), 0.0, 0, moved_at)
+        return Freshness(_utc(asked), 0.0, 0, moved_at, position=position)
     if first is None:
         return Freshness(
             behind_events=events,
             moved_at=moved_at,
             problem="the first unread event could not be read in time",
+            position=position,
         )
-    return Freshness(_utc(min(first, asked)), round(max(0.0, time.time() - first), 3), events, moved_at)
+    as_of, behind_s = _utc(min(first, asked)), round(max(0.0, time.time() - first), 3)
+    return Freshness(as_of, behind_s, events, moved_at, position=position)
 
 
 def _utc(seconds: float) -> datetime:

@@ -7,15 +7,17 @@ from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import Future
 from typing import Any, Final, TypeVar
 
-from steptrail.consumers.health.check import HealthCheckManager
+from steptrail.consumers.health.check import HealthCheck, HealthCheckManager
 from steptrail.consumers.loop.freshness import Freshness
 from steptrail.consumers.web.board import BoardKeeper
-from steptrail.consumers.web.freshness import FreshnessKeeper
+from steptrail.consumers.web.freshness import GOOD_FOR_S, FreshnessKeeper
+from steptrail.consumers.web.kept import Kept
 from steptrail.consumers.web.problems import ProblemError
 from steptrail.consumers.web.service.now import NumbersKeeper
 from steptrail.consumers.web.workers import SharedWork
 from steptrail.projections.clickhouse.client import ClickHouse, connect
 from steptrail.projections.clickhouse.errors import StoreUnavailable
+from steptrail.projections.clickhouse.queries import ask
 from steptrail.schemas.configuration.settings import Settings
 
 R = TypeVar("R")
@@ -26,6 +28,8 @@ SLOW_S: Final = 25.0
 """One that answers others may take so long over one question."""
 _PING_AFTER_S: Final = 0.5
 _THREADS: Final = 16
+_PIPELINES_GOOD_FOR_S: Final = 10.0
+_MOST_PIPELINES: Final = 1000
 
 LIMITS: Final[Mapping[str, Any]] = {
     "max_execution_time": 20,
@@ -67,6 +71,21 @@ class Desk:
         self.work = SharedWork("steptrail-web", _THREADS)
         self._pings = SharedWork("steptrail-web-ping", 1, most_waiting=0)
         self._ping = connect(settings, timeout=2.0)
+        self._checks: Kept[HealthCheck] = Kept(GOOD_FOR_S)
+        self._pipelines: Kept[list[str]] = Kept(_PIPELINES_GOOD_FOR_S)
+
+    def check(self, pipeline: str | None) -> HealthCheck:
+        """How everything is, or one pipeline, a moment ago; `checked_at` says when. Raises nothing."""
+        return self._checks.get(pipeline, lambda: self.health.perform_health_check(pipeline))
+
+    def pipelines(self) -> list[str]:
+        """The pipelines of which anything was heard; a new one may be missing for a moment. Raises what `ask` does."""
+        return self._pipelines.get(
+            "all",
+            lambda: [
+                str(row["pipeline"]) for row in ask(self.store, "known_pipelines", {"fetch": _MOST_PIPELINES})
+            ],
+        )
 
     async def ask(self, key: Hashable, question: Callable[[], R]) -> tuple[Freshness, R]:
         """What `question` finds, and the freshness of before. Equal keys that overlap are asked once.

@@ -12,12 +12,17 @@ from typing import Any
 
 from steptrail.projections.clickhouse.pages import bad_cursor, seal, unseal
 from steptrail.projections.clickhouse.queries import Store, ask, micros, positive, scope, stored
+from steptrail.projections.reading.states import StepState
 from steptrail.schemas.event import datetime_from_us
+from steptrail.schemas.status import ProcessingStatus
 
 _KIND = 68  # "D": another first byte than that of an event's cursor
 _HEAD = struct.Struct(">BH")
 _FIRST_SPAN, _LONGEST_SPAN = 1_000, 50_000
 _AFTER_ALL_US = 2**61  # beyond every time that the store holds, well inside 64 bits
+_DONE = (ProcessingStatus.SUCCESS, ProcessingStatus.WARNING, ProcessingStatus.SKIPPED)
+_BAD = (ProcessingStatus.ERROR, ProcessingStatus.FAILED)
+_OPEN = (ProcessingStatus.PENDING, ProcessingStatus.RUNNING)
 
 
 class CompletenessState(str, Enum):
@@ -121,6 +126,34 @@ def document_completeness(store: Store, pipeline: str | None, doc_id: str) -> li
     """How far a document is, in each pipeline that declared its steps and has heard of it."""
     rows = ask(store, "document_completeness", {**scope(pipeline, store), "doc_id": stored(doc_id, store)})
     return [DocumentCompleteness.from_row(row) for row in rows]
+
+
+def completeness_of(states: Sequence[StepState], expected: Sequence[str]) -> DocumentCompleteness:
+    """What `document_completeness` says of one document of one pipeline, from its states (at least one)."""
+    by_name = {state.step_name: state.status for state in states}
+
+    def those_in(statuses: Collection[ProcessingStatus]) -> tuple[str, ...]:
+        return tuple(name for name in expected if by_name.get(name) in statuses)
+
+    done = those_in(_DONE)
+    unexpected = tuple(sorted(by_name.keys() - set(expected)))
+    state = CompletenessState.COMPLETE
+    if len(done) < len(expected):
+        state = CompletenessState.INCOMPLETE
+    elif unexpected:
+        state = CompletenessState.UNEXPECTED
+    return DocumentCompleteness(
+        pipeline=states[0].pipeline,
+        doc_id=states[0].doc_id,
+        state=state,
+        expected=tuple(expected),
+        done=done,
+        failed=those_in(_BAD),
+        unfinished=those_in(_OPEN),
+        missing=tuple(name for name in expected if name not in by_name),
+        unexpected=unexpected,
+        updated_at=max(each.updated_at for each in states),
+    )
 
 
 def incomplete_documents(

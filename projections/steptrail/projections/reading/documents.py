@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -31,6 +31,11 @@ _MOST_LOOKED_AT: Final = 500
 """So many documents are looked through for one page, where only some states are wanted."""
 _EVENTS_OF_A_DOCUMENT: Final = 12
 _LONGEST_BLOCK: Final = 20_000
+
+
+def worst(statuses: Iterable[ProcessingStatus]) -> ProcessingStatus:
+    """The status of a document whose steps have these, of which there is at least one."""
+    return min(statuses, key=WORST_FIRST.index)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +68,10 @@ class DocumentSummary:
     def from_row(cls, row: Mapping[str, Any]) -> DocumentSummary:
         """From a row of `sql/documents_states.sql`."""
         steps = tuple(DocumentStep(name, ProcessingStatus(status)) for name, status, _ in row["steps"])
-        heard = {step.status for step in steps}
         return cls(
             pipeline=row["pipeline"],
             doc_id=row["doc_id"],
-            status=next(status for status in WORST_FIRST if status in heard),
+            status=worst(step.status for step in steps),
             steps=steps,
             events=int(row["events"]),
             first_at=datetime_from_us(row["first_us"]),

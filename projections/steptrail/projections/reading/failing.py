@@ -19,9 +19,13 @@ BAD: Final = (ProcessingStatus.ERROR, ProcessingStatus.FAILED)
 MESSAGE_CHARACTERS: Final = 2_000
 """What a row shows of an error's message; the document has all of it."""
 MOST_STEPS: Final = 1_000
-_LEAST_FETCHED: Final = 90
+_LEAST_LOOKED_AT: Final = 200
 _MOST_LOOKED_AT: Final = 2_000
 """So many bad endings are looked through for one page."""
+_LOOKED_AT_FOR_ONE: Final = 10
+"""Bad endings that are looked at for each that is wanted: most are mended by a retry."""
+_MOST_SCANNED: Final = 100_000
+"""If at most so many events happened since the earliest of them, these tell which endings were mended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,27 +90,38 @@ def failing(
 ) -> FailingPage:
     """A page of what is failing now and failed last within `span`. Raises what `ask` does, ValueError, `BadCursor`.
 
-    Bad endings are gone through, the latest first, and of each is looked up whether its step is in it still. One that
-    was mended by a retry is none; where there are many of these, a page holds fewer than `limit` and has a `next`.
+    Bad endings are gone through, the latest first, and for each it is looked up whether its step is still in it. One
+    that was mended by a retry is left out; where there are many of these, a page holds fewer than `limit` and has a
+    `next`.
     """
     positive("limit", limit)
-    base = {**_parameters(store, pipeline, step_name, span, statuses), "most": MESSAGE_CHARACTERS}
+    base = {
+        **_parameters(store, pipeline, step_name, span, statuses),
+        "most": MESSAGE_CHARACTERS,
+        "scanned": _MOST_SCANNED,
+    }
     place = LAST if after is None else Cursor.parse(after)
     found: list[FailingStep] = []
     looked_at = 0
     while looked_at < _MOST_LOOKED_AT:
-        fetch = min(max(_LEAST_FETCHED, 2 * (limit - len(found))), _MOST_LOOKED_AT)
-        rows = ask_backward(store, "failing_candidates", {**base, **position(place, LAST), "fetch": fetch})
-        for chunk in chunks(rows, _characters):
+        wanted = limit - len(found) + 1
+        fetch = min(max(_LEAST_LOOKED_AT, _LOOKED_AT_FOR_ONE * wanted), _MOST_LOOKED_AT)
+        base |= position(place, LAST)
+        endings = ask_backward(store, "failing_endings", {**base, "fetch": fetch})
+        if not endings:
+            return FailingPage(tuple(found), None)
+        end = Cursor(int(endings[-1]["timestamp_us"]), endings[-1]["event_id"])
+        rows = ask(store, "failing_candidates", {**base, "to_us": end.micros, "to_id": str(end.event_id)})
+        for chunk in chunks(rows, _characters, most=wanted + wanted // 4):
             for step in _still(store, chunk):
                 if found and step.cursor == found[-1].cursor:
                     continue  # a copy of the same event
                 if len(found) == limit:
                     return FailingPage(tuple(found), found[-1].cursor)
                 found.append(step)
-            place = Cursor(int(chunk[-1]["timestamp_us"]), chunk[-1]["event_id"])
-        looked_at += len(rows)
-        if len(rows) < fetch:
+        place = end
+        looked_at += len(endings)
+        if len(endings) < fetch:
             return FailingPage(tuple(found), None)
     return FailingPage(tuple(found), place)
 

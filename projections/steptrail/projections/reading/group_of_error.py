@@ -9,14 +9,28 @@ from steptrail.projections.aggregates.templates import LONGEST_INPUT, template_s
 from steptrail.projections.clickhouse.queries import Store, ask_sql
 
 
-def group_of_error(
+def group_and_documents(
     store: Store, pipeline: str, step_name: str, error_type: str | None, message: str | None
-) -> str:
-    """The id of the group, 16 hex digits. There may be no such group: its minute may not have been counted yet."""
+) -> tuple[str, int] | None:
+    """The id of the group and how many documents it has; None while none of its minutes has been counted."""
+    parameters = _parameters(pipeline, step_name, error_type, message)
+    rows = ask_sql(store, _counted(), parameters)
+    return (str(rows[0]["group_id"]), int(rows[0]["documents"])) if rows else None
+
+
+def _parameters(pipeline: str, step_name: str, error_type: str | None, message: str | None) -> dict[str, str]:
     said = (message or "").encode()[: LONGEST_INPUT + 1].decode(errors="ignore")
-    parameters = {"pipeline": pipeline, "step": step_name, "type": error_type or "", "message": said}
-    [row] = ask_sql(store, _statement(), parameters)
-    return str(row["group_id"])
+    return {"pipeline": pipeline, "step": step_name, "type": error_type or "", "message": said}
+
+
+@cache
+def _counted() -> str:
+    return f"""
+SELECT hourly.group_id AS group_id, uniqMerge(hourly.documents) AS documents
+FROM error_group_hours AS hourly FINAL
+WHERE hourly.group_id IN ({_statement()})
+GROUP BY hourly.group_id
+"""
 
 
 @cache

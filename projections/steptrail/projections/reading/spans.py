@@ -54,13 +54,13 @@ def position(after: Cursor | str | None, start: Cursor) -> dict[str, Any]:
     return {"from_us": cursor.micros, "from_id": str(cursor.event_id)}
 
 
-def chunks(items: Sequence[T], characters: Callable[[T], int]) -> Iterator[list[T]]:
-    """The items in lists that fit into one request each."""
+def chunks(items: Sequence[T], characters: Callable[[T], int], most: int = _CHUNK) -> Iterator[list[T]]:
+    """The items in lists that fit into one request each, at most `most` in each."""
     chunk: list[T] = []
     size = 0
     for item in items:
         more = characters(item)
-        if chunk and (len(chunk) == _CHUNK or size + more > _CHUNK_CHARACTERS):
+        if chunk and (len(chunk) == most or size + more > _CHUNK_CHARACTERS):
             yield chunk
             chunk, size = [], 0
         chunk.append(item)

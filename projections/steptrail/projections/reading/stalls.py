@@ -121,8 +121,12 @@ def document_observations(
     store: Store, pipeline: str | None, doc_id: str, limit: int
 ) -> list[ObservedRecord]:
     """Up to `limit` observations of one document's executions, the earliest first."""
-    parameters = {**scope(pipeline, store), "doc_id": stored(doc_id, store), "fetch": limit}
-    return [ObservedRecord.from_row(row) for row in ask(store, "document_observations", parameters)]
+    document = {**scope(pipeline, store), "doc_id": stored(doc_id, store)}
+    # Most documents were never observed, and which observation stands is found by folding the whole document.
+    if not ask(store, "is_observed", document):
+        return []
+    rows = ask(store, "document_observations", {**document, "fetch": limit})
+    return [ObservedRecord.from_row(row) for row in rows]
 
 
 def recent_stalls(store: Store, pipeline: str | None, since_us: int, limit: int) -> list[ObservedRecord]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -85,6 +85,11 @@ class ErrorGroup:
     reason: str
     lately: int
     trend: Sequence[tuple[datetime, int]]
+
+    def since(self, hour: datetime) -> ErrorGroup:
+        """The group with its errors since then, a whole hour, alone in `lately` and `trend`."""
+        trend = tuple(each for each in self.trend if each[0] >= hour)
+        return replace(self, trend=trend, lately=sum(errors for _, errors in trend))
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any], trend: Sequence[tuple[datetime, int]]) -> ErrorGroup:
@@ -179,11 +184,13 @@ def error_groups(
     }
     chosen = sorted({GroupState(state).value for state in states})
     rows = ask(store, "error_groups", {**parameters, "states": chosen, "fetch": limit})
-    [beyond] = ask(store, "error_groups_beyond", parameters)
     trends = _trends(store, [row["group_id"] for row in rows], parameters["since_us"])
     items = [ErrorGroup.from_row(row, trends.get(row["group_id"], ())) for row in rows]
     matched = int(rows[0]["matched"]) if rows else 0
     matched_lately = int(rows[0]["matched_lately"]) if rows else 0
+    beyond: Mapping[str, Any] = {"beyond": 0, "beyond_lately": 0}
+    if len(chosen) < len(GroupState) or matched >= looked_at:  # else all that there are were looked at
+        [beyond] = ask(store, "error_groups_beyond", parameters)
     return GroupList(
         tuple(items),
         other_groups=matched - len(rows) + int(beyond["beyond"]),

@@ -12,6 +12,7 @@ from steptrail.consumers.loop.freshness import Freshness
 from steptrail.consumers.web.access.tokens import Principal
 from steptrail.consumers.web.answering import fresh, refuse_others
 from steptrail.consumers.web.freshness import FreshnessKeeper
+from steptrail.consumers.web.kept import Kept
 from steptrail.consumers.web.models.work import WaitsAnswer
 from steptrail.consumers.web.problems import ProblemError
 from steptrail.consumers.web.service.export import written
@@ -220,6 +221,39 @@ def test_numbers_of_now_are_asked_for_once_and_say_of_when_they_are() -> None:
     assert store.asked <= 3 * once
     keeper.current("another")
     assert store.asked > once
+
+
+def test_what_fails_is_counted_again_only_when_an_event_was_added_or_after_a_minute() -> None:
+    """While the position of the projection is the same, stalls and verdicts alone are asked for."""
+    store, time, position = CountedStore(), [100.0], [((0, 7),)]
+    keeper = NumbersKeeper(store, lambda: Freshness(NOW, 0.0, 0, position=position[0]), clock=lambda: time[0])
+
+    def asked_at(moment: float) -> int:
+        before, time[0] = store.asked, moment
+        keeper.current(None)
+        return store.asked - before
+
+    assert asked_at(100.0) == 4
+    assert asked_at(140.0) == 2
+    position[0] = ((0, 8),)
+    assert asked_at(180.0) == 4
+    assert asked_at(220.0) == 2
+    assert asked_at(260.0) == 4  # something may have been erased
+
+
+def test_what_every_page_needs_is_asked_for_once_in_a_moment() -> None:
+    """Many readers at once included; nothing, and an error, are not kept."""
+    time, answers = [0.0], [["p"], ["p", "q"]]
+    kept: Kept[list[str]] = Kept(10.0, clock=lambda: time[0])
+    found = side_by_side(*[lambda: kept.get("all", lambda: answers.pop(0))] * 8)
+    assert found == [["p"]] * 8
+    time[0] = 10.0
+    assert kept.get("all", lambda: answers.pop(0)) == ["p", "q"]
+    assert kept.get("none", list) == []
+    assert kept.get("none", lambda: ["x"]) == ["x"]
+    with pytest.raises(IndexError):
+        kept.get("error", lambda: answers.pop(0))
+    assert kept.get("error", lambda: ["y"]) == ["y"]
 
 
 @pytest.mark.parametrize("topic_id", ["", "ucZeBUVZ", "a/b/c", "/", "x+y/=="])

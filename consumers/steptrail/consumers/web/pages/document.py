@@ -22,8 +22,7 @@ from steptrail.consumers.web.pages.page import Page
 from steptrail.consumers.web.pages.panel import Way, option, positional
 from steptrail.consumers.web.pages.words import duration
 from steptrail.consumers.web.service.documents import document_answer
-from steptrail.projections.reading.group_of_error import group_of_error
-from steptrail.projections.stores.error_groups import GroupDetails, UnknownGroup, error_group
+from steptrail.projections.reading.group_of_error import group_and_documents
 from steptrail.schemas.figures import counted
 
 _COMPARED = (
@@ -254,22 +253,13 @@ async def _group(page: Page, found: DocumentIn) -> tuple[str, str]:
     latest = max(bad, key=lambda step: step.updated_at)
     panel = await page.question(
         ("group of", found.pipeline, found.doc_id, latest.step_name),
-        lambda: _group_of(page, found.pipeline, latest),
+        lambda: group_and_documents(
+            page.desk.store, found.pipeline, latest.step_name, latest.error_type, latest.error_message
+        ),
     )
-    if panel.failed or panel.found is None:
+    if panel.failed or panel.found is None:  # its minute has not been counted yet
         return "", ""
-    details: GroupDetails = panel.found
-    group = details.group
-    others = max(int(group.documents) - 1, 0)
+    group_id, documents = panel.found
+    others = max(documents - 1, 0)
     text = f"{counted(others, 'other document')} in this error group" if others else "its error group"
-    return page.links.to(f"/errors/{group.group_id}"), text
-
-
-def _group_of(page: Page, pipeline: str, step: StepNow) -> GroupDetails | None:
-    store = page.desk.store
-    try:
-        return error_group(
-            store, group_of_error(store, pipeline, step.step_name, step.error_type, step.error_message)
-        )
-    except UnknownGroup:
-        return None  # its minute has not been counted yet
+    return page.links.to(f"/errors/{group_id}"), text

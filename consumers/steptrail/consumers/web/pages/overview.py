@@ -29,7 +29,7 @@ async def overview(page: Page) -> HTMLResponse:
             lambda: overview_answer(
                 page.desk.store,
                 page.desk.numbers.current(pipeline),
-                lambda: page.desk.health.perform_health_check(pipeline),
+                lambda: page.desk.check(pipeline),
                 pipeline,
                 chosen,
             ),

@@ -18,7 +18,6 @@ from steptrail.consumers.web.pages.frame import Links, frame, shown_freshness
 from steptrail.consumers.web.pages.panel import Panel, Way, ask_all, ask_one, option
 from steptrail.consumers.web.pages.rendering import compressed, render
 from steptrail.consumers.web.pages.timerange import TimeRange, read_range
-from steptrail.projections.clickhouse.queries import ask as ask_store
 
 _FAVICONS = {"HEALTHY": "healthy", "WARNING": "warning", "CRITICAL": "critical"}
 _FRAME_PARAMETERS = frozenset({"pipeline", "since", "until", "after", "q"})
@@ -67,12 +66,7 @@ class Page:
 
     async def ask(self, **questions: Question) -> dict[str, Panel]:
         """The answers to this page's questions, asked side by side with what every page asks."""
-        always = {
-            "pipelines": (
-                ("pipelines",),
-                lambda: ask_store(self.desk.store, "known_pipelines", {"fetch": 1000}),
-            )
-        }
+        always = {"pipelines": (("pipelines",), self.desk.pipelines)}
         panels, self.health = await asyncio.gather(
             ask_all(self.desk, {**always, **questions}), asyncio.to_thread(self._check)
         )
@@ -89,7 +83,7 @@ class Page:
         return f"/api/v1{path}?{urlencode(chosen)}" if chosen else f"/api/v1{path}"
 
     def _check(self) -> HealthCheck:
-        return self.desk.health.perform_health_check(self.pipeline)
+        return self.desk.check(self.pipeline)
 
     def parameters(self, *, time: bool = True, **more: str | None) -> dict[str, str]:
         """What the API takes for this page's pipeline and time, whatever its own defaults are; None is left out."""
@@ -117,7 +111,7 @@ class Page:
             clock=self.clock,
             links=self.links,
             pipeline=self.pipeline,
-            pipelines=[str(row["pipeline"]) for row in pipelines or ()],
+            pipelines=pipelines or (),
             chosen=self.range if self.has_range else None,
             freshness=shown_freshness((panel.freshness for panel in self.asked.values()), self.clock),
             verdict=_FAVICONS.get(verdict, "unknown"),

@@ -47,9 +47,7 @@ async def overview(request: Request, pipeline: Pipeline, span: LastHour) -> Resp
 
     def question() -> work.OverviewAnswer:
         now = desk.numbers.current(pipeline)
-        return of_work.overview_answer(
-            desk.store, now, lambda: desk.health.perform_health_check(pipeline), pipeline, span
-        )
+        return of_work.overview_answer(desk.store, now, lambda: desk.check(pipeline), pipeline, span)
 
     return await answered(request, ("overview", pipeline, span), question)
 

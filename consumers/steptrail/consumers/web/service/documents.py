@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Literal
 
@@ -10,13 +11,19 @@ from steptrail.consumers.web.models import documents
 from steptrail.consumers.web.models.common import shown
 from steptrail.consumers.web.problems import ProblemError
 from steptrail.consumers.web.spans import Between
-from steptrail.projections.clickhouse.pages import Cursor
+from steptrail.consumers.web.workers import side_by_side
+from steptrail.projections.clickhouse.pages import Cursor, Page
 from steptrail.projections.clickhouse.queries import Store, stored
 from steptrail.projections.reading.attempts import attempts
-from steptrail.projections.reading.completeness import CompletenessState
-from steptrail.projections.reading.documents import documents_by_name, documents_by_time, summaries_of
+from steptrail.projections.reading.completeness import CompletenessState, completeness_of
+from steptrail.projections.reading.documents import documents_by_name, documents_by_time, summaries_of, worst
 from steptrail.projections.reading.reader import Reader
+from steptrail.projections.reading.records import StepRecord
 from steptrail.projections.reading.search import search
+from steptrail.projections.reading.stalls import ObservedRecord
+from steptrail.projections.reading.states import StepState
+from steptrail.projections.reading.whole_document import whole_document
+from steptrail.projections.stores.expected_steps import ExpectedSteps
 from steptrail.schemas.status import ProcessingStatus
 
 FIRST_EVENTS: Final = 1_000
@@ -48,12 +55,8 @@ def document_answer(
     store: Store, doc_id: str, pipeline: str | None, pipelines: Collection[str] | None = None
 ) -> documents.DocumentAnswer:
     """One document in each pipeline that knows it, and may be seen. Raises ProblemError (404)."""
-    reader = Reader(store)
-    states = [
-        each
-        for each in reader.document_state(pipeline, doc_id)
-        if pipelines is None or each.pipeline in pipelines
-    ]
+    whole = _parts(store, pipeline, doc_id)
+    states = [each for each in whole.states if pipelines is None or each.pipeline in pipelines]
     if not states:
         where = f" in pipeline {pipeline!r}" if pipeline else ""
         raise ProblemError(
@@ -61,51 +64,81 @@ def document_answer(
             "not_found",
             f"nothing has been heard of a document {doc_id[:200]!r}{where}, or it has expired",
         )
-    found = []
-    for name in dict.fromkeys(state.pipeline for state in states):
-        summary = summaries_of(store, [(name, stored(doc_id, store))])[name, stored(doc_id, store)]
-        page = reader.timeline(name, doc_id, limit=FIRST_EVENTS)
-        complete = reader.completeness(name, doc_id)
-        found.append(
-            documents.DocumentIn(
-                pipeline=name,
-                doc_id=summary.doc_id,
-                status=summary.status.value,
-                first_at=summary.first_at,
-                last_at=summary.last_at,
-                events_total=summary.events,
-                completeness=documents.Completeness.model_validate(complete[0], extra="ignore")
-                if complete
-                else None,
-                steps=[
-                    documents.StepNow.model_validate(each, extra="ignore")
-                    for each in states
-                    if each.pipeline == name
-                ],
-                attempts=[
-                    documents.StepAttempts.model_validate(each, extra="ignore")
-                    for each in attempts(page.items)
-                ],
-                observed=[
-                    documents.Observed(
-                        step_name=each.step_name,
-                        execution_id=str(each.execution_id),
-                        what=each.what.value,
-                        number=each.number,
-                        sentence=each.sentence,
-                        stands=each.stands,
-                        queued=each.queued,
-                        started_at=each.started_at,
-                        deadline_seconds=each.deadline_s,
-                        watermark=each.watermark,
-                    )
-                    for each in reader.observations(name, doc_id)
-                ],
-                events=[documents.Event.model_validate(each) for each in page.items],
-                next=shown(page.next),
+    names = list(dict.fromkeys(state.pipeline for state in states))
+    return documents.DocumentAnswer(
+        items=[
+            _document_in(store, name, doc_id, whole if pipeline == name else _parts(store, name, doc_id))
+            for name in names
+        ]
+    )
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What is known of a document, in one pipeline or in all of them."""
+
+    states: Sequence[StepState]
+    events: Page[StepRecord]
+    observed: Sequence[ObservedRecord]
+    expected: Sequence[ExpectedSteps]
+
+
+def _parts(store: Store, pipeline: str | None, doc_id: str) -> _Parts:
+    """All that is to be asked, at the same time; without a pipeline the states alone, which name the pipelines."""
+    reader = Reader(store)
+    if pipeline is None:
+        return _Parts(reader.document_state(None, doc_id), Page((), None, None), (), ())
+    whole, observed, expected = side_by_side(
+        lambda: whole_document(store, pipeline, doc_id, FIRST_EVENTS),
+        lambda: reader.observations(pipeline, doc_id),
+        lambda: reader.expected_steps(pipeline),
+    )
+    if whole is not None and not observed:
+        return _Parts(whole.states, Page(whole.events, None, None), observed, expected)
+    states, events = side_by_side(  # these say since when a step is stalled, too
+        lambda: reader.document_state(pipeline, doc_id),
+        lambda: reader.timeline(pipeline, doc_id, limit=FIRST_EVENTS),
+    )
+    return _Parts(states, events, observed, expected)
+
+
+def _document_in(store: Store, pipeline: str, doc_id: str, parts: _Parts) -> documents.DocumentIn:
+    events, states = parts.events.items, parts.states
+    if events and parts.events.next is None:
+        first_at, last_at, total = events[0].timestamp, events[-1].timestamp, len(events)
+    else:  # there are more than are shown at first
+        name = pipeline, stored(doc_id, store)
+        summary = summaries_of(store, [name])[name]
+        first_at, last_at, total = summary.first_at, summary.last_at, summary.events
+    complete = [completeness_of(states, each.steps) for each in parts.expected]
+    return documents.DocumentIn(
+        pipeline=pipeline,
+        doc_id=states[0].doc_id,
+        status=worst(each.status for each in states).value,
+        first_at=first_at,
+        last_at=last_at,
+        events_total=total,
+        completeness=documents.Completeness.model_validate(complete[0], extra="ignore") if complete else None,
+        steps=[documents.StepNow.model_validate(each, extra="ignore") for each in states],
+        attempts=[documents.StepAttempts.model_validate(each, extra="ignore") for each in attempts(events)],
+        observed=[
+            documents.Observed(
+                step_name=each.step_name,
+                execution_id=str(each.execution_id),
+                what=each.what.value,
+                number=each.number,
+                sentence=each.sentence,
+                stands=each.stands,
+                queued=each.queued,
+                started_at=each.started_at,
+                deadline_seconds=each.deadline_s,
+                watermark=each.watermark,
             )
-        )
-    return documents.DocumentAnswer(items=found)
+            for each in parts.observed
+        ],
+        events=[documents.Event.model_validate(each) for each in events],
+        next=shown(parts.events.next),
+    )
 
 
 def events_answer(

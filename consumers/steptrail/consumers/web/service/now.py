@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 from steptrail.consumers.loop.freshness import Freshness
 from steptrail.consumers.web.workers import side_by_side
@@ -24,11 +24,15 @@ _LEAST_S: Final = 1.0
 _MOST_S: Final = 15.0
 _STALE_S: Final = 30.0
 _MOST_KEPT: Final = 1000
+_RECOUNT_S: Final = 60.0
+"""What counting goes through may change without an event, by erasure or retention: so old it is counted again."""
 _COSTS: Final = 5.0
 """Numbers are good for five times as long as it took to find them, a second at least: readers cost little together."""
 
 Step = tuple[str, str]
 """Pipeline and step."""
+
+C = TypeVar("C", FailingCount, OpenCount)
 
 
 @dataclass(frozen=True)
@@ -50,12 +54,20 @@ class Now:
     stalled: Mapping[Step, int]
     verdicts: Mapping[Step, Verdict]
 
+    def counts_hold(self, freshness: Freshness) -> bool:
+        """Whether no event was added to the tables between these numbers and `freshness`."""
+        return freshness.position is not None and freshness.position == self.freshness.position
 
-def numbers_now(store: Store, pipeline: str | None, freshness: Freshness) -> Now:
-    """Asks for them side by side. Raises what `ask` does."""
+
+def numbers_now(store: Store, pipeline: str | None, freshness: Freshness, before: Now | None = None) -> Now:
+    """Asks for them side by side. Raises what `ask` does.
+
+    Counting what fails and what is open goes through all executions: `before` gives these counts where they hold still.
+    """
+    counted = before if before is not None and before.counts_hold(freshness) else None
     failing, open_, stalls, verdicts = side_by_side(
-        lambda: failing_counts(store, pipeline),
-        lambda: in_progress_counts(store, pipeline),
+        lambda: counted.failing if counted else _by_step(failing_counts(store, pipeline)),
+        lambda: counted.open if counted else _by_step(in_progress_counts(store, pipeline)),
         lambda: recent_stalls(store, pipeline, BEFORE_ALL, _MOST_STALLS),
         lambda: ask(store, "step_verdicts", {**scope(pipeline, store), "any_step": True, "step_name": ""}),
     )
@@ -64,8 +76,8 @@ def numbers_now(store: Store, pipeline: str | None, freshness: Freshness) -> Now
         stalled[stall.pipeline, stall.step_name] = stalled.get((stall.pipeline, stall.step_name), 0) + 1
     return Now(
         freshness,
-        {(each.pipeline, each.step_name): each for each in failing},
-        {(each.pipeline, each.step_name): each for each in open_},
+        failing,
+        open_,
         stalled,
         {
             (row["pipeline"], row["step_name"]): Verdict(
@@ -76,11 +88,16 @@ def numbers_now(store: Store, pipeline: str | None, freshness: Freshness) -> Now
     )
 
 
+def _by_step(counts: Sequence[C]) -> dict[Step, C]:
+    return {(each.pipeline, each.step_name): each for each in counts}
+
+
 @dataclass
 class _Kept:
     lock: threading.Lock = field(default_factory=threading.Lock)
     found: Now | None = None
     found_at: float = 0.0
+    counted_at: float = float("-inf")
     good_until: float = 0.0
     refreshing: bool = False
 
@@ -88,7 +105,8 @@ class _Kept:
 class NumbersKeeper:
     """Keeps the numbers for a moment, so that those who ask at the same time ask the store once.
 
-    Numbers that are past their moment, but no older than half a minute, are given all the same while newer ones are
+    While no event is added to the tables, only what needs no counting is asked for again. Numbers that are past their
+    moment, but no older than half a minute, are given all the same while newer ones are
     asked for: they say of when they are. Only the first who asks, or the first after a pause, waits.
     """
 
@@ -120,9 +138,12 @@ class NumbersKeeper:
             return kept.found
 
     def _refresh(self, pipeline: str | None, kept: _Kept) -> None:
-        began = self._clock()
-        found = numbers_now(self._store, pipeline, self._freshness())
+        began, freshness = self._clock(), self._freshness()
+        before = kept.found if began < kept.counted_at + _RECOUNT_S else None
+        found = numbers_now(self._store, pipeline, freshness, before)
         with self._lock:
+            if before is None or not before.counts_hold(freshness):
+                kept.counted_at = began
             kept.found, kept.found_at = found, self._clock()
             kept.good_until = kept.found_at + min(max(_COSTS * (kept.found_at - began), _LEAST_S), _MOST_S)
 

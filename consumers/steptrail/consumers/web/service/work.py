@@ -23,10 +23,13 @@ from steptrail.projections.reading.throughput import (
     throughput_totals,
     waits,
 )
-from steptrail.projections.stores.error_groups import ErrorGroup, GroupState, error_groups
+from steptrail.projections.stores.error_groups import ErrorGroup, GroupList, GroupState, error_groups
 from steptrail.schemas.status import ProcessingStatus
 
 _HEALTH_ORDER: Final = ("CRITICAL", "WARNING", "UNKNOWN", "HEALTHY")
+_CHANGED: Final = (GroupState.NEW, GroupState.REGRESSED)
+_CHANGED_LISTED: Final = 10
+_GROUPS_LISTED: Final = 200
 
 
 def failing_answer(
@@ -151,7 +154,7 @@ def steps_answer(
     """Every step, how it fared within the span, and how it is now."""
     totals, errors, until = side_by_side(
         lambda: throughput_totals(store, pipeline, step_name, span.since, span.until),
-        lambda: _last_errors(store, pipeline, step_name, span),
+        lambda: _last_errors(_groups_lately(store, pipeline, step_name, span)),
         lambda: judged_until(store),
     )
     return work.StepsAnswer(
@@ -169,16 +172,15 @@ def overview_answer(
     store: Store, now: Now, check: Callable[[], HealthCheck], pipeline: str | None, span: Between
 ) -> work.OverviewAnswer:
     """Everything that the first page shows."""
-    changed = (GroupState.NEW, GroupState.REGRESSED)
-    totals, errors, until, series, groups, health = side_by_side(
+    totals, lately, until, series, health = side_by_side(
         lambda: throughput_totals(store, pipeline, None, span.since, span.until),
-        lambda: _last_errors(store, pipeline, None, span),
+        lambda: _groups_lately(store, pipeline, None, span),
         lambda: judged_until(store),
         lambda: throughput_series(store, pipeline, None, span.since, span.until),
-        lambda: error_groups(store, pipeline, states=changed, since=span.since, limit=10),
         check,
     )
-    rows = _rows(now, totals, errors, None, span)
+    rows = _rows(now, totals, _last_errors(lately), None, span)
+    changed, changed_more = _changed(store, pipeline, span, lately)
     return work.OverviewAnswer(
         as_of=now.freshness.as_of,
         behind_seconds=now.freshness.behind_seconds,
@@ -194,8 +196,8 @@ def overview_answer(
         running=sum(row.running for row in rows),
         queued=sum(row.queued for row in rows),
         stalled=sum(row.stalled for row in rows),
-        changed=[work.Changed.model_validate(group, extra="ignore") for group in groups],
-        changed_more=groups.other_groups - groups.not_looked_at,
+        changed=[work.Changed.model_validate(group, extra="ignore") for group in changed],
+        changed_more=changed_more,
         steps=rows,
         bucket_seconds=series.bucket_seconds,
         series=[work.Point.model_validate(each) for each in series.points],
@@ -260,12 +262,29 @@ def _row(
     )
 
 
-def _last_errors(
-    store: Store, pipeline: str | None, step_name: str | None, span: Between
-) -> dict[tuple[str, str], ErrorGroup]:
+def _groups_lately(store: Store, pipeline: str | None, step_name: str | None, span: Between) -> GroupList:
+    """The groups with most errors since an hour before the span: groups are kept by the hour."""
+    return error_groups(
+        store, pipeline, step_name, since=span.since - timedelta(hours=1), limit=_GROUPS_LISTED
+    )
+
+
+def _last_errors(lately: GroupList) -> dict[Step, ErrorGroup]:
     """The group of each step's latest error, of those with most errors."""
-    groups = error_groups(store, pipeline, step_name, since=span.since - timedelta(hours=1), limit=200)
-    latest: dict[tuple[str, str], ErrorGroup] = {}
-    for group in sorted(groups, key=lambda group: group.last_seen):
+    latest: dict[Step, ErrorGroup] = {}
+    for group in sorted(lately, key=lambda group: group.last_seen):
         latest[group.pipeline, group.step_name] = group
     return latest
+
+
+def _changed(
+    store: Store, pipeline: str | None, span: Between, lately: GroupList
+) -> tuple[Sequence[ErrorGroup], int]:
+    """The new and regressed groups with most errors within the span, and how many there are besides."""
+    if lately.other_groups:
+        found = error_groups(store, pipeline, states=_CHANGED, since=span.since, limit=_CHANGED_LISTED)
+        return found.items, found.other_groups - found.not_looked_at
+    since = span.since.replace(minute=0, second=0, microsecond=0)
+    changed = [group.since(since) for group in lately if group.state in _CHANGED]
+    changed = sorted((group for group in changed if group.lately), key=lambda g: (-g.lately, g.group_id))
+    return changed[:_CHANGED_LISTED], len(changed[_CHANGED_LISTED:])

@@ -1,0 +1,123 @@
+"""How many statements an answer of the pages takes, and that fewer of them find the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from steptrail.consumers.health.check import HealthCheck
+from steptrail.consumers.health.rules import HealthStatus
+from steptrail.consumers.loop.freshness import Freshness
+from steptrail.consumers.web.service.documents import document_answer
+from steptrail.consumers.web.service.now import Now
+from steptrail.consumers.web.service.work import overview_answer
+from steptrail.consumers.web.spans import Between
+from steptrail.projections.clickhouse.client import ClickHouse, connect
+from steptrail.projections.reading.group_of_error import group_and_documents
+from steptrail.projections.stores.error_groups import error_group, error_groups
+from steptrail.projections.stores.expected_steps import declare_expected_steps
+from steptrail.schemas.status import ProcessingStatus as S
+from support.asked import Asked
+from support.counted import Consumer
+from support.projected import T0, Tables, event
+from support.stack import Stack, new_workspace
+
+HOURS = 3_600_000_000
+NOTHING = Now(Freshness(), {}, {}, {}, {})
+CHECK = HealthCheck(HealthStatus.HEALTHY, "well", (), None, None, None, None, 0.0)
+
+
+@pytest.fixture(scope="module")
+def database(stack: Stack) -> Iterator[ClickHouse]:
+    """One document of four steps, one of them tried twice; errors of 14 groups within four hours."""
+    with new_workspace(stack) as settings, connect(settings) as clickhouse:
+        statuses = [(S.RUNNING, 1), (S.ERROR, 1), (S.RUNNING, 2), (S.SUCCESS, 2)]
+        Tables(clickhouse).write(
+            [
+                event(
+                    status, place * 1000 + n, execution=n * 10 + attempt, attempt=attempt, step_name=f"s{n}"
+                )
+                for n in range(4)
+                for place, (status, attempt) in enumerate(statuses[2:] if n else statuses)
+            ]
+        )
+        declare_expected_steps(clickhouse, "p", ["s0", "s1", "s2", "s3", "s9"])
+        now_us = int(datetime.now(timezone.utc).timestamp() * 1e6)
+        consumer = Consumer(clickhouse)
+        for number in range(14):
+            word = chr(ord("a") + number)
+            for hour in range(number % 4 + 1):
+                at = now_us - hour * HOURS - 1_000_000
+                failed = event(
+                    S.ERROR, at - T0, doc_id=f"d{number}{hour}", error_message=f"no page in {word}"
+                )
+                consumer.count([(0, (failed, at))])
+        yield clickhouse
+
+
+def _span(hours: float) -> Between:
+    now = datetime.now(timezone.utc)
+    return Between(now - timedelta(hours=hours), now)
+
+
+def test_a_document_takes_three_statements(database: ClickHouse) -> None:
+    """Its events, whether it was observed, the declared steps: side by side, and nothing twice."""
+    asked = Asked(database)
+    [found] = document_answer(asked, "d", "p").items
+    assert asked.statements == 3
+    assert (found.status, found.events_total, len(found.steps)) == ("SUCCESS", 10, 4)
+    assert found.completeness is not None
+    assert found.completeness.missing == ["s9"]
+    assert (found.first_at, found.last_at) == (found.events[0].timestamp, found.events[-1].timestamp)
+
+
+def test_a_document_is_the_same_whether_its_pipeline_is_named_or_not(database: ClickHouse) -> None:
+    """Without it the pipelines that know the document are found first."""
+    assert document_answer(database, "d", None) == document_answer(database, "d", "p")
+
+
+def test_a_long_document_is_the_same_but_for_the_events_that_are_left_out(
+    database: ClickHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where not all its events are shown at first, how many there are and when the last was is asked for."""
+    [whole] = document_answer(database, "d", "p").items
+    monkeypatch.setattr("steptrail.consumers.web.service.documents.FIRST_EVENTS", 3)
+    [cut] = document_answer(database, "d", "p").items
+    assert cut.next is not None
+    named = ("status", "first_at", "last_at", "events_total", "completeness", "steps")
+    assert [getattr(cut, name) for name in named] == [getattr(whole, name) for name in named]
+
+
+def test_the_overview_takes_five_statements(database: ClickHouse) -> None:
+    """Totals, series, error groups and their trends, up to when it was counted."""
+    asked = Asked(database)
+    found = overview_answer(asked, NOTHING, lambda: CHECK, None, _span(6))
+    assert asked.statements == 5
+    assert (len(found.changed), found.changed_more) == (10, 4)
+
+
+@pytest.mark.parametrize("hours", [0.5, 2, 6])
+def test_what_changed_is_the_same_whether_all_groups_are_at_hand_or_not(
+    database: ClickHouse, monkeypatch: pytest.MonkeyPatch, hours: float
+) -> None:
+    """Chosen from all groups, or asked of the store where these are too many."""
+    span = _span(hours)
+    at_hand = overview_answer(database, NOTHING, lambda: CHECK, None, span)
+    monkeypatch.setattr("steptrail.consumers.web.service.work._GROUPS_LISTED", 1)
+    asked = overview_answer(database, NOTHING, lambda: CHECK, None, span)
+    assert (at_hand.changed, at_hand.changed_more) == (asked.changed, asked.changed_more)
+
+
+def test_the_group_of_an_error_is_found_with_its_documents_by_one_statement(database: ClickHouse) -> None:
+    """The id that it was counted under, as many documents as the group's own page says; none for an unknown error."""
+    for group in error_groups(database):
+        found = error_group(database, group.group_id)
+        asked = Asked(database)
+        told = group_and_documents(
+            asked, group.pipeline, group.step_name, group.error_type, found.examples[0].message
+        )
+        assert told == (group.group_id, group.documents)
+        assert asked.statements == 1
+    assert group_and_documents(database, "p", "never", None, "of this kind") is None
