@@ -29,12 +29,11 @@ from steptrail.projections.clickhouse.client import connect
 from steptrail.projections.lifecycle.rebuilds import Rebuild, RebuildState, write
 from steptrail.projections.lifecycle.shadow_tables import Side
 from steptrail.schemas.configuration.settings import Settings
+from steptrail.schemas.topics import Topics
 
 _log = logging.getLogger("steptrail.consumers.rebuild")
 
 TELL_EVERY_S = 2.0
-# Named in the brokers' logs; nothing joins it and nothing is committed to it.
-_GROUP = "steptrail-rebuild"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +94,8 @@ def fill(
             under=under,
         )
         config = {
-            **consumer_config(settings, _GROUP, monitor),
+            # A consumer names a group; it neither joins this one nor commits to it.
+            **consumer_config(settings, Topics(settings.topic_prefix).projector_group, monitor),
             "enable.partition.eof": True,
         }
         config.pop("group.instance.id", None)

@@ -170,7 +170,7 @@ def _removes() -> tuple[Right, ...]:
         *(Right("SELECT, ALTER DELETE", table.name) for table in EVENT_TABLES),
         *(Right("ALTER MATERIALIZE PROJECTION", table.name) for table in EVENT_TABLES if table.projections),
         *(Right("SELECT, ALTER DELETE, ALTER MATERIALIZE PROJECTION", name) for name in _SHADOWS),
-        *(Right("SELECT", name, "system") for name in ("parts", "mutations")),
+        *(Right("SELECT", name, "system") for name in ("parts", "mutations", "tables")),
     )
 
 

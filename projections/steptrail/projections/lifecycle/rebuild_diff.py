@@ -123,9 +123,9 @@ def diff(
             continue  # an event that was sent again, of which one copy lies beyond the cut
         counts = left.get(group, (0, 0))[0], right.get(group, (0, 0))[0]
         differences.append(Difference(*group, *counts, missing, added, changed))
-        examples += [Example(*one, reason=_why_missing(clickhouse, one, first_offsets)) for one in gone]
-        examples += [Example(*one, reason=_why_added(clickhouse, rebuild, one)) for one in new]
-        examples += [Example(*one, reason=_why_changed(clickhouse, shadow, one)) for one in other]
+        examples += [Example(*[*one, _why_missing(clickhouse, one, first_offsets)]) for one in gone]
+        examples += [Example(*[*one, _why_added(clickhouse, rebuild, one)]) for one in new]
+        examples += [Example(*[*one, _why_changed(clickhouse, shadow, one)]) for one in other]
     return Diff(sum(count for count, _ in left.values()), tuple(differences), tuple(examples))
 
 

@@ -378,7 +378,9 @@ def _show_diff(found: Diff, other: str) -> None:
         [Column("document", 2), Column("step"), Column("status"), Column("why", 3, wrap="words")]
     )
     for one in found.examples:
-        examples.add(one.doc_id, one.step_name, one.status, one.reason.replace("other", other))
+        examples.add(
+            one.doc_id, one.step_name, one.status, one.reason.replace("the other table", f"the {other} table")
+        )
     show(examples)
 
 
