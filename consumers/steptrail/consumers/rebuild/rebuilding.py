@@ -250,19 +250,17 @@ def drop(clickhouse: ClickHouse, rebuild: Rebuild) -> None:
             )
         exchanging.abandon(clickhouse, rebuild, "")
         rebuild = _again(clickhouse, rebuild)
-    side = shadow_side(rebuild)
     write(clickhouse, rebuild.now(RebuildState.DROPPED))
-    drop_tables(clickhouse, side, rebuild)
+    drop_leftovers(clickhouse)
 
 
 def drop_leftovers(clickhouse: ClickHouse) -> bool:
-    """Drop tables that a `drop` which was cut off has left; returns whether there were any."""
-    found = latest_rebuild(clickhouse)
-    if found is None or not shadow_prefixes(clickhouse):
-        return False
-    for side in Side:
-        drop_tables(clickhouse, side, found)
-    return True
+    """Drop the tables beside the live ones that belong to no rebuild any more; returns whether there were any."""
+    there = current(clickhouse)
+    left = [name for name in shadow_prefixes(clickhouse) if there is None or there.short not in name]
+    for prefix in left:
+        drop_tables(clickhouse, prefix)
+    return bool(left)
 
 
 def progress(settings: Settings, clickhouse: ClickHouse, rebuild: Rebuild) -> RebuildProgress:

@@ -30,6 +30,7 @@ from steptrail.projections.lifecycle.rebuilds import Rebuild, RebuildState, writ
 from steptrail.projections.lifecycle.shadow_tables import (
     REBUILT,
     Side,
+    ledger_name,
     shadow_spec,
     table_name,
     table_uuids,
@@ -77,6 +78,7 @@ def exchange(
         marks = ledger.high_water(numbers)
         if not catch_up({partition: mark + 1 for partition, mark in marks.items()}, identity):
             raise abandon(clickhouse, rebuild, "it was stopped before the tables had caught up")
+        _require_caught_up(clickhouse, rebuild, side, marks)
         _begin_ledger(clickhouse, rebuild, side.other, marks)
     for table in REBUILT:
         _exchange(clickhouse, rebuild, side, table, identity)
@@ -134,6 +136,17 @@ def _require_no_erasure(clickhouse: ClickHouse, rebuild: Rebuild) -> None:
             f"erasure {left[0].request} is under way. Try again when it is done; one that was cut off is finished by "
             "the next `steptrail erase … --yes`",
         )
+
+
+def _require_caught_up(
+    clickhouse: ClickHouse, rebuild: Rebuild, side: Side, marks: Mapping[int, int]
+) -> None:
+    """What decides is what the ledger of the tables that come says, not what a reader of the topic believes."""
+    name = ledger_name(side, rebuild)
+    ledger = Ledger(clickhouse, projection=name, topic=rebuild.topic, topic_id=rebuild.topic_id)
+    behind = [p for p, mark in ledger.high_water(marks).items() if mark < marks[p]]
+    if behind:
+        raise abandon(clickhouse, rebuild, f"the tables {name}_* have not caught up in partitions {behind}")
 
 
 def _begin_ledger(clickhouse: ClickHouse, rebuild: Rebuild, side: Side, marks: Mapping[int, int]) -> None:

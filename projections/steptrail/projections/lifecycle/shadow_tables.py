@@ -97,11 +97,11 @@ def create_tables(clickhouse: ClickHouse, rebuild: Rebuild) -> dict[str, str]:
     return {table: found[table_name(Side.NEW, rebuild, table)] for table in REBUILT}
 
 
-def drop_tables(clickhouse: ClickHouse, side: Side, rebuild: Rebuild) -> None:
-    """Drop the tables of a set that is not live."""
-    for table in REBUILT:
+def drop_tables(clickhouse: ClickHouse, prefix: str) -> None:
+    """Drop the tables that begin with one of `shadow_prefixes`, the one by which they are found last."""
+    for table in reversed(REBUILT):
         clickhouse.command(
-            f"DROP TABLE IF EXISTS {table_name(side, rebuild, table)} SYNC",
+            f"DROP TABLE IF EXISTS {prefix}{table} SYNC",
             settings={"max_table_size_to_drop": 0, "max_partition_size_to_drop": 0},
         )
 
