@@ -173,6 +173,7 @@ def test_what_cannot_be_done_is_refused_with_the_remedy_and_changes_nothing(
     """Without a rebuild, before it caught up, twice, with nothing to go back to."""
     for words in (("diff",), ("exchange", "--yes"), ("back", "--yes")):
         assert "there is no rebuild" in refused(command, *words)
+    assert "no event of a pipeline" in refused(command, "start", "--yes", "--pipelines", "nobody")
     produce(workspace, (event_value(doc_id=f"d{n}") for n in range(600)))
     with projecting(workspace):
         until(lambda: Projected(store).count() >= 600, "projection")

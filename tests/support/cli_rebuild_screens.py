@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from steptrail.consumers.rebuild.rebuilding import Plan, RebuildPartition, RebuildProgress
-from steptrail.deploy.cli.commands import rebuild
+from steptrail.deploy.cli.commands import rebuild_answers
 from steptrail.projections.lifecycle.rebuild_diff import Diff, Difference, Example
 from steptrail.projections.lifecycle.rebuilds import Rebuild, RebuildState
 from steptrail.projections.lifecycle.shadow_tables import Side
@@ -28,10 +28,10 @@ def show_rebuild() -> None:
         RebuildPartition(0, 1_204_311, 8_000_412, 48_211_003, 48_211_010),
         RebuildPartition(1, 1_198_002, 48_190_447, 48_190_447, 48_190_447),
     )
-    rebuild._show_plan(Plan(one, 93_999_144, 2_402_313, 2_402_313, 8_211_000_412))
-    rebuild._show(RebuildProgress(one, Side.NEW, partitions, 121_304.2))
+    rebuild_answers.show_plan(Plan(one, 93_999_144, 2_402_313, 2_402_313, 8_211_000_412))
+    rebuild_answers.show_progress(RebuildProgress(one, Side.NEW, partitions, 121_304.2))
     done = replace(one, state=RebuildState.EXCHANGED, pipelines=(), since=None)
-    rebuild._show(RebuildProgress(done, Side.OLD, partitions, None))
+    rebuild_answers.show_progress(RebuildProgress(done, Side.OLD, partitions, None))
     differs = (
         Difference("2026-05-03", "invoices", "ERROR", 1_284, 1_281, 4, 1, 0),
         Difference("2026-05-04", "letters", "SUCCESS", 48_211_003, 48_211_003, 0, 0, 2),
@@ -42,6 +42,6 @@ def show_rebuild() -> None:
         Example("invoices", SCAN, "ocr", "ERROR", str(ID), 3, 4_711, expired),
         Example("letters", "letter-9", "parse", "SUCCESS", str(ID), 3, 4_711, changed),
     )
-    rebuild._show_diff(Diff(48_212_287, differs, examples), "new")
-    rebuild._show_diff(Diff(48_212_287, (), ()), "new")
-    rebuild._show(None)
+    rebuild_answers.show_diff(Diff(48_212_287, differs, examples), "new")
+    rebuild_answers.show_diff(Diff(48_212_287, (), ()), "new")
+    rebuild_answers.show_progress(None)

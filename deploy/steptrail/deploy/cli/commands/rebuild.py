@@ -8,20 +8,27 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from steptrail.deploy.cli.commands.rebuild_answers import (
+    as_json,
+    diff_json,
+    planned,
+    show_diff,
+    show_plan,
+    show_progress,
+)
 from steptrail.deploy.terminal.failures import INTERRUPTED, NO, USAGE, CommandError
 from steptrail.deploy.terminal.numbers import counted
 from steptrail.deploy.terminal.options import Json, StackDir, Yes, note_dry_run, settings_for, spelled_out
-from steptrail.deploy.terminal.output import Column, Table, note, say, show, write_json
-from steptrail.deploy.terminal.times import SINCE_HELP, parse_since, show_duration, show_time
+from steptrail.deploy.terminal.output import note, write_json
+from steptrail.deploy.terminal.times import SINCE_HELP, parse_since, show_duration
 
 if TYPE_CHECKING:
     import threading
     from pathlib import Path
 
     from steptrail.consumers.rebuild.fill import Filling
-    from steptrail.consumers.rebuild.rebuilding import Plan, RebuildProgress
+    from steptrail.consumers.rebuild.rebuilding import RebuildProgress
     from steptrail.projections.clickhouse.client import ClickHouse
-    from steptrail.projections.lifecycle.rebuild_diff import Diff
     from steptrail.projections.lifecycle.rebuilds import Rebuild
     from steptrail.schemas.configuration.settings import Settings
 
@@ -103,15 +110,17 @@ def start(
                 hint="leave the options out to go on with it, or `steptrail rebuild drop --yes` first.",
             )
         if rebuild is None:
+            for name in names:
+                _require_known(clickhouse, name)
             plan = rebuilding.plan(
                 settings, clickhouse, pipelines=names, since=moment, by=author().decided_by
             )
             if not yes:
                 note_dry_run()
                 if json:
-                    write_json({**_as_json(None), **_planned(plan), "dry_run": True})
+                    write_json({**as_json(None), **planned(plan), "dry_run": True})
                 else:
-                    _show_plan(plan)
+                    show_plan(plan)
                 return
             rebuild = rebuilding.start(clickhouse, plan)
         _change(
@@ -120,7 +129,7 @@ def start(
             rebuild,
             lambda one, stop: rebuilding.go_on(settings, clickhouse, one, stop, _telling()),
             yes=yes,
-            as_json=json,
+            json=json,
             would="reads on until the new tables have caught up with the topic",
         )
 
@@ -138,9 +147,9 @@ def diff(json: Json = False, directory: StackDir = None) -> None:
         rebuild = required(current(clickhouse))
         found = compare(settings, clickhouse, rebuild)
     if json:
-        write_json(_diff_json(found))
+        write_json(diff_json(found))
     else:
-        _show_diff(found, "new" if shadow_side(rebuild) is Side.NEW else "old")
+        show_diff(found, "new" if shadow_side(rebuild) is Side.NEW else "old")
     if found.differences:
         raise typer.Exit(NO)
 
@@ -178,7 +187,7 @@ def drop(yes: Yes = False, json: Json = False, directory: StackDir = None) -> No
             rebuilding.drop(clickhouse, one)
 
         _change(
-            settings, clickhouse, rebuild, dropped, yes=yes, as_json=json,
+            settings, clickhouse, rebuild, dropped, yes=yes, json=json,
             would=f"drops the {'new' if side is side.NEW else 'old'} tables",
         )  # fmt: skip
 
@@ -197,7 +206,7 @@ def _exchange(side: Any, would: str, yes: bool, json: bool, directory: Path | No
                 settings, clickhouse, one, side, stop, _telling(), by=author().decided_by
             ),
             yes=yes,
-            as_json=json,
+            json=json,
             would=would,
         )
 
@@ -209,7 +218,7 @@ def _change(
     change: Callable[[Rebuild, threading.Event], object],
     *,
     yes: bool,
-    as_json: bool,
+    json: bool,
     would: str,
 ) -> None:
     from steptrail.consumers.rebuild.rebuilding import current, progress
@@ -223,10 +232,21 @@ def _change(
         note(f"It {would}.")
         note_dry_run()
     now = current(clickhouse)
-    _answer(None if now is None else progress(settings, clickhouse, now), as_json, dry_run=not yes)
+    _answer(None if now is None else progress(settings, clickhouse, now), json, dry_run=not yes)
     if stop is not None and stop.is_set():
         note("It was stopped; the same command goes on with it.")
         raise typer.Exit(INTERRUPTED)
+
+
+def _require_known(clickhouse: ClickHouse, pipeline: str) -> None:
+    from steptrail.projections.reading.known_names import unknown_name
+
+    if (unknown := unknown_name(clickhouse, pipeline)) is not None:
+        raise CommandError(
+            f"no event of a pipeline {pipeline!r} is stored. Nothing was changed.",
+            kind="unknown_pipeline",
+            near=unknown.near,
+        )
 
 
 @contextmanager
@@ -265,123 +285,11 @@ def _telling() -> Callable[[Filling], None]:
     return tell
 
 
-def _answer(found: RebuildProgress | None, as_json: bool, **more: bool) -> None:
-    if as_json:
-        write_json({**_as_json(found), **more})
+def _answer(found: RebuildProgress | None, json: bool, **more: bool) -> None:
+    if json:
+        write_json({**as_json(found), **more})
     else:
-        _show(found)
-
-
-def _as_json(found: RebuildProgress | None) -> dict[str, Any]:
-    if found is None:
-        empty = ("rebuild", "state", "side", "since", "at", "requested_by", "per_second", "seconds_left")
-        return {**dict.fromkeys(empty), "pipelines": [], "partitions": [], "left": 0}
-    rebuild = found.rebuild
-    return {
-        "rebuild": str(rebuild.rebuild),
-        "state": rebuild.state.value,
-        "side": found.side.value,
-        "since": rebuild.since,
-        "at": rebuild.at,
-        "requested_by": rebuild.requested_by,
-        "per_second": found.per_second,
-        "seconds_left": found.seconds_left,
-        "pipelines": list(rebuild.pipelines),
-        "partitions": [_fields(each) for each in found.partitions],
-        "left": found.left,
-    }
-
-
-def _planned(plan: Plan) -> dict[str, int]:
-    names = ("reads", "copies", "expired", "live_bytes")
-    return {name: getattr(plan, name) for name in names}
-
-
-def _diff_json(found: Diff) -> dict[str, Any]:
-    return {
-        "events": found.events,
-        "differences": [_fields(each) for each in found.differences],
-        "examples": [_fields(each) for each in found.examples],
-    }
-
-
-def _fields(one: Any) -> dict[str, Any]:
-    return {name: getattr(one, name) for name in one.__slots__}
-
-
-_STATES = {
-    "STARTED": "new tables beside the live ones are being filled",
-    "COPIED": "new tables beside the live ones are being filled",
-    "FILLED": "the new tables have caught up: compare them with diff, make them live with exchange",
-    "EXCHANGING": "an exchange is under way, and projectors wait: exchange goes on with it",
-    "EXCHANGED": "the new tables are live, the old ones are kept: back returns to them, drop drops them",
-    "RETURNING": "the way back is under way, and projectors wait: back goes on with it",
-    "RETURNED": "the old tables are live again, the new ones are kept: exchange makes them live, drop drops them",
-}
-
-
-def _show(found: RebuildProgress | None) -> None:
-    if found is None:
-        say("There is no rebuild; the live tables are all there is.")
-        return
-    rebuild = found.rebuild
-    say(f"Rebuild {rebuild.short} by {rebuild.requested_by}: {_STATES[rebuild.state.value]}.")
-    if rebuild.pipelines or rebuild.since:
-        of = f"of {', '.join(rebuild.pipelines)} " if rebuild.pipelines else ""
-        since = f"since {show_time(rebuild.since)} UTC" if rebuild.since else ""
-        say(f"Only {of}{since}".rstrip() + "; the rest was copied.")
-    table = Table(
-        [
-            Column("partition", right=True),
-            Column("read from", right=True),
-            Column("read to", right=True),
-            Column("live to", right=True),
-            Column("end", right=True),
-        ]
-    )
-    for each in found.partitions:
-        table.add(*(f"{getattr(each, name):,}" for name in each.__slots__))
-    show(table, first=True)
-    left = "" if found.seconds_left is None else f", {show_duration(found.seconds_left * 1000)} at this rate"
-    rate = "" if found.per_second is None else f"; {found.per_second:,.0f} a second{left}"
-    say(f"{counted(found.left, 'offset')} left{rate}.")
-
-
-def _show_plan(plan: Plan) -> None:
-    say(f"It would read {counted(plan.reads, 'record')} of {plan.rebuild.topic}.")
-    if plan.copies:
-        say(f"It would copy {counted(plan.copies, 'row')} from the live tables as they are.")
-    if plan.expired:
-        say(
-            f"{counted(plan.expired, 'offset')} have expired from the topic; "
-            "what the live tables have of them is copied.",
-            style="yellow",
-        )
-    say(
-        f"The live tables take {plan.live_bytes / 1e6:,.1f} MB on disk; the new ones need about as much besides."
-    )
-
-
-def _show_diff(found: Diff, other: str) -> None:
-    if not found.differences:
-        say(
-            f"The {other} tables and the live ones hold the same {counted(found.events, 'event')}.",
-            style="green",
-        )
-        return
-    columns = ("day (UTC)", "pipeline", "status", "live", other, "only live", f"only {other}", "changed")
-    table = Table([Column(name, right=number > 2) for number, name in enumerate(columns)])
-    for each in found.differences:
-        table.add(*(f"{value:,}" if isinstance(value, int) else value for value in _fields(each).values()))
-    show(table, first=True)
-    examples = Table(
-        [Column("document", 2), Column("step"), Column("status"), Column("why", 3, wrap="words")]
-    )
-    for one in found.examples:
-        examples.add(
-            one.doc_id, one.step_name, one.status, one.reason.replace("the other table", f"the {other} table")
-        )
-    show(examples)
+        show_progress(found)
 
 
 def register(app: typer.Typer) -> None:
