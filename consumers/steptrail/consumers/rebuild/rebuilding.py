@@ -205,6 +205,10 @@ def may_exchange(rebuild: Rebuild | None, side: Side) -> Rebuild:
             raise RebuildRefused(
                 "the way back was begun and not ended.", "`steptrail rebuild back --yes` goes on with it."
             )
+    elif state is RebuildState.EXCHANGING:
+        raise RebuildRefused(
+            "an exchange was begun and not ended.", "`steptrail rebuild exchange --yes` goes on with it."
+        )
     elif state not in _OLD_IS_ASIDE:
         raise RebuildRefused(
             "there is nothing to go back to: the live tables are the old ones.",
