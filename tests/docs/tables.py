@@ -242,6 +242,12 @@ SECTIONS: dict[str, dict[str, Shown]] = {
         "erased_documents": Shown("SELECT count(), max(erased_to) FROM erased_documents"),
         "erasure_key": Shown("SELECT made_at FROM erasure_key"),
     },
+    "Rebuilds": {
+        "rebuilds": Shown("SELECT rebuild, state, at, requested_by FROM rebuilds ORDER BY at, number"),
+        "projection_holds": Shown(
+            "SELECT projection_name, hold, any(reason) FROM projection_holds GROUP BY ALL HAVING max(released) = 0"
+        ),
+    },
     "How far everything is": {
         "projection_ledger": Shown(
             "SELECT projection_name, partition, max(last_offset) FROM projection_ledger GROUP BY ALL ORDER BY ALL"

@@ -32,10 +32,19 @@ TABLES = (
     "expected_steps_declarations",
     "dead_letter_decisions",
     "erasures",
+    "rebuilds",
     "retention_changes",
     "steps",
 )
 SILENCE = "5f3a09c1"
+REBUILT = [["rebuild", "drop", "--yes"], ["rebuild", "start", "--yes"]]
+BEFORE = {
+    "retention release": [["retention", "hold", "invoices"]],
+    "rebuild start": REBUILT[:1],
+    "rebuild exchange": REBUILT,
+    "rebuild back": [*REBUILT, ["rebuild", "exchange", "--yes"]],
+    "rebuild drop": REBUILT,
+}
 
 CHANGES = {
     "groups resolve": ["GROUP"],
@@ -52,6 +61,10 @@ CHANGES = {
     "retention release": ["invoices"],
     "retention apply": [],
     "erase": ["invoices", "scan_0029.pdf"],
+    "rebuild start": [],
+    "rebuild exchange": [],
+    "rebuild back": [],
+    "rebuild drop": [],
     "health rules set": ["--step", "ocr", "errors.bad=0.3", "--file", "RULES"],
     "health rules pin": ["--step", "ocr", "--deadline-s", "9", "--file", "RULES"],
     "health rules silence": ["errors", "--step", "ocr", "--file", "RULES"],
@@ -104,8 +117,8 @@ def test_nothing_is_changed_without_yes(
     """In text and in JSON it says that it is a dry run; with --yes the same command line changes something."""
     rules = tmp_path / "health.toml"
     rules.write_text("[[rule]]\nstep = 'nobody'\n", encoding="utf-8")
-    if name == "retention release":
-        assert command("retention", "hold", "invoices")[0] == OK
+    for words in BEFORE.get(name, ()):
+        assert command(*words)[0] == OK
     with connect(settings) as clickhouse:
         argv, before = _argv(name, clickhouse, rules), _state(settings, clickhouse, rules)
         code, out, err = command(*argv)

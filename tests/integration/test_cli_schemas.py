@@ -35,9 +35,13 @@ from support.shapes import check, check_written, schema_of
 from support.stack import Stack
 from support.waiting import until
 
+REBUILT = [["rebuild", "drop", "--yes"], ["rebuild", "start", "--yes"]]
 BEFORE = {
-    "erase --list": ["erase", "invoices", "never-there.pdf", "--absent", "--yes"],
-    "retention release": ["retention", "hold", "invoices"],
+    "erase --list": [["erase", "invoices", "never-there.pdf", "--absent", "--yes"]],
+    "retention release": [["retention", "hold", "invoices"]],
+    **dict.fromkeys(("rebuild", "rebuild diff", "rebuild drop", "rebuild exchange"), REBUILT),
+    "rebuild back": [*REBUILT, ["rebuild", "exchange", "--yes"]],
+    "rebuild start": REBUILT[:1],
 }
 """What there must be for a command to have an answer."""
 ELSEWHERE = {"up", "demo"}  # start a stack of their own: test_stack_lifecycle and test_demo check them
@@ -135,6 +139,12 @@ def _argvs(folder: Path, group: str, target: str) -> dict[str, list[str]]:
         "lag": [],
         "losses": ["--all"],
         "migrate": [],
+        "rebuild": [],
+        "rebuild back": [],
+        "rebuild diff": [],
+        "rebuild drop": [],
+        "rebuild exchange": [],
+        "rebuild start": [],
         "retention": [],
         "retention apply": [],
         "retention default": ["1y"],
@@ -183,7 +193,7 @@ def test_what_is_written_is_as_its_schema_says(
             argv[argv.index("PLACE")] = json.loads(command("dlq", "list", "--json")[1].splitlines()[0])[
                 "place"
             ]
-        if before := BEFORE.get(name):
+        for before in BEFORE.get(name, ()):
             assert command(*before)[0] == OK
         code, out, err = command(*argv, "--json")
     assert code == OK or name in ("health", "status"), err

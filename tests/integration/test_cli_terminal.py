@@ -299,6 +299,15 @@ def _runs(folder: Path) -> dict[str, list[Run]]:
             Run(("erase", NAME, "--from", nowhere)),
             Run(("erase", "--list"), shows=False),
         ],
+        "rebuild": [Run(("rebuild",), shows=False), Run(("rebuild", NAME))],
+        "rebuild start": [
+            Run(("rebuild", "start", "--pipelines", NAME)),
+            Run(("rebuild", "start", "--since", NAME)),
+        ],
+        "rebuild diff": [Run(("rebuild", "diff"), shows=False)],
+        "rebuild exchange": [Run(("rebuild", "exchange"), shows=False)],
+        "rebuild back": [Run(("rebuild", "back"), shows=False)],
+        "rebuild drop": [Run(("rebuild", "drop"), shows=False)],
         "run projector": [Run(("run", "projector"), shows=False, stopped_at=b"\n"), Run(("run", NAME))],
         "run health": [
             Run(("run", "health"), shows=False, stopped_at=b"\n"),

@@ -10,6 +10,7 @@ import json
 import secrets
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ import pytest
 
 from steptrail.consumers.alerts.topics import read_board
 from steptrail.consumers.health.check import HealthCheckManager
+from steptrail.consumers.rebuild import rebuilding
 from steptrail.producers import ProcessingStepManager
 from steptrail.projections import open_storage
 from steptrail.projections.access.analyst import row_conditions, visible_relations
@@ -30,6 +32,7 @@ from steptrail.projections.access.statements import Granting
 from steptrail.projections.clickhouse.client import ClickHouse, connect
 from steptrail.projections.clickhouse.errors import StoreRefused
 from steptrail.projections.clickhouse.migrate import migrate
+from steptrail.projections.lifecycle.shadow_tables import Side
 from steptrail.projections.stores.error_groups import set_rule
 from steptrail.projections.stores.expected_steps import declare_expected_steps
 from steptrail.schemas.configuration.settings import Settings
@@ -117,7 +120,21 @@ def test_the_pipeline_runs_with_the_least_rights(granted: Granted, tmp_path: Pat
             declare_expected_steps(operator, "invoices", ["fetch", "ocr"])
             set_rule(operator, by="me", new_for=timedelta(days=2))
         _use_the_web(granted)
+        _rebuild(granted.of("rebuild"))
     assert granted.refused() == ""
+
+
+def _rebuild(settings: Settings) -> None:
+    """To and fro, and compared."""
+    never = threading.Event()
+    with connect(settings) as clickhouse:
+        made = rebuilding.start(clickhouse, rebuilding.plan(settings, clickhouse))
+        rebuilding.go_on(settings, clickhouse, made, never, lambda _: None)
+        for side in (Side.NEW, Side.OLD):
+            there = rebuilding.required(rebuilding.current(clickhouse))
+            assert rebuilding.compare(settings, clickhouse, there).differences == ()
+            rebuilding.exchange(settings, clickhouse, there, side, never, lambda _: None, by="me")
+        rebuilding.drop(clickhouse, rebuilding.required(rebuilding.current(clickhouse)))
 
 
 def _count(clickhouse: ClickHouse, table: str) -> int:

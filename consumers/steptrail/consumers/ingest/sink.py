@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from typing import Protocol
 
 from steptrail.consumers.ingest.bad_records import Isolation
-from steptrail.consumers.ingest.dead_letter_producer import DeadLetter, DeadLetters
+from steptrail.consumers.ingest.dead_letter_producer import DeadLetter
 from steptrail.consumers.ingest.poison_limit import PoisonLimit
 from steptrail.consumers.ingest.prefiltering_buffer import PrefilteringBuffer
 from steptrail.consumers.ingest.writer_schemas import WriterSchemas
@@ -116,6 +117,18 @@ class ProjectionSink:
         return self._projection.write(batch, set_aside)
 
 
+class Letters(Protocol):
+    """Takes what is no event; see `ingest.dead_letter_producer.DeadLetters`."""
+
+    def send(self, letters: Sequence[DeadLetter], topic_id: str | None = None) -> None:
+        """Return when all of them are safe."""
+        ...
+
+    def written(self, done: Mapping[int, int]) -> None:
+        """The offsets before these are covered by a written batch, by partition."""
+        ...
+
+
 class ProjectorSink(ProjectionSink):
     """The sink for step events."""
 
@@ -123,15 +136,16 @@ class ProjectorSink(ProjectionSink):
         self,
         clickhouse: ClickHouse,
         questions: BrokerQuestions,
-        dead_letters: DeadLetters,
+        dead_letters: Letters,
         *,
         group: str,
         schemas: WriterSchemas,
         limit: PoisonLimit,
         metrics: ProjectorMetrics,
         accept_topic: str | None = None,
+        spec: ProjectionSpec = STEP_EVENTS,
     ) -> None:
-        super().__init__(clickhouse, questions, STEP_EVENTS, group=group, accept_topic=accept_topic)
+        super().__init__(clickhouse, questions, spec, group=group, accept_topic=accept_topic)
         self._dead_letters = dead_letters
         self._metrics = metrics
         self._schemas = schemas

@@ -138,6 +138,15 @@ class BrokerQuestions:
         """The offset after the last readable record of each partition (transactions that are open excluded)."""
         return self._offsets(partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]  # no stubs
 
+    def offsets_at(self, partitions: Collection[int], ms: int) -> dict[int, int]:
+        """The first offset of each partition whose record has that time or a later one; its end where none has.
+
+        `ms` is in milliseconds since 1970.
+        """
+        found = self._offsets(partitions, OffsetSpec.for_timestamp(ms))
+        ends = self.end_offsets([partition for partition, offset in found.items() if offset < 0])
+        return {**found, **ends}
+
     def latest_stamps(self, partitions: Collection[int]) -> dict[int, int]:
         """The greatest time of a record of each partition that has any, in milliseconds since 1970."""
         futures = self._offset_futures(partitions, OffsetSpec.max_timestamp())  # type: ignore[no-untyped-call]  # no stubs

@@ -20,9 +20,10 @@ class Assignment:
     the assignment may already be gone, and the next read calls the revoke callback.
     """
 
-    def __init__(self, consumer: Consumer, topic: str) -> None:
+    def __init__(self, consumer: Consumer, topic: str, *, commits: bool = True) -> None:
         self._consumer = consumer
         self._topic = topic
+        self._commits = commits
         self._placed: set[int] = set()
 
     def accept(self) -> None:
@@ -72,7 +73,7 @@ class Assignment:
 
         A failed commit does no harm: the ledger is authoritative, and the next commit brings the group up to date.
         """
-        if not offsets:
+        if not offsets or not self._commits:
             return False
         entries = [TopicPartition(self._topic, number, offset) for number, offset in offsets.items()]
         try:

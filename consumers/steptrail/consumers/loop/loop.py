@@ -43,6 +43,7 @@ from steptrail.consumers.loop.sink import Opening, Sink, Writing
 from steptrail.consumers.runtime.backoff import Backoff
 from steptrail.consumers.runtime.deadline import Deadline
 from steptrail.consumers.runtime.worker_thread import WorkerThread
+from steptrail.projections.delivery.holds import TablesHeld
 from steptrail.schemas.errors import InfrastructureError
 
 _log = logging.getLogger("steptrail.consumers.loop")
@@ -60,8 +61,8 @@ class ConsumeLoop:
 
     `consumer` must have automatic commits off, the cooperative-sticky assignor and `auto.offset.reset=error`;
     the loop closes it. `new_buffer` creates a buffer that shares the given positions. `feed` decides which partitions
-    are read; by default those that the group assigns. `observer` is called for every written batch. `leaves`: leave
-    the group at the end, also as a static member.
+    are read; by default those that the group assigns. `observer` is called for every written batch. Without `commits`
+    nothing is committed to the group. `leaves`: leave the group at the end, also as a static member.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class ConsumeLoop:
         observer: LoopObserver | None = None,
         backoff: Backoff | None = None,
         leaves: bool = True,
+        commits: bool = True,
         shutdown_timeout: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -92,7 +94,7 @@ class ConsumeLoop:
         self._shutdown_timeout = shutdown_timeout
         self._clock = clock
 
-        self._assignment = Assignment(consumer, topic)
+        self._assignment = Assignment(consumer, topic, commits=commits)
         self._partitions = Partitions()
         self._make_buffer = new_buffer
         self._buffer = self._new_buffer()
@@ -195,10 +197,10 @@ class ConsumeLoop:
         held = list(self._partitions.held)
         self._assignment.pause(held)
         self._partitions.suspend(held)
-        self._retry_later(str(fault))
+        self._retry_later(str(fault), briefly=isinstance(fault, TablesHeld))
 
-    def _retry_later(self, waiting_for: str) -> None:
-        delay = self._backoff.failed()
+    def _retry_later(self, waiting_for: str, *, briefly: bool = False) -> None:
+        delay = self._backoff.brief() if briefly else self._backoff.failed()
         self._retry_at = self._clock() + delay
         self._monitor.waiting(waiting_for, delay, self._backoff.failures)
 

@@ -40,6 +40,11 @@ class Backoff:
         bound = self._policy.bound(self.failures)
         return bound / 2 + bound / 2 * self._draw()
 
+    def brief(self) -> float:
+        """The first delay, for what is over in a moment; counts nothing."""
+        bound = self._policy.bound(1)
+        return bound / 2 + bound / 2 * self._draw()
+
     def succeeded(self) -> None:
         """Start from the first delay again."""
         self.failures = 0

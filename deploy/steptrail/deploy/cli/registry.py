@@ -44,6 +44,7 @@ COMMANDS: dict[str, str] = {
     "dlq": "steptrail.deploy.cli.commands.dlq.dlq",
     "retention": "steptrail.deploy.cli.commands.retention",
     "erase": "steptrail.deploy.cli.commands.erase",
+    "rebuild": "steptrail.deploy.cli.commands.rebuild",
     "schema": "steptrail.deploy.cli.commands.schema",
     "completion": "steptrail.deploy.cli.commands.completion",
     "run": "steptrail.deploy.cli.commands.run.run",

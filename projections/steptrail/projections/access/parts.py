@@ -8,6 +8,7 @@ from typing import Literal
 
 from steptrail.projections.access.relations import MIGRATIONS_TABLE, relations, tables, with_what_they_read
 from steptrail.projections.delivery.spec import ProjectionSpec
+from steptrail.projections.lifecycle.shadow_tables import REBUILT, Side
 from steptrail.projections.lifecycle.stored_tables import EVENT_TABLES
 from steptrail.projections.tables.dead_letters import DEAD_LETTERS
 from steptrail.projections.tables.emitter_reports import EMITTER_REPORTS
@@ -22,6 +23,8 @@ _AGGREGATES = (
     "aggregate_marks",
 )
 _ERASED = ("erasure_key", "erased_documents")
+_SHADOWS = tuple(f"{side.value}_*" for side in Side)
+"""The tables of a rebuild that stand beside the live ones."""
 _HEALTH = ("health_verdicts", "health_snapshots", "health_sight", "health_losses")
 
 
@@ -98,11 +101,15 @@ def parts() -> tuple[Part, ...]:
                     Right("SELECT", "*"),
                     *_inserts((*_DECISIONS, "error_group_rules", "expected_steps_declarations")),
                     *_inserts(("erased_documents", "erasures", "retention_changes")),
-                    *_inserts((*_AGGREGATES, "step_executions")),  # counted anew without what was erased
+                    # Counted anew without what was erased.
+                    *_inserts((*_AGGREGATES, "step_executions", *_SHADOWS)),
                     Right("SELECT", "processes", "system"),
                     *_removes(),
                 )
             ),
+        ),
+        Part(
+            "rebuild", "builds the projector's tables anew and exchanges them: steptrail rebuild", _rebuild()
         ),
     )
 
@@ -119,6 +126,23 @@ def _migrator() -> tuple[Right, ...]:
     )
 
 
+def _rebuild() -> tuple[Right, ...]:
+    engines = sorted({relations()[name].engine or "" for name in REBUILT} | {"Memory"})
+    stages = (f"stage_{name}" for name in _SHADOWS)
+    return _merged(
+        (
+            Right("SELECT", "*"),
+            *_inserts((*_LEDGER, "projection_holds", "rebuilds")),
+            *(Right("CREATE TABLE, DROP TABLE, SELECT, INSERT", name) for name in (*REBUILT, *_SHADOWS)),
+            *(Right("CREATE TABLE, DROP TABLE, SELECT, INSERT, ALTER DELETE", name) for name in stages),
+            *(Right("TABLE ENGINE", engine, "engine") for engine in engines),
+            Right("SELECT", "processes", "system"),
+            *_removes(),
+            *_CHECKS,
+        )
+    )
+
+
 def _consumer(
     specs: Iterable[ProjectionSpec], *, writes: Iterable[str] = (), reads: Iterable[str] = ()
 ) -> tuple[Right, ...]:
@@ -126,7 +150,7 @@ def _consumer(
     specs = tuple(specs)
     targets = {target.table for spec in specs for target in spec.targets}
     written = [name for name in tables() if name in {*targets, *_LEDGER, *writes}]
-    also = [name for name in with_what_they_read(reads) if name not in written]
+    also = [name for name in with_what_they_read((*reads, "projection_holds")) if name not in written]
     return (
         *(Right("SELECT, INSERT", name) for name in written),
         *(Right("SELECT", name) for name in (*also, MIGRATIONS_TABLE)),
@@ -145,7 +169,8 @@ def _removes() -> tuple[Right, ...]:
     return (
         *(Right("SELECT, ALTER DELETE", table.name) for table in EVENT_TABLES),
         *(Right("ALTER MATERIALIZE PROJECTION", table.name) for table in EVENT_TABLES if table.projections),
-        *(Right("SELECT", name, "system") for name in ("parts", "mutations")),
+        *(Right("SELECT, ALTER DELETE, ALTER MATERIALIZE PROJECTION", name) for name in _SHADOWS),
+        *(Right("SELECT", name, "system") for name in ("parts", "mutations", "tables")),
     )
 
 

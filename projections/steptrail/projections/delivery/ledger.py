@@ -34,6 +34,7 @@ from typing import Any
 from steptrail.projections.clickhouse.client import ClickHouse, int_list
 from steptrail.projections.clickhouse.errors import TopicRecreated
 from steptrail.projections.delivery.batch import Batch
+from steptrail.projections.delivery.holds import TablesHeld, standing, unheld
 
 _log = logging.getLogger("steptrail.ledger")
 
@@ -83,11 +84,12 @@ class Ledger:
                 f"rows of the old one, start this part again with --accept-topic {self._topic_id}"
             )
 
-    def claim(self, partitions: Collection[int]) -> Claims:
+    def claim(self, partitions: Collection[int], *, under: uuid.UUID | None = None) -> Claims:
         """Claim `partitions`, then wait until no predecessor's statement on them runs any more.
 
         Returns what was won: a racing claim with a greater owner may have taken some. Blocks for as long as a
-        predecessor's statement runs; raises InfrastructureError when the store is away.
+        predecessor's statement runs; raises InfrastructureError when the store is away, TablesHeld while a hold
+        stands that is not `under`.
         """
         owner = uuid.uuid4()
         wanted = sorted(partitions)
@@ -98,11 +100,13 @@ class Ledger:
         self.write(
             "INSERT INTO projection_claims (projection_name, topic, topic_id, partition, epoch, owner) "
             "SELECT {projection:String}, {topic:String}, {topic_id:String}, t.1, t.2, {owner:UUID} "
-            f"FROM (SELECT arrayJoin([{tuples}]) AS t)",
+            f"FROM (SELECT arrayJoin([{tuples}]) AS t) WHERE {unheld(under)}",
             wanted,
             {"owner": str(owner)},
         )
         won = {part: claim for part, claim in self._greatest(wanted).items() if claim.owner == owner}
+        if not won and (found := standing(self._clickhouse, self._projection)) and found.hold != under:
+            raise TablesHeld(found.reason)
         self.wait_for_predecessors(won)
         return won
 
@@ -144,18 +148,12 @@ class Ledger:
 
         Evaluated once, when the statement starts: with the wait of `claim` that is what fences a predecessor.
         """
-        mine = ", ".join(
-            f"({part}, {claims[part].epoch}, '{claims[part].owner}')"
-            for part in sorted(partitions)
-            if part in claims
-        )
-        return (
-            f"{column} IN (SELECT partition FROM projection_claims "
-            f"WHERE projection_name = {{projection:String}} AND topic_id = {{topic_id:String}} "
-            f"AND partition IN ({int_list(sorted(partitions))}) GROUP BY partition "
-            "HAVING (partition, tupleElement(max((epoch, owner)), 1), toString(tupleElement(max((epoch, owner)), 2))) "
-            f"IN ({mine}))"
-        )
+        return f"{column} IN ({_still_held(claims, partitions)})"
+
+    def all_held(self, claims: Claims) -> str:
+        """SQL, true or an error (395): every partition's greatest claim is still the one in `claims`."""
+        held = f"SELECT count() FROM ({_still_held(claims, list(claims))})"
+        return f"throwIf(({held}) != {len(claims)}, 'steptrail: a claim was taken over') = 0"
 
     def not_in(self, table: str, batch: Batch) -> str:
         """SQL: the row's offset is not yet in `table`.
@@ -229,3 +227,18 @@ class Ledger:
             self._key,
         )
         return {part: Claim(epoch, holder) for part, epoch, holder in found}
+
+
+def _still_held(claims: Claims, partitions: Collection[int]) -> str:
+    mine = ", ".join(
+        f"({part}, {claims[part].epoch}, '{claims[part].owner}')"
+        for part in sorted(partitions)
+        if part in claims
+    )
+    return (
+        "SELECT partition FROM projection_claims "
+        "WHERE projection_name = {projection:String} AND topic_id = {topic_id:String} "
+        f"AND partition IN ({int_list(sorted(partitions))}) GROUP BY partition "
+        "HAVING (partition, tupleElement(max((epoch, owner)), 1), toString(tupleElement(max((epoch, owner)), 2))) "
+        f"IN ({mine})"
+    )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+import uuid
+from collections.abc import Collection, Mapping
 from functools import partial
+from typing import Final
 
 from steptrail.projections.clickhouse.client import ClickHouse
 from steptrail.projections.clickhouse.concurrency import together
@@ -16,13 +18,16 @@ from steptrail.projections.clickhouse.errors import (
     StoreRefused,
 )
 from steptrail.projections.clickhouse.migrate import require_current
-from steptrail.projections.delivery.batch import Batch
+from steptrail.projections.delivery.batch import Batch, BatchBuilder
 from steptrail.projections.delivery.ledger import Claim, Claims, Ledger
 from steptrail.projections.delivery.spec import EventOnce, ProjectionSpec, Target
 from steptrail.projections.delivery.staging import SetAside, Stage, drop_abandoned, staged
 from steptrail.projections.delivery.topic_gaps import TopicGaps
 
 _log = logging.getLogger("steptrail.projection")
+
+HELD: Final = "/* every partition is held */"
+"""Stands in a statement for the condition of `Projection.fill`."""
 
 
 class Projection:
@@ -65,13 +70,14 @@ class Projection:
         """Write down that these offsets will never be projected."""
         self._gaps.record(partition, first_offset, last_offset, reason)
 
-    def open(self, partitions: Collection[int]) -> dict[int, int]:
+    def open(self, partitions: Collection[int], *, under: uuid.UUID | None = None) -> dict[int, int]:
         """Claim `partitions` and return where to read on: the offset after the last one that is projected.
 
         Returns partition → offset for the partitions that were won. Blocks while a predecessor's statement runs.
+        Raises TablesHeld while a hold stands that is not `under`.
         """
         self.release(partitions)
-        claims = self._ledger.claim(partitions)
+        claims = self._ledger.claim(partitions, under=under)
         marks = self._ledger.high_water(claims)
         self._held.update(claims)
         return {part: mark + 1 for part, mark in marks.items()}
@@ -116,8 +122,41 @@ class Projection:
         self.release([part for part in batch.spans if part not in done])
         return {part: batch.spans[part].last + 1 for part in sorted(done)}
 
+    def cover(self, offsets: Mapping[int, tuple[int, int]]) -> None:
+        """Write down that the tables hold all they will ever hold of these offsets: partition → first and last.
+
+        Raises ClaimLost when a partition is not held any more.
+        """
+        builder = BatchBuilder({})
+        for partition, (first, last) in sorted(offsets.items()):
+            builder.skip(partition, first)
+            builder.skip(partition, last)
+        if offsets and set(self.write(builder.build())) != set(offsets):
+            raise ClaimLost("the partitions were claimed by another process")
+
+    def fill(self, statement: str) -> None:
+        """Run a statement that writes, if every held partition is still held when it starts.
+
+        It must contain HELD, for which that condition is put. Raises ClaimLost when one is not held any more.
+        """
+        claims = dict(self._held)
+        if not claims:
+            raise ClaimLost("no partition is claimed: open them first")
+        try:
+            self._ledger.write(statement.replace(HELD, self._ledger.all_held(claims)), list(claims))
+        except QueryError as error:
+            self.release(claims)
+            if error.code == 395:
+                raise ClaimLost("the partitions were claimed by another process") from error
+            raise self._not_our_data(error) from error
+        except Exception:
+            self.release(claims)
+            raise
+
     def _fill(self, target: Target, stage: Stage, claims: Claims) -> None:
         conditions = [stage.whole, self._ledger.holds(claims, list(claims), "kafka_partition")]
+        if target.only:
+            conditions.append(target.only)
         if target.keeps_offsets:
             conditions.append(self._ledger.not_in(target.table, stage.batch))
         if target.erasable is not None:

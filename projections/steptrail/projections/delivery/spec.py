@@ -17,6 +17,7 @@ class Target:
     `once_by` names the stage's column and the table's column that identify an event, for records that were sent
     again on purpose: of those, only events that are not there yet are written. With `EventOnce` that holds for all.
     `erasable` says how records of erased documents are known; None where its rows tell nothing of a document.
+    `only` is SQL over the stage for the records that are written at all; empty: all of them.
     """
 
     table: str
@@ -25,6 +26,7 @@ class Target:
     group_by: str = ""
     once_by: ResentOnce | EventOnce | None = None
     erasable: Erasable | None = None
+    only: str = ""
 
     def insert(self, stage: str, conditions: list[str]) -> str:
         """The statement that copies the rows of table `stage` which meet all `conditions`."""

@@ -25,10 +25,13 @@ from steptrail.projections.clickhouse.concurrency import together
 from steptrail.projections.clickhouse.queries import stored
 from steptrail.projections.clickhouse.running import wait_for_writers
 from steptrail.projections.delivery.erased import document_hash
+from steptrail.projections.delivery.holds import TablesHeld, standing
 from steptrail.projections.delivery.staging import drop_abandoned, drop_quietly
 from steptrail.projections.lifecycle.erasures import Erasure, ErasureState, write
+from steptrail.projections.lifecycle.folding import executions_of
 from steptrail.projections.lifecycle.mutations import hide, take_out
 from steptrail.projections.lifecycle.recounting import recount
+from steptrail.projections.lifecycle.shadow_tables import shadow_event_tables, shadow_prefixes
 from steptrail.projections.lifecycle.stored_tables import (
     EVENT_TABLES,
     HEALTH_EVENTS,
@@ -36,6 +39,7 @@ from steptrail.projections.lifecycle.stored_tables import (
     EventTable,
     document_tables,
 )
+from steptrail.projections.tables.step_events import STEP_EVENTS
 
 Document = tuple[str, str]
 """Pipeline and document id."""
@@ -43,26 +47,6 @@ Document = tuple[str, str]
 GROUPS: Final = "error_group_hours"
 _AT_ONCE: Final = 10_000
 _BY_MINUTE: Final = (STEPS, HEALTH_EVENTS)
-
-# What is left of a document in `steps` are events that came after its erasure: their executions stand on them alone.
-_EXECUTIONS_AGAIN: Final = """
-INSERT INTO step_executions
-SELECT event.pipeline, event.step_name, event.doc_id, event.execution_id,
-    max((event.rank, event.event_time, toUInt128(event.event_id), event.status)),
-    max(event.attempt),
-    minIf(toNullable(event.event_time), event.status = 'RUNNING'),
-    min(event.event_time),
-    max(event.event_time)
-FROM
-(
-    SELECT *,
-        least(timestamp, toDateTime64(broker_time, 6, 'UTC')) AS event_time,
-        toUInt8(multiIf(status = 'PENDING', 0, status = 'RUNNING', 1, 2)) AS rank
-    FROM steps
-    WHERE {theirs}
-) AS event
-GROUP BY event.pipeline, event.step_name, event.doc_id, event.execution_id
-"""
 
 
 @contextmanager
@@ -154,6 +138,7 @@ def finish(clickhouse: ClickHouse, erasure: Erasure, selection: str | None = Non
     HIDDEN, or DONE where it was done already. Raises InfrastructureError when the store is away or does not come to an
     end; calling it again goes on.
     """
+    _require_unheld(clickhouse)
     whose = _hashed(erasure)
     if selection is not None:
         whose = f"(pipeline, doc_id) IN (SELECT pipeline, doc_id FROM {selection})"
@@ -171,10 +156,13 @@ def finish(clickhouse: ClickHouse, erasure: Erasure, selection: str | None = Non
         )
         write(clickhouse, erasure)
     if erasure.state is ErasureState.FOUND:
-        together(
-            partial(hide, clickhouse, table.name, _theirs(table, erasure)) for table in document_tables()
-        )
-        clickhouse.command(_EXECUTIONS_AGAIN.replace("{theirs}", whose))
+        prefixes = shadow_prefixes(clickhouse)
+        tables = (*document_tables(), *shadow_event_tables(prefixes))
+        together(partial(hide, clickhouse, table.name, _theirs(table, erasure)) for table in tables)
+        for prefix in ("", *prefixes):
+            # What is left in `steps` are events that came after the erasure: their executions stand on them alone.
+            again = executions_of(f"{prefix}steps", whose)
+            clickhouse.command(f"INSERT INTO {prefix}step_executions {again}")
         recount(clickhouse, erasure.request)
         erasure = erasure.now(ErasureState.HIDDEN)
         write(clickhouse, erasure)
@@ -184,11 +172,21 @@ def finish(clickhouse: ClickHouse, erasure: Erasure, selection: str | None = Non
 def remove(clickhouse: ClickHouse, erasure: Erasure) -> Erasure:
     """Write the parts anew that have hidden rows, after `finish`. Returns it in state DONE."""
     if erasure.state is not ErasureState.DONE:
-        for table in EVENT_TABLES:
+        _require_unheld(clickhouse)
+        for table in (*EVENT_TABLES, *shadow_event_tables(shadow_prefixes(clickhouse))):
             take_out(clickhouse, table)
         erasure = erasure.now(ErasureState.DONE)
         write(clickhouse, erasure)
     return erasure
+
+
+def _require_unheld(clickhouse: ClickHouse) -> None:
+    """Raise TablesHeld while tables are exchanged: rows would be hidden in one set of them alone.
+
+    Called after the erasure was written down, so that an exchange which begins later sees it and does not go on.
+    """
+    if (found := standing(clickhouse, STEP_EVENTS.name)) is not None:
+        raise TablesHeld(f"the erasure waits for an exchange of tables: {found.reason}")
 
 
 def _hashed(erasure: Erasure) -> str:

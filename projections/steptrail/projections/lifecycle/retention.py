@@ -18,6 +18,7 @@ from steptrail.projections.clickhouse.client import ClickHouse
 from steptrail.projections.clickhouse.errors import QueryError, StoreRefused
 from steptrail.projections.lifecycle.mutations import WAIT_S, delete, wait_for_mutations
 from steptrail.projections.lifecycle.retention_rules import RetentionRules
+from steptrail.projections.lifecycle.shadow_tables import shadow_event_tables, shadow_prefixes
 from steptrail.projections.lifecycle.stored_tables import EVENT_TABLES, STEPS, EventTable
 
 # Of a part that was merged away meanwhile, or is being merged: the next time.
@@ -100,7 +101,7 @@ def apply(clickhouse: ClickHouse, rules: RetentionRules, *, timeout: float = WAI
     """
     removed = []
     day = today(clickhouse)
-    for table in EVENT_TABLES:
+    for table in (*EVENT_TABLES, *shadow_event_tables(shadow_prefixes(clickhouse))):
         condition = too_old(table, rules, day)
         if condition is not None and (one := _apply(clickhouse, table, condition, timeout)) is not None:
             removed.append(one)
@@ -130,6 +131,10 @@ def _apply(clickhouse: ClickHouse, table: EventTable, condition: str, timeout: f
 
 
 def _drop(clickhouse: ClickHouse, table: EventTable, part: str) -> bool:
+    if shadow_prefixes(clickhouse):
+        return (
+            False  # an exchange may give the name to another table, which may have another part of that name
+        )
     try:
         clickhouse.command(f"ALTER TABLE {table.name} DROP PART '{part}'")
     except QueryError as error:

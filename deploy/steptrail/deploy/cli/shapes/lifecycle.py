@@ -1,21 +1,25 @@
-"""Of the commands about retention, erasure and rights."""
+"""Of the commands about retention, erasure, rebuilds and rights."""
 
 from __future__ import annotations
 
+from steptrail.consumers.rebuild.rebuilding import RebuildPartition
 from steptrail.deploy.cli.shapes.building import (
     BOOL,
     COUNT,
     COUNTS,
+    NUMBER,
     TEXT,
     TIME,
     Schema,
     Shape,
+    either,
     list_of,
     maybe,
     more,
     of,
     record,
 )
+from steptrail.projections.lifecycle.rebuild_diff import Difference, Example
 from steptrail.projections.lifecycle.retention import Expired, Removed
 
 
@@ -29,7 +33,26 @@ def shapes() -> dict[str, Shape]:
         **{f"retention {name}": Shape(changed, lines=False) for name in names},
         "erase": Shape(_erased(), lines=False),
         "erase --list": Shape(_erasure()),
+        **_rebuild(),
         "grants": Shape(record(role=TEXT, sql=TEXT, comment=TEXT)),
+    }
+
+
+def _rebuild() -> dict[str, Shape]:
+    times = {"since": maybe(TIME), "at": maybe(TIME)}
+    figures = {"left": COUNT, "per_second": maybe(NUMBER), "seconds_left": maybe(NUMBER)}
+    told = {name: maybe(TEXT) for name in ("rebuild", "state", "side", "requested_by")}
+    partitions = list_of(of(RebuildPartition))
+    shown = record(**told, **times, **figures, pipelines=list_of(TEXT), partitions=partitions)
+    planned = dict.fromkeys(("reads", "copies", "expired", "live_bytes"), COUNT)
+    changed = Shape(more(shown, dry_run=BOOL), lines=False)
+    diff = record(events=COUNT, differences=list_of(of(Difference)), examples=list_of(of(Example)))
+    started = either(more(shown, dry_run=BOOL), more(shown, dry_run=BOOL, **planned))
+    return {
+        "rebuild": Shape(shown, lines=False),
+        "rebuild start": Shape(started, lines=False),
+        "rebuild diff": Shape(diff, lines=False),
+        **{f"rebuild {name}": changed for name in ("exchange", "back", "drop")},
     }
 
 

@@ -1,0 +1,1 @@
+"""Rebuilds the projector's tables from the topic, beside the live ones."""
