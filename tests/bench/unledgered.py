@@ -23,7 +23,7 @@ class NoLedger(Ledger):
     def refuse_recreated(self) -> None:
         """Ask nothing."""
 
-    def claim(self, partitions: Collection[int]) -> Claims:
+    def claim(self, partitions: Collection[int], *, reopen: bool = False) -> Claims:
         """Say yes."""
         return dict.fromkeys(partitions, _HELD)
 

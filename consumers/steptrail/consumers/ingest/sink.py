@@ -15,8 +15,10 @@ from steptrail.consumers.loop.positions import Start, start_of
 from steptrail.consumers.runtime.metrics import ProjectorMetrics
 from steptrail.projections.clickhouse.client import ClickHouse
 from steptrail.projections.clickhouse.errors import ClaimLost, QueryError, StoreRefused, TopicRecreated
+from steptrail.projections.clickhouse.shards import Shards
 from steptrail.projections.delivery.batch import Batch
 from steptrail.projections.delivery.projection import Projection
+from steptrail.projections.delivery.sharding import ShardedProjection, new_projection
 from steptrail.projections.delivery.spec import ProjectionSpec
 from steptrail.projections.delivery.staging import SetAside
 from steptrail.projections.tables.step_events import STEP_EVENTS
@@ -32,7 +34,7 @@ class ProjectionSink:
 
     def __init__(
         self,
-        clickhouse: ClickHouse,
+        clickhouse: ClickHouse | Shards,
         questions: BrokerQuestions,
         spec: ProjectionSpec,
         *,
@@ -45,7 +47,7 @@ class ProjectionSink:
         self._group = group
         self._accept_topic = accept_topic
         self._topic_id: str | None = None
-        self._projection: Projection | None = None
+        self._projection: Projection | ShardedProjection | None = None
         self._group_knows = True
 
     def open(self, partitions: Collection[int]) -> dict[int, Start]:
@@ -57,7 +59,9 @@ class ProjectionSink:
             self._projection = None
             raise StoreRefused(str(error), code=error.code, name=error.name) from error
 
-    def _open(self, projection: Projection, partitions: Collection[int]) -> dict[int, Start]:
+    def _open(
+        self, projection: Projection | ShardedProjection, partitions: Collection[int]
+    ) -> dict[int, Start]:
         projected = projection.open(partitions)
         # A group may keep, or receive at the last moment, offsets committed for a deleted topic.
         committed = self._questions.committed(self._group, projected) if self._group_knows else {}
@@ -79,11 +83,11 @@ class ProjectionSink:
         if self._projection is not None:
             self._projection.release(partitions)
 
-    def _prepared(self) -> Projection:
+    def _prepared(self) -> Projection | ShardedProjection:
         self._require_same_topic()
         if self._projection is None:
             assert self._topic_id is not None
-            projection = Projection(
+            projection = new_projection(
                 self._clickhouse, self._spec, topic=self._questions.topic, topic_id=self._topic_id
             )
             projection.prepare(accept_recreated=self._accept_topic == self._topic_id)
@@ -114,7 +118,7 @@ class ProjectorSink(ProjectionSink):
 
     def __init__(
         self,
-        clickhouse: ClickHouse,
+        clickhouse: ClickHouse | Shards,
         questions: BrokerQuestions,
         dead_letters: DeadLetters,
         *,

@@ -32,13 +32,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from steptrail.projections.clickhouse.client import ClickHouse, int_list
-from steptrail.projections.clickhouse.errors import TopicRecreated
+from steptrail.projections.clickhouse.errors import PartitionMoved, TopicRecreated
 from steptrail.projections.delivery.batch import Batch
 
 _log = logging.getLogger("steptrail.ledger")
 
 WAIT_POLL_S = 0.02
 WAIT_LOG_S = 5.0
+
+CLOSED = (1 << 32) - 1
+"""The low half of the epoch of a claim that closes a partition here; no other claim comes to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,11 @@ class Claim:
 
     epoch: int
     owner: uuid.UUID
+
+    @property
+    def closes(self) -> bool:
+        """Whether the partition is not written here any more: another shard has it."""
+        return self.epoch & CLOSED == CLOSED
 
 
 Claims = Mapping[int, Claim]
@@ -83,28 +91,53 @@ class Ledger:
                 f"rows of the old one, start this part again with --accept-topic {self._topic_id}"
             )
 
-    def claim(self, partitions: Collection[int]) -> Claims:
+    def claim(self, partitions: Collection[int], *, reopen: bool = False) -> Claims:
         """Claim `partitions`, then wait until no predecessor's statement on them runs any more.
 
         Returns what was won: a racing claim with a greater owner may have taken some. Blocks for as long as a
-        predecessor's statement runs; raises InfrastructureError when the store is away.
+        predecessor's statement runs; raises InfrastructureError when the store is away, PartitionMoved for a partition
+        that is closed here (unless `reopen`).
         """
-        owner = uuid.uuid4()
         wanted = sorted(partitions)
         if not wanted:
             return {}
-        top = self._greatest(wanted)
-        tuples = ", ".join(f"({part}, {top[part].epoch + 1 if part in top else 1})" for part in wanted)
+        top = self.greatest(wanted)
+        closed = [part for part in wanted if part in top and top[part].closes]
+        if closed and not reopen:
+            raise PartitionMoved(
+                f"partitions {', '.join(map(str, closed))} of {self._topic} are closed at {self._clickhouse.address}: "
+                "another shard has them. Nothing was written. Is STEPTRAIL_CLICKHOUSE_SERVERS the same everywhere? "
+                "`steptrail shards` shows where each partition is, and --hand-over moves it"
+            )
+        epochs = {part: top[part].epoch + 1 if part in top else 1 for part in wanted}
+        won = self._claimed(epochs, uuid.uuid4())
+        self.wait_for_predecessors(won)
+        return won
+
+    def close(self, claims: Claims) -> set[int]:
+        """Close the partitions of `claims` that still hold: nobody claims them here again, except a handover."""
+        epochs = {part: claim.epoch | CLOSED for part, claim in claims.items()}
+        return set(self._claimed(epochs, uuid.uuid4(), only=claims)) if epochs else set()
+
+    def close_unclaimed(self, partitions: Collection[int]) -> None:
+        """Close those of `partitions` that nobody ever claimed here."""
+        top = self.greatest(partitions)
+        if new := {part: CLOSED for part in partitions if part not in top}:
+            self._claimed(new, uuid.uuid4())
+
+    def _claimed(self, epochs: Mapping[int, int], owner: uuid.UUID, only: Claims | None = None) -> Claims:
+        """Write a claim for each partition, of `only` where those still hold, and return what was won."""
+        wanted = sorted(epochs)
+        tuples = ", ".join(f"({part}, {epochs[part]})" for part in wanted)
+        where = "" if only is None else f" WHERE {self.holds(only, wanted, 't.1')}"
         self.write(
             "INSERT INTO projection_claims (projection_name, topic, topic_id, partition, epoch, owner) "
             "SELECT {projection:String}, {topic:String}, {topic_id:String}, t.1, t.2, {owner:UUID} "
-            f"FROM (SELECT arrayJoin([{tuples}]) AS t)",
+            f"FROM (SELECT arrayJoin([{tuples}]) AS t){where}",
             wanted,
             {"owner": str(owner)},
         )
-        won = {part: claim for part, claim in self._greatest(wanted).items() if claim.owner == owner}
-        self.wait_for_predecessors(won)
-        return won
+        return {part: claim for part, claim in self.greatest(wanted).items() if claim.owner == owner}
 
     def wait_for_predecessors(
         self, partitions: Collection[int], *, sleep: Callable[[float], None] = time.sleep
@@ -221,7 +254,8 @@ class Ledger:
     def _comment_prefix(self) -> str:
         return f"steptrail/{self._clickhouse.database}.{self._projection}/{self._topic_id}/"
 
-    def _greatest(self, partitions: Collection[int]) -> dict[int, Claim]:
+    def greatest(self, partitions: Collection[int]) -> dict[int, Claim]:
+        """The claim that holds each partition, where there is one."""
         found = self._clickhouse.query(
             "SELECT partition, tupleElement(max((epoch, owner)), 1), tupleElement(max((epoch, owner)), 2) "
             "FROM projection_claims WHERE projection_name = {projection:String} AND topic_id = {topic_id:String} "

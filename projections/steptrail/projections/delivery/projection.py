@@ -15,7 +15,8 @@ from steptrail.projections.clickhouse.errors import (
     SchemaMismatch,
     StoreRefused,
 )
-from steptrail.projections.clickhouse.migrate import require_current
+from steptrail.projections.clickhouse.layouts import Single
+from steptrail.projections.clickhouse.migrate import require_current, require_made_for
 from steptrail.projections.delivery.batch import Batch
 from steptrail.projections.delivery.ledger import Claim, Claims, Ledger
 from steptrail.projections.delivery.spec import EventOnce, ProjectionSpec, Target
@@ -52,6 +53,7 @@ class Projection:
         Raises SchemaMismatch when migrations are missing, TopicRecreated when the ledger knows another topic of
         this name (unless `accept_recreated`).
         """
+        require_made_for(self._clickhouse, Single())
         require_current(self._clickhouse)
         if not accept_recreated:
             self._ledger.refuse_recreated()
