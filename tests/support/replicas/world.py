@@ -131,6 +131,11 @@ class World:
         parts = [entry[1] for entry in seen if entry[0] == "part" and id(entry[1]) not in gone]
         return [part for part in parts if any(part in each.parts for each in self.replicas if not each.lost)]
 
+    def is_in_step(self, replica: Replica) -> bool:
+        """Whether it has done what it knows of the replicated log: holds each part, and none that was withdrawn."""
+        known = self.parts_seen_by(replica)
+        return all(part in replica.parts for part in known) and all(part in known for part in replica.parts)
+
     def unsettled_for(self, replica: Replica) -> bool:
         """Whether `quorum/parallel` has an entry, as the replica reads it."""
         reached = {id(entry[1]) for entry in self.log[: replica.seen] if entry[0] == "reached"}
@@ -266,7 +271,7 @@ class World:
         if replica.session is None:
             return
         known = self.parts_seen_by(replica)
-        replica.parts = [part for part in replica.parts if not part.withdrawn or part in known]
+        replica.parts = [part for part in replica.parts if part in known]
         for part in known:
             if part not in replica.parts and not part.withdrawn:
                 if any(part in each.parts for each in self.replicas if each.up and each is not replica):

@@ -77,12 +77,12 @@ def _under_one_claim(world: World, records: int, stalls: float) -> Process:
             raise StatementFailed
         chosen.seen = len(world.log)  # what a write to another key does
     yield
-    if safe.sync:
-        while any(part not in chosen.parts for part in world.parts_seen_by(chosen)):
-            _require(chosen)
-            yield
     if safe.settle:
         while world.unsettled_for(chosen):
+            _require(chosen)
+            yield
+    if safe.sync:  # after it is settled: what was withdrawn must be gone from R, too
+        while not world.is_in_step(chosen):
             _require(chosen)
             yield
     _require(chosen)

@@ -77,7 +77,7 @@ class Ledger:
         known = self._clickhouse.query(
             "SELECT topic_id FROM projection_claims WHERE projection_name = {projection:String} "
             "AND topic = {topic:String} GROUP BY topic_id ORDER BY max(at) DESC",
-            self._key,
+            self.key,
         )
         return [str(topic_id) for (topic_id,) in known]
 
@@ -168,7 +168,7 @@ class Ledger:
             "SELECT partition, max(last_offset) FROM projection_ledger WHERE projection_name = {projection:String} "
             f"AND topic_id = {{topic_id:String}} AND partition IN ({int_list(sorted(partitions)) or '-1'}) "
             "GROUP BY partition",
-            self._key,
+            self.key,
         )
         return {**dict.fromkeys(partitions, -1), **dict(known)}
 
@@ -215,7 +215,7 @@ class Ledger:
         """
         named = ",".join(map(str, sorted(partitions)))
         comment = f"{self._comment_prefix}{self._instance}.{next(self._statements)}/,{named},"
-        self._clickhouse.command(sql, {**self._key, **(parameters or {})}, settings={"log_comment": comment})
+        self._clickhouse.command(sql, {**self.key, **(parameters or {})}, settings={"log_comment": comment})
 
     def record(self, claims: Claims, batch: Batch) -> set[int]:
         """Write the batch's ledger rows where the claim still holds, and read back which are there.
@@ -242,12 +242,13 @@ class Ledger:
             "SELECT DISTINCT partition FROM projection_ledger WHERE projection_name = {projection:String} "
             f"AND topic_id = {{topic_id:String}} AND partition IN ({int_list(list(held))}) "
             f"AND (partition, last_offset, toString(owner)) IN ({written})",
-            self._key,
+            self.key,
         )
         return {part for (part,) in there}
 
     @property
-    def _key(self) -> dict[str, Any]:
+    def key(self) -> dict[str, Any]:
+        """The parameters `projection`, `topic` and `topic_id` of its statements."""
         return {"projection": self._projection, "topic": self._topic, "topic_id": self._topic_id}
 
     @property
@@ -260,6 +261,6 @@ class Ledger:
             "SELECT partition, tupleElement(max((epoch, owner)), 1), tupleElement(max((epoch, owner)), 2) "
             "FROM projection_claims WHERE projection_name = {projection:String} AND topic_id = {topic_id:String} "
             f"AND partition IN ({int_list(sorted(partitions))}) GROUP BY partition",
-            self._key,
+            self.key,
         )
         return {part: Claim(epoch, holder) for part, epoch, holder in found}
