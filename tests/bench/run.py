@@ -32,6 +32,7 @@ FIGURES = (
     "ledger_cost",
     "poison_cost",
     "secured_cost",
+    "two_shards_vs_one",
     "leader_killed_s",
     "recovery_s",
     "projector_peak_rss_mb",

@@ -24,6 +24,7 @@ NAMES = {
     "ledger_cost": "from Kafka to all tables with the ledger / without",
     "poison_cost": "from Kafka to all tables with 1 % poison / without",
     "secured_cost": "from three Kafka brokers to all tables over SASL_SSL / over plain text",
+    "two_shards_vs_one": "from Kafka to all tables in two shards / in one, the same machine",
     "leader_killed_s": "the leader of a partition killed: longest time without an acknowledgement",
     "emit_to_readable_s": "from emit to readable at 5,000 events/s, p50",
     "recovery_s": "from kill -9 of the projector to caught up, at 5,000 events/s",
@@ -55,6 +56,7 @@ def beside(line: dict[str, Any]) -> str:
         "ledger_cost": lambda: f"{detail['with_events_per_s']:,.0f} events/s",
         "poison_cost": lambda: f"{detail['poisoned_events_per_s']:,.0f} events/s",
         "secured_cost": lambda: f"{detail['sasl_ssl_events_per_s']:,.0f} events/s",
+        "two_shards_vs_one": lambda: f"{detail['two_shards_events_per_s']:,.0f} events/s",
         "leader_killed_s": lambda: f"lost {detail['lost']}, double {detail['double']}",
         "recovery_s": lambda: f"{detail['with_group_instance_id']} s with a `group_instance_id`",
         "emit_p99_us": lambda: (

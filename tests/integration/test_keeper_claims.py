@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -12,8 +14,9 @@ from steptrail.projections.clickhouse.client import ClickHouse
 from steptrail.projections.clickhouse.layouts import CLAIMS, Replica
 from steptrail.projections.clickhouse.migrate import migrations
 from steptrail.projections.delivery.ledger import Claims, Ledger
+from steptrail.projections.delivery.replicas import Fence
 from steptrail.schemas.configuration.settings import Settings
-from support.waiting import PATIENCE_S
+from support.waiting import PATIENCE_S, until
 from support.zookeeper import engines_with_keeper
 
 DATABASE = "replicated"
@@ -40,21 +43,22 @@ def replicas() -> Iterator[list[ClickHouse]]:
 def holds(store: ClickHouse, ledger: Ledger, claims: Claims, partition: int) -> bool:
     """Whether a statement on this replica would write under these claims."""
     condition = ledger.holds(claims, [partition], "part")
-    [(count,)] = store.query(f"SELECT count() FROM (SELECT {partition} AS part) WHERE {condition}", ledger.key)
+    [(count,)] = store.query(
+        f"SELECT count() FROM (SELECT {partition} AS part) WHERE {condition}", ledger.key
+    )
     return bool(count)
 
 
 def test_of_racing_claims_one_stands_on_every_replica(replicas: list[ClickHouse]) -> None:
     """Eight claimers on two engine processes, again and again: whoever stands there holds, and nobody else does."""
-    key = {"projection": "steps", "topic": "t", "topic_id": uuid.uuid4().hex}
+    key: Any = {"projection": "steps", "topic": "t", "topic_id": uuid.uuid4().hex}
     made: list[Claims] = []
     failures: list[BaseException] = []
 
     def claim_again_and_again(store: ClickHouse) -> None:
         try:
             ledger = Ledger(store, **key)
-            for _ in range(5):
-                made.append(ledger.claim([0, 1]))
+            made.extend(ledger.claim([0, 1]) for _ in range(5))
         except BaseException as error:
             failures.append(error)
 
@@ -82,7 +86,7 @@ def test_of_racing_claims_one_stands_on_every_replica(replicas: list[ClickHouse]
 
 def test_a_claim_takes_the_place_of_the_one_before(replicas: list[ClickHouse]) -> None:
     """Made on one replica, it ends the one that was made on the other; Keeper holds one row for a partition."""
-    key = {"projection": "steps", "topic": "t", "topic_id": uuid.uuid4().hex}
+    key: Any = {"projection": "steps", "topic": "t", "topic_id": uuid.uuid4().hex}
     first, second = (Ledger(store, **key) for store in replicas)
     mine = first.claim([3])
     assert holds(replicas[0], first, mine, 3)
@@ -95,3 +99,55 @@ def test_a_claim_takes_the_place_of_the_one_before(replicas: list[ClickHouse]) -
     assert second.close(theirs) == {3}
     sql = f"SELECT count() FROM {CLAIMS} WHERE topic_id = {{topic_id:String}} AND partition = 3"
     assert replicas[1].query(sql, key) == [(1,)]
+
+
+def test_a_claim_waits_for_statements_on_every_replica(replicas: list[ClickHouse]) -> None:
+    """A predecessor's statement on the other replica holds up the claim; without one it is used at once."""
+    key: Any = {"projection": "steps", "topic": "t", "topic_id": uuid.uuid4().hex}
+    slow = Ledger(replicas[1], **key)
+    ledger = Ledger(replicas[0], **key, fence=Fence(replicas, replicas[0], ()))
+    assert set(ledger.claim([2])) == {2}
+    replicas[1].command("CREATE TABLE IF NOT EXISTS nothing (n UInt8) ENGINE = Null")
+    sql = "INSERT INTO nothing SELECT sleepEachRow(1) FROM numbers(300) SETTINGS max_block_size = 1"
+    ended: list[BaseException] = []
+
+    def write() -> None:
+        try:
+            slow.write(sql, [2])
+        except BaseException as error:  # it is killed
+            ended.append(error)
+
+    statement = threading.Thread(target=write)
+    statement.start()
+    until(lambda: slow.predecessors([2]) == 1, "slow statement")
+    claimed: list[Claims] = []
+    claiming = threading.Thread(target=lambda: claimed.append(ledger.claim([2])))
+    claiming.start()
+    until(lambda: slow.greatest([2])[2].epoch == 2, "claim")
+    assert not claimed
+    kill = "KILL QUERY WHERE startsWith(Settings['log_comment'], 'steptrail/') SYNC"
+    replicas[1].command(kill)
+    for thread in (statement, claiming):
+        thread.join(PATIENCE_S)
+        assert not thread.is_alive()
+    assert ended
+    assert set(claimed[0]) == {2}
+
+
+def test_a_silent_replica_is_waited_for_while_nothing_says_that_it_is_fenced(
+    replicas: list[ClickHouse],
+) -> None:
+    """Its statements could still commit."""
+    key: Any = {"projection": "steps", "topic": "t", "topic_id": uuid.uuid4().hex}
+    away = ClickHouse(replace(replicas[1].target, port=1))
+    fence = Fence([replicas[0], away], replicas[0], ())
+    asked: list[float] = []
+
+    def give_up(seconds: float) -> None:
+        asked.append(seconds)
+        if len(asked) == 5:
+            raise TimeoutError
+
+    claims = Ledger(replicas[0], **key).claim([1])
+    with pytest.raises(TimeoutError):
+        fence(Ledger(replicas[0], **key), claims, sleep=give_up)

@@ -1,4 +1,4 @@
-"""The engine server with a ZooKeeper: `python keeper_engine.py …`, options are the engine's, ZOOKEEPER_PORT its port."""
+"""The engine server with a ZooKeeper, on ZOOKEEPER_PORT: `python keeper_engine.py …` takes the engine's options."""
 
 from __future__ import annotations
 

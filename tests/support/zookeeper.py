@@ -54,7 +54,8 @@ def zookeeper() -> Iterator[int]:
         )
     try:
         until(
-            lambda: process.poll() is not None or "binding to port" in (folder / "said").read_text(), "ZooKeeper"
+            lambda: process.poll() is not None or "binding to port" in (folder / "said").read_text(),
+            "ZooKeeper",
         )
         assert process.poll() is None, (folder / "said").read_text()[-2000:]
         yield port

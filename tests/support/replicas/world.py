@@ -93,11 +93,17 @@ class World:
         self.processes: list[Process] = []
         self.committed = 0
         self._chances = {
-            "read": rng.choice([1, 5, 30]),  # replicas that lag far behind Keeper, and such that hardly do
+            # Each history has weather of its own: replicas that lag far behind, or hardly; sessions that end often.
+            "read": rng.choice([1, 5, 30]),
             "fetch": rng.choice([2, 10, 40]),
-            **{"expire": 2, "notice": 6, "connect": 8, "crash": 1, "unreachable": 2, "withdraw": 4},
+            "expire": rng.choice([0.1, 2]),
+            "crash": rng.choice([0.1, 1]),
+            "unreachable": rng.choice([0.1, 2]),
+            "withdraw": rng.choice([1, 4, 20]),
             "die": rng.choice([0, 0.3]),
-            "nothing": 30,
+            "notice": 6,
+            "connect": 8,
+            "nothing": 20,
         }
         self._next_session = 0
         self._next_claim = 0
@@ -129,6 +135,8 @@ class World:
         seen = self.log[: replica.seen]
         gone = {id(entry[1]) for entry in seen if entry[0] == "gone"}
         parts = [entry[1] for entry in seen if entry[0] == "part" and id(entry[1]) not in gone]
+        if not any(each.lost for each in self.replicas):
+            return parts
         return [part for part in parts if any(part in each.parts for each in self.replicas if not each.lost)]
 
     def is_in_step(self, replica: Replica) -> bool:
@@ -156,7 +164,9 @@ class World:
         self.processes.append(statement.process)
         return statement
 
-    def _inserting(self, statement: Statement, replica: Replica, table: str, rows: tuple[Any, ...]) -> Process:
+    def _inserting(
+        self, statement: Statement, replica: Replica, table: str, rows: tuple[Any, ...]
+    ) -> Process:
         try:
             yield from self._insert(statement, replica, table, rows)
         except StatementFailed:
@@ -176,7 +186,7 @@ class World:
         if safe.guard and table in TABLES:
             there = set(replica.rows(table))
             rows = tuple(row for row in rows if row not in there)
-        for _ in range(self.rng.choice([0, 1, 3, 12])):
+        for _ in range(self.rng.choice([0, 1, 3, 12, 40])):
             yield  # it works
         if not rows:
             return
@@ -190,7 +200,7 @@ class World:
             self.log.append(("reached", part))
         replica.parts.append(part)
         try:
-            for _ in range(self.rng.choice([5, 20, 60])):
+            for _ in range(self.rng.choice([1, 5, 30])):
                 if part.reached:
                     return
                 yield
@@ -272,14 +282,16 @@ class World:
             return
         known = self.parts_seen_by(replica)
         replica.parts = [part for part in replica.parts if part in known]
-        for part in known:
-            if part not in replica.parts and not part.withdrawn:
-                if any(part in each.parts for each in self.replicas if each.up and each is not replica):
-                    replica.parts.append(part)
-                    if not part.reached and self.holders(part) >= QUORUM:
-                        part.reached = True
-                        self.log.append(("reached", part))
-                    return
+        others = [each for each in self.replicas if each.up and each is not replica]
+        lacking = [
+            part for part in known if part not in replica.parts and any(part in each.parts for each in others)
+        ]
+        if lacking:
+            part = self.rng.choice(lacking)  # in any order
+            replica.parts.append(part)
+            if not part.reached and self.holders(part) >= QUORUM:
+                part.reached = True
+                self.log.append(("reached", part))
 
     def holders(self, part: Part) -> int:
         """How many replicas have it, the one that died for good among them."""
@@ -314,8 +326,9 @@ class World:
         for replica in self.replicas:
             if not replica.lost:
                 replica.seen = len(self.log)
-                for _ in self._all_parts():
+                while not self.is_in_step(replica):
                     self.fetch(replica)
+                    replica.seen = len(self.log)
 
     def _all_parts(self) -> list[Part]:
         return [entry[1] for entry in self.log if entry[0] == "part"]

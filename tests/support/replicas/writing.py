@@ -22,14 +22,16 @@ def history(seed: int, safeguards: Safeguards, *, records: int = 12) -> Outcome:
     """One history: projectors come, stall and die among replicas that do; then calm, and a last one ends the job."""
     rng = random.Random(seed)
     world = World(rng, safeguards)
-    for _ in range(rng.randint(2, 5)):
+    for _ in range(rng.randint(2, 6)):
         world.processes.append(_projector(world, records, rng.choice([0.0, 0.02, 0.05])))
         for _ in range(rng.choice([5, 40, 120])):
             world.step()
     for _ in range(rng.choice([50, 200, 400])):
         world.step()
     statements = {each.process for replica in world.replicas for each in replica.running}
-    world.processes = [process for process in world.processes if process in statements]  # all clients are dead
+    world.processes = [
+        process for process in world.processes if process in statements
+    ]  # all clients are dead
     world.calm()
     last = _projector(world, records, 0.0)
     world.processes.append(last)
@@ -127,7 +129,9 @@ def _until_all(world: World, chosen: Replica, holds: object) -> Process:
 def _answers(world: World, replica: Replica, holds: object) -> bool:
     assert callable(holds)
     if replica.number not in world.sessions:
-        return True  # its inserts with quorum cannot commit any more, and with a new session it reads the claim
+        return (
+            True  # its inserts with quorum cannot commit any more, and with a new session it reads the claim
+        )
     return bool(replica.up and replica.reachable and replica.session is not None and holds(replica))
 
 

@@ -17,8 +17,7 @@ from steptrail.projections.clickhouse.client import ClickHouse
 from steptrail.projections.clickhouse.errors import ClaimLost, QueryError, StoreRefused, TopicRecreated
 from steptrail.projections.clickhouse.shards import Shards
 from steptrail.projections.delivery.batch import Batch
-from steptrail.projections.delivery.projection import Projection
-from steptrail.projections.delivery.sharding import ShardedProjection, new_projection
+from steptrail.projections.delivery.sharding import AnyProjection, new_projection
 from steptrail.projections.delivery.spec import ProjectionSpec
 from steptrail.projections.delivery.staging import SetAside
 from steptrail.projections.tables.step_events import STEP_EVENTS
@@ -47,7 +46,7 @@ class ProjectionSink:
         self._group = group
         self._accept_topic = accept_topic
         self._topic_id: str | None = None
-        self._projection: Projection | ShardedProjection | None = None
+        self._projection: AnyProjection | None = None
         self._group_knows = True
 
     def open(self, partitions: Collection[int]) -> dict[int, Start]:
@@ -59,9 +58,7 @@ class ProjectionSink:
             self._projection = None
             raise StoreRefused(str(error), code=error.code, name=error.name) from error
 
-    def _open(
-        self, projection: Projection | ShardedProjection, partitions: Collection[int]
-    ) -> dict[int, Start]:
+    def _open(self, projection: AnyProjection, partitions: Collection[int]) -> dict[int, Start]:
         projected = projection.open(partitions)
         # A group may keep, or receive at the last moment, offsets committed for a deleted topic.
         committed = self._questions.committed(self._group, projected) if self._group_knows else {}
@@ -83,7 +80,7 @@ class ProjectionSink:
         if self._projection is not None:
             self._projection.release(partitions)
 
-    def _prepared(self) -> Projection | ShardedProjection:
+    def _prepared(self) -> AnyProjection:
         self._require_same_topic()
         if self._projection is None:
             assert self._topic_id is not None

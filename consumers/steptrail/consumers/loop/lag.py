@@ -197,12 +197,16 @@ def _ask_kafka(found: _Found, questions: BrokerQuestions, group: str) -> None:
 
 def _ask_store(found: _Found, settings: Settings, topic: str, timeout: float) -> None:
     assert found.topic_id is not None
-    key = {"projection": "steps", "topic": topic, "topic_id": found.topic_id}
+    name, topic_id = "steps", found.topic_id
     with connect_shards(settings, timeout=timeout) as shards:
         for number, mine in shards.divide(found.numbers).items():
-            marks = Ledger(shards.stores[number], **key).high_water(mine)
-            found.projected.update({p: last + 1 for p, last in marks.items()})
-        gaps = [gap for store in shards.stores for gap in TopicGaps(store, **key).known()]
+            ledger = Ledger(shards.stores[number], projection=name, topic=topic, topic_id=topic_id)
+            found.projected.update({p: last + 1 for p, last in ledger.high_water(mine).items()})
+        gaps = [
+            gap
+            for store in shards.stores
+            for gap in TopicGaps(store, projection=name, topic=topic, topic_id=topic_id).known()
+        ]
         found.gaps = sorted(gaps, key=lambda gap: (gap.partition, gap.first_offset))
 
 

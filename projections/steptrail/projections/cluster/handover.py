@@ -23,6 +23,7 @@ from steptrail.projections.clickhouse.shards import Shards
 from steptrail.projections.cluster.databases import SPECS
 from steptrail.projections.delivery.batch import Batch, Span
 from steptrail.projections.delivery.ledger import Claims, Ledger
+from steptrail.projections.delivery.replicas import Fence
 
 _SPECS = {spec.name: spec for spec in SPECS}
 _TRIES = 20
@@ -52,7 +53,7 @@ def placements(shards: Shards) -> list[Placement]:
     for number, store in enumerate(shards.stores):
         found = store.query(
             "SELECT projection_name, topic, topic_id, groupUniqArray(partition) FROM projection_claims "
-            "GROUP BY projection_name, topic, topic_id"
+            "WHERE topic != '' GROUP BY projection_name, topic, topic_id"
         )
         for name, topic, topic_id, partitions in found:
             of_topic = open_in.setdefault((str(name), str(topic), str(topic_id)), {})
@@ -135,8 +136,12 @@ def _high_water(shards: Shards, key: tuple[str, str, str], partitions: list[int]
 
 
 def _ledger(shards: Shards, number: int, key: tuple[str, str, str]) -> Ledger:
-    name, topic, topic_id = key
-    return Ledger(shards.stores[number], projection=name, topic=topic, topic_id=topic_id)
+    (name, topic, topic_id), store = key, shards.stores[number]
+    fence = None
+    if shards.replicas:
+        tables = {"projection_ledger", *(target.table for target in _SPECS[name].targets)}
+        fence = Fence(shards.replicas[number], store, tables)
+    return Ledger(store, projection=name, topic=topic, topic_id=topic_id, fence=fence)
 
 
 def _covering(partition: int, first: int, last: int) -> Batch:

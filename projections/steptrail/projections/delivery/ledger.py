@@ -16,9 +16,8 @@ table that keeps its Kafka offsets:
 6. Any error or lost reply: drop the claims, claim again, stage again.
 
 None of 1, 2 and 4 can be left out: without the claim in the statement, without the wait or without the
-target's own rows, random histories with crashes and freezes wrote records twice. On a replicated cluster the
-claims, the ledger and the targets must be read where they were written: pin one replica, or use quorum inserts
-with `select_sequential_consistency`.
+target's own rows, random histories with crashes and freezes wrote records twice. With replicas the claims are rows of
+Keeper, and 2 is a fence over all of them (`delivery.replicas`).
 """
 
 from __future__ import annotations
@@ -64,8 +63,18 @@ Claims = Mapping[int, Claim]
 class Ledger:
     """The ledger of one projection of one topic. One writer owns it; only `write` may be called side by side."""
 
-    def __init__(self, clickhouse: ClickHouse, *, projection: str, topic: str, topic_id: str) -> None:
+    def __init__(
+        self,
+        clickhouse: ClickHouse,
+        *,
+        projection: str,
+        topic: str,
+        topic_id: str,
+        fence: Callable[[Ledger, Claims], None] | None = None,
+    ) -> None:
+        """`fence` is called with claims before they are used; by default it is `wait_for_predecessors`."""
         self._clickhouse = clickhouse
+        self._fence = fence
         self._projection = projection
         self._topic = topic
         self._topic_id = topic_id
@@ -111,8 +120,19 @@ class Ledger:
             )
         epochs = {part: top[part].epoch + 1 if part in top else 1 for part in wanted}
         won = self._claimed(epochs, uuid.uuid4())
-        self.wait_for_predecessors(won)
+        if self._fence is None:
+            self.wait_for_predecessors(won)
+        else:
+            self._fence(self, won)
         return won
+
+    def at(self, clickhouse: ClickHouse) -> Ledger:
+        """The same ledger as another replica has it."""
+        return Ledger(clickhouse, projection=self._projection, topic=self._topic, topic_id=self._topic_id)
+
+    def touch(self) -> None:
+        """Write a row that nobody reads among the claims."""
+        Ledger(self._clickhouse, projection="_touched", topic="", topic_id="")._claimed({0: 0}, uuid.uuid4())
 
     def close(self, claims: Claims) -> set[int]:
         """Close the partitions of `claims` that still hold: nobody claims them here again, except a handover."""
@@ -139,22 +159,24 @@ class Ledger:
         )
         return {part: claim for part, claim in self.greatest(wanted).items() if claim.owner == owner}
 
+    def predecessors(self, partitions: Collection[int]) -> int:
+        """How many statements that name one of `partitions` run."""
+        named = " OR ".join(f"position(comment, ',{part},') > 0" for part in sorted(partitions))
+        [(running,)] = self._clickhouse.query(
+            "SELECT count() FROM (SELECT Settings['log_comment'] AS comment FROM system.processes) "
+            f"WHERE startsWith(comment, {{prefix:String}}) AND ({named})",
+            {"prefix": self._comment_prefix},
+        )
+        return int(running)
+
     def wait_for_predecessors(
         self, partitions: Collection[int], *, sleep: Callable[[float], None] = time.sleep
     ) -> None:
         """Return once no statement that names one of `partitions` runs."""
         if not partitions:
             return
-        named = " OR ".join(f"position(comment, ',{part},') > 0" for part in sorted(partitions))
-        sql = (
-            "SELECT count() FROM (SELECT Settings['log_comment'] AS comment FROM system.processes) "
-            f"WHERE startsWith(comment, {{prefix:String}}) AND ({named})"
-        )
         waited = 0.0
-        while True:
-            [(running,)] = self._clickhouse.query(sql, {"prefix": self._comment_prefix})
-            if not running:
-                return
+        while running := self.predecessors(partitions):
             if waited and waited % WAIT_LOG_S < WAIT_POLL_S:
                 _log.warning(
                     "waiting for %d statements of a predecessor on partitions %s", running, sorted(partitions)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import partial
 
 from steptrail.projections.clickhouse.client import ClickHouse
@@ -15,7 +15,7 @@ from steptrail.projections.clickhouse.errors import (
     SchemaMismatch,
     StoreRefused,
 )
-from steptrail.projections.clickhouse.layouts import Single
+from steptrail.projections.clickhouse.layouts import Rendering, Single
 from steptrail.projections.clickhouse.migrate import require_current, require_made_for
 from steptrail.projections.delivery.batch import Batch
 from steptrail.projections.delivery.ledger import Claim, Claims, Ledger
@@ -24,6 +24,7 @@ from steptrail.projections.delivery.staging import SetAside, Stage, drop_abandon
 from steptrail.projections.delivery.topic_gaps import TopicGaps
 
 _log = logging.getLogger("steptrail.projection")
+_SINGLE = Single()
 
 
 class Projection:
@@ -34,11 +35,22 @@ class Projection:
     failed is not known.
     """
 
-    def __init__(self, clickhouse: ClickHouse, spec: ProjectionSpec, *, topic: str, topic_id: str) -> None:
+    def __init__(
+        self,
+        clickhouse: ClickHouse,
+        spec: ProjectionSpec,
+        *,
+        topic: str,
+        topic_id: str,
+        fence: Callable[[Ledger, Claims], None] | None = None,
+        rendering: Rendering = _SINGLE,
+    ) -> None:
+        """`rendering` is the layout that the tables must have been made for, `fence` as in `Ledger`."""
         self._clickhouse = clickhouse
         self._spec = spec
         self._topic_id = topic_id
-        self._ledger = Ledger(clickhouse, projection=spec.name, topic=topic, topic_id=topic_id)
+        self._rendering = rendering
+        self._ledger = Ledger(clickhouse, projection=spec.name, topic=topic, topic_id=topic_id, fence=fence)
         self._gaps = TopicGaps(clickhouse, projection=spec.name, topic=topic, topic_id=topic_id)
         self._held: dict[int, Claim] = {}
 
@@ -53,7 +65,7 @@ class Projection:
         Raises SchemaMismatch when migrations are missing, TopicRecreated when the ledger knows another topic of
         this name (unless `accept_recreated`).
         """
-        require_made_for(self._clickhouse, Single())
+        require_made_for(self._clickhouse, self._rendering)
         require_current(self._clickhouse)
         if not accept_recreated:
             self._ledger.refuse_recreated()
@@ -130,6 +142,8 @@ class Projection:
 
     def _not_our_data(self, error: QueryError) -> StoreRefused | SchemaMismatch:
         """The batch had passed validation, so it is the store or its tables that are not as they should be."""
+        if error.code == 60 and f"stage_{self._spec.name}_" in str(error):
+            return StoreRefused(f"the stage is gone: {error}", code=error.code, name=error.name)
         if error.code in (16, 47, 60, 81):  # no such column, unknown identifier, table, database
             return SchemaMismatch(
                 f"{error}: the tables are not those of this program; run `steptrail migrate`"

@@ -16,6 +16,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection
 from functools import partial
+from typing import TypeAlias
 
 from steptrail.projections.clickhouse.client import ClickHouse
 from steptrail.projections.clickhouse.concurrency import together
@@ -24,8 +25,10 @@ from steptrail.projections.clickhouse.shards import Shards
 from steptrail.projections.delivery.batch import Batch
 from steptrail.projections.delivery.ledger import Ledger
 from steptrail.projections.delivery.projection import Projection
+from steptrail.projections.delivery.replicas import ReplicatedProjection
 from steptrail.projections.delivery.spec import ProjectionSpec
 from steptrail.projections.delivery.staging import FailingRows, SetAside
+from steptrail.schemas.errors import InfrastructureError
 
 
 class ShardedProjection:
@@ -35,7 +38,10 @@ class ShardedProjection:
         self._shards = shards
         self._topic = topic
         self._projections = [
-            Projection(store, spec, topic=topic, topic_id=topic_id) for store in shards.stores
+            ReplicatedProjection(shards.replicas[number], spec, topic=topic, topic_id=topic_id)
+            if shards.replicas
+            else Projection(store, spec, topic=topic, topic_id=topic_id)
+            for number, store in enumerate(shards.stores)
         ]
         self._ledgers = [
             Ledger(store, projection=spec.name, topic=topic, topic_id=topic_id) for store in shards.stores
@@ -109,13 +115,29 @@ class ShardedProjection:
             raise rejected[0]
         return dict(sorted(done.items()))
 
-    def _of(self, partition: int) -> Projection:
+    def _of(self, partition: int) -> Projection | ReplicatedProjection:
         return self._projections[self._shards.of(partition)]
 
+    def _current_ledger(self, number: int) -> Ledger:
+        """A shard's ledger whose claims are read as they are now: of replicas, through the first that answers."""
+        ledger = self._ledgers[number]
+        if not self._shards.replicas:
+            return ledger
+        *first, last = self._shards.replicas[number]
+        for replica in first:
+            try:
+                ledger.at(replica).touch()
+            except InfrastructureError:
+                continue
+            return ledger.at(replica)
+        ledger.at(last).touch()
+        return ledger.at(last)
+
     def _require_closed_elsewhere(self, shard: int, partitions: Collection[int]) -> None:
-        for number, ledger in enumerate(self._ledgers):
+        for number in range(len(self._shards.stores)):
             if number == shard or not partitions:
                 continue
+            ledger = self._current_ledger(number)
             open_there = sorted(
                 part for part, claim in ledger.greatest(partitions).items() if not claim.closes
             )
@@ -128,6 +150,9 @@ class ShardedProjection:
                     "STEPTRAIL_CLICKHOUSE_SERVERS as it was"
                 )
             ledger.close_unclaimed(partitions)
+
+
+AnyProjection: TypeAlias = "Projection | ReplicatedProjection | ShardedProjection"
 
 
 def _one_at_a_time(set_aside: SetAside) -> Callable[[FailingRows], None]:
@@ -143,10 +168,11 @@ def _one_at_a_time(set_aside: SetAside) -> Callable[[FailingRows], None]:
 
 def new_projection(
     store: ClickHouse | Shards, spec: ProjectionSpec, *, topic: str, topic_id: str
-) -> Projection | ShardedProjection:
-    """The projection into these shards; into a single one it is that of a single store."""
-    stores = store.stores if isinstance(store, Shards) else (store,)
-    if len(stores) == 1:
-        return Projection(stores[0], spec, topic=topic, topic_id=topic_id)
-    assert isinstance(store, Shards)
-    return ShardedProjection(store, spec, topic=topic, topic_id=topic_id)
+) -> AnyProjection:
+    """The projection into these shards; into a single one it is that of its store, or of its replicas."""
+    shards = store if isinstance(store, Shards) else Shards([store])
+    if len(shards.stores) > 1:
+        return ShardedProjection(shards, spec, topic=topic, topic_id=topic_id)
+    if shards.replicas:
+        return ReplicatedProjection(shards.replicas[0], spec, topic=topic, topic_id=topic_id)
+    return Projection(shards.stores[0], spec, topic=topic, topic_id=topic_id)
