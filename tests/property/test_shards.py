@@ -22,7 +22,7 @@ from support.effort import effort
 from support.engine import EngineServer
 from support.histories import Crash, finish, make_log
 from support.ledger_machine import KINDS, STEPS, Fault, Plan, PlannedClickHouse, Topic, Writer, records_of
-from support.sharded import second_engine
+from support.sharded import second_engine, stop_merges
 from support.stack import Stack
 from support.waiting import PATIENCE_S
 
@@ -41,7 +41,7 @@ def stores(stack: Stack, second_engine: EngineServer) -> Iterator[list[ClickHous
     ]
     for store in found:
         migrate(store)
-        store.command("SYSTEM STOP MERGES steps")
+        stop_merges(store)
     yield found
     for store in found:
         store.command(f"DROP DATABASE {name} SYNC")

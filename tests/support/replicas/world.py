@@ -46,6 +46,7 @@ class Part:
     table: str
     rows: tuple[Any, ...]
     reached: bool
+    large: bool  # takes long to fetch, while others are fetched beside it
     failed: bool = False
     withdrawn: bool = False
 
@@ -99,12 +100,16 @@ class World:
             "expire": rng.choice([0.1, 2]),
             "crash": rng.choice([0.1, 1]),
             "unreachable": rng.choice([0.1, 2]),
-            "withdraw": rng.choice([1, 4, 20]),
+            "withdraw": rng.choice([1, 10, 40]),
             "die": rng.choice([0, 0.3]),
             "notice": 6,
             "connect": 8,
             "nothing": 20,
         }
+        # In every fourth nothing fails but what large parts take: quorums are missed, and little else happens.
+        self.slow_parts = rng.random() < 0.25
+        if self.slow_parts:
+            self._chances = {"read": 30, "fetch": 40, "withdraw": rng.choice([0.1, 1])}
         self._next_session = 0
         self._next_claim = 0
         for replica in self.replicas:
@@ -194,7 +199,9 @@ class World:
             yield  # Keeper's retries take it into the next session
         if safe.quorum and self.sessions.get(replica.number) != session:
             raise StatementFailed
-        part = Part(table, rows, reached=not safe.quorum)
+        part = Part(
+            table, rows, reached=not safe.quorum, large=self.rng.random() < (0.5 if self.slow_parts else 0.2)
+        )
         self.append(replica, ("part", part))
         if part.reached:
             self.log.append(("reached", part))
@@ -288,6 +295,8 @@ class World:
         ]
         if lacking:
             part = self.rng.choice(lacking)  # in any order
+            if part.large and self.rng.random() < 0.99:
+                return
             replica.parts.append(part)
             if not part.reached and self.holders(part) >= QUORUM:
                 part.reached = True
@@ -312,15 +321,19 @@ class World:
             if not replica.lost:
                 replica.up = replica.reachable = True
                 self.connect(replica)
+        self._withdraw_all()
         statements = [each.process for replica in self.replicas for each in replica.running]
         while any(process in self.processes for process in statements):
             self._catch_up()
             for process in statements:
                 if process in self.processes:
                     self.advance(process)
+        self._withdraw_all()
+        self._catch_up()
+
+    def _withdraw_all(self) -> None:
         while any(part.failed and not part.reached and not part.withdrawn for part in self._all_parts()):
             self.withdraw_one()
-        self._catch_up()
 
     def _catch_up(self) -> None:
         for replica in self.replicas:
