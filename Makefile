@@ -22,7 +22,7 @@ export REQUESTS_CA_BUNDLE ?= $(CERTIFICATES)
 export NODE_EXTRA_CA_CERTS ?= $(CERTIFICATES)
 endif
 
-.PHONY: help demo test test-long test-all test-lowest check bench bench-scale faults health-sim screenshots up down clean env jars
+.PHONY: help demo test test-long test-all test-lowest check bench bench-scale faults health-sim cluster-test screenshots up down clean env jars
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -79,6 +79,13 @@ faults: env jars ## inject every fault into real parts and count; make faults AR
 
 health-sim: env ## what the health rule finds and how often it is wrong, simulated; ARGS=--quick for less
 	@nice $(BIN)/python tests/health_sim/run.py $(ARGS)
+
+CLUSTER := docker compose -f deploy/cluster/compose.yaml
+
+cluster-test: env ## needs Docker: two shards of two replicas, three Keepers and a Kafka, and tests/cluster on them
+	@$(CLUSTER) up --detach --wait --quiet-pull || { $(CLUSTER) down --volumes; exit 1; }
+	@$(BIN)/pytest -p no:cacheprovider -n0 tests/cluster/checks.py $(ARGS) && code=0 || code=$$?; \
+	  $(CLUSTER) down --volumes; exit $$code
 
 screenshots: env jars ## the pictures of the pages in docs/images, from the demo's data in a real browser
 	@$(BIN)/python tests/docs/screenshots.py

@@ -31,6 +31,7 @@ FIGURES = (
     "ledger_cost",
     "poison_cost",
     "secured_cost",
+    "two_shards_vs_one",
     "leader_killed_s",
     "first_rows_s",
     "recovery_s",

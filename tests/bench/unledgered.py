@@ -23,7 +23,9 @@ class NoLedger(Ledger):
     def refuse_recreated(self) -> None:
         """Ask nothing."""
 
-    def claim(self, partitions: Collection[int], *, under: uuid.UUID | None = None) -> Claims:
+    def claim(
+        self, partitions: Collection[int], *, under: uuid.UUID | None = None, reopen: bool = False
+    ) -> Claims:
         """Say yes."""
         return dict.fromkeys(partitions, _HELD)
 

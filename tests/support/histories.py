@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from steptrail.projections.delivery.batch import Batch, BatchBuilder
 from steptrail.projections.delivery.projection import Projection
+from steptrail.projections.delivery.sharding import ShardedProjection
 from steptrail.schemas.event import StepEvent
 from steptrail.schemas.status import ProcessingStatus
 from steptrail.schemas.wire.codec import encode_event
@@ -110,7 +111,9 @@ def make_batch(rng: random.Random, log: Log, positions: Mapping[int, int], *, li
     return builder.build() if builder.rows else None
 
 
-def finish(projection: Projection, log: Log, commits: Commits, rng: random.Random, *, limit: int) -> None:
+def finish(
+    projection: Projection | ShardedProjection, log: Log, commits: Commits, rng: random.Random, *, limit: int
+) -> None:
     """An undisturbed writer takes everything over and brings the log to its end."""
     positions = commits.resume(projection.open(list(log)))
     while (batch := make_batch(rng, log, positions, limit=limit)) is not None:

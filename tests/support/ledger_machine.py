@@ -24,6 +24,7 @@ from faults.hooks import step_of
 from steptrail.projections.clickhouse.client import ClickHouse
 from steptrail.projections.clickhouse.errors import StoreUnavailable, TopicRecreated
 from steptrail.projections.delivery.projection import Projection
+from steptrail.projections.delivery.sharding import ShardedProjection
 from steptrail.projections.tables.step_events import STEP_EVENTS
 from steptrail.schemas.configuration.settings import ClickHouseTarget
 from steptrail.schemas.errors import InfrastructureError
@@ -183,7 +184,9 @@ class Topic:
 class Writer(threading.Thread):
     """A consumer without Kafka that lives by a plan."""
 
-    def __init__(self, plan: Plan, projection: Projection, topic: Topic, rng: random.Random) -> None:
+    def __init__(
+        self, plan: Plan, projection: Projection | ShardedProjection, topic: Topic, rng: random.Random
+    ) -> None:
         super().__init__(daemon=True)
         self._plan = plan
         self._projection = projection

@@ -134,9 +134,19 @@ def environ_of(settings: Settings, **more: str) -> dict[str, str]:
         **environ,
         **kafka_variables(settings),
         "STEPTRAIL_CLICKHOUSE": settings.clickhouse.get_secret_value(),
+        **_servers_of(settings),
         "STEPTRAIL_TOPIC_PREFIX": settings.topic_prefix,
         "STEPTRAIL_PIPELINE": settings.pipeline,
         **more,
+    }
+
+
+def _servers_of(settings: Settings) -> dict[str, str]:
+    if settings.clickhouse_servers is None:
+        return {}
+    return {
+        "STEPTRAIL_CLICKHOUSE_LAYOUT": settings.clickhouse_layout,
+        "STEPTRAIL_CLICKHOUSE_SERVERS": settings.clickhouse_servers.get_secret_value(),
     }
 
 

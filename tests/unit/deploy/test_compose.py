@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -177,8 +178,6 @@ def test_grafana_gets_what_its_provisioning_names(resolved: dict[str, Any]) -> N
 
 def test_clickhouse_has_a_user_who_only_reads(resolved: dict[str, Any]) -> None:
     """Its file is mounted where the server looks for users; it may select from steptrail's database alone."""
-    from xml.etree import ElementTree
-
     (mount,) = (each for each in resolved["clickhouse"]["volumes"] if each["type"] == "bind")
     assert mount["target"] == "/etc/clickhouse-server/users.d/reader.xml"
     root = ElementTree.parse(mount["source"]).getroot()
@@ -190,3 +189,31 @@ def test_clickhouse_has_a_user_who_only_reads(resolved: dict[str, Any]) -> None:
     assert password is not None
     assert password.get("from_env") == "STEPTRAIL_READER_PASSWORD"
     assert password.get("from_env") in resolved["clickhouse"]["environment"]
+
+
+def test_compose_takes_the_cluster() -> None:
+    """Two shards of two replicas and three Keepers, on loopback alone."""
+    file = DEPLOY / "cluster" / "compose.yaml"
+    command = [*compose_command(), "--env-file", os.devnull, "-f", str(file), "config", "--format", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    services: dict[str, Any] = yaml.safe_load(done.stdout)["services"]
+    places = {
+        (service["environment"]["SHARD"], service["environment"]["REPLICA"])
+        for name, service in services.items()
+        if name.startswith("clickhouse-")
+    }
+    assert places == {("0", "0"), ("0", "1"), ("1", "0"), ("1", "1")}
+    assert sorted(services) == [
+        *sorted(f"clickhouse-{shard}-{replica}" for shard, replica in places),
+        "kafka",
+        *("keeper-1", "keeper-2", "keeper-3"),
+    ]
+    published = [port for service in services.values() for port in service.get("ports", [])]
+    assert published
+    assert all(port["host_ip"] == "127.0.0.1" for port in published)
+    config = ElementTree.parse(file.with_name("clickhouse.xml")).getroot()
+    named = [host.text for host in config.findall("remote_servers/steptrail/shard/replica/host")]
+    assert named == [f"clickhouse-{shard}-{replica}" for shard in "01" for replica in "01"]
+    keepers = [host.text for host in config.findall("zookeeper/node/host")]
+    assert keepers == ["keeper-1", "keeper-2", "keeper-3"]

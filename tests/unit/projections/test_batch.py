@@ -171,3 +171,32 @@ def test_the_longest_event_is_taken_whatever_its_frame() -> None:
         with pytest.raises(EventDecodeError, match="TOO_LARGE"):
             builder.add(0, 2, 1, frame + b"x" * (MAX_EVENT_BYTES + 1))
         assert builder.rows == 1
+
+
+def test_a_batch_is_divided_by_partition_without_a_change_of_any_record() -> None:
+    """Each part covers its partitions' offsets, with their records, counts and sizes; of one group it is the same."""
+    builder, wanted = BatchBuilder(), {0: BatchBuilder(), 1: BatchBuilder()}
+    for number in range(40):
+        partition, offset = number // 5 % 4, 10 + number
+        value = frame_single_object(encode_event(_event(number)))
+        for each in (builder, wanted[partition % 2]):
+            if number % 9 == 0:
+                each.skip(partition, offset)
+            else:
+                each.add(partition, offset, 1000 + number, value, number % 3 == 0)
+    batch = builder.build()
+    parts = batch.divided(lambda partition: partition % 2)
+    assert batch.divided(lambda _: 7) == {7: batch}
+    for group, part in parts.items():
+        expected = wanted[group].build()
+        assert (part.spans, part.rows, part.size, part.resent) == (
+            expected.spans,
+            expected.rows,
+            expected.size,
+            expected.resent,
+        )
+        [run], [other] = part.runs, expected.runs
+        assert (run.size, run.parts[::2]) == (other.size, other.parts[::2])
+        assert [trailer[8:] for trailer in run.parts[1::2]] == [trailer[8:] for trailer in other.parts[1::2]]
+        assert part.guard == batch.guard
+    assert sum(part.rows for part in parts.values()) == batch.rows

@@ -44,6 +44,7 @@ from steptrail.consumers.runtime.signals import stop_at_signals
 from steptrail.consumers.runtime.status import Status
 from steptrail.consumers.runtime.watched_file import WatchedFile
 from steptrail.projections.clickhouse.client import connect
+from steptrail.projections.clickhouse.shards import connect_shards
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.topics import Topics
 
@@ -123,7 +124,7 @@ def _judge(
         clickhouse = service.closing(connect(settings, timeout=STORE_TIMEOUT_S))
         judging_clickhouse = service.closing(connect(settings, timeout=JUDGING_TIMEOUT_S))
         sink = HealthSink(
-            clickhouse,
+            service.closing(connect_shards(settings, timeout=STORE_TIMEOUT_S)),
             questions,
             group=group,
             schemas=schemas,

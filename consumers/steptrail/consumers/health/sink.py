@@ -13,6 +13,7 @@ from steptrail.consumers.kafka.broker import BrokerQuestions
 from steptrail.consumers.loop.buffer import ConsumedBatch
 from steptrail.consumers.loop.positions import Start
 from steptrail.projections.clickhouse.client import ClickHouse
+from steptrail.projections.clickhouse.shards import Shards
 from steptrail.projections.tables.health_events import HEALTH_EVENTS
 from steptrail.schemas.errors import ConfigurationError
 
@@ -27,7 +28,7 @@ class HealthSink(ProjectionSink):
 
     def __init__(
         self,
-        clickhouse: ClickHouse,
+        clickhouse: ClickHouse | Shards,
         questions: BrokerQuestions,
         *,
         group: str,

@@ -17,8 +17,9 @@ from steptrail.consumers.loop.positions import Start, start_of
 from steptrail.consumers.runtime.metrics import ProjectorMetrics
 from steptrail.projections.clickhouse.client import ClickHouse
 from steptrail.projections.clickhouse.errors import ClaimLost, QueryError, StoreRefused, TopicRecreated
+from steptrail.projections.clickhouse.shards import Shards
 from steptrail.projections.delivery.batch import Batch
-from steptrail.projections.delivery.projection import Projection
+from steptrail.projections.delivery.sharding import AnyProjection, new_projection
 from steptrail.projections.delivery.spec import ProjectionSpec
 from steptrail.projections.delivery.staging import SetAside
 from steptrail.projections.tables.step_events import STEP_EVENTS
@@ -35,7 +36,7 @@ class ProjectionSink:
 
     def __init__(
         self,
-        clickhouse: ClickHouse,
+        clickhouse: ClickHouse | Shards,
         questions: BrokerQuestions,
         spec: ProjectionSpec,
         *,
@@ -48,7 +49,7 @@ class ProjectionSink:
         self._group = group
         self._accept_topic = accept_topic
         self._topic_id: str | None = None
-        self._projection: Projection | None = None
+        self._projection: AnyProjection | None = None
         self._group_knows = True
 
     def prepare(self) -> None:
@@ -65,7 +66,7 @@ class ProjectionSink:
             self._projection = None
             raise StoreRefused(str(error), code=error.code, name=error.name) from error
 
-    def _open(self, projection: Projection, partitions: Collection[int]) -> dict[int, Start]:
+    def _open(self, projection: AnyProjection, partitions: Collection[int]) -> dict[int, Start]:
         projected = projection.open(partitions)
         # A group may keep, or receive at the last moment, offsets committed for a deleted topic.
         committed = self._questions.committed(self._group, projected) if self._group_knows else {}
@@ -87,11 +88,11 @@ class ProjectionSink:
         if self._projection is not None:
             self._projection.release(partitions)
 
-    def _prepared(self) -> Projection:
+    def _prepared(self) -> AnyProjection:
         self._require_same_topic()
         if self._projection is None:
             assert self._topic_id is not None
-            projection = Projection(
+            projection = new_projection(
                 self._clickhouse, self._spec, topic=self._questions.topic, topic_id=self._topic_id
             )
             projection.prepare(accept_recreated=self._accept_topic == self._topic_id)
@@ -134,7 +135,7 @@ class ProjectorSink(ProjectionSink):
 
     def __init__(
         self,
-        clickhouse: ClickHouse,
+        clickhouse: ClickHouse | Shards,
         questions: BrokerQuestions,
         dead_letters: Letters,
         *,

@@ -13,8 +13,8 @@ import orjson
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from steptrail.consumers.kafka.broker import BrokerQuestions, Group, Member
-from steptrail.projections.clickhouse.client import connect
 from steptrail.projections.clickhouse.errors import QueryError
+from steptrail.projections.clickhouse.shards import connect_shards
 from steptrail.projections.delivery.ledger import Ledger
 from steptrail.projections.delivery.topic_gaps import TopicGap, TopicGaps
 from steptrail.schemas.configuration.settings import Settings
@@ -197,11 +197,17 @@ def _ask_kafka(found: _Found, questions: BrokerQuestions, group: str) -> None:
 
 def _ask_store(found: _Found, settings: Settings, topic: str, timeout: float) -> None:
     assert found.topic_id is not None
-    with connect(settings, timeout=timeout) as clickhouse:
-        ledger = Ledger(clickhouse, projection="steps", topic=topic, topic_id=found.topic_id)
-        found.projected = {p: last + 1 for p, last in ledger.high_water(found.numbers).items()}
-        gaps = TopicGaps(clickhouse, projection="steps", topic=topic, topic_id=found.topic_id)
-        found.gaps = gaps.known()
+    name, topic_id = "steps", found.topic_id
+    with connect_shards(settings, timeout=timeout) as shards:
+        for number, mine in shards.divide(found.numbers).items():
+            ledger = Ledger(shards.stores[number], projection=name, topic=topic, topic_id=topic_id)
+            found.projected.update({p: last + 1 for p, last in ledger.high_water(mine).items()})
+        gaps = [
+            gap
+            for store in shards.stores
+            for gap in TopicGaps(store, projection=name, topic=topic, topic_id=topic_id).known()
+        ]
+        found.gaps = sorted(gaps, key=lambda gap: (gap.partition, gap.first_offset))
 
 
 def _partition(

@@ -29,7 +29,7 @@ from steptrail.consumers.runtime.metrics import ProjectorMetrics
 from steptrail.consumers.runtime.service import Service
 from steptrail.consumers.runtime.signals import stop_at_signals
 from steptrail.consumers.runtime.status import Status
-from steptrail.projections.clickhouse.client import connect
+from steptrail.projections.clickhouse.shards import connect_shards
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.topics import Topics
 
@@ -76,14 +76,14 @@ def _project(
         questions = BrokerQuestions(kafka, topic)
         monitor = Monitor(status, metrics, LagWatch(questions), denied=reading_denied(kafka, topic, group))
         schemas = WriterSchemas.of(settings)
-        clickhouse = service.closing(connect(settings, timeout=STORE_TIMEOUT_S))
+        shards = service.closing(connect_shards(settings, timeout=STORE_TIMEOUT_S))
         member = name or str(os.getpid())
         dead_letters = service.closing(DeadLetters(kafka, topics.dlq.name, connector=group, task=member))
         for source in side_sources(topics, schemas):
             service.add(
                 SideProjection(
                     settings,
-                    clickhouse,
+                    shards,
                     source,
                     service.stopping,
                     membership=membership,
@@ -91,9 +91,10 @@ def _project(
                     accept_topic=accept_topic,
                 )
             )
-        service.add(RetentionTask(clickhouse, service.stopping))
+        for store in shards.stores:
+            service.add(RetentionTask(store, service.stopping))
         sink = ProjectorSink(
-            clickhouse,
+            shards,
             questions,
             dead_letters,
             group=group,

@@ -25,6 +25,7 @@ from steptrail.consumers.runtime.backoff import Backoff, BackoffPolicy
 from steptrail.consumers.runtime.metrics import ProjectorMetrics
 from steptrail.consumers.runtime.status import Status
 from steptrail.projections.clickhouse.client import ClickHouse
+from steptrail.projections.clickhouse.shards import Shards
 from steptrail.projections.delivery.avro_block import WriterSchema
 from steptrail.projections.delivery.batch import BatchBuilder
 from steptrail.projections.delivery.spec import ProjectionSpec
@@ -60,7 +61,7 @@ class SideProjection(BackgroundPart):
     def __init__(
         self,
         settings: Settings,
-        clickhouse: ClickHouse,
+        clickhouse: ClickHouse | Shards,
         source: SideSource,
         stop: threading.Event,
         *,

@@ -17,6 +17,7 @@ from steptrail.projections.clickhouse.client import ClickHouse
 from steptrail.projections.clickhouse.errors import ClaimLost, StoreRefused, TopicRecreated
 from steptrail.projections.delivery.ledger import Ledger
 from steptrail.projections.delivery.projection import Projection
+from steptrail.projections.delivery.sharding import AnyProjection
 from steptrail.projections.lifecycle.copying import copy, copy_sequences, initial, offsets, rows_to_copy
 from steptrail.projections.lifecycle.rebuilds import Rebuild, RebuildState, latest_rebuild
 from steptrail.projections.lifecycle.shadow_tables import Side, ledger_name, shadow_spec
@@ -80,6 +81,7 @@ class RebuildSink(ProjectorSink):
             accept_topic=rebuild.topic_id,
             spec=shadow_spec(side, rebuild),
         )
+        self._store = clickhouse
         self._rebuild = rebuild
         self._prefix = f"{ledger_name(side, rebuild)}_"
         self._first_copy = side is Side.NEW and rebuild.state is RebuildState.STARTED
@@ -90,8 +92,9 @@ class RebuildSink(ProjectorSink):
             clickhouse, projection=STEP_EVENTS.name, topic=rebuild.topic, topic_id=rebuild.topic_id
         )
 
-    def _open(self, projection: Projection, partitions: Collection[int]) -> dict[int, Start]:
-        now = latest_rebuild(self._clickhouse)
+    def _open(self, projection: AnyProjection, partitions: Collection[int]) -> dict[int, Start]:
+        assert isinstance(projection, Projection)
+        now = latest_rebuild(self._store)
         if now is None or now.rebuild != self._rebuild.rebuild or now.state is RebuildState.DROPPED:
             raise RebuildTakenOver("this rebuild was dropped meanwhile")
         if self._topic_id != self._rebuild.topic_id:
@@ -127,8 +130,8 @@ class RebuildSink(ProjectorSink):
         which = offsets(spans, self._rebuild)
         if self._first_copy:
             which = f"({initial(self._rebuild)} OR {which})"
-        if (spans or self._first_copy) and rows_to_copy(self._clickhouse, which):
-            copy(self._clickhouse, projection, self._prefix, which, self._copied)
+        if (spans or self._first_copy) and rows_to_copy(self._store, which):
+            copy(self._store, projection, self._prefix, which, self._copied)
         if spans or (self._first_copy and self._rebuild.pipelines):
             copy_sequences(projection, self._prefix)
         projection.cover(spans)

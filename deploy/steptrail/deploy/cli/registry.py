@@ -51,6 +51,7 @@ COMMANDS: dict[str, str] = {
     "topics": "steptrail.deploy.cli.commands.setup",
     "acls": "steptrail.deploy.cli.commands.acls",
     "migrate": "steptrail.deploy.cli.commands.setup",
+    "shards": "steptrail.deploy.cli.commands.shards",
     "grants": "steptrail.deploy.cli.commands.grants",
 }
 

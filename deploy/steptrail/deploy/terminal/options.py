@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from steptrail.deploy.terminal import completing
-from steptrail.deploy.terminal.failures import UNREACHABLE, CommandError
+from steptrail.deploy.terminal.failures import UNREACHABLE, USAGE, CommandError
 
 if TYPE_CHECKING:
     from steptrail.schemas.configuration.settings import Settings, StackAddresses
@@ -55,6 +55,20 @@ def note_dry_run() -> None:
     from steptrail.deploy.terminal.output import note
 
     note("Nothing was changed: --yes does it.")
+
+
+def require_one_store(settings: Settings) -> None:
+    """Raises CommandError (exit 2) in a sharded layout: the command changes one store's tables."""
+    from steptrail.schemas.configuration.clickhouse_settings import SHARDED
+
+    if settings.clickhouse_layout in SHARDED:
+        raise CommandError(
+            f"this changes the tables of one store, and STEPTRAIL_CLICKHOUSE_LAYOUT is {settings.clickhouse_layout}.",
+            exit_code=USAGE,
+            kind="layout",
+            hint="run it for each shard: STEPTRAIL_CLICKHOUSE=<the shard's URL> STEPTRAIL_CLICKHOUSE_LAYOUT=single, "
+            "and STEPTRAIL_CLICKHOUSE_SERVERS unset",
+        )
 
 
 def settings_for(directory: Path | None) -> Settings:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from steptrail.projections.clickhouse.connection_faults import in_few_words
 from steptrail.projections.clickhouse.errors import QueryError, StoreRefused, StoreUnavailable
+from steptrail.schemas.configuration.clickhouse_settings import SHARDED
 from steptrail.schemas.configuration.settings import ClickHouseTarget, Settings
 from steptrail.schemas.stored_names import MAX_NAME_BYTES
 
@@ -72,6 +73,17 @@ WRITE_SETTINGS: Mapping[str, Any] = {"async_insert": 0, "insert_deduplicate": 0,
 # all the ledger's guard.
 CAREFUL_SETTINGS: Mapping[str, Any] = {"use_query_condition_cache": 0}
 
+# Reading over shards: subqueries see all shards, and a shard that is away is an error. Rows lie by Kafka partition, so
+# nothing may be concluded from a sharding key.
+OVER_SHARDS_SETTINGS: Mapping[str, Any] = {
+    "distributed_product_mode": "global",
+    "skip_unavailable_shards": 0,
+    "optimize_skip_unused_shards": 0,
+    "optimize_distributed_group_by_sharding_key": 0,
+    "fallback_to_stale_replicas_for_distributed_queries": 0,
+    "enable_parallel_replicas": 0,
+}
+
 # From ClickHouse 26.2 on `insert_deduplicate` is ignored for these two, which are on: a block like an earlier one would
 # be dropped in silence where a table keeps a window of them. Servers before do not know them.
 NEWER_WRITE_SETTINGS: Mapping[str, Any] = dict.fromkeys(
@@ -104,9 +116,18 @@ class ClickHouse:
     """
 
     def __init__(
-        self, target: ClickHouseTarget, *, timeout: float = 300.0, max_name_bytes: int = MAX_NAME_BYTES
+        self,
+        target: ClickHouseTarget,
+        *,
+        timeout: float = 300.0,
+        max_name_bytes: int = MAX_NAME_BYTES,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.target = target
+        self._settings = {
+            **CAREFUL_SETTINGS,
+            **(settings or {}),
+        }  # of every statement, where the server knows them
         self.max_name_bytes = max_name_bytes  # where emitters cut the names that are looked for
         self._timeout = timeout
         self._lock = threading.Lock()
@@ -116,6 +137,11 @@ class ClickHouse:
     def database(self) -> str:
         """The database that unqualified table names mean."""
         return self.target.database
+
+    @property
+    def address(self) -> str:
+        """Host and port, for people."""
+        return f"{self.target.host}:{self.target.port}"
 
     def table(
         self,
@@ -255,7 +281,7 @@ class ClickHouse:
             tz_mode="aware",
             show_clickhouse_errors=True,
         )
-        for name, value in CAREFUL_SETTINGS.items():
+        for name, value in self._settings.items():
             known = client.server_settings.get(name)
             if known is not None and not known.readonly:
                 client.set_client_setting(name, value)
@@ -310,7 +336,12 @@ class _Body(bytes):
 
 def connect(settings: Settings, *, timeout: float = 300.0) -> ClickHouse:
     """The ClickHouse that `settings.clickhouse` names; nothing is sent before the first statement."""
-    return ClickHouse(settings.clickhouse_target(), timeout=timeout, max_name_bytes=settings.max_name_bytes)
+    return ClickHouse(
+        settings.clickhouse_target(),
+        timeout=timeout,
+        max_name_bytes=settings.max_name_bytes,
+        settings=OVER_SHARDS_SETTINGS if settings.clickhouse_layout in SHARDED else None,
+    )
 
 
 def int_list(values: Sequence[int]) -> str:

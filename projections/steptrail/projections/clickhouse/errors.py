@@ -60,6 +60,10 @@ class ClaimLost(InfrastructureError):
     """Another consumer has claimed the partitions meanwhile; claim again before writing."""
 
 
+class PartitionMoved(InfrastructureError):
+    """Another shard has the partition, or had it before the number of shards changed: hand it over."""
+
+
 class TopicRecreated(SteptrailError):
     """The topic was deleted and created again: its offsets mean something else now.
 

@@ -15,8 +15,10 @@ from importlib import resources
 
 from steptrail.projections.clickhouse.client import ClickHouse
 from steptrail.projections.clickhouse.errors import MigrationError, QueryError, SchemaMismatch
+from steptrail.projections.clickhouse.layouts import CLAIMS, Reading, Rendering, Replica, Single
 from steptrail.projections.clickhouse.safety import require_safe
 
+_SINGLE = Single()
 _FILE_NAME = re.compile(r"^(\d{4})_([a-z0-9_]+)\.sql$")
 
 _SCHEMA_MIGRATIONS = """
@@ -78,8 +80,12 @@ def migrations() -> tuple[Migration, ...]:
     return tuple(found)
 
 
-def migrate(clickhouse: ClickHouse, *, to: int | None = None) -> list[Migration]:
+def migrate(
+    clickhouse: ClickHouse, *, to: int | None = None, rendering: Rendering = _SINGLE
+) -> list[Migration]:
     """Create the database where it is absent and apply what it lacks, up to version `to` (default: all).
+
+    `rendering` makes the statements what the layout needs.
 
     Returns the migrations applied now, in order; running it twice, or from two processes at once, is safe.
     Raises MigrationError when a migration that was applied has since been changed or its SQL fails,
@@ -89,6 +95,7 @@ def migrate(clickhouse: ClickHouse, *, to: int | None = None) -> list[Migration]
     clickhouse.create_database()
     clickhouse.command(_SCHEMA_MIGRATIONS)
     require_safe(clickhouse)
+    require_made_for(clickhouse, rendering)
     done = _applied(clickhouse)
     _refuse_ahead(clickhouse, done)
     applied = []
@@ -98,9 +105,14 @@ def migrate(clickhouse: ClickHouse, *, to: int | None = None) -> list[Migration]
         if migration.version in done:
             _refuse_changed(migration, done[migration.version][0])
             continue
-        _apply(clickhouse, migration)
+        _apply(clickhouse, migration, rendering)
         applied.append(migration)
     return applied
+
+
+def database_statements(database: str) -> tuple[str, str]:
+    """What is run before any migration."""
+    return f"CREATE DATABASE IF NOT EXISTS `{database.replace('`', '``')}`", _SCHEMA_MIGRATIONS.strip()
 
 
 def migration_states(clickhouse: ClickHouse) -> list[MigrationState]:
@@ -125,6 +137,29 @@ def require_current(clickhouse: ClickHouse) -> None:
     require_safe(clickhouse)
 
 
+def require_made_for(clickhouse: ClickHouse, rendering: Rendering) -> None:
+    """Raise SchemaMismatch when the tables were made for another layout; a database without tables fits any."""
+    found = clickhouse.query(
+        "SELECT engine FROM system.tables WHERE database = currentDatabase() AND name = {name:String}",
+        {"name": CLAIMS},
+    )
+    kinds = {"KeeperMap": Replica, "Distributed": Reading}
+    made_for = kinds.get(found[0][0], Single) if found else type(rendering)
+    if made_for is not type(rendering):
+        raise SchemaMismatch(
+            f"database {clickhouse.database!r} at {clickhouse.address} was made {_MADE[made_for]}, but by "
+            f"STEPTRAIL_CLICKHOUSE_LAYOUT it is one {_MADE[type(rendering)]}: nothing was changed. Set the layout "
+            "that it was made for, or name another database"
+        )
+
+
+_MADE = {
+    Single: "of tables of a single server",
+    Replica: "of replicated tables",
+    Reading: "of tables that read from shards",
+}
+
+
 def _applied(clickhouse: ClickHouse) -> dict[int, tuple[str, str]]:
     """By version: checksum, and when it was applied."""
     try:
@@ -139,10 +174,11 @@ def _applied(clickhouse: ClickHouse) -> dict[int, tuple[str, str]]:
     return {int(version): (str(checksum), str(at).replace(" ", "T") + "Z") for version, checksum, at in rows}
 
 
-def _apply(clickhouse: ClickHouse, migration: Migration) -> None:
+def _apply(clickhouse: ClickHouse, migration: Migration, rendering: Rendering) -> None:
     for number, statement in enumerate(migration.statements, start=1):
         try:
-            clickhouse.command(statement)
+            for rendered in rendering.render(statement):
+                clickhouse.command(rendered)
         except QueryError as error:
             raise MigrationError(
                 f"{migration.version:04d}_{migration.name}.sql, statement {number}: {error}"

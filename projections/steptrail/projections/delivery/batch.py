@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from steptrail.projections.delivery.avro_block import WriterSchema, bundled_writer_schemas, container
@@ -26,6 +26,8 @@ from steptrail.schemas.wire.framing import split_frame
 _TRAILER = struct.Struct("<8siqqB")
 _PLACE = struct.Struct("<iq")
 _PLACE_OF_TRAILER = slice(8, 8 + _PLACE.size)
+_PARTITION = struct.Struct("<i")
+_PARTITION_OF_TRAILER = slice(8, 8 + _PARTITION.size)
 TRAILER_BYTES = _TRAILER.size
 
 
@@ -126,6 +128,41 @@ class Batch:
         return replace(
             self, runs=tuple(runs), spans=spans, rows=self.rows - removed, size=size, resent=resent
         )
+
+    def divided(self, group_of: Callable[[int], int]) -> dict[int, Batch]:
+        """By group of partitions, the batch of those; `group_of` maps a partition to its group. Copies no record."""
+        spans: dict[int, dict[int, Span]] = {}
+        for partition, span in self.spans.items():
+            spans.setdefault(group_of(partition), {})[partition] = span
+        if len(spans) == 1:
+            return dict.fromkeys(spans, self)
+        runs: dict[int, list[Run]] = {group: [] for group in spans}
+        resent = dict.fromkeys(spans, 0)
+        for run in self.runs:
+            pieces = {group: Run(run.schema) for group in spans}
+            of_partition = {_PARTITION.pack(part): pieces[group_of(part)] for part in self.spans}
+            parts = run.parts
+            for number in range(0, len(parts), 2):
+                value, trailer = parts[number], parts[number + 1]
+                piece = of_partition[trailer[_PARTITION_OF_TRAILER]]
+                piece.parts += (value, trailer)
+                piece.size += len(value) + TRAILER_BYTES
+            for group, piece in pieces.items():
+                if piece.parts:
+                    runs[group].append(piece)
+                    if self.resent:
+                        resent[group] += sum(trailer[-1] for trailer in piece.parts[1::2])
+        return {
+            group: replace(
+                self,
+                runs=tuple(runs[group]),
+                spans=mine,
+                rows=sum(span.rows for span in mine.values()),
+                size=sum(run.size - run.rows * TRAILER_BYTES for run in runs[group]),
+                resent=resent[group],
+            )
+            for group, mine in spans.items()
+        }
 
 
 class BatchBuilder:

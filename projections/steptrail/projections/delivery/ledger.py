@@ -16,9 +16,8 @@ table that keeps its Kafka offsets:
 6. Any error or lost reply: drop the claims, claim again, stage again.
 
 None of 1, 2 and 4 can be left out: without the claim in the statement, without the wait or without the
-target's own rows, random histories with crashes and freezes wrote records twice. On a replicated cluster the
-claims, the ledger and the targets must be read where they were written: pin one replica, or use quorum inserts
-with `select_sequential_consistency`.
+target's own rows, random histories with crashes and freezes wrote records twice. With replicas the claims are rows of
+Keeper, and 2 is a fence over all of them (`delivery.replicas`).
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from steptrail.projections.clickhouse.client import ClickHouse, int_list
-from steptrail.projections.clickhouse.errors import TopicRecreated
+from steptrail.projections.clickhouse.errors import PartitionMoved, TopicRecreated
 from steptrail.projections.delivery.batch import Batch
 from steptrail.projections.delivery.holds import TablesHeld, standing, unheld
 
@@ -40,6 +39,9 @@ _log = logging.getLogger("steptrail.ledger")
 
 WAIT_POLL_S = 0.02
 WAIT_LOG_S = 5.0
+
+CLOSED = (1 << 32) - 1
+"""The low half of the epoch of a claim that closes a partition here; no other claim comes to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,11 @@ class Claim:
     epoch: int
     owner: uuid.UUID
 
+    @property
+    def closes(self) -> bool:
+        """Whether the partition is not written here any more: another shard has it."""
+        return self.epoch & CLOSED == CLOSED
+
 
 Claims = Mapping[int, Claim]
 """Partition → the claim held on it; a batch is written under one snapshot of it."""
@@ -57,8 +64,18 @@ Claims = Mapping[int, Claim]
 class Ledger:
     """The ledger of one projection of one topic. One writer owns it; only `write` may be called side by side."""
 
-    def __init__(self, clickhouse: ClickHouse, *, projection: str, topic: str, topic_id: str) -> None:
+    def __init__(
+        self,
+        clickhouse: ClickHouse,
+        *,
+        projection: str,
+        topic: str,
+        topic_id: str,
+        fence: Callable[[Ledger, Claims], None] | None = None,
+    ) -> None:
+        """`fence` is called with claims before they are used; by default it is `wait_for_predecessors`."""
         self._clickhouse = clickhouse
+        self._fence = fence
         self._projection = projection
         self._topic = topic
         self._topic_id = topic_id
@@ -70,7 +87,7 @@ class Ledger:
         known = self._clickhouse.query(
             "SELECT topic_id FROM projection_claims WHERE projection_name = {projection:String} "
             "AND topic = {topic:String} GROUP BY topic_id ORDER BY max(at) DESC",
-            self._key,
+            self.key,
         )
         return [str(topic_id) for (topic_id,) in known]
 
@@ -84,31 +101,87 @@ class Ledger:
                 f"rows of the old one, start this part again with --accept-topic {self._topic_id}"
             )
 
-    def claim(self, partitions: Collection[int], *, under: uuid.UUID | None = None) -> Claims:
+    def claim(
+        self, partitions: Collection[int], *, under: uuid.UUID | None = None, reopen: bool = False
+    ) -> Claims:
         """Claim `partitions`, then wait until no predecessor's statement on them runs any more.
 
         Returns what was won: a racing claim with a greater owner may have taken some. Blocks for as long as a
         predecessor's statement runs; raises InfrastructureError when the store is away, TablesHeld while a hold
-        stands that is not `under`.
+        stands that is not `under`, PartitionMoved for a partition that is closed here (unless `reopen`).
         """
-        owner = uuid.uuid4()
         wanted = sorted(partitions)
         if not wanted:
             return {}
-        top = self._greatest(wanted)
-        tuples = ", ".join(f"({part}, {top[part].epoch + 1 if part in top else 1})" for part in wanted)
+        top = self.greatest(wanted)
+        closed = [part for part in wanted if part in top and top[part].closes]
+        if closed and not reopen:
+            raise PartitionMoved(
+                f"partitions {', '.join(map(str, closed))} of {self._topic} are closed at {self._clickhouse.address}: "
+                "another shard has them. Nothing was written. Is STEPTRAIL_CLICKHOUSE_SERVERS the same everywhere? "
+                "`steptrail shards` shows where each partition is, and --hand-over moves it"
+            )
+        epochs = {part: top[part].epoch + 1 if part in top else 1 for part in wanted}
+        won = self._claimed(epochs, uuid.uuid4(), under=under)
+        if not won and (found := standing(self._clickhouse, self._projection)) and found.hold != under:
+            raise TablesHeld(found.reason)
+        if self._fence is None:
+            self.wait_for_predecessors(won)
+        else:
+            self._fence(self, won)
+        return won
+
+    def at(self, clickhouse: ClickHouse) -> Ledger:
+        """The same ledger as another replica has it."""
+        return Ledger(clickhouse, projection=self._projection, topic=self._topic, topic_id=self._topic_id)
+
+    def touch(self) -> None:
+        """Write a row that nobody reads among the claims."""
+        Ledger(self._clickhouse, projection="_touched", topic="", topic_id="")._claimed({0: 0}, uuid.uuid4())
+
+    def close(self, claims: Claims) -> set[int]:
+        """Close the partitions of `claims` that still hold: nobody claims them here again, except a handover."""
+        epochs = {part: claim.epoch | CLOSED for part, claim in claims.items()}
+        return set(self._claimed(epochs, uuid.uuid4(), only=claims)) if epochs else set()
+
+    def close_unclaimed(self, partitions: Collection[int]) -> None:
+        """Close those of `partitions` that nobody ever claimed here."""
+        top = self.greatest(partitions)
+        if new := {part: CLOSED for part in partitions if part not in top}:
+            self._claimed(new, uuid.uuid4())
+
+    def _claimed(
+        self,
+        epochs: Mapping[int, int],
+        owner: uuid.UUID,
+        *,
+        only: Claims | None = None,
+        under: uuid.UUID | None = None,
+    ) -> Claims:
+        """Write a claim for each partition unless held, of `only` where those still hold; return what was won."""
+        wanted = sorted(epochs)
+        tuples = ", ".join(f"({part}, {epochs[part]})" for part in wanted)
+        conditions = [unheld(under)]
+        if only is not None:
+            conditions.append(self.holds(only, wanted, "t.1"))
         self.write(
             "INSERT INTO projection_claims (projection_name, topic, topic_id, partition, epoch, owner) "
             "SELECT {projection:String}, {topic:String}, {topic_id:String}, t.1, t.2, {owner:UUID} "
-            f"FROM (SELECT arrayJoin([{tuples}]) AS t) WHERE {unheld(under)}",
+            f"FROM (SELECT arrayJoin([{tuples}]) AS t) WHERE {' AND '.join(conditions)}",
             wanted,
             {"owner": str(owner)},
         )
-        won = {part: claim for part, claim in self._greatest(wanted).items() if claim.owner == owner}
-        if not won and (found := standing(self._clickhouse, self._projection)) and found.hold != under:
-            raise TablesHeld(found.reason)
-        self.wait_for_predecessors(won)
-        return won
+        return {part: claim for part, claim in self.greatest(wanted).items() if claim.owner == owner}
+
+    def predecessors(self, partitions: Collection[int]) -> int:
+        """How many statements that name one of `partitions` run."""
+        named = " OR ".join(f"position(comment, ',{part},') > 0" for part in sorted(partitions))
+        [(running,)] = self._clickhouse.query(
+            "SELECT count() FROM (SELECT Settings['log_comment'] AS comment FROM system.processes) "
+            f"WHERE startsWith(comment, {{prefix:String}}) AND ({named})",
+            {"prefix": self._comment_prefix},
+        )
+        return int(running)
 
     def wait_for_predecessors(
         self, partitions: Collection[int], *, sleep: Callable[[float], None] = time.sleep
@@ -116,16 +189,8 @@ class Ledger:
         """Return once no statement that names one of `partitions` runs."""
         if not partitions:
             return
-        named = " OR ".join(f"position(comment, ',{part},') > 0" for part in sorted(partitions))
-        sql = (
-            "SELECT count() FROM (SELECT Settings['log_comment'] AS comment FROM system.processes) "
-            f"WHERE startsWith(comment, {{prefix:String}}) AND ({named})"
-        )
         waited = 0.0
-        while True:
-            [(running,)] = self._clickhouse.query(sql, {"prefix": self._comment_prefix})
-            if not running:
-                return
+        while running := self.predecessors(partitions):
             if waited and waited % WAIT_LOG_S < WAIT_POLL_S:
                 _log.warning(
                     "waiting for %d statements of a predecessor on partitions %s", running, sorted(partitions)
@@ -139,7 +204,7 @@ class Ledger:
             "SELECT partition, max(last_offset) FROM projection_ledger WHERE projection_name = {projection:String} "
             f"AND topic_id = {{topic_id:String}} AND partition IN ({int_list(sorted(partitions)) or '-1'}) "
             "GROUP BY partition",
-            self._key,
+            self.key,
         )
         return {**dict.fromkeys(partitions, -1), **dict(known)}
 
@@ -180,7 +245,7 @@ class Ledger:
         """
         named = ",".join(map(str, sorted(partitions)))
         comment = f"{self._comment_prefix}{self._instance}.{next(self._statements)}/,{named},"
-        self._clickhouse.command(sql, {**self._key, **(parameters or {})}, settings={"log_comment": comment})
+        self._clickhouse.command(sql, {**self.key, **(parameters or {})}, settings={"log_comment": comment})
 
     def record(self, claims: Claims, batch: Batch) -> set[int]:
         """Write the batch's ledger rows where the claim still holds, and read back which are there.
@@ -207,24 +272,26 @@ class Ledger:
             "SELECT DISTINCT partition FROM projection_ledger WHERE projection_name = {projection:String} "
             f"AND topic_id = {{topic_id:String}} AND partition IN ({int_list(list(held))}) "
             f"AND (partition, last_offset, toString(owner)) IN ({written})",
-            self._key,
+            self.key,
         )
         return {part for (part,) in there}
 
     @property
-    def _key(self) -> dict[str, Any]:
+    def key(self) -> dict[str, Any]:
+        """The parameters `projection`, `topic` and `topic_id` of its statements."""
         return {"projection": self._projection, "topic": self._topic, "topic_id": self._topic_id}
 
     @property
     def _comment_prefix(self) -> str:
         return f"steptrail/{self._clickhouse.database}.{self._projection}/{self._topic_id}/"
 
-    def _greatest(self, partitions: Collection[int]) -> dict[int, Claim]:
+    def greatest(self, partitions: Collection[int]) -> dict[int, Claim]:
+        """The claim that holds each partition, where there is one."""
         found = self._clickhouse.query(
             "SELECT partition, tupleElement(max((epoch, owner)), 1), tupleElement(max((epoch, owner)), 2) "
             "FROM projection_claims WHERE projection_name = {projection:String} AND topic_id = {topic_id:String} "
             f"AND partition IN ({int_list(sorted(partitions))}) GROUP BY partition",
-            self._key,
+            self.key,
         )
         return {part: Claim(epoch, holder) for part, epoch, holder in found}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Final
 
@@ -17,7 +17,8 @@ from steptrail.projections.clickhouse.errors import (
     SchemaMismatch,
     StoreRefused,
 )
-from steptrail.projections.clickhouse.migrate import require_current
+from steptrail.projections.clickhouse.layouts import Rendering, Single
+from steptrail.projections.clickhouse.migrate import require_current, require_made_for
 from steptrail.projections.delivery.batch import Batch, BatchBuilder
 from steptrail.projections.delivery.ledger import Claim, Claims, Ledger
 from steptrail.projections.delivery.spec import EventOnce, ProjectionSpec, Target
@@ -25,6 +26,7 @@ from steptrail.projections.delivery.staging import SetAside, Stage, drop_abandon
 from steptrail.projections.delivery.topic_gaps import TopicGaps
 
 _log = logging.getLogger("steptrail.projection")
+_SINGLE = Single()
 
 HELD: Final = "/* every partition is held */"
 """Stands in a statement for the condition of `Projection.fill`."""
@@ -38,11 +40,22 @@ class Projection:
     failed is not known.
     """
 
-    def __init__(self, clickhouse: ClickHouse, spec: ProjectionSpec, *, topic: str, topic_id: str) -> None:
+    def __init__(
+        self,
+        clickhouse: ClickHouse,
+        spec: ProjectionSpec,
+        *,
+        topic: str,
+        topic_id: str,
+        fence: Callable[[Ledger, Claims], None] | None = None,
+        rendering: Rendering = _SINGLE,
+    ) -> None:
+        """`rendering` is the layout that the tables must have been made for, `fence` as in `Ledger`."""
         self._clickhouse = clickhouse
         self._spec = spec
         self._topic_id = topic_id
-        self._ledger = Ledger(clickhouse, projection=spec.name, topic=topic, topic_id=topic_id)
+        self._rendering = rendering
+        self._ledger = Ledger(clickhouse, projection=spec.name, topic=topic, topic_id=topic_id, fence=fence)
         self._gaps = TopicGaps(clickhouse, projection=spec.name, topic=topic, topic_id=topic_id)
         self._held: dict[int, Claim] = {}
 
@@ -57,6 +70,7 @@ class Projection:
         Raises SchemaMismatch when migrations are missing, TopicRecreated when the ledger knows another topic of
         this name (unless `accept_recreated`).
         """
+        require_made_for(self._clickhouse, self._rendering)
         require_current(self._clickhouse)
         if not accept_recreated:
             self._ledger.refuse_recreated()
@@ -167,6 +181,8 @@ class Projection:
 
     def _not_our_data(self, error: QueryError) -> StoreRefused | SchemaMismatch:
         """The batch had passed validation, so it is the store or its tables that are not as they should be."""
+        if error.code == 60 and f"stage_{self._spec.name}_" in str(error):
+            return StoreRefused(f"the stage is gone: {error}", code=error.code, name=error.name)
         if error.code in (16, 47, 60, 81):  # no such column, unknown identifier, table, database
             return SchemaMismatch(
                 f"{error}: the tables are not those of this program; run `steptrail migrate`"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
@@ -20,8 +19,8 @@ from pydantic_settings import (
 )
 from typing_extensions import Self, Unpack
 
-from steptrail.schemas.configuration.clickhouse_target import ClickHouseTarget, parse_clickhouse_url
-from steptrail.schemas.configuration.kafka_settings import KafkaSettings
+from steptrail.schemas.configuration.clickhouse_settings import ClickHouseSettings
+from steptrail.schemas.configuration.clickhouse_target import ClickHouseTarget
 from steptrail.schemas.configuration.settings_errors import described
 from steptrail.schemas.configuration.settings_names import ENV_PREFIX, unknown_names
 from steptrail.schemas.configuration.settings_parsing import (
@@ -51,12 +50,7 @@ _DAY_MS: Final = 24 * 60 * 60 * 1000
 _FRAME_AND_IDS: Final = 16 * 1024  # what an event holds beside details, metrics and messages
 
 
-def _check_clickhouse(value: SecretStr) -> SecretStr:
-    parse_clickhouse_url(value.get_secret_value())
-    return value
-
-
-class Settings(KafkaSettings):
+class Settings(ClickHouseSettings):
     """All settings of steptrail. `Settings()` takes them from the environment and the running local stack.
 
     Raises ConfigurationError, which names the variable, for a value that cannot be; where an address is not given,
@@ -65,23 +59,6 @@ class Settings(KafkaSettings):
 
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX, env_ignore_empty=True, extra="forbid", frozen=True, hide_input_in_errors=True
-    )
-
-    # ClickHouse
-    clickhouse: Annotated[SecretStr, AfterValidator(_check_clickhouse)] = Field(
-        SecretStr("http://default@127.0.0.1:8123/steptrail"),
-        description="ClickHouse's URL: http or https, user and password (percent-encoded) if any, host, port,"
-        " database.",
-    )
-    clickhouse_user: str | None = Field(None, description="ClickHouse user; wins over the URL's.")
-    clickhouse_password: SecretStr | None = Field(
-        None, description="ClickHouse password; wins over the URL's."
-    )
-    clickhouse_ca: str | None = Field(
-        None, description="File with the certificates of the authorities that ClickHouse is trusted by."
-    )
-    clickhouse_verify: bool = Field(
-        True, description="Whether ClickHouse's certificate is checked. Leave it on."
     )
 
     # Schema registry
@@ -307,7 +284,7 @@ class Settings(KafkaSettings):
 
     def __init__(self, **values: Unpack[SettingsValues]) -> None:
         try:
-            super().__init__(**values)
+            super().__init__(**dict[str, Any](values))
         except ValidationError as error:
             # from None: the context would show the values, secrets among them.
             raise ConfigurationError(described(error, values, type(self).model_fields)) from None
@@ -348,26 +325,14 @@ class Settings(KafkaSettings):
         held.update(values)
         return Settings(**held)
 
-    def clickhouse_target(self) -> ClickHouseTarget:
-        """ClickHouse's address in parts, with user and password."""
-        return parse_clickhouse_url(
-            self.clickhouse.get_secret_value(),
-            username=self.clickhouse_user,
-            password=None
-            if self.clickhouse_password is None
-            else self.clickhouse_password.get_secret_value(),
-            ca=self.clickhouse_ca,
-            verify=self.clickhouse_verify,
-        )
-
     def secrets(self) -> list[str]:
         """Every secret text in these settings, for `redact_values`."""
-        held = [getattr(self, name) for name in type(self).model_fields if name != "clickhouse"]
+        urls = ("clickhouse", "clickhouse_servers")
+        held = [getattr(self, name) for name in type(self).model_fields if name not in urls]
         found = [value.get_secret_value() for value in held if isinstance(value, SecretStr)]
-        # Of the URL only its password, as it is spelled there and as it is: who reads an error needs the address.
-        found.append(urlsplit(self.clickhouse.get_secret_value()).password or "")
+        # Of URLs only the password, as it is spelled there and as it is: who reads an error needs the address.
+        found += self.clickhouse_secrets()
         found += self.kafka_secrets()
-        found.append(self.clickhouse_target().password)
         return [secret for secret in found if secret]
 
     def redacted(self) -> dict[str, Any]:

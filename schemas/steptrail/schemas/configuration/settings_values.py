@@ -31,6 +31,9 @@ class SettingsOverrides(TypedDict, total=False):
     clickhouse_password: SecretStr | str | None
     clickhouse_ca: str | None
     clickhouse_verify: bool
+    clickhouse_layout: Literal["single", "replicated", "sharded", "sharded_replicated"]
+    clickhouse_servers: SecretStr | str | None
+    clickhouse_cluster: str
     schema_registry: str | None
     schema_registry_user: str | None
     schema_registry_password: SecretStr | str | None

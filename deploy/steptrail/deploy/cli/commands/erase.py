@@ -12,7 +12,14 @@ import typer
 
 from steptrail.deploy.terminal.failures import NO, USAGE, CommandError
 from steptrail.deploy.terminal.numbers import counted
-from steptrail.deploy.terminal.options import Json, StackDir, note_dry_run, settings_for, spelled_out
+from steptrail.deploy.terminal.options import (
+    Json,
+    StackDir,
+    note_dry_run,
+    require_one_store,
+    settings_for,
+    spelled_out,
+)
 from steptrail.deploy.terminal.output import Column, Table, note, say, show, write_json, write_json_lines
 from steptrail.deploy.terminal.times import show_time
 
@@ -79,6 +86,7 @@ def erase(
     from steptrail.projections.clickhouse.migrate import require_current
 
     settings = settings_for(directory)
+    require_one_store(settings)
     if list_:
         if pipeline is not None or file is not None or yes:
             raise _usage("--list only shows: it takes no documents and no --yes.")

@@ -259,6 +259,14 @@ def _store(directory: Path | None) -> Iterator[tuple[Settings, ClickHouse]]:
     from steptrail.projections.lifecycle.exchange import ExchangeRefused
 
     settings = settings_for(directory)
+    if settings.clickhouse_layout != "single":
+        raise CommandError(
+            f"tables of a cluster cannot be rebuilt yet, and STEPTRAIL_CLICKHOUSE_LAYOUT is "
+            f"{settings.clickhouse_layout}: a hold is seen by one server only.",
+            exit_code=USAGE,
+            kind="layout",
+            hint="a store on a single server can be rebuilt (docs/cluster.md).",
+        )
     with connect(settings) as clickhouse:
         require_current(clickhouse)
         try:

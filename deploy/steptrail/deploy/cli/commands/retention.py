@@ -10,7 +10,14 @@ import typer
 
 from steptrail.deploy.terminal.failures import USAGE, CommandError
 from steptrail.deploy.terminal.numbers import counted
-from steptrail.deploy.terminal.options import Json, StackDir, note_dry_run, settings_for, spelled_out
+from steptrail.deploy.terminal.options import (
+    Json,
+    StackDir,
+    note_dry_run,
+    require_one_store,
+    settings_for,
+    spelled_out,
+)
 from steptrail.deploy.terminal.output import Column, Table, note, say, show, tell, write_json
 from steptrail.deploy.terminal.times import show_time
 
@@ -62,6 +69,7 @@ def show_retention(context: typer.Context, json: Json = False, directory: StackD
     from steptrail.projections.lifecycle.retention_rules import retention_rules
 
     settings = settings_for(directory)
+    require_one_store(settings)
     with connect(settings) as clickhouse:
         require_current(clickhouse)
         rules, stored = retention_rules(clickhouse), kept(clickhouse)
@@ -155,6 +163,7 @@ def _change(
     from steptrail.projections.lifecycle.retention_rules import DEFAULT, retention_rules, write_rule
 
     settings = settings_for(directory)
+    require_one_store(settings)
     with connect(settings) as clickhouse:
         require_current(clickhouse)
         if pipeline and not absent:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated
@@ -11,38 +12,65 @@ import typer
 
 from steptrail.deploy.terminal.failures import NO
 from steptrail.deploy.terminal.options import Json, StackDir, local_stack, settings_for
-from steptrail.deploy.terminal.output import Column, Table, show, write_json_lines
+from steptrail.deploy.terminal.output import Column, Table, say, show, write_json_lines
 from steptrail.deploy.terminal.times import show_time
 
 
 def migrate(
+    print_: Annotated[
+        bool, typer.Option("--print", help="Print the SQL for each database instead, asking nobody.")
+    ] = False,
     json: Json = False,
     directory: StackDir = None,
 ) -> None:
     """Create ClickHouse's tables, or bring them up to date.
 
-    Safe to run twice, and from two processes at once. Shows every migration and which of them were applied
-    now; with --json one object a line: version, name, applied_at, applied_now.
+    What is created where is a matter of STEPTRAIL_CLICKHOUSE_LAYOUT. Safe to run twice, and from two processes at once.
+    Shows every migration and which of them were applied now; with --json one object a line: database, version, name,
+    applied_at, applied_now. With --print --json: database, sql.
 
     \b
     steptrail migrate
+    steptrail migrate --print
     """
-    from steptrail.projections.clickhouse.client import connect
-    from steptrail.projections.clickhouse.migrate import migrate as apply
-    from steptrail.projections.clickhouse.migrate import migration_states
+    from steptrail.projections.cluster.databases import databases, migrate_all, statements
 
-    with connect(settings_for(directory)) as clickhouse:
-        now = {migration.version for migration in apply(clickhouse)}
-        states = migration_states(clickhouse)
-    if json:
-        write_json_lines({**asdict(state), "applied_now": state.version in now} for state in states)
+    settings = settings_for(directory)
+    if print_:
+        _print(((each.place, each.is_what, statements(each)) for each in databases(settings)), json)
         return
-    columns = [Column("migration"), Column("applied (UTC)"), Column("when", 2)]
-    table = Table(columns, title=f"Database {clickhouse.database}")
-    for state in states:
-        name = f"{state.version:04d}_{state.name}"
-        table.add(name, _shown(state.applied_at), "now" if state.version in now else "before")
-    show(table, first=True)
+    done = migrate_all(settings)
+    if json:
+        write_json_lines(
+            {"database": database.place, **asdict(state), "applied_now": state.version in now}
+            for database, applied, states in done
+            for now in [{migration.version for migration in applied}]
+            for state in states
+        )
+        return
+    for number, (database, applied, states) in enumerate(done):
+        now = {migration.version for migration in applied}
+        title = f"Database {database.target.database}"
+        if len(done) > 1:
+            title += f", {database.is_what}, {database.target.host}:{database.target.port}"
+        columns = [Column("migration"), Column("applied (UTC)"), Column("when", 2)]
+        table = Table(columns, title=title)
+        for state in states:
+            name = f"{state.version:04d}_{state.name}"
+            table.add(name, _shown(state.applied_at), "now" if state.version in now else "before")
+        show(table, first=not number)
+
+
+def _print(databases: Iterable[tuple[str, str, Iterable[str]]], json: bool) -> None:
+    for place, is_what, statements in databases:
+        if json:
+            write_json_lines({"database": place, "sql": sql} for sql in statements)
+            continue
+        say(f"-- {is_what}: {place}", folded=False)
+        for sql in statements:
+            for line in f"{sql};".split("\n"):
+                say(line, folded=False)
+        say("")
 
 
 def _shown(applied_at: str | None) -> str:

@@ -1,0 +1,1 @@
+"""ClickHouse clusters: which databases a layout has, and how partitions move between shards."""
