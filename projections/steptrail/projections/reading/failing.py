@@ -106,12 +106,10 @@ def failing(
         wanted = limit - len(found) + 1
         fetch = min(max(_LEAST_LOOKED_AT, _LOOKED_AT_FOR_ONE * wanted), _MOST_LOOKED_AT)
         base |= position(place, LAST)
-        [stretch] = ask(store, "failing_stretch", {**base, "fetch": fetch})
-        endings = int(stretch["endings"])
+        endings = ask(store, "failing_stretch", {**base, "fetch": fetch})
         if not endings:
             return FailingPage(tuple(found), None)
-        earliest_us, _, earliest_id = stretch["earliest"]
-        end = Cursor(int(earliest_us), earliest_id)
+        end = Cursor(int(endings[-1]["timestamp_us"]), endings[-1]["event_id"])
         rows = ask(store, "failing_candidates", {**base, "to_us": end.micros, "to_id": str(end.event_id)})
         for chunk in chunks(rows, _characters, most=wanted + wanted // 4):
             for step in _still(store, chunk):
@@ -121,8 +119,8 @@ def failing(
                     return FailingPage(tuple(found), found[-1].cursor)
                 found.append(step)
         place = end
-        looked_at += endings
-        if endings < fetch:
+        looked_at += len(endings)
+        if len(endings) < fetch:
             return FailingPage(tuple(found), None)
     return FailingPage(tuple(found), place)
 

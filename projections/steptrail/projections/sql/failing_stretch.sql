@@ -1,18 +1,12 @@
--- How far back the latest bad endings of a span before a position reach: how many there are, and the earliest of them.
-SELECT
-    count()                                                          AS endings,
-    min((bad.timestamp_us, toUInt128(bad.event_id), bad.event_id))   AS earliest
-FROM
-(
-    SELECT toUnixTimestamp64Micro(timestamp) AS timestamp_us, event_id
-    FROM steps
-    WHERE ({any_pipeline:Bool} OR pipeline = {pipeline:String})
-      AND ({any_step:Bool} OR step_name = {step_name:String})
-      AND status IN {statuses:Array(String)}
-      AND timestamp >= fromUnixTimestamp64Micro({start_us:Int64}, 'UTC')
-      AND timestamp < fromUnixTimestamp64Micro({end_us:Int64}, 'UTC')
-      AND timestamp <= fromUnixTimestamp64Micro({from_us:Int64}, 'UTC')
-      AND (timestamp < fromUnixTimestamp64Micro({from_us:Int64}, 'UTC') OR toUInt128(event_id) < toUInt128({from_id:UUID}))
-    ORDER BY timestamp DESC, toUInt128(event_id) DESC
-    LIMIT {fetch:UInt64}
-) AS bad
+-- Bad endings of a span before a position, the latest first: only how far back so many of them reach is wanted.
+SELECT toUnixTimestamp64Micro(timestamp) AS timestamp_us, event_id
+FROM steps
+WHERE ({any_pipeline:Bool} OR pipeline = {pipeline:String})
+  AND ({any_step:Bool} OR step_name = {step_name:String})
+  AND status IN {statuses:Array(String)}
+  AND timestamp >= fromUnixTimestamp64Micro({start_us:Int64}, 'UTC')
+  AND timestamp < fromUnixTimestamp64Micro({end_us:Int64}, 'UTC')
+  AND timestamp <= fromUnixTimestamp64Micro({from_us:Int64}, 'UTC')
+  AND (timestamp < fromUnixTimestamp64Micro({from_us:Int64}, 'UTC') OR toUInt128(event_id) < toUInt128({from_id:UUID}))
+ORDER BY timestamp DESC, toUInt128(event_id) DESC
+LIMIT {fetch:UInt64}
