@@ -19,10 +19,13 @@ from steptrail.projections.reading.spans import AFTER_ALL, BEFORE_ALL
 
 FIRST_US: Final = 120_000_000
 """Length of the first window."""
+FIRST_OF_RARE_US: Final = 1_800_000_000
+"""The same where only statuses are wanted that few events have: a short window reads as many granules as this one."""
 GROWTH: Final = 16
 """How many times longer each next window is."""
 LONGEST_US: Final = 366 * 86_400_000_000
 """A window that would be longer takes all that is left."""
+_COMMON: Final = frozenset({"PENDING", "RUNNING", "SUCCESS"})
 
 
 def ask_backward(store: Store, name: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -63,13 +66,13 @@ def _backward(
     # The first window has no upper bound of its own: events whose worker's clock was ahead lie in it.
     edge = min(int(parameters["from_us"]), int(parameters.get("end_us", AFTER_ALL)), _now_us())
     position: dict[str, Any] = {}
-    for width in _widths():
+    for number, width in enumerate(_widths(parameters)):
         edge = start if width > LONGEST_US else max(start, edge - width)
         yield {**position, "start_us": edge}
         if edge == start:
             return
         position = {"from_us": edge, "from_id": str(UUID(int=0))}
-        if width == FIRST_US and not found:
+        if number == 0 and not found:
             edge = max(start, min(edge, _known_us(store, "newest_us")))  # nothing may have come for long
 
 
@@ -79,7 +82,7 @@ def _forward(store: Store, parameters: Mapping[str, Any]) -> Iterator[dict[str, 
     if edge <= BEFORE_ALL:
         edge = _known_us(store, "oldest_us")
     position: dict[str, Any] = {}
-    for width in _widths():
+    for width in _widths(parameters):
         # Of what lies ahead of now there is little: it is no window of its own.
         edge = end if edge + width >= min(end, _now_us()) or width > LONGEST_US else edge + width
         yield {**position, "end_us": edge}
@@ -88,8 +91,9 @@ def _forward(store: Store, parameters: Mapping[str, Any]) -> Iterator[dict[str, 
         position = {"start_us": edge}
 
 
-def _widths() -> Iterator[int]:
-    return (FIRST_US * GROWTH**number for number in count())
+def _widths(parameters: Mapping[str, Any]) -> Iterator[int]:
+    first = FIRST_US if _COMMON.intersection(parameters.get("statuses", _COMMON)) else FIRST_OF_RARE_US
+    return (first * GROWTH**number for number in count())
 
 
 def _known_us(store: Store, column: str) -> int:
