@@ -11,6 +11,7 @@ from steptrail.deploy.terminal.times import show_duration, show_time
 if TYPE_CHECKING:
     from steptrail.consumers.rebuild.rebuilding import Plan, RebuildProgress
     from steptrail.projections.lifecycle.rebuild_diff import Diff
+    from steptrail.projections.lifecycle.rebuilds import Rebuild
 
 
 def as_json(found: RebuildProgress | None) -> dict[str, Any]:
@@ -71,10 +72,7 @@ def show_progress(found: RebuildProgress | None) -> None:
         return
     rebuild = found.rebuild
     say(f"Rebuild {rebuild.short} by {rebuild.requested_by}: {_STATES[rebuild.state.value]}.")
-    if rebuild.pipelines or rebuild.since:
-        of = f"of {', '.join(rebuild.pipelines)} " if rebuild.pipelines else ""
-        since = f"since {show_time(rebuild.since)} UTC" if rebuild.since else ""
-        say(f"Only {of}{since}".rstrip() + "; the rest was copied.")
+    _say_what(rebuild)
     table = Table(
         [
             Column("partition", right=True),
@@ -92,9 +90,17 @@ def show_progress(found: RebuildProgress | None) -> None:
     say(f"{counted(found.left, 'offset')} left{rate}.")
 
 
+def _say_what(rebuild: Rebuild) -> None:
+    if rebuild.pipelines or rebuild.since:
+        of = f"of {', '.join(rebuild.pipelines)} " if rebuild.pipelines else ""
+        since = f"since {show_time(rebuild.since)} UTC" if rebuild.since else ""
+        say(f"Only {of}{since}".rstrip() + "; all else is copied from the live tables as it is.")
+
+
 def show_plan(plan: Plan) -> None:
     """What a rebuild would do, in words."""
     say(f"It would read {counted(plan.reads, 'record')} of {plan.rebuild.topic}.")
+    _say_what(plan.rebuild)
     if plan.copies:
         say(f"It would copy {counted(plan.copies, 'row')} from the live tables as they are.")
     if plan.expired:
