@@ -173,6 +173,6 @@ def new_projection(
     shards = store if isinstance(store, Shards) else Shards([store])
     if len(shards.stores) > 1:
         return ShardedProjection(shards, spec, topic=topic, topic_id=topic_id)
-    if shards.replicas:
-        return ReplicatedProjection(shards.replicas[0], spec, topic=topic, topic_id=topic_id)
+    for replicas in shards.replicas:
+        return ReplicatedProjection(replicas, spec, topic=topic, topic_id=topic_id)
     return Projection(shards.stores[0], spec, topic=topic, topic_id=topic_id)
