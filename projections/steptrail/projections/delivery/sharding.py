@@ -171,8 +171,9 @@ def new_projection(
 ) -> AnyProjection:
     """The projection into these shards; into a single one it is that of its store, or of its replicas."""
     shards = store if isinstance(store, Shards) else Shards([store])
+    only = shards.stores[0]
     if len(shards.stores) > 1:
         return ShardedProjection(shards, spec, topic=topic, topic_id=topic_id)
     for replicas in shards.replicas:
         return ReplicatedProjection(replicas, spec, topic=topic, topic_id=topic_id)
-    return Projection(shards.stores[0], spec, topic=topic, topic_id=topic_id)
+    return Projection(only, spec, topic=topic, topic_id=topic_id)
