@@ -70,9 +70,11 @@ def test_a_shard_that_is_added_gets_nothing_before_the_handover(sharded: Setting
         with projectors(sharded) as [projector]:
             until(lambda: "steptrail shards --hand-over" in projector.said(), "refusal with the remedy")
             assert rows(shards.stores[1]) == []
-            told = steptrail(sharded, "shards")
-            assert told.returncode == 1, told.stderr
-            told = steptrail(sharded, "shards", "--hand-over", "--json")
+            for options in ([], ["--hand-over"]):  # which is a dry run
+                told = steptrail(sharded, "shards", *options)
+                assert told.returncode == 1, told.stderr
+            assert "Nothing was changed" in told.stderr
+            told = steptrail(sharded, "shards", "--hand-over", "--yes", "--json")
             assert told.returncode == 0, told.stderr
             placed = [json.loads(line) for line in told.stdout.splitlines()]
             steps = {each["partition"]: each["open_in"] for each in placed if each["projection"] == "steps"}
@@ -103,7 +105,7 @@ def test_a_shard_can_be_emptied_of_partitions(sharded: Settings) -> None:
     with connect_shards(sharded) as shards:
         with projectors(sharded):
             until(lambda: len(all_rows(shards)) == 600, "projection")
-        done = steptrail(sharded, "shards", "--use", "1", "--hand-over")
+        done = steptrail(sharded, "shards", "--use", "1", "--hand-over", "--yes")
         assert done.returncode == 0, done.stderr
         sent |= set(produce(sharded, (event_value() for _ in range(600))))
         with projectors(of_shards(sharded, 0)):

@@ -116,6 +116,16 @@ def close_all() -> None:
         _closing = False
 
 
+def _end() -> None:
+    """Close everything, and keep what could not be closed from being destroyed by the interpreter's end.
+
+    Its poll thread may still be in librdkafka then, where destroying it would abort the process.
+    """
+    close_all()
+    for producer in _producers:
+        leak(producer)
+
+
 def _close_with_the_worker() -> None:
     """Children of multiprocessing and Celery's workers exit by os._exit, which skips atexit. But multiprocessing runs
     its own finalizers, as does Celery's fork of it, and Celery's pool signals that a worker ends.
@@ -156,4 +166,4 @@ os.register_at_fork(
     after_in_parent=_termination.after_fork_in_parent,
     after_in_child=_after_fork_in_child,
 )
-atexit.register(close_all)
+atexit.register(_end)

@@ -119,7 +119,7 @@ class Ledger:
             raise PartitionMoved(
                 f"partitions {', '.join(map(str, closed))} of {self._topic} are closed at {self._clickhouse.address}: "
                 "another shard has them. Nothing was written. Is STEPTRAIL_CLICKHOUSE_SERVERS the same everywhere? "
-                "`steptrail shards` shows where each partition is, and --hand-over moves it"
+                "`steptrail shards` shows where each partition is, and --hand-over --yes moves it"
             )
         epochs = {part: top[part].epoch + 1 if part in top else 1 for part in wanted}
         won = self._claimed(epochs, uuid.uuid4(), under=under)

@@ -146,7 +146,7 @@ class ShardedProjection:
                 raise PartitionMoved(
                     f"partitions {', '.join(map(str, open_there))} of {self._topic} are in shard {number} "
                     f"({there.address}), but with {len(self._shards.stores)} shards in this order they belong to shard "
-                    f"{shard} ({here.address}). Nothing was written. Run `steptrail shards --hand-over`, or set "
+                    f"{shard} ({here.address}). Nothing was written. Run `steptrail shards --hand-over --yes`, or set "
                     "STEPTRAIL_CLICKHOUSE_SERVERS as it was"
                 )
             ledger.close_unclaimed(partitions)

@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from steptrail.deploy.terminal.failures import NO, USAGE, CommandError
-from steptrail.deploy.terminal.options import Json, StackDir, settings_for
+from steptrail.deploy.terminal.options import Json, StackDir, Yes, note_dry_run, settings_for
 from steptrail.deploy.terminal.output import Column, Table, show, write_json_lines
 
 
 def shards(
     hand_over: Annotated[
-        bool, typer.Option("--hand-over", help="Move the partitions that are not where they belong.")
+        bool,
+        typer.Option("--hand-over", help="Move the partitions that are not where they belong; needs --yes."),
     ] = False,
     use: Annotated[
         int | None,
@@ -25,6 +26,7 @@ def shards(
             show_default=False,
         ),
     ] = None,
+    yes: Yes = False,
     json: Json = False,
     directory: StackDir = None,
 ) -> None:
@@ -36,9 +38,9 @@ def shards(
     projection, topic, topic_id, partition, open_in, belongs_to, high_water.
 
     \b
-    steptrail shards
-    steptrail shards --hand-over
-    steptrail shards --use 2 --hand-over
+    steptrail shards                              where each is, and where it belongs
+    steptrail shards --hand-over --yes            after a shard was added
+    steptrail shards --use 2 --hand-over --yes    before others than the first two are taken away
     """
     from steptrail.projections.clickhouse.shards import Shards, connect_shards
     from steptrail.projections.cluster.handover import hand_over as move
@@ -50,7 +52,7 @@ def shards(
         except ValueError as error:
             raise CommandError(f"--use {use}: {error}.", exit_code=USAGE, kind="usage") from None
         found = placements(placed)
-        if hand_over:
+        if hand_over and yes:
             for each in found:
                 move(placed, each)
             found = placements(placed)
@@ -70,6 +72,8 @@ def shards(
             is_in = ", ".join(map(str, each.open_in)) or "none"
             table.add(each.projection, each.topic, str(each.partition), is_in, str(each.belongs_to))
         show(table)
+    if hand_over and not yes:
+        note_dry_run()
     if not all(each.right for each in found):
         raise typer.Exit(NO)
 

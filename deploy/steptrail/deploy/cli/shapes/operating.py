@@ -27,6 +27,7 @@ from steptrail.deploy.cli.shapes.building import (
 )
 from steptrail.deploy.stack.status import StackStatus
 from steptrail.projections.clickhouse.migrate import MigrationState
+from steptrail.projections.cluster.handover import Placement
 from steptrail.projections.delivery.topic_gaps import TopicGap
 from steptrail.projections.stores.dead_letter_store import StoredLetter
 
@@ -166,7 +167,9 @@ def _stack() -> dict[str, Shape]:
             lines=False,
         ),
         "topics": Shape(record(topic=TEXT, outcome=TEXT, differences=list_of(difference))),
-        "migrate": Shape(of(MigrationState, applied_now=BOOL)),
+        "migrate": Shape(of(MigrationState, database=TEXT, applied_now=BOOL)),
+        "migrate --print": Shape(record(database=TEXT, sql=TEXT)),
+        "shards": Shape(of(Placement)),
         "run spool": Shape(
             record(sent=COUNT, refused=COUNT, files_left=maybe(COUNT), reached=BOOL), lines=False
         ),
