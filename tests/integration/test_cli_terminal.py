@@ -320,7 +320,7 @@ def _runs(folder: Path) -> dict[str, list[Run]]:
         ],
         "topics": [Run(("topics",), shows=False), Run(("topics", "--dir", NAME))],
         "migrate": [Run(("migrate",), shows=False), Run(("migrate", "--dir", NAME))],
-        "shards": [Run(("shards",), shows=False), Run(("shards", "--use", NAME))],
+        "shards": [Run(("shards",), shows=False), Run(("shards", "--dir", NAME))],
         "acls": [
             Run(("acls",), shows=False),
             Run(("acls", "--principal", f"emitter=User:{NAME}")),
