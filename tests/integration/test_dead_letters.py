@@ -18,6 +18,7 @@ from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.topics import Topics, ensure_topics
 from steptrail.schemas.wire.headers import RESENT
 from support.consumed import event_value
+from support.effort import ONLY_IN_TEST_ALL
 from support.letters import FIRST_OFFSET, dlq, dlq_process, dlq_text, set_aside
 from support.projecting import Projected, headers_of, produce, projected, projecting, read_all
 from support.waiting import until
@@ -159,6 +160,7 @@ def test_a_kill_between_sending_and_writing_it_down_doubles_nothing(workspace: S
         assert states(store) == {"REDRIVEN": GOOD}
 
 
+@ONLY_IN_TEST_ALL
 def test_killed_again_and_again_it_goes_on(workspace: Settings) -> None:
     """kill -9 at random moments until it gets through: every event once, every letter written down."""
     rng = random.Random(7)

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from support.effort import ONLY_IN_TEST_ALL
+
 DOCS = 120
 
 
@@ -113,6 +115,7 @@ def test_a_second_run_adds_to_the_same_store(first: dict[str, Any], own_stack: P
     assert steptrail("down", "--dir", str(own_stack)).returncode == 0
 
 
+@ONLY_IN_TEST_ALL
 def test_without_keep_nothing_is_left_running(first: dict[str, Any], own_stack: Path) -> None:
     """A run that started its stack stops it again; the data stays and the numbers still agree."""
     steptrail("down", "--dir", str(own_stack))

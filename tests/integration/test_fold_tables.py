@@ -16,6 +16,7 @@ from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.event import us_from_datetime
 from steptrail.schemas.fold import Fold
 from steptrail.schemas.status import ProcessingStatus as S
+from support.effort import effort
 from support.projected import T0, Arrival, Tables, event
 
 DOCUMENTS = 120
@@ -80,7 +81,8 @@ def variant(arrivals: Sequence[Arrival], number: int, chance: random.Random) -> 
     return [moved[start:end] for start, end in zip([0, *cuts], [*cuts, len(moved)], strict=True)]
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.thorough
+@pytest.mark.parametrize("seed", range(1, effort(1, 3) + 1))
 def test_tables_agree_with_the_pure_fold(workspace: Settings, seed: int) -> None:
     """step_state and step_executions say of every variant of a history what the pure fold says, merged or not."""
     chance = random.Random(seed)

@@ -148,6 +148,7 @@ def test_a_topic_with_its_producers_times_is_refused(workspace: Settings) -> Non
     assert f"{topic} has message.timestamp.type=CreateTime" in str(refused.value)
 
 
+@ONLY_IN_TEST_ALL
 def test_a_stopped_consumer_goes_on_where_it_was(workspace: Settings) -> None:
     """A snapshot at the end, read at the start; a snapshot that cannot be read is passed over for an older one."""
     with connect(workspace) as clickhouse:

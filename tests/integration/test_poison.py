@@ -17,6 +17,7 @@ from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.topics import Topics
 from steptrail.schemas.wire.schema_topic import publish_schema, published_schemas
 from support.consumed import event_value, message
+from support.effort import ONLY_IN_TEST_ALL
 from support.letters import dlq_text
 from support.newer import NEWER, newer_value
 from support.projecting import headers_of, produce, projected, projecting, read_all
@@ -108,6 +109,7 @@ def test_newer_producers_are_read_where_their_schema_is_published(workspace: Set
         assert sorted(told) == ["TRAILING_BYTES", "TRUNCATED"]
 
 
+@ONLY_IN_TEST_ALL
 def test_newer_producers_stop_nothing_and_wait_in_the_dead_letters(workspace: Settings) -> None:
     """Where nobody published their schema; once it is known, `steptrail dlq redrive` brings each event once."""
     produce(workspace, [newer_value() if n % 3 else event_value() for n in range(4_500)])

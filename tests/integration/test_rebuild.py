@@ -15,6 +15,7 @@ from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.topics import Topics
 from support.command_line import Command, command_line
 from support.consumed import event_value
+from support.effort import ONLY_IN_TEST_ALL
 from support.projecting import Projected, produce, projecting, projectors, read_all
 from support.rebuilding import doubled, kill_when_read, load, rebuild_process, require_exact, shadow, unmerged
 from support.waiting import until
@@ -113,6 +114,7 @@ def expire(settings: Settings, offset: int) -> None:
         future.result(60)
 
 
+@ONLY_IN_TEST_ALL
 def test_what_the_topic_has_let_go_of_is_copied_from_the_live_tables(
     workspace: Settings, store: ClickHouse, command: Command
 ) -> None:
@@ -139,6 +141,7 @@ def test_what_the_topic_has_let_go_of_is_copied_from_the_live_tables(
         assert sorted(store.query(altered)) == [(39,), (40,)]
 
 
+@ONLY_IN_TEST_ALL
 def test_of_some_pipelines_or_since_a_time_the_rest_is_copied_as_it_is(
     workspace: Settings, store: ClickHouse, command: Command
 ) -> None:

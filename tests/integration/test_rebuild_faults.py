@@ -25,11 +25,14 @@ from steptrail.projections.lifecycle.shadow_tables import Side
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.topics import Topics
 from support.consumed import event_value
+from support.effort import ONLY_IN_TEST_ALL
 from support.erasing import erase, everywhere
 from support.judging import health_consumers
 from support.projecting import Projected, produce, projecting, read_all
 from support.rebuilding import load, require_exact, shadow, unmerged
 from support.waiting import until
+
+pytestmark = ONLY_IN_TEST_ALL
 
 NEVER = threading.Event()
 

@@ -39,6 +39,7 @@ from steptrail.schemas.wire.registry import (
     subject_of,
 )
 from support.consumed import event, event_value
+from support.effort import ONLY_IN_TEST_ALL
 from support.projecting import headers_of, produce, projected, projecting, read_all
 from support.registry import Registry, registry_server
 from support.waiting import until
@@ -206,6 +207,7 @@ def test_a_frozen_registry_is_a_pause(settings: Settings, registry: Registry) ->
     assert letters(settings) == []
 
 
+@ONLY_IN_TEST_ALL
 def test_emitters_do_not_wait_for_a_registry(
     workspace: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

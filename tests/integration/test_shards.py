@@ -15,11 +15,14 @@ from steptrail.projections.clickhouse.shards import Shards, connect_shards
 from steptrail.projections.cluster.handover import placements
 from steptrail.schemas.configuration.settings import Settings
 from support.consumed import event_value
+from support.effort import ONLY_IN_TEST_ALL
 from support.engine import EngineServer
 from support.projecting import produce, projectors
 from support.sharded import all_rows, of_shards, rows, second_engine, two_shards
 from support.stack import Stack, environ_of
 from support.waiting import until
+
+pytestmark = ONLY_IN_TEST_ALL
 
 __all__ = ["second_engine"]
 

@@ -23,6 +23,7 @@ from steptrail.schemas.event import MAX_TIMESTAMP_US, MIN_TIMESTAMP_US
 from steptrail.schemas.ids import uuid7
 from steptrail.schemas.values.json_text import MAX_JSON_DEPTH, MAX_JSON_DIGITS
 from support.consumed import TIME_MS, event_value, message
+from support.effort import ONLY_IN_TEST_ALL
 from support.odd_events import EVENTS, ROWS, VALUES, damaged
 from support.stack import Stack, new_workspace
 
@@ -75,6 +76,7 @@ def test_they_agree_at_and_beyond_every_limit(store: ClickHouse, values: list[by
     all_agree(store, values)
 
 
+@ONLY_IN_TEST_ALL
 @SEARCH
 @given(st.data())
 def test_they_agree_on_damaged_bytes(store: ClickHouse, data: st.DataObject) -> None:
