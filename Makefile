@@ -35,7 +35,7 @@ demo: env jars ## the whole job on real documents of this machine: emit, project
 PROCESSES ?= 3
 PYTEST_SPREAD := -n $(PROCESSES) --dist worksteal
 
-test: $(if $(ARGS),env,check) jars ## check, then the tests that a change is trusted by: unit, property, integration on a real Kafka, docs; make test ARGS="-k fold" for some
+test: $(if $(ARGS),env,check) jars ## check, then the tests by which a change is trusted, on a real Kafka; make test ARGS="-k fold" for some
 	@$(BIN)/pytest $(PYTEST_SPREAD) --durations=10 $(ARGS)
 
 test-long: env jars ## the tests that take long, and more of each that proves by numbers: what `make test` leaves out
