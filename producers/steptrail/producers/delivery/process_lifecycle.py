@@ -122,7 +122,7 @@ def _end() -> None:
     Its poll thread may still be in librdkafka then, where destroying it would abort the process.
     """
     close_all()
-    for producer in _producers:
+    for producer in list(_producers):  # a poll thread may release one meanwhile
         leak(producer)
 
 
