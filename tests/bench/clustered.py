@@ -48,12 +48,16 @@ def over(settings: Settings, cluster: KafkaCluster, listener: str) -> Settings:
     )
 
 
-def project(settings: Settings, events: int) -> dict[str, Any]:
-    """Have a process project them; what `bench.ours` tells. Raises RuntimeError with its output when it fails."""
+def project(settings: Settings, events: int, **variables: str) -> dict[str, Any]:
+    """Have a process project them, with `variables` in its environment; what `bench.ours` tells.
+
+    Raises RuntimeError with its output when it fails.
+    """
     environment = clean_environment(
         **kafka_variables(settings),
         STEPTRAIL_CLICKHOUSE=settings.clickhouse.get_secret_value(),
         STEPTRAIL_TOPIC_PREFIX=settings.topic_prefix,
+        **variables,
     )
     done = subprocess.run(
         [sys.executable, "-m", "bench.ours", str(events)],

@@ -6,14 +6,12 @@ two shards can be no faster where one engine has all of its processors; what is 
 
 from __future__ import annotations
 
-import json
 import statistics
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from bench.clustered import project
 from bench.engine import running_engine
 from bench.figure import Figure
 from bench.race import EVENTS
@@ -40,7 +38,7 @@ def measure(session: Session) -> Figure:
             for shards in sorted(rates, reverse=lap % 2 == 1):
                 workspace = session.workspace(f"shards_{shards}")
                 fill(workspace, messages)
-                rates[shards].append(events / _project(session, _sharded(workspace, shards, second), events))
+                rates[shards].append(events / _project(_sharded(workspace, shards, second), events))
                 session.forget(workspace)
     ratios = [two / one for two, one in zip(rates[2], rates[1], strict=True)]
     ratio = statistics.median(ratios)
@@ -71,29 +69,20 @@ def _sharded(workspace: Settings, shards: int, second: str) -> Settings:
     return settings
 
 
-def _project(session: Session, settings: Settings, events: int) -> float:
+def _project(settings: Settings, events: int) -> float:
     """The seconds that a projector process takes for them."""
     assert settings.clickhouse_servers is not None
-    environment = {
-        **session.environment(settings),
-        "STEPTRAIL_CLICKHOUSE_LAYOUT": settings.clickhouse_layout,
-        "STEPTRAIL_CLICKHOUSE_SERVERS": settings.clickhouse_servers.get_secret_value(),
-    }
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.ours", str(events)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
+    told = project(
+        settings,
+        events,
+        STEPTRAIL_CLICKHOUSE_LAYOUT=settings.clickhouse_layout,
+        STEPTRAIL_CLICKHOUSE_SERVERS=settings.clickhouse_servers.get_secret_value(),
     )
-    if done.returncode != 0:
-        raise RuntimeError(f"the projector ended with {done.returncode}: {done.stderr[-2000:]}")
     with connect_shards(settings) as connected:
         found = sum(store.query("SELECT count() FROM steps")[0][0] for store in connected.stores)
         if found != events:
             raise RuntimeError(f"{found} of {events} events are in the shards")
         for store in connected.stores:
             store.command(f"DROP DATABASE {store.database} SYNC")
-    seconds: float = json.loads(done.stdout.splitlines()[-1])["seconds"]
+    seconds: float = told["seconds"]
     return seconds
