@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from array import array
+from collections import Counter, UserList, UserString
 from collections.abc import Callable, Collection, Iterator, Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -57,6 +59,25 @@ class Shown:
     def __repr__(self) -> str:
         LOOKS["reprs"] += 1
         return "shown"
+
+
+class Held(UserList[Any]):
+    """A list of another class; counts the elements that were taken."""
+
+    def __iter__(self) -> Iterator[Any]:
+        for item in self.data:
+            LOOKS["elements"] += 1
+            yield item
+
+
+class Key(str):
+    """Counts how often its length is asked."""
+
+    __slots__ = ()
+
+    def __len__(self) -> int:
+        LOOKS["lengths"] += 1
+        return super().__len__()
 
 
 class Real:
@@ -125,6 +146,10 @@ def test_names_without_an_end() -> None:
         ([Real()] * 1_000_000, "floats", 5_000),
         ([[Shown()]] * 1_000_000, "reprs", 2_000),
         ([[[Shown()] * 10] * 10_000] * 10_000, "reprs", 2_000),
+        (ValueError([Shown()] * 1_000_000), "reprs", 2_000),
+        (ValueError(*[Shown()] * 1_000_000), "reprs", 2_000),
+        (UserList([Shown()] * 1_000_000), "reprs", 2_000),
+        (SimpleNamespace(values=[Shown()] * 1_000_000), "reprs", 2_000),
     ],
 )
 def test_what_needs_a_form_is_asked_for_so_often(value: Any, looks: str, most: int) -> None:
@@ -132,6 +157,59 @@ def test_what_needs_a_form_is_asked_for_so_often(value: Any, looks: str, most: i
     event = recorded(details={"value": value})
     assert 0 < LOOKS[looks] <= most
     assert dropped(event) >= 900 if looks == "reprs" else dropped(event) > 10_000
+
+
+def test_a_dictionary_that_cannot_fit_is_known_by_its_number_of_keys() -> None:
+    """Each entry needs five bytes at least: it takes no walk over a million keys to see that they do not fit."""
+    recorded(details={Key(n): 1 for n in range(1_000_000)})
+    assert LOOKS["lengths"] < MOST
+
+
+def test_keys_that_are_no_text_count_for_more() -> None:
+    """Such a key has to be made a text, which costs as much as a value that has no JSON form."""
+    event = recorded(details={"counts": dict.fromkeys(range(1000000), 1)})
+    assert 1_000 < len(json.loads(event.details)["counts"]) < 8_000
+
+
+def test_exceptions_are_written_as_far_as_they_are_kept() -> None:
+    """An exception that holds a long text, or many values, is shown by the beginning of each, a small one whole."""
+    event = recorded(
+        details={
+            "small": OSError(2, "no such file"),
+            "text": ValueError("x" * 10_000_000),
+            "bytes": ValueError(b"x" * 10_000_000),
+            "number": ValueError(1 << 1_000_000),
+            "mixed": KeyError("page", ["a" * 1_000_000, 7]),
+        }
+    )
+    found = json.loads(event.details)
+    assert found["small"] == "FileNotFoundError(2, 'no such file')"
+    assert found["text"].startswith("ValueError('xxxx")
+    assert found["bytes"].startswith("ValueError(b'xxxx")
+    assert found["number"].startswith('ValueError("0x')
+    assert found["mixed"].startswith("KeyError('page', [\"aaaa")
+    assert all(len(text) <= 8192 for name, text in found.items() if name != "_steptrail")
+
+
+def test_containers_of_the_standard_library_are_containers() -> None:
+    """Whatever is a sequence or has attributes alone becomes JSON, element by element, not a repr of all of it."""
+    event = recorded(
+        details={
+            "array": array("d", [1.5, 2.5]),
+            "list": UserList([1, 2]),
+            "text": UserString("page"),
+            "names": SimpleNamespace(page=3),
+            "large": array("d", [1.5]) * 1_000_000,
+        }
+    )
+    found = json.loads(event.details)
+    assert (found["array"], found["list"], found["text"], found["names"]) == (
+        [1.5, 2.5],
+        [1, 2],
+        "page",
+        {"page": 3},
+    )
+    assert len(found["large"]) + dropped(event) == 1_000_000
 
 
 def test_what_is_left_is_counted_where_it_is_known() -> None:

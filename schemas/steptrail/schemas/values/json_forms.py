@@ -10,12 +10,14 @@ import dataclasses
 import enum
 import os
 import uuid
-from collections import deque
-from collections.abc import Iterator
+from array import array
+from collections import UserList, UserString, deque
+from collections.abc import Iterator, Sequence, Set, ValuesView
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from itertools import islice
+from types import SimpleNamespace
 from typing import Any, Final
 
 from pydantic import BaseModel
@@ -25,11 +27,15 @@ from steptrail.schemas.values.plain_numbers import plain_number
 NO_FORM: Final = object()
 """There is none: such a value becomes its repr."""
 
-SEQUENCES: Final[tuple[type, ...]] = (
-    *(list, tuple, set, frozenset, deque, range),
-    *(type({}.keys()), type({}.values()), type({}.items())),
-)
-"""What is held as an array. No generator: whoever reads it takes its values from the caller."""
+SIZED: Final = (dict, list, tuple, set, frozenset, range, array, UserList)
+"""Containers whose length is that of what they hold, whoever derived a class from them."""
+
+
+def is_sequence(value: Any) -> bool:
+    """Whether a value is held as an array. No generator: whoever reads it takes its values from the caller."""
+    if isinstance(value, bytes | bytearray | memoryview | UserString) or has_field_names(value):
+        return False
+    return isinstance(value, list | tuple | set | frozenset | deque | array | Sequence | Set | ValuesView)
 
 
 def form_of(value: Any, longest: int, most: int) -> tuple[Any, str | None]:
@@ -44,7 +50,7 @@ def form_of(value: Any, longest: int, most: int) -> tuple[Any, str | None]:
         return _bytes(value, longest)
     if hasattr(type(value), "tolist") and hasattr(value, "ndim"):
         return _array(value, most)
-    if isinstance(value, uuid.UUID):
+    if isinstance(value, uuid.UUID | UserString):
         return str(value), None
     if isinstance(value, datetime | date | time):
         # pandas' NaT is a datetime that is not equal to itself.
@@ -88,6 +94,8 @@ def _decimal(value: Decimal) -> tuple[Any, str | None]:
 def _bytes(value: bytes | bytearray | memoryview, longest: int) -> tuple[Any, str | None]:
     """Decode UTF-8 to text; encode anything else as base64."""
     if isinstance(value, memoryview):
+        if value.ndim != 1 and value.c_contiguous:
+            value = value.cast("B")
         value = value[: longest + 4].tobytes() if value.ndim == 1 else value.tobytes()
     head = bytes(value[: longest + 4])
     try:
@@ -99,7 +107,9 @@ def _bytes(value: bytes | bytearray | memoryview, longest: int) -> tuple[Any, st
 
 
 def _fields(value: Any) -> Iterator[tuple[str, Any]] | None:
-    """The fields of a dataclass, pydantic model or attrs class, except those that its repr omits."""
+    """The fields of a namespace, dataclass, pydantic model or attrs class, except those that its repr omits."""
+    if isinstance(value, SimpleNamespace):
+        return iter(vars(value).items())
     if isinstance(value, BaseModel):
         fields = type(value).model_fields
         shown = {name for name, field in fields.items() if field.repr and not field.exclude}

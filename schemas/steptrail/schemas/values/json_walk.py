@@ -16,7 +16,7 @@ import orjson
 
 from steptrail.schemas.foreign import let_through, unwrapped
 from steptrail.schemas.values.clean_texts import Marks, count_mark, cut_piece
-from steptrail.schemas.values.json_forms import NO_FORM, SEQUENCES, form_of, has_field_names
+from steptrail.schemas.values.json_forms import NO_FORM, SIZED, form_of, is_sequence
 from steptrail.schemas.values.plain_json import MAX_DEPTH, plain_text
 from steptrail.schemas.values.plain_numbers import plain_number
 
@@ -146,7 +146,7 @@ class Walk:
                     return self.text(str.__getitem__(value, slice(self.limit + 1)))
                 if isinstance(value, int | float):
                     return self.any(plain_number(value), depth)
-                if isinstance(value, SEQUENCES) and not has_field_names(value):
+                if is_sequence(value):
                     return self.container(value, depth)
                 if not hasattr(type(value), "__float__") and isinstance(value, Mapping):
                     return self.container(value, depth)
@@ -302,33 +302,52 @@ class Walk:
 
     def _other_key(self, key: Any) -> str:
         count_mark(self.marks, "key")
+        self.work -= _OTHER_WORK
         if type(key) is tuple and len(key) <= 8 and all(type(part) in _PARTS_OF_KEYS for part in key):
             return self._short(repr(tuple(part[:64] if type(part) is str else part for part in key)))
         plain = self.any(key, MAX_DEPTH - 1)
         if isinstance(plain, LongText):
             return plain.value
-        return (
-            plain
-            if isinstance(plain, str)
-            else _dumps(plain, lambda text: text.value[:_MAX_KEY])[:_MAX_KEY].decode(errors="ignore")
-        )
+        return plain if isinstance(plain, str) else _dumps(plain, _head)[:_MAX_KEY].decode(errors="ignore")
 
     def repr_of(self, value: Any) -> str:
         """The value's repr as text."""
         count_mark(self.marks, "repr")
         self.work -= _REPR_WORK
         try:
-            text = repr(value)
+            written_by: Any = type(value).__repr__
+            text = self._exception(value) if written_by is BaseException.__repr__ else repr(value)
         except Exception as error:
             let_through(error)
             text = f"<{type(value).__name__} without a repr>"
         return self._short(text)
+
+    def _exception(self, value: BaseException) -> str:
+        """As its repr, without looking at more of its arguments than is kept; a container in it is JSON."""
+        parts: list[str] = []
+        for arg in value.args:
+            if self.work < 0 or self.room <= 0:
+                count_mark(self.marks, "dropped", len(value.args) - len(parts))
+                break
+            self.work -= 1
+            if type(arg) is str or type(arg) is bytes:
+                parts.append(repr(arg[:_MAX_REPR]))
+            elif type(arg) in _PARTS_OF_KEYS and type(arg) is not int:
+                parts.append(repr(arg))
+            else:
+                parts.append(_dumps(self.any(arg, MAX_DEPTH - 2), _head).decode(errors="replace"))
+            self.room -= len(parts[-1])
+        return f"{type(value).__name__}({', '.join(parts)})"
 
     def _short(self, text: str) -> str:
         text = cut_piece(text, min(self.limit, _MAX_REPR), self.marks)
         self.work -= len(text) >> 6
         self.room -= len(text) + 3
         return text
+
+
+def _head(text: LongText) -> str:
+    return text.value[:_MAX_KEY]
 
 
 def _short_bytes(walk: Walk) -> int:
@@ -350,7 +369,7 @@ def _in_order(value: Any, most: int) -> Iterator[Any]:
 
 def _left(value: Any, taken: int) -> int:
     """How many elements were not taken; 1 if the number is unknown."""
-    if isinstance(value, dict | list | tuple | set | frozenset | range):
+    if isinstance(value, SIZED):
         try:
             return max(len(value) - taken, 1)
         except Exception as error:

@@ -63,8 +63,9 @@ def json_object(value: Mapping[str, Any] | None, limit_bytes: int = 256 * 1024) 
         item: Any = None
         try:
             # Only values that are plain and may fit are written directly. Every event takes this path, hence it is
-            # inlined, the most common types first.
-            room = limit_bytes
+            # inlined, the most common types first. An entry takes five bytes at least: two quotes, a colon, a value and
+            # a comma.
+            room = limit_bytes - 5 * len(value)
             for key, item in value.items():
                 kind = type(item)
                 if kind is str:
