@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from steptrail.deploy.cli.reader_login import login_for_reading
 from steptrail.deploy.cli.sql.refusals import OF_THE_QUERY, refused
+from steptrail.deploy.terminal.interruptible import interruptible
 from steptrail.deploy.terminal.options import settings_for
 
 if TYPE_CHECKING:
@@ -80,7 +81,8 @@ class Store:
 
         clickhouse, query_id = self._connected(), uuid.uuid4().hex
         try:
-            yield clickhouse, {**self._kept, "query_id": query_id}
+            with interruptible():
+                yield clickhouse, {**self._kept, "query_id": query_id}
         except (QueryError, StoreRefused) as error:
             if isinstance(error, StoreRefused) and error.code not in OF_THE_QUERY:
                 raise
