@@ -8,7 +8,6 @@ from pathlib import Path
 
 from support.pages import read_page
 
-
 _CANNOT_KNOW = 3
 _TRIES = 10  # a broker on a busy machine may take longer than a command waits for it
 
@@ -18,7 +17,9 @@ def main(name: str) -> None:
 
     def run_command(command: str, line: int) -> None:
         for _ in range(_TRIES):
-            done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=400, check=False)
+            done = subprocess.run(
+                command, shell=True, capture_output=True, text=True, timeout=400, check=False
+            )
             print(f"{name}:{line}: $ {command}\n{done.stdout}{done.stderr}", flush=True)
             if done.returncode != _CANNOT_KNOW or "did not answer within" not in done.stderr:
                 break
