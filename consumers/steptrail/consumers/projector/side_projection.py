@@ -126,7 +126,7 @@ class SideProjection(BackgroundPart):
         ).run(self._stop)
 
 
-_SMALL = {"queued.min.messages": 1_000, "queued.max.messages.kbytes": 4 * 1024}
+_SMALL = {"fetch.wait.max.ms": 1_000, "fetch.min.bytes": 1, "queued.min.messages": 1_000, "queued.max.messages.kbytes": 4 * 1024}
 
 
 class RecordBuffer(Buffer):

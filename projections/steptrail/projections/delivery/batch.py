@@ -89,6 +89,7 @@ class Batch:
     """Records of one topic, with the offsets they cover, by partition. Written as a whole or not at all.
 
     `resent` of its records were sent again on purpose, and may be of events that are projected already.
+    `checked`: each record was decoded strictly, so that the store needs not check their values again.
     """
 
     guard: bytes
@@ -99,6 +100,7 @@ class Batch:
     first_time_ms: int
     last_time_ms: int
     resent: int = 0
+    checked: bool = False
 
     @property
     def partitions(self) -> list[int]:

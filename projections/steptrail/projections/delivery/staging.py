@@ -74,12 +74,21 @@ class Stage:
 
     @property
     def whole(self) -> str:
-        """SQL, true or an error: the stage still has every row.
+        """SQL, true or an error: the stage still has every row, each read in its place.
 
         An engine that was restarted between two statements has the table, but empty: without this the next
         statement would copy nothing and the ledger would call it done.
         """
-        return f"throwIf((SELECT count() FROM {self.table}) != {self.batch.rows}, '{_LOST}') = 0"
+        rows, spans = self.batch.rows, self.batch.spans
+        offsets = sum(span.offset_sum for span in spans.values())
+        partitions = sum(part * span.rows for part, span in spans.items())
+        there = (
+            f"count(), countIf(guard = unhex('{self.batch.guard.hex()}')), sum(kafka_offset), sum(kafka_partition)"
+        )
+        return (
+            f"throwIf((SELECT ({there}) FROM {self.table}) "
+            f"!= ({rows}, {rows}, {offsets}, {partitions}), '{_LOST}') = 0"
+        )
 
 
 _LOST = "steptrail: the stage has lost its rows"
@@ -91,7 +100,7 @@ def staged(
 ) -> Iterator[Stage]:
     """Stage and validate `batch`; the stage is dropped at the end, if it was not before, whatever happens.
 
-    Rows that fail a check go to `set_aside` where every record is in its place, and the stage is that of the others.
+    A batch that was `checked` is not validated: planning the query takes a fifth of what a small batch costs. Rows that fail a check go to `set_aside` where every record is in its place, and the stage is that of the others.
     Raises BatchRejected when the batch does not hold what it should, InfrastructureError when the store is away, and
     whatever `set_aside` raises.
     """
@@ -99,14 +108,8 @@ def staged(
     clickhouse.command(_STAGE.format(table=stage.table, columns=spec.stage_columns.strip("\n")))
     try:
         _load(clickhouse, stage)
-        rows, others = _validate(clickhouse, spec, stage)
-        if rows:
-            if set_aside is None:
-                raise BatchRejected(
-                    f"{len(rows)} of {batch.rows} records fail a check", Counter(rows.values())
-                )
-            set_aside(rows)
-            stage.remove_failing(spec, others)
+        if not batch.checked:
+            _set_failing_aside(clickhouse, spec, stage, set_aside)
         yield stage
     finally:
         stage.drop()
@@ -145,6 +148,19 @@ def _load(clickhouse: ClickHouse, stage: Stage) -> None:
         )
     except QueryError as error:
         raise BatchRejected(f"the engine cannot parse the batch: {error}", {}) from error
+
+
+def _set_failing_aside(
+    clickhouse: ClickHouse, spec: ProjectionSpec, stage: Stage, set_aside: SetAside | None
+) -> None:
+    rows, others = _validate(clickhouse, spec, stage)
+    if rows:
+        if set_aside is None:
+            raise BatchRejected(
+                f"{len(rows)} of {stage.batch.rows} records fail a check", Counter(rows.values())
+            )
+        set_aside(rows)
+        stage.remove_failing(spec, others)
 
 
 def _validate(clickhouse: ClickHouse, spec: ProjectionSpec, stage: Stage) -> tuple[FailingRows, Batch]:

@@ -187,8 +187,8 @@ class Settings(ClickHouseSettings):
         0.5,
         gt=0,
         le=1.0,
-        description="How long an event may wait for its batch to fill, in seconds; where less than 100 come, twice as"
-        " long, but not above 1.",
+        description="How long an event may wait for its batch to fill, in seconds; while fewer than 100 come, four"
+        " times as long, but at most 2.",
     )
     poison_max_in_a_row: int = Field(
         10_000,
