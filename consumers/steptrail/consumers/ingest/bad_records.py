@@ -30,6 +30,7 @@ from steptrail.consumers.ingest.poison_limit import PoisonLimit
 from steptrail.consumers.ingest.writer_schemas import WriterSchemas
 from steptrail.consumers.loop.buffer import ConsumedBatch, Refused
 from steptrail.projections.clickhouse.errors import BatchRejected
+from steptrail.projections.delivery.batch import FEW_ROWS
 from steptrail.projections.delivery.staging import FailingRows
 from steptrail.schemas.errors import DecodeReason, EventDecodeError
 from steptrail.schemas.wire.framing import split_frame
@@ -40,8 +41,8 @@ _log = logging.getLogger("steptrail.consumers.isolate")
 # How many batches after a rejected one are prefiltered before they are written.
 WARY_BATCHES = 20
 
-# So few messages are decoded here: that is a tenth of what the store takes to plan its checks.
-FEW = 100
+# So few messages are decoded here: that takes a tenth of what ClickHouse takes to plan its checks.
+FEW = FEW_ROWS
 
 # A batch is rejected once for malformed records; each further time for a fault that only one validator finds.
 _PASSES = 4

@@ -109,18 +109,21 @@ class Projection:
             self._held.pop(part, None)
 
     def write(self, batch: Batch, set_aside: SetAside | None = None) -> dict[int, int]:
-        """Project `batch`: stage, validate (unless it was `checked`), insert into all tables side by side, ledger rows last, read back.
+        """Project `batch`: stage, validate, insert into all tables side by side, ledger rows last, read back.
 
-        Returns partition → next offset to commit, for the partitions that are still held: fewer than the batch's
-        when another consumer has claimed some meanwhile. Rows that fail a check go to `set_aside`, and the rest is
-        written, where every record is in its place. Raises BatchRejected, with nothing written, when the batch does
-        not hold what it should; ClaimLost when none of its partitions is claimed; and what `set_aside` raises.
+        One that was `checked` is not validated, unless the one before failed. Returns partition → next offset to
+        commit, for the partitions that are still held: fewer than the batch's when another consumer has claimed some
+        meanwhile. Rows that fail a check go to `set_aside`, and the rest is written, where every record is in its
+        place. Raises BatchRejected, with nothing written, when the batch does not hold what it should; ClaimLost when
+        none of its partitions is claimed; and what `set_aside` raises.
         """
         claims = {part: claim for part, claim in self._held.items() if part in batch.spans}
         if not claims:
             raise ClaimLost(f"partitions {batch.partitions} are not claimed: open them first")
         if self._doubtful:
-            batch = replace(batch, checked=False)  # the store's own checks say what is wrong with it, if it is
+            batch = replace(
+                batch, checked=False
+            )  # the store's own checks say what is wrong with it, if it is
         done: set[int] = set()
 
         def record() -> None:
@@ -190,7 +193,8 @@ class Projection:
         if isinstance(target.once_by, EventOnce) or (target.once_by is not None and stage.batch.resent):
             conditions.append(target.once_by.condition(target.table, stage.table))
         try:
-            self._ledger.write(target.insert(stage.table, conditions), list(claims))
+            statement = target.insert(stage.table, conditions)
+            self._ledger.write(statement, list(claims), settings=stage.batch.settings)
         except QueryError as error:
             if error.code != THROWN or erasures or not any_erased(self._clickhouse):
                 raise
@@ -207,6 +211,8 @@ class Projection:
             )
         if error.code == THROWN:  # of Stage.whole
             return StoreRefused(
-                "the store was restarted while a batch was staged", code=error.code, name=error.name
+                f"the staged batch is not whole, as after a restart of the store: {error}",
+                code=error.code,
+                name=error.name,
             )
         return StoreRefused(str(error), code=error.code, name=error.name)

@@ -21,7 +21,9 @@ from steptrail.schemas.configuration.stack_file import (
 def from_environment(fields: Iterable[str]) -> dict[str, str]:
     """The value of each of `fields` whose variable is set and not empty; variables match in any case."""
     names = {ENV_PREFIX + name.upper(): name for name in fields}
-    return {names[name.upper()]: value for name, value in os.environ.items() if value and name.upper() in names}
+    return {
+        names[name.upper()]: value for name, value in os.environ.items() if value and name.upper() in names
+    }
 
 
 def from_local_stack(fields: Iterable[str], given: Mapping[str, Any]) -> dict[str, str]:
