@@ -60,18 +60,19 @@ def test_kafka_gets_sasl_tls_and_any_property(monkeypatch: pytest.MonkeyPatch) -
     }
 
 
-def test_a_variable_is_read_in_any_case_and_not_when_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_variable_is_read_in_any_case(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on systems whose variables know no case; and an argument wins."""
     monkeypatch.setenv("steptrail_pipeline", "ocr")
-    monkeypatch.setenv("STEPTRAIL_STEPS_PARTITIONS", "")
     monkeypatch.setenv("STEPTRAIL_TOPIC_PREFIX", "theirs")
     settings = Settings(topic_prefix="mine")
-    assert (settings.pipeline, settings.steps_partitions, settings.topic_prefix) == ("ocr", 6, "mine")
+    assert (settings.pipeline, settings.topic_prefix) == ("ocr", "mine")
 
 
 def test_settings_import_no_reader_of_files_or_arguments() -> None:
     """Every worker and consumer pays for what is imported at its start."""
-    code = "import sys, steptrail.schemas; assert not {'pydantic_settings', 'dotenv', 'yaml'} & set(sys.modules)"
+    code = (
+        "import sys, steptrail.schemas; assert not {'pydantic_settings', 'dotenv', 'yaml'} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
