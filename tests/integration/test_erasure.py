@@ -233,6 +233,17 @@ class Slow(ClickHouse):
         super().command(sql, parameters, **more)
 
 
+def test_who_was_open_before_the_first_erasure_obeys_it(records: Records) -> None:
+    """Its statements fail where something was erased after all; the batch is written without what was erased."""
+    projection = records.projection(STEP_EVENTS)
+    projection.open([0])
+    assert projection.write(records.batch(records.events[:100])) == {0: 100}
+    erase(records.clickhouse, ("p", DOC))
+    assert projection.write(records.batch(records.events[100:], first=100)) == {0: len(records.events)}
+    stored = records.clickhouse.query("SELECT doc_id, count() FROM steps GROUP BY doc_id ORDER BY doc_id")
+    assert stored == [(doc, 24) for doc in sorted({f"doc-{n}" for n in range(20) if n != 7})]
+
+
 @ONLY_IN_TEST_ALL
 @pytest.mark.parametrize("spec", [STEP_EVENTS, HEALTH_EVENTS], ids=lambda spec: str(spec.name))
 def test_a_batch_that_is_being_written_while_the_erasure_runs_leaves_nothing(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,9 +14,10 @@ from steptrail.consumers.ingest.finding import fault_of
 from steptrail.consumers.ingest.prefilter import suspects
 from steptrail.consumers.ingest.writer_schemas import WriterSchemas
 from steptrail.projections.clickhouse.client import ClickHouse, connect
-from steptrail.projections.clickhouse.errors import BatchRejected
+from steptrail.projections.clickhouse.errors import BatchRejected, StoreRefused
 from steptrail.projections.delivery.batch import Batch, BatchBuilder
 from steptrail.projections.delivery.projection import Projection
+from steptrail.projections.delivery.spec import ProjectionSpec
 from steptrail.projections.delivery.staging import staged
 from steptrail.projections.tables.health_events import HEALTH_EVENTS
 from steptrail.projections.tables.step_events import STEP_EVENTS
@@ -166,3 +169,65 @@ def test_nothing_is_written_of_a_batch_whose_rows_cannot_be_set_aside(store: Cli
         assert store.query(f"SELECT count() FROM {table} WHERE topic_id = 'away'") == [(0,)]
     stages = "SELECT count() FROM system.tables WHERE database = currentDatabase() AND name LIKE 'stage%'"
     assert store.query(stages) == [(0,)]
+
+
+class Noting(ClickHouse):
+    """A connection that keeps the statements of a batch, but for the values in them."""
+
+    def __init__(self, store: ClickHouse) -> None:
+        super().__init__(store.target)
+        self.statements: list[str] = []
+
+    def query(
+        self,
+        sql: str,
+        parameters: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> list[tuple[Any, ...]]:
+        self.statements.append(sql)
+        return super().query(sql, parameters, settings)
+
+    def command(
+        self,
+        sql: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        data: bytes | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.statements.append(sql)
+        super().command(sql, parameters, data=data, settings=settings)
+
+
+@pytest.mark.parametrize(("spec", "statements"), [(STEP_EVENTS, 8), (HEALTH_EVENTS, 6)])
+def test_a_checked_batch_takes_few_statements(
+    store: ClickHouse, spec: ProjectionSpec, statements: int
+) -> None:
+    """Its checks are not planned again: at low rates a batch costs what its statements cost."""
+    noting = Noting(store)
+    projection = Projection(noting, spec, topic="checked", topic_id="checked")
+    projection.open([0])
+    noting.statements.clear()
+    batch = replace(batch_of([event_value() for _ in range(5)]), checked=True)
+    assert projection.write(batch) == {0: 5}
+    assert len(noting.statements) == statements
+    assert not [sql for sql in noting.statements if "isValidJSON" in sql]
+    for target in spec.targets:
+        if target.keeps_offsets:
+            offsets = f"SELECT kafka_offset FROM {target.table} WHERE topic_id = 'checked' ORDER BY 1"
+            assert store.query(offsets) == [(n,) for n in range(5)]
+
+
+def test_a_checked_batch_that_is_not_in_its_place_is_not_written(store: ClickHouse) -> None:
+    """Nothing of it, whatever was believed of it; and tried again, it is checked, so that the bad one is found."""
+    projection = Projection(store, STEP_EVENTS, topic="misplaced", topic_id="misplaced")
+    projection.open([0])
+    batch = replace(batch_of([event_value() for _ in range(5)]), checked=True, guard=b"another!")
+    with pytest.raises(StoreRefused):
+        projection.write(batch)
+    projection.open([0])
+    with pytest.raises(BatchRejected, match="guard in 5"):
+        projection.write(batch)
+    for table in ("steps", "projection_ledger"):
+        assert store.query(f"SELECT count() FROM {table} WHERE topic_id = 'misplaced'") == [(0,)]
+    assert projection.write(replace(batch_of([event_value()]), checked=True)) == {0: 1}

@@ -6,7 +6,7 @@ import random
 import threading
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from steptrail.projections.delivery.batch import Batch, BatchBuilder
 from steptrail.projections.delivery.projection import Projection
@@ -102,13 +102,14 @@ def make_log(rng: random.Random, *, partitions: int, records: int) -> Log:
 
 
 def make_batch(rng: random.Random, log: Log, positions: Mapping[int, int], *, limit: int) -> Batch | None:
-    """A batch cut at random from what follows `positions`; None when there is nothing left."""
+    """A batch cut at random from what follows `positions`; None when there is nothing left. Half are `checked`."""
     builder = BatchBuilder()
     for partition, position in positions.items():
         ahead = [record for record in log[partition] if record.offset >= position]
         for record in ahead[: rng.randint(1, limit)]:
             builder.add(partition, record.offset, record.time_ms, record.value)
-    return builder.build() if builder.rows else None
+    checked = rng.random() < 0.5
+    return replace(builder.build(), checked=checked) if builder.rows else None
 
 
 def finish(

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from steptrail.consumers.ingest.bad_records import WARY_BATCHES, Isolation
+from steptrail.consumers.ingest.bad_records import FEW, WARY_BATCHES, Isolation
 from steptrail.consumers.ingest.dead_letter_producer import DeadLetter
 from steptrail.consumers.ingest.finding import fault_of
 from steptrail.consumers.ingest.poison_limit import PoisonLimit, TooMuchPoison
@@ -41,10 +41,14 @@ class Store:
         self.spans: dict[int, list[tuple[int, int]]] = {}
         self.letters: list[DeadLetter] = []
         self.lost: set[int] = set()
-        self.writes = 0
+        self.batches: list[Batch] = []
+
+    @property
+    def writes(self) -> int:
+        return len(self.batches)
 
     def write(self, batch: Batch, set_aside: SetAside | None = None) -> dict[int, int]:
-        self.writes += 1
+        self.batches.append(batch)
         bad = [place for place, value in records_of(batch) if self.refuses(value)]
         if bad and self.names_rows and set_aside is not None:
             set_aside(dict.fromkeys(bad, "details"))
@@ -88,15 +92,40 @@ def test_undecodable_records_go_alone() -> None:
     good = event_value()
     bad = {3: good[:-3], 6: good + b"\0"}
     store = Store(lambda value: value in bad.values())
-    batch = batch_of(*(message(0, n, bad.get(n, good)) for n in range(10)))
-    assert store.isolation().write(batch) == {0: 10}
+    batch = batch_of(*(message(0, n, bad.get(n, good)) for n in range(200)))
+    assert store.isolation().write(batch) == {0: 200}
     assert [(letter.offset, letter.reason) for letter in store.letters] == [
         ((0, 3), "TRUNCATED"),
         ((0, 6), "TRAILING_BYTES"),
     ]
-    assert store.offsets[0] == [0, 1, 2, 4, 5, 7, 8, 9]
-    assert store.covered(0) == (0, 9)
+    assert store.offsets[0] == [n for n in range(200) if n not in bad]
+    assert store.covered(0) == (0, 199)
     assert store.writes == 2
+
+
+@pytest.mark.parametrize(("messages", "checked"), [(FEW, True), (FEW + 1, False)])
+def test_few_messages_need_not_be_checked_by_the_store(messages: int, checked: bool) -> None:
+    """They were decoded strictly; of many the store checks each."""
+    store = Store()
+    store.isolation().write(batch_of(*(message(0, n) for n in range(messages))))
+    assert [batch.checked for batch in store.batches] == [checked]
+
+
+def test_of_few_messages_the_store_sees_the_good_ones_only() -> None:
+    """Each bad one has the strict decoder's reason, and is set aside before the only write."""
+    good, details = event_value(), event_value(details="[1]")
+    bad = {3: good[:-3], 6: good + b"\0", 7: details}
+    store = Store()
+    batch = batch_of(*(message(0, n, bad.get(n, good)) for n in range(10)))
+    assert store.isolation().write(batch) == {0: 10}
+    assert [(letter.offset[1], letter.reason) for letter in store.letters] == [
+        (3, "TRUNCATED"),
+        (6, "TRAILING_BYTES"),
+        (7, "BAD_JSON"),
+    ]
+    assert store.offsets[0] == [0, 1, 2, 4, 5, 8, 9]
+    assert store.covered(0) == (0, 9)
+    assert [batch.checked for batch in store.batches] == [True]
 
 
 def test_what_only_the_store_refuses_is_found_by_halving() -> None:
@@ -327,19 +356,22 @@ def test_after_a_rejected_batch_the_next_ones_are_looked_at_first() -> None:
     good = event_value()
     store = Store(lambda value: value != good)
     isolation = store.isolation()
-    isolation.write(batch_of(message(0, 0, good), message(0, 1, good + b"\0")))
+    bad = {1: good + b"\0", 203: good[:-1], 204: b"x"}
+    messages = [message(0, n, bad.get(n, good)) for n in range(400)]
+    isolation.write(batch_of(*messages[:200]))
     assert store.writes == 2
-    isolation.write(batch_of(message(0, 2, good), message(0, 3, good[:-1]), message(0, 4, b"x")))
+    isolation.write(batch_of(*messages[200:]))
     assert store.writes == 3
-    assert [letter.offset[1] for letter in store.letters] == [1, 4, 3]
-    assert store.covered(0) == (0, 4)
+    assert [letter.offset[1] for letter in store.letters] == [1, 204, 203]
+    assert store.covered(0) == (0, 399)
 
 
 def test_where_the_buffer_refused_a_message_the_others_are_looked_at_first() -> None:
     """Bad messages come together: the store is not to reject a batch first."""
     good = event_value()
     store = Store(lambda value: value != good)
-    store.isolation().write(batch_of(message(0, 0, good), message(0, 1, b"x"), message(0, 2, good[:-1])))
+    bad = {1: b"x", 2: good[:-1]}
+    store.isolation().write(batch_of(*(message(0, n, bad.get(n, good)) for n in range(200))))
     assert store.writes == 1
     assert [letter.reason for letter in store.letters] == ["BAD_FRAME", "TRUNCATED"]
 
@@ -356,7 +388,7 @@ def test_json_that_does_not_begin_with_its_bracket_is_found_without_halving() ->
     """The store's validator does not take the space before it."""
     odd = event_value(details=' {"a": 1}')
     store = Store(lambda value: value == odd)
-    store.isolation().write(batch_of(*(message(0, n, odd if n == 5 else event_value()) for n in range(9))))
+    store.isolation().write(batch_of(*(message(0, n, odd if n == 5 else event_value()) for n in range(200))))
     assert [letter.reason for letter in store.letters] == ["BAD_JSON"]
     assert store.writes == 2
 
@@ -370,7 +402,7 @@ def test_a_projector_starts_without_numpy() -> None:
 def test_a_wary_buffer_refuses_what_the_isolation_would_have_found() -> None:
     """With the same reason, once; the batch covers its offset, and neither prefilters nor rejects again."""
     good = event_value()
-    values = [good, good[:-1], b"x", good, event_value(details="{"), good + b"\0", None]
+    values = [good, good[:-1], b"x", good, event_value(details="{"), good + b"\0", None, *[good] * 193]
     wary, positions = [False], {0: 0}
     buffer = PrefilteringBuffer(WriterSchemas(), positions, lambda: wary[0])
     buffer.extend([message(0, n, value) for n, value in enumerate(values[:3])], 0.0)
@@ -379,15 +411,15 @@ def test_a_wary_buffer_refuses_what_the_isolation_would_have_found() -> None:
     consumed = buffer.close()
     assert consumed.prefiltered
     store = Store(lambda value: b'"odd"' in value)
-    assert store.isolation().write(consumed) == {0: 7}
+    assert store.isolation().write(consumed) == {0: 200}
     assert sorted((letter.offset[1], letter.reason) for letter in store.letters) == [
         (1, "TRUNCATED"),
         (2, "BAD_FRAME"),
         (5, "TRAILING_BYTES"),
         (6, "EMPTY"),
     ]
-    assert store.offsets[0] == [0, 3, 4]  # what texts hold is for the store to say
-    assert store.covered(0) == (0, 6)
+    assert store.offsets[0] == [0, 3, 4, *range(7, 200)]  # what texts hold is for the store to say
+    assert store.covered(0) == (0, 199)
     assert store.writes == 1
 
 

@@ -1,6 +1,8 @@
 import os
 import pickle
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +58,22 @@ def test_kafka_gets_sasl_tls_and_any_property(monkeypatch: pytest.MonkeyPatch) -
         "socket.keepalive.enable": "true",
         "retries": "3",
     }
+
+
+def test_a_variable_is_read_in_any_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on systems whose variables know no case; and an argument wins."""
+    monkeypatch.setenv("steptrail_pipeline", "ocr")
+    monkeypatch.setenv("STEPTRAIL_TOPIC_PREFIX", "theirs")
+    settings = Settings(topic_prefix="mine")
+    assert (settings.pipeline, settings.topic_prefix) == ("ocr", "mine")
+
+
+def test_settings_import_no_reader_of_files_or_arguments() -> None:
+    """Every worker and consumer pays for what is imported at its start."""
+    code = (
+        "import sys, steptrail.schemas; assert not {'pydantic_settings', 'dotenv', 'yaml'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
 def test_options_may_be_pairs(monkeypatch: pytest.MonkeyPatch) -> None:

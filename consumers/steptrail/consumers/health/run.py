@@ -51,6 +51,8 @@ from steptrail.schemas.topics import Topics
 _log = logging.getLogger("steptrail.consumers.judging")
 
 STORE_TIMEOUT_S = 60.0
+# Few events may wait for as many times the age of a batch: by default half a slot, and verdicts are of whole slots.
+PATIENCE = 5
 # Judging must notice within seconds that the store hangs: its statements are small.
 JUDGING_TIMEOUT_S = 8.0
 
@@ -161,7 +163,7 @@ def _judge(
             topic,
             sink,
             lambda positions: Buffer(schemas.new_builder, positions),
-            limits=BatchLimits.of(settings),
+            limits=BatchLimits.of(settings, patience=PATIENCE),
             monitor=monitor,
             feed=LeaderFeed(topics.health.name, leadership, lambda: watch.count),
             observer=progress,

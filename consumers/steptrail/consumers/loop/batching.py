@@ -31,10 +31,14 @@ class BatchLimits:
             raise ValueError(f"batch age must be above 0 and at most 1 second, not {self.max_age_s}")
 
     @classmethod
-    def of(cls, settings: Settings) -> BatchLimits:
-        """The limits in the settings; few events may wait for each other twice as long as many."""
+    def of(cls, settings: Settings, *, patience: int = 4) -> BatchLimits:
+        """The limits in the settings; few events may wait for each other `patience` times as long as many.
+
+        But at most as long as that is by default.
+        """
         age = settings.batch_max_age_s
-        return cls(settings.batch_max_events, settings.batch_max_bytes, age, quiet_age_s=min(2 * age, 1.0))
+        quiet = patience * min(age, cls.max_age_s)
+        return cls(settings.batch_max_events, settings.batch_max_bytes, age, quiet_age_s=quiet)
 
     def is_full(self, events: int, size: int) -> bool:
         """Whether the batch is full."""

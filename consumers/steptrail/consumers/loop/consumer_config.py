@@ -39,7 +39,10 @@ def consumer_config(
         "queued.max.messages.kbytes": 16 * 1024,
         "max.partition.fetch.bytes": 128 * 1024,
         "fetch.queue.backoff.ms": 20,
-        "fetch.wait.max.ms": 100,
+        # At low rates a broker's work is the number of fetches: it gathers for so long, or until so much is there. A
+        # partition that is new to the member waits for the fetch under way.
+        "fetch.min.bytes": 16 * 1024,
+        "fetch.wait.max.ms": 250,
     }
     needed = {
         "group.id": group,

@@ -17,6 +17,7 @@ import os
 import struct
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from steptrail.projections.delivery.avro_block import WriterSchema, bundled_writer_schemas, container
 from steptrail.schemas.errors import DecodeReason, EventDecodeError
@@ -29,6 +30,7 @@ _PLACE_OF_TRAILER = slice(8, 8 + _PLACE.size)
 _PARTITION = struct.Struct("<i")
 _PARTITION_OF_TRAILER = slice(8, 8 + _PARTITION.size)
 TRAILER_BYTES = _TRAILER.size
+FEW_ROWS = 100
 
 
 @dataclass(slots=True)
@@ -89,6 +91,7 @@ class Batch:
     """Records of one topic, with the offsets they cover, by partition. Written as a whole or not at all.
 
     `resent` of its records were sent again on purpose, and may be of events that are projected already.
+    `checked`: each record was decoded strictly, so that the store needs not check their values again.
     """
 
     guard: bytes
@@ -99,11 +102,17 @@ class Batch:
     first_time_ms: int
     last_time_ms: int
     resent: int = 0
+    checked: bool = False
 
     @property
     def partitions(self) -> list[int]:
         """The partitions it covers, in order."""
         return sorted(self.spans)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """ClickHouse's settings for the statements that write it: for few rows threads cost more than they save."""
+        return {"max_threads": 1, "max_insert_threads": 1} if self.rows <= FEW_ROWS else {}
 
     def without(self, places: Collection[tuple[int, int]]) -> Batch:
         """The same batch but for the records at these places, partition and offset; it covers their offsets still.

@@ -237,7 +237,12 @@ class Ledger:
         )
 
     def write(
-        self, sql: str, partitions: Collection[int], parameters: Mapping[str, Any] | None = None
+        self,
+        sql: str,
+        partitions: Collection[int],
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         """Run a statement that writes, so that a successor on one of `partitions` can see and wait for it.
 
@@ -245,7 +250,9 @@ class Ledger:
         """
         named = ",".join(map(str, sorted(partitions)))
         comment = f"{self._comment_prefix}{self._instance}.{next(self._statements)}/,{named},"
-        self._clickhouse.command(sql, {**self.key, **(parameters or {})}, settings={"log_comment": comment})
+        self._clickhouse.command(
+            sql, {**self.key, **(parameters or {})}, settings={**(settings or {}), "log_comment": comment}
+        )
 
     def record(self, claims: Claims, batch: Batch) -> set[int]:
         """Write the batch's ledger rows where the claim still holds, and read back which are there.

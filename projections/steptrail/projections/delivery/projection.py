@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -20,6 +21,7 @@ from steptrail.projections.clickhouse.errors import (
 from steptrail.projections.clickhouse.layouts import Rendering, Single
 from steptrail.projections.clickhouse.migrate import require_current, require_made_for
 from steptrail.projections.delivery.batch import Batch, BatchBuilder
+from steptrail.projections.delivery.erased import any_erased
 from steptrail.projections.delivery.ledger import Claim, Claims, Ledger
 from steptrail.projections.delivery.spec import EventOnce, ProjectionSpec, Target
 from steptrail.projections.delivery.staging import SetAside, Stage, drop_abandoned, staged
@@ -27,6 +29,9 @@ from steptrail.projections.delivery.topic_gaps import TopicGaps
 
 _log = logging.getLogger("steptrail.projection")
 _SINGLE = Single()
+
+THROWN: Final = 395
+"""The code of the error that `throwIf` raises."""
 
 HELD: Final = "/* every partition is held */"
 """Stands in a statement for the condition of `Projection.fill`."""
@@ -58,6 +63,8 @@ class Projection:
         self._ledger = Ledger(clickhouse, projection=spec.name, topic=topic, topic_id=topic_id, fence=fence)
         self._gaps = TopicGaps(clickhouse, projection=spec.name, topic=topic, topic_id=topic_id)
         self._held: dict[int, Claim] = {}
+        self._erasures = False  # whether documents were ever erased, as far as is known
+        self._doubtful = False  # the latest batch met an error that may be its own
 
     @property
     def held(self) -> frozenset[int]:
@@ -104,14 +111,19 @@ class Projection:
     def write(self, batch: Batch, set_aside: SetAside | None = None) -> dict[int, int]:
         """Project `batch`: stage, validate, insert into all tables side by side, ledger rows last, read back.
 
-        Returns partition → next offset to commit, for the partitions that are still held: fewer than the batch's
-        when another consumer has claimed some meanwhile. Rows that fail a check go to `set_aside`, and the rest is
-        written, where every record is in its place. Raises BatchRejected, with nothing written, when the batch does
-        not hold what it should; ClaimLost when none of its partitions is claimed; and what `set_aside` raises.
+        One that was `checked` is not validated, unless the one before failed. Returns partition → next offset to
+        commit, for the partitions that are still held: fewer than the batch's when another consumer has claimed some
+        meanwhile. Rows that fail a check go to `set_aside`, and the rest is written, where every record is in its
+        place. Raises BatchRejected, with nothing written, when the batch does not hold what it should; ClaimLost when
+        none of its partitions is claimed; and what `set_aside` raises.
         """
         claims = {part: claim for part, claim in self._held.items() if part in batch.spans}
         if not claims:
             raise ClaimLost(f"partitions {batch.partitions} are not claimed: open them first")
+        if self._doubtful:
+            batch = replace(
+                batch, checked=False
+            )  # the store's own checks say what is wrong with it, if it is
         done: set[int] = set()
 
         def record() -> None:
@@ -128,11 +140,13 @@ class Projection:
         except BatchRejected:
             raise  # a clear answer, and nothing was written: the claims stand
         except QueryError as error:
+            self._doubtful = True
             self.release(batch.partitions)
             raise self._not_our_data(error) from error
         except Exception:
             self.release(batch.partitions)
             raise
+        self._doubtful = False
         self.release([part for part in batch.spans if part not in done])
         return {part: batch.spans[part].last + 1 for part in sorted(done)}
 
@@ -160,7 +174,7 @@ class Projection:
             self._ledger.write(statement.replace(HELD, self._ledger.all_held(claims)), list(claims))
         except QueryError as error:
             self.release(claims)
-            if error.code == 395:
+            if error.code == THROWN:
                 raise ClaimLost("the partitions were claimed by another process") from error
             raise self._not_our_data(error) from error
         except Exception:
@@ -168,16 +182,24 @@ class Projection:
             raise
 
     def _fill(self, target: Target, stage: Stage, claims: Claims) -> None:
+        erasures = self._erasures
         conditions = [stage.whole, self._ledger.holds(claims, list(claims), "kafka_partition")]
         if target.only:
             conditions.append(target.only)
         if target.keeps_offsets:
             conditions.append(self._ledger.not_in(target.table, stage.batch))
         if target.erasable is not None:
-            conditions.append(target.erasable.condition(stage.table))
+            conditions.append(target.erasable.condition(stage.table, any_erased=erasures))
         if isinstance(target.once_by, EventOnce) or (target.once_by is not None and stage.batch.resent):
             conditions.append(target.once_by.condition(target.table, stage.table))
-        self._ledger.write(target.insert(stage.table, conditions), list(claims))
+        try:
+            statement = target.insert(stage.table, conditions)
+            self._ledger.write(statement, list(claims), settings=stage.batch.settings)
+        except QueryError as error:
+            if error.code != THROWN or erasures or not any_erased(self._clickhouse):
+                raise
+            self._erasures = True  # for good: tombstones stay
+            self._fill(target, stage, claims)
 
     def _not_our_data(self, error: QueryError) -> StoreRefused | SchemaMismatch:
         """The batch had passed validation, so it is the store or its tables that are not as they should be."""
@@ -187,8 +209,10 @@ class Projection:
             return SchemaMismatch(
                 f"{error}: the tables are not those of this program; run `steptrail migrate`"
             )
-        if error.code == 395:  # throwIf, of Stage.whole
+        if error.code == THROWN:  # of Stage.whole
             return StoreRefused(
-                "the store was restarted while a batch was staged", code=error.code, name=error.name
+                f"the staged batch is not whole, as after a restart of the store: {error}",
+                code=error.code,
+                name=error.name,
             )
         return StoreRefused(str(error), code=error.code, name=error.name)

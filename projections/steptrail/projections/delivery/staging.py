@@ -74,15 +74,20 @@ class Stage:
 
     @property
     def whole(self) -> str:
-        """SQL, true or an error: the stage still has every row.
+        """SQL, true or an error: the stage still has every row, each where it should be.
 
         An engine that was restarted between two statements has the table, but empty: without this the next
         statement would copy nothing and the ledger would call it done.
         """
-        return f"throwIf((SELECT count() FROM {self.table}) != {self.batch.rows}, '{_LOST}') = 0"
+        batch = self.batch
+        whole = f"throwIf((SELECT count() FROM {self.table}) != {batch.rows}, '{_LOST}') = 0"
+        if not batch.checked:
+            return whole  # validated when it was staged
+        return f"{whole} AND throwIf(guard != unhex('{batch.guard.hex()}'), '{_MISPLACED}') = 0"
 
 
 _LOST = "steptrail: the stage has lost its rows"
+_MISPLACED = "steptrail: a record is not where it should be"
 
 
 @contextmanager
@@ -91,6 +96,7 @@ def staged(
 ) -> Iterator[Stage]:
     """Stage and validate `batch`; the stage is dropped at the end, if it was not before, whatever happens.
 
+    A batch that was `checked` is not validated: planning that query takes a fifth of what a small batch costs.
     Rows that fail a check go to `set_aside` where every record is in its place, and the stage is that of the others.
     Raises BatchRejected when the batch does not hold what it should, InfrastructureError when the store is away, and
     whatever `set_aside` raises.
@@ -99,14 +105,8 @@ def staged(
     clickhouse.command(_STAGE.format(table=stage.table, columns=spec.stage_columns.strip("\n")))
     try:
         _load(clickhouse, stage)
-        rows, others = _validate(clickhouse, spec, stage)
-        if rows:
-            if set_aside is None:
-                raise BatchRejected(
-                    f"{len(rows)} of {batch.rows} records fail a check", Counter(rows.values())
-                )
-            set_aside(rows)
-            stage.remove_failing(spec, others)
+        if not batch.checked:
+            _set_failing_aside(clickhouse, spec, stage, set_aside)
         yield stage
     finally:
         stage.drop()
@@ -133,7 +133,8 @@ def drop_quietly(clickhouse: ClickHouse, table: str) -> None:
 
 def _load(clickhouse: ClickHouse, stage: Stage) -> None:
     def insert(columns: str, file: bytes) -> None:
-        clickhouse.command(f"INSERT INTO {stage.table} ({columns}) FORMAT Avro", data=file)
+        sql = f"INSERT INTO {stage.table} ({columns}) FORMAT Avro"
+        clickhouse.command(sql, data=file, settings=stage.batch.settings)
 
     # The engine decodes a file in one thread: a large batch goes as two.
     most = max(_FILE_ROWS, -(-stage.batch.rows // 2))
@@ -145,6 +146,19 @@ def _load(clickhouse: ClickHouse, stage: Stage) -> None:
         )
     except QueryError as error:
         raise BatchRejected(f"the engine cannot parse the batch: {error}", {}) from error
+
+
+def _set_failing_aside(
+    clickhouse: ClickHouse, spec: ProjectionSpec, stage: Stage, set_aside: SetAside | None
+) -> None:
+    rows, others = _validate(clickhouse, spec, stage)
+    if rows:
+        if set_aside is None:
+            raise BatchRejected(
+                f"{len(rows)} of {stage.batch.rows} records fail a check", Counter(rows.values())
+            )
+        set_aside(rows)
+        stage.remove_failing(spec, others)
 
 
 def _validate(clickhouse: ClickHouse, spec: ProjectionSpec, stage: Stage) -> tuple[FailingRows, Batch]:

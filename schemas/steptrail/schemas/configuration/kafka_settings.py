@@ -5,8 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, NoDecode
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    model_validator,
+)
 from typing_extensions import Self
 
 from steptrail.schemas.configuration.settings_names import ENV_PREFIX
@@ -20,8 +27,10 @@ _Protocol = Annotated[
 _FILE: Final = "_file"
 
 
-class KafkaSettings(BaseSettings):
+class KafkaSettings(BaseModel):
     """The settings of the connection to Kafka, and the librdkafka properties that they make."""
+
+    model_config = ConfigDict(defer_build=True)  # only the subclass with all settings is ever built
 
     kafka: Annotated[str, AfterValidator(check_addresses)] = Field(
         "127.0.0.1:9092", description="Kafka's bootstrap servers: host:port, several with commas between."
@@ -52,7 +61,7 @@ class KafkaSettings(BaseSettings):
         min_length=1,
         description="File that holds the private key's password, in place of the password.",
     )
-    kafka_options: Annotated[dict[str, str], NoDecode, BeforeValidator(parse_options)] = Field(
+    kafka_options: Annotated[dict[str, str], BeforeValidator(parse_options)] = Field(
         default_factory=dict,
         description="Any further librdkafka properties, which win over all others: a JSON object, or"
         " `name=value` with commas between.",

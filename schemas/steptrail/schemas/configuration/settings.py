@@ -10,13 +10,7 @@ import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    SettingsError,
-)
+from pydantic import AfterValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from typing_extensions import Self, Unpack
 
 from steptrail.schemas.configuration.clickhouse_settings import ClickHouseSettings
@@ -28,7 +22,7 @@ from steptrail.schemas.configuration.settings_parsing import (
     check_registry_urls,
     check_topic_prefix,
 )
-from steptrail.schemas.configuration.settings_sources import LocalStack
+from steptrail.schemas.configuration.settings_sources import from_environment, from_local_stack
 from steptrail.schemas.configuration.settings_values import SettingsValues
 from steptrail.schemas.configuration.stack_file import StackAddresses, default_dir, read_stack_file
 from steptrail.schemas.errors import ConfigurationError
@@ -57,8 +51,8 @@ class Settings(ClickHouseSettings):
     also for a variable that looks like it but misspelt, and for STEPTRAIL_DIR without a running stack.
     """
 
-    model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, env_ignore_empty=True, extra="forbid", frozen=True, hide_input_in_errors=True
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, validate_default=True, defer_build=False
     )
 
     # Schema registry
@@ -193,8 +187,8 @@ class Settings(ClickHouseSettings):
         0.5,
         gt=0,
         le=1.0,
-        description="How long an event may wait for its batch to fill, in seconds; where less than 100 come, twice as"
-        " long, but not above 1.",
+        description="How long an event may wait for its batch to fill, in seconds; while fewer than 100 come, four"
+        " times as long, but at most 2.",
     )
     poison_max_in_a_row: int = Field(
         10_000,
@@ -283,25 +277,14 @@ class Settings(ClickHouseSettings):
     )
 
     def __init__(self, **values: Unpack[SettingsValues]) -> None:
+        fields = type(self).model_fields
+        given = {**from_environment(fields), **values}
+        given = {**from_local_stack(fields, given), **given}
         try:
-            super().__init__(**dict[str, Any](values))
+            super().__init__(**given)
         except ValidationError as error:
             # from None: the context would show the values, secrets among them.
-            raise ConfigurationError(described(error, values, type(self).model_fields)) from None
-        except SettingsError as error:
-            raise ConfigurationError(redacted(str(error))) from None
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments, then the environment, then the local stack."""
-        return init_settings, env_settings, LocalStack(settings_cls)
+            raise ConfigurationError(described(error, values, fields)) from None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
