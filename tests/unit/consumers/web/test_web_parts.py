@@ -10,7 +10,8 @@ import pytest
 
 from steptrail.consumers.loop.freshness import Freshness
 from steptrail.consumers.web.access.tokens import Principal
-from steptrail.consumers.web.answering import fresh, refuse_others
+from steptrail.consumers.web.answering import refuse_others
+from steptrail.consumers.web.found import fresh
 from steptrail.consumers.web.freshness import FreshnessKeeper
 from steptrail.consumers.web.kept import Kept
 from steptrail.consumers.web.models.work import WaitsAnswer

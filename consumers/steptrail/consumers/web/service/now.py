@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from steptrail.consumers.loop.freshness import Freshness
+from steptrail.consumers.web.limited_store import Lane, lane
 from steptrail.consumers.web.workers import side_by_side
 from steptrail.projections.clickhouse.queries import Store, ask, scope
 from steptrail.projections.reading.failing import FailingCount, failing_counts
@@ -140,7 +141,8 @@ class NumbersKeeper:
     def _refresh(self, pipeline: str | None, kept: _Kept) -> None:
         began, freshness = self._clock(), self._freshness()
         before = kept.found if began < kept.counted_at + _RECOUNT_S else None
-        found = numbers_now(self._store, pipeline, freshness, before)
+        with lane(Lane.COUNTING):
+            found = numbers_now(self._store, pipeline, freshness, before)
         with self._lock:
             if before is None or not before.counts_hold(freshness):
                 kept.counted_at = began
