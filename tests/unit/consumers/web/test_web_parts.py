@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -23,6 +24,7 @@ from steptrail.consumers.web.spans import between, moment
 from steptrail.consumers.web.workers import SharedWork, side_by_side
 from steptrail.projections.clickhouse.pages import BadCursor, seal
 from steptrail.schemas.configuration.settings import Settings
+from support.waiting import until
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=timezone.utc)
 
@@ -196,11 +198,15 @@ class CountedStore:
 
     def __init__(self) -> None:
         self.asked = 0
+        self._lock = threading.Lock()
         self.held = threading.Event()
         self.held.set()
+        self.took: Callable[[], None] = lambda: None
 
     def rows(self, sql: str, parameters: object = None, settings: object = None) -> list[dict[str, Any]]:
-        self.asked += 1
+        with self._lock:
+            self.asked += 1
+            self.took()
         assert self.held.wait(30)
         return []
 
@@ -240,6 +246,24 @@ def test_what_fails_is_counted_again_only_when_an_event_was_added_or_after_a_min
     assert asked_at(180.0) == 4
     assert asked_at(220.0) == 2
     assert asked_at(260.0) == 4  # something may have been erased
+
+
+def test_counts_that_took_long_are_kept_while_events_are_added_and_state_their_own_freshness() -> None:
+    """Ten times as long as counting took, half a minute at most; what needs no counting is asked for meanwhile."""
+    store, time, behind = CountedStore(), [100.0], [0.0]
+    store.took = lambda: time.__setitem__(0, time[0] + 0.5)  # four statements: two seconds
+    keeper = NumbersKeeper(
+        store,
+        lambda: Freshness(NOW, behind[0], 0, position=((0, int(behind[0])),)),
+        clock=lambda: time[0],
+    )
+    assert keeper.current(None).freshness.behind_seconds == 0.0
+    counted_at = time[0]
+    for wait_s, statements, stated in ((11.0, 2, 0.0), (19.0, 2, 0.0), (35.0, 4, 9.0)):
+        behind[0], time[0] = 9.0, counted_at + wait_s
+        before = store.asked
+        until(lambda: keeper.current(None).freshness.behind_seconds == stated, "the newer numbers")  # noqa: B023
+        until(lambda: store.asked - before == statements, "the statements of the newer numbers")  # noqa: B023
 
 
 def test_what_every_page_needs_is_asked_for_once_in_a_moment() -> None:
