@@ -14,6 +14,7 @@ from steptrail.consumers.web.freshness import GOOD_FOR_S, FreshnessKeeper
 from steptrail.consumers.web.kept import Kept
 from steptrail.consumers.web.kept_answers import KeptAnswers
 from steptrail.consumers.web.limited_store import Lane, LimitedStore, in_lane
+from steptrail.consumers.web.metrics import WebMetrics
 from steptrail.consumers.web.models.common import Answer
 from steptrail.consumers.web.problems import ProblemError
 from steptrail.consumers.web.service.now import NumbersKeeper
@@ -38,10 +39,11 @@ _MOST_PIPELINES: Final = 1000
 class Desk:
     """Everything that is open while the API runs. Close it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, metrics: WebMetrics | None = None) -> None:
         self.settings = settings
+        self._metrics = metrics or WebMetrics()
         self.clickhouse = connect(settings, timeout=30.0)
-        self.store = LimitedStore(self.clickhouse, settings.web_statements)
+        self.store = LimitedStore(self.clickhouse, settings.web_statements, on_asked=self._metrics.statements)
         self.health = HealthCheckManager(settings)
         self.board = BoardKeeper(settings)
         self.board.start()
@@ -85,6 +87,7 @@ class Desk:
         found = None if newest or self.freshness.is_blind() else self.answers.get(key)
         if found is None:
             return await self.wait(self._submit(self.work, key, question))
+        self._metrics.kept_answers.inc()
         if self.answers.claim_renewal(key):
             try:
                 _forget(

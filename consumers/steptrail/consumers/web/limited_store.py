@@ -9,6 +9,8 @@ from contextvars import ContextVar
 from enum import Enum
 from typing import Any, Final, TypeVar
 
+from prometheus_client import Counter
+
 from steptrail.consumers.web.problems import ProblemError
 from steptrail.projections.clickhouse.client import ClickHouse
 
@@ -35,8 +37,8 @@ class Lane(Enum):
 
 
 PATIENCE_S: Final[Mapping[Lane, float]] = {
-    Lane.PROMPT: 5.0,
-    Lane.LONG: 5.0,
+    Lane.PROMPT: 10.0,
+    Lane.LONG: 10.0,
     Lane.COUNTING: 60.0,
     Lane.RENEWAL: 15.0,
 }
@@ -75,9 +77,14 @@ class LimitedStore:
     """
 
     def __init__(
-        self, clickhouse: ClickHouse, at_once: int, *, patience_s: Mapping[Lane, float] = PATIENCE_S
+        self,
+        clickhouse: ClickHouse,
+        at_once: int,
+        *,
+        on_asked: Counter | None = None,
+        patience_s: Mapping[Lane, float] = PATIENCE_S,
     ) -> None:
-        self._clickhouse, self._patience_s = clickhouse, patience_s
+        self._clickhouse, self._on_asked, self._patience_s = clickhouse, on_asked, patience_s
         self._turns = {
             each: threading.Semaphore(at_once if each in (Lane.PROMPT, Lane.LONG) else 1) for each in Lane
         }
@@ -90,8 +97,8 @@ class LimitedStore:
         settings: Mapping[str, Any] | None = None,
     ) -> list[dict[str, Any]]:
         """As `ClickHouse.rows`."""
-        lane = _LANE.get()
-        turns, patience_s = self._turns[lane], self._patience_s[lane]
+        chosen = _LANE.get()
+        turns, patience_s = self._turns[chosen], self._patience_s[chosen]
         if not turns.acquire(timeout=patience_s):
             raise ProblemError(
                 503,
@@ -100,9 +107,11 @@ class LimitedStore:
                 " (STEPTRAIL_WEB_STATEMENTS says how many statements may run at a time)",
                 headers={"Retry-After": "2"},
             )
+        if self._on_asked is not None:
+            self._on_asked.labels(chosen.value).inc()
         try:
             return self._clickhouse.rows(
-                sql, parameters, {**LIMITS, **_MORE.get(lane, {}), **(settings or {})}
+                sql, parameters, {**LIMITS, **_MORE.get(chosen, {}), **(settings or {})}
             )
         finally:
             turns.release()
