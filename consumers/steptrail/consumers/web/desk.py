@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 from steptrail.consumers.health.check import HealthCheck, HealthCheckManager
 from steptrail.consumers.web.board import BoardKeeper
-from steptrail.consumers.web.found import Found, fresh
+from steptrail.consumers.web.found import Found, fresh, freshness_of
 from steptrail.consumers.web.freshness import GOOD_FOR_S, FreshnessKeeper
 from steptrail.consumers.web.kept import Kept
 from steptrail.consumers.web.kept_answers import KeptAnswers
@@ -17,7 +17,7 @@ from steptrail.consumers.web.limited_store import Lane, LimitedStore, in_lane
 from steptrail.consumers.web.metrics import WebMetrics
 from steptrail.consumers.web.models.common import Answer
 from steptrail.consumers.web.problems import ProblemError
-from steptrail.consumers.web.service.now import NumbersKeeper
+from steptrail.consumers.web.service.now import Now, NumbersKeeper
 from steptrail.consumers.web.workers import SharedWork
 from steptrail.projections.clickhouse.client import connect
 from steptrail.projections.clickhouse.errors import StoreUnavailable
@@ -90,9 +90,7 @@ class Desk:
         self._metrics.kept_answers.inc()
         if self.answers.claim_renewal(key):
             try:
-                _forget(
-                    asyncio.wrap_future(self._submit(self._renewals, key, in_lane(Lane.RENEWAL, question)))
-                )
+                self._submit(self._renewals, key, in_lane(Lane.RENEWAL, question))
             except ProblemError:  # too many renewals wait
                 self.answers.drop(key)
         return found
@@ -120,8 +118,11 @@ class Desk:
         freshness = self.freshness.current()
         began = self.answers.clock()
         result = question()
+        if isinstance(result, Now):
+            return Found(result.freshness, result, began)
         if isinstance(result, Answer):
             result = fresh(result, freshness)
+            freshness = freshness_of(result, freshness)
         return Found(freshness, result, began)
 
     async def wait(self, future: Future[R], slow_s: float = SLOW_S) -> R:

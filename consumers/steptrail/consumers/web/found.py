@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final, Generic, TypeVar
 
@@ -45,4 +45,16 @@ def fresh(answer: A, freshness: Freshness) -> A:
             "behind_events": freshness.behind_events,
             "freshness_problem": freshness.problem,
         }
+    )
+
+
+def freshness_of(answer: Answer, freshness: Freshness) -> Freshness:
+    """What the answer states, where that is of an earlier moment than `freshness`."""
+    if answer.as_of is None or freshness.as_of is None or answer.as_of >= freshness.as_of:
+        return freshness
+    return replace(
+        freshness,
+        as_of=answer.as_of,
+        behind_seconds=answer.behind_seconds,
+        behind_events=answer.behind_events,
     )

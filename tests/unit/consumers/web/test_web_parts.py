@@ -12,7 +12,7 @@ import pytest
 from steptrail.consumers.loop.freshness import Freshness
 from steptrail.consumers.web.access.tokens import Principal
 from steptrail.consumers.web.answering import refuse_others
-from steptrail.consumers.web.found import fresh
+from steptrail.consumers.web.found import fresh, freshness_of
 from steptrail.consumers.web.freshness import FreshnessKeeper
 from steptrail.consumers.web.kept import Kept
 from steptrail.consumers.web.models.work import WaitsAnswer
@@ -178,6 +178,16 @@ def test_an_answer_from_earlier_numbers_keeps_their_time() -> None:
     plain = WaitsAnswer(since=NOW, until=NOW, one_in=1, items=[])
     assert fresh(plain, later).as_of == later.as_of
     assert fresh(plain, Freshness(problem="away")).freshness_problem == "away"
+
+
+def test_a_page_states_the_freshness_of_the_oldest_that_it_shows() -> None:
+    """Numbers of a moment ago are not said to be of now; what cannot be known stays unknown."""
+    answer = WaitsAnswer(since=NOW, until=NOW, one_in=1, items=[], as_of=NOW, behind_seconds=3.0)
+    later, blind = Freshness(NOW + timedelta(seconds=5), 0.0, 0), Freshness(problem="away")
+    stated = freshness_of(answer, later)
+    assert (stated.as_of, stated.behind_seconds) == (NOW, 3.0)
+    assert freshness_of(answer, blind) is blind
+    assert freshness_of(fresh(answer, later), Freshness(NOW, 0.0, 0)).as_of == NOW
 
 
 def test_a_token_for_some_pipelines_sees_no_others() -> None:
