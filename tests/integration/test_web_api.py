@@ -370,6 +370,10 @@ def test_a_token_for_one_pipeline_sees_nothing_of_others(seeded: Settings, tmp_p
         with connect(seeded) as clickhouse:
             [(group,)] = clickhouse.query("SELECT group_id FROM error_group_hours LIMIT 1")
         assert api.get(f"/error-groups/{group}", mine).status == 404
+        assert api.send("GET", f"//errors/{group}", None, mine).status == 404
+        for page in ("/", "/operations", "/failing", "/errors", "/steps"):
+            shown = api.send("GET", f"/{page}", None, mine)
+            assert (shown.status, b"invoices" in shown.body) == (200, False), page
         assert api.post(f"/error-groups/{group}/mute", {}, mine).status == 404
         assert (
             api.post("/silences", {"pipeline": "invoices", "for_seconds": 9, "reason": "x"}, mine).status

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 
@@ -19,10 +20,12 @@ from steptrail.projections.reading.group_of_error import group_and_documents
 from steptrail.projections.stores.error_groups import error_group, error_groups
 from steptrail.projections.stores.expected_steps import declare_expected_steps
 from steptrail.schemas.status import ProcessingStatus as S
+from steptrail.schemas.topics import ensure_topics
 from support.asked import Asked
 from support.counted import Consumer
 from support.projected import T0, Tables, event
 from support.stack import Stack, new_workspace
+from support.web import Api, serving
 
 HOURS = 3_600_000_000
 NOTHING = Now(Freshness(), {}, {}, {}, {})
@@ -88,6 +91,62 @@ def test_a_long_document_is_the_same_but_for_the_events_that_are_left_out(
     assert cut.next is not None
     named = ("status", "first_at", "last_at", "events_total", "completeness", "steps")
     assert [getattr(cut, name) for name in named] == [getattr(whole, name) for name in named]
+
+
+ENDPOINTS = (
+    *(
+        "/overview",
+        "/steps",
+        "/failing",
+        "/failing/counts",
+        "/in-progress",
+        "/in-progress/counts",
+        "/throughput",
+    ),
+    *(
+        "/waits",
+        "/documents",
+        "/document?doc_id=d&pipeline=p",
+        "/events",
+        "/search?q=no+page",
+        "/error-groups",
+    ),
+    "/pipelines",
+)
+
+
+def _statements(api: Api) -> int:
+    counted = re.findall(r"^steptrail_web_statements_total\{.*\} (\S+)$", api.exposition(), re.MULTILINE)
+    return int(sum(map(float, counted)))
+
+
+def test_equal_requests_are_put_to_the_store_once_and_anew_after_a_change(stack: Stack) -> None:
+    """Ten of each: no more statements than one takes. Whoever mutes a group sees it muted."""
+    with new_workspace(stack) as settings:
+        ensure_topics(settings)
+        with connect(settings) as clickhouse:
+            now_us = int(datetime.now(timezone.utc).timestamp() * 1e6) - 1_000_000
+            failed = event(S.ERROR, now_us - T0, error_message="no page in a")
+            Tables(clickhouse).write([failed])
+            Consumer(clickhouse).count([(0, (failed, now_us))])
+        with serving(settings) as api, pytest.MonkeyPatch.context() as patched:
+            patched.setattr("steptrail.consumers.web.kept_answers.WORTH", 1e9)  # on a machine of any speed
+            patched.setattr("steptrail.consumers.web.kept_answers.MOST_S", 3_600.0)
+            patched.setattr("steptrail.consumers.web.service.now._LEAST_S", 3_600.0)
+            patched.setattr("steptrail.consumers.web.service.now._MOST_S", 3_600.0)
+            once = [api.send("GET", address, None) for address in ENDPOINTS]
+            assert {reply.status for reply in once} == {200}
+            taken = _statements(api)
+            assert taken > len(ENDPOINTS)
+            for _ in range(9):
+                again = [api.send("GET", address, None) for address in ENDPOINTS]
+                assert [reply.body for reply in again] == [reply.body for reply in once]
+            assert _statements(api) == taken
+            [group] = api.get("/error-groups").json["items"]
+            assert group["state"] == "NEW"
+            assert api.post(f"/error-groups/{group['group_id']}/mute", {"reason": "known"}).status == 200
+            assert [each["state"] for each in api.get("/error-groups").json["items"]] == ["MUTED"]
+            assert _statements(api) > taken
 
 
 def test_the_overview_takes_five_statements(database: ClickHouse) -> None:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Hashable
 from typing import TypeVar
 
 from fastapi import Request, Response
 
-from steptrail.consumers.loop.freshness import Freshness
 from steptrail.consumers.web.access.tokens import Principal
 from steptrail.consumers.web.desk import Desk
+from steptrail.consumers.web.found import Found
 from steptrail.consumers.web.models.common import Answer
 from steptrail.consumers.web.problems import ProblemError
 
 A = TypeVar("A", bound=Answer)
-
-_OF_FRESHNESS = {"as_of", "behind_seconds", "behind_events", "freshness_problem"}
-_OF_NOW = {*_OF_FRESHNESS, "since", "until", "checked_at"}
 
 
 def desk_of(request: Request) -> Desk:
@@ -34,38 +30,39 @@ def principal_of(request: Request) -> Principal:
     return principal
 
 
-async def asked(request: Request, key: Hashable, question: Callable[[], A]) -> A:
-    """What the question finds, saying how fresh it is; pages call it as the routes do.
+def key_of(request: Request, key: Hashable) -> Hashable:
+    """The key of a question together with the pipelines that whoever asks may see."""
+    return principal_of(request).pipelines, key
 
-    `key` is all that the answer depends on. Raises what the question does, and ProblemError.
+
+def wants_newest(request: Request) -> bool:
+    """Whether the client asks for an answer that was kept by nobody: `Cache-Control: no-cache`."""
+    wanted = request.headers.get("cache-control", "").lower().split(",")
+    return any(each.strip() in ("no-cache", "no-store") for each in wanted)
+
+
+async def answered(
+    request: Request, key: Hashable, question: Callable[[], A], *, keep: bool = True
+) -> Response:
+    """The answer to a question as a response: 304 where its entity tag is the one that was asked with.
+
+    `key` is all that the answer depends on, but for who asks. `keep`: it may be an answer of a moment ago. Raises what
+    the question does, and ProblemError.
     """
-    freshness, found = await desk_of(request).ask(key, question)
-    return fresh(found, freshness)
+    desk, whole = desk_of(request), key_of(request, key)
+    if not keep:
+        return respond(request, await desk.ask(whole, question))
+    found = await desk.answer(whole, question, newest=wants_newest(request))
+    response = respond(request, found)
+    age = int(desk.answers.clock() - found.at)
+    if age > 0:
+        response.headers["Age"] = str(age)
+    return response
 
 
-async def answered(request: Request, key: Hashable, question: Callable[[], A]) -> Response:
-    """The same as a response: 304 where the entity tag is the one that was asked with."""
-    return respond(request, await asked(request, key, question))
-
-
-def fresh(answer: A, freshness: Freshness) -> A:
-    """The answer, saying how fresh it is. One that says so already is of an earlier moment, and stays so."""
-    if answer.as_of is not None and (freshness.as_of is None or answer.as_of <= freshness.as_of):
-        return answer
-    return answer.model_copy(
-        update={
-            "as_of": freshness.as_of,
-            "behind_seconds": freshness.behind_seconds,
-            "behind_events": freshness.behind_events,
-            "freshness_problem": freshness.problem,
-        }
-    )
-
-
-def respond(request: Request, answer: Answer) -> Response:
-    """The answer as JSON. Its tag is of what was found, and not of how fresh it is: that is in the headers, too."""
-    content = answer.model_dump_json(exclude=_OF_NOW).encode()
-    tag = f'W/"{hashlib.blake2b(content, digest_size=12).hexdigest()}"'
+def respond(request: Request, found: Found[A]) -> Response:
+    """The answer as JSON, or 304; how fresh it is, is in the headers, too."""
+    (tag, body), answer = found.rendered, found.result
     headers = {"ETag": tag, "Vary": "Authorization, Cookie"}
     if answer.as_of is not None:
         headers["Steptrail-As-Of"] = answer.as_of.isoformat().replace("+00:00", "Z")
@@ -75,7 +72,6 @@ def respond(request: Request, answer: Answer) -> Response:
         headers["Steptrail-Freshness"] = "unknown"
     if request.method in ("GET", "HEAD") and _matches(request.headers.get("if-none-match", ""), tag):
         return Response(status_code=304, headers=headers)
-    body = answer.model_dump_json(exclude_none=False).encode()
     return Response(body, media_type="application/json", headers=headers)
 
 

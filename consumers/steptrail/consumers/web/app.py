@@ -53,7 +53,7 @@ def create_app(settings: Settings, desk: Desk | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.desk = desk or Desk(settings)
+        app.state.desk = desk or Desk(settings, metrics)
         try:
             yield
         finally:

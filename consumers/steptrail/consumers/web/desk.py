@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from typing import Any, Final, TypeVar
 
 from steptrail.consumers.health.check import HealthCheck, HealthCheckManager
-from steptrail.consumers.loop.freshness import Freshness
 from steptrail.consumers.web.board import BoardKeeper
+from steptrail.consumers.web.found import Found, fresh, freshness_of
 from steptrail.consumers.web.freshness import GOOD_FOR_S, FreshnessKeeper
 from steptrail.consumers.web.kept import Kept
+from steptrail.consumers.web.kept_answers import KeptAnswers
+from steptrail.consumers.web.limited_store import Lane, LimitedStore, in_lane
+from steptrail.consumers.web.metrics import WebMetrics
+from steptrail.consumers.web.models.common import Answer
 from steptrail.consumers.web.problems import ProblemError
-from steptrail.consumers.web.service.now import NumbersKeeper
+from steptrail.consumers.web.service.now import Now, NumbersKeeper
 from steptrail.consumers.web.workers import SharedWork
-from steptrail.projections.clickhouse.client import ClickHouse, connect
+from steptrail.projections.clickhouse.client import connect
 from steptrail.projections.clickhouse.errors import StoreUnavailable
 from steptrail.projections.clickhouse.queries import ask
 from steptrail.schemas.configuration.settings import Settings
@@ -31,44 +35,24 @@ _THREADS: Final = 16
 _PIPELINES_GOOD_FOR_S: Final = 10.0
 _MOST_PIPELINES: Final = 1000
 
-LIMITS: Final[Mapping[str, Any]] = {
-    "max_execution_time": 20,
-    "max_memory_usage": 1_500_000_000,
-    "max_result_rows": 1_000_000,
-}
-"""Of every question that is asked for a page or the API."""
-
-
-class LimitedStore:
-    """A store whose questions each have bounded time, memory and rows."""
-
-    def __init__(self, clickhouse: ClickHouse) -> None:
-        self._clickhouse = clickhouse
-        self.max_name_bytes = clickhouse.max_name_bytes
-
-    def rows(
-        self,
-        sql: str,
-        parameters: Mapping[str, Any] | None = None,
-        settings: Mapping[str, Any] | None = None,
-    ) -> list[dict[str, Any]]:
-        """As `ClickHouse.rows`."""
-        return self._clickhouse.rows(sql, parameters, {**LIMITS, **(settings or {})})
-
 
 class Desk:
     """Everything that is open while the API runs. Close it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, metrics: WebMetrics | None = None) -> None:
         self.settings = settings
+        self._metrics = metrics or WebMetrics()
         self.clickhouse = connect(settings, timeout=30.0)
-        self.store = LimitedStore(self.clickhouse)
+        self.store = LimitedStore(self.clickhouse, settings.web_statements, on_asked=self._metrics.statements)
         self.health = HealthCheckManager(settings)
         self.board = BoardKeeper(settings)
         self.board.start()
-        self.freshness = FreshnessKeeper(settings, self.store)
+        # One statement a second, which is not to wait for its turn.
+        self.freshness = FreshnessKeeper(settings, LimitedStore(self.clickhouse, 1))
         self.numbers = NumbersKeeper(self.store, self.freshness.current)
+        self.answers = KeptAnswers()
         self.work = SharedWork("steptrail-web", _THREADS)
+        self._renewals = SharedWork("steptrail-web-renewals", 2, most_waiting=100)
         self._pings = SharedWork("steptrail-web-ping", 1, most_waiting=0)
         self._ping = connect(settings, timeout=2.0)
         self._checks: Kept[HealthCheck] = Kept(GOOD_FOR_S)
@@ -87,18 +71,59 @@ class Desk:
             ],
         )
 
-    async def ask(self, key: Hashable, question: Callable[[], R]) -> tuple[Freshness, R]:
+    async def ask(self, key: Hashable, question: Callable[[], R]) -> Found[R]:
         """What `question` finds, and the freshness of before. Equal keys that overlap are asked once.
 
         Raises what the question does; ProblemError (503) after PATIENCE_S where the store does not answer anybody, and
         after SLOW_S where it answers others.
         """
+        return await self.wait(self.work.submit((self.answers.era, key), lambda: self._find(question)))
 
-        def task() -> tuple[Freshness, R]:
-            fresh = self.freshness.current()
-            return fresh, question()
+    async def answer(self, key: Hashable, question: Callable[[], R], *, newest: bool = False) -> Found[R]:
+        """The same, or what was found a moment ago where that is kept; `newest`: never that.
 
-        return await self.wait(self.work.submit(key, task))
+        `key` is all that the answer depends on, the pipelines that may be seen among it.
+        """
+        found = None if newest or self.freshness.is_blind() else self.answers.get(key)
+        if found is None:
+            return await self.wait(self._submit(self.work, key, question))
+        self._metrics.kept_answers.inc()
+        if self.answers.claim_renewal(key):
+            try:
+                self._submit(self._renewals, key, in_lane(Lane.RENEWAL, question))
+            except ProblemError:  # too many renewals wait
+                self.answers.drop(key)
+        return found
+
+    def changed(self) -> None:
+        """Something was changed: whoever asks from now on is given nothing that was asked for before."""
+        self.answers.clear()
+        self._checks.clear()
+
+    def _submit(self, work: SharedWork, key: Hashable, question: Callable[[], R]) -> Future[Found[R]]:
+        era = self.answers.era
+
+        def task() -> Found[R]:
+            try:
+                found = self._find(question)
+            except BaseException:
+                self.answers.drop(key)
+                raise
+            self.answers.keep(key, era, found)
+            return found
+
+        return work.submit((era, key), task)
+
+    def _find(self, question: Callable[[], R]) -> Found[R]:
+        freshness = self.freshness.current()
+        began = self.answers.clock()
+        result = question()
+        if isinstance(result, Now):
+            return Found(result.freshness, result, began)
+        if isinstance(result, Answer):
+            result = fresh(result, freshness)
+            freshness = freshness_of(result, freshness)
+        return Found(freshness, result, began)
 
     async def wait(self, future: Future[R], slow_s: float = SLOW_S) -> R:
         """The result of work that is under way, within the bounds that `ask` names."""
@@ -126,6 +151,7 @@ class Desk:
     def close(self) -> None:
         """Let go of everything."""
         self.work.close()
+        self._renewals.close()
         self._pings.close()
         self.freshness.close()
         self.board.close()

@@ -46,6 +46,13 @@ class FreshnessKeeper:
                 self._changed.wait(left)
             return self._latest
 
+    def is_blind(self) -> bool:
+        """Whether store or broker did not answer when last asked; never waits."""
+        with self._changed:
+            self._wanted_at = time.monotonic()
+            self._changed.notify_all()
+            return self._latest is not None and self._latest.problem is not None
+
     def close(self) -> None:
         """Ask no more."""
         with self._changed:

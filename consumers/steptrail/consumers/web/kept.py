@@ -1,4 +1,4 @@
-"""Answers that every page needs, kept for a moment: whoever asks meanwhile is given the same."""
+"""What every page needs, kept for a moment: whoever asks meanwhile is given the same."""
 
 from __future__ import annotations
 
@@ -42,3 +42,8 @@ class Kept(Generic[R]):
             if found:
                 entry.found, entry.good_until = [found], self._clock() + self._good_for_s
             return found
+
+    def clear(self) -> None:
+        """Keep nothing: whoever asks from now on asks anew."""
+        with self._lock:
+            self._entries = {}

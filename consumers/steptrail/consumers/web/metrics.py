@@ -26,6 +26,12 @@ class WebMetrics:
             buckets=_SECONDS,
             registry=registry,
         )
+        self.statements = Counter(
+            "steptrail_web_statements", "Statements that were asked of the store", ["lane"], registry=registry
+        )
+        self.kept_answers = Counter(
+            "steptrail_web_kept_answers", "Questions that were answered with what was kept", registry=registry
+        )
         self.streams = Gauge("steptrail_web_streams", "Live streams that are open", registry=registry)
 
     def exposition(self) -> bytes:

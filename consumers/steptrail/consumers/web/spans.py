@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Hashable
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Final
 
@@ -19,10 +20,16 @@ _MOST = datetime(2200, 1, 1, tzinfo=timezone.utc)
 
 @dataclass(frozen=True)
 class Between:
-    """A span of time that has both ends."""
+    """A span of time that has both ends; `asked` is how it was asked for, such as `1h` until now."""
 
     since: datetime
     until: datetime
+    asked: tuple[str, str] | None = field(default=None, compare=False)
+
+    @property
+    def key(self) -> Hashable:
+        """What makes spans the same question: one until now moves, and stays the same question."""
+        return self.asked or (self.since, self.until)
 
     @property
     def span(self) -> Span:
@@ -65,7 +72,7 @@ def between(since: str | None, until: str | None, now: datetime, default: str) -
     start = moment("since", since, now) if since is not None else moment("since", default, end)
     if start >= end:
         raise _wrong("since", since or default, "it has to be before `until`")
-    return Between(start, end)
+    return Between(start, end, (since or default, until or "now"))
 
 
 def _wrong(name: str, text: str, why: str) -> ProblemError:

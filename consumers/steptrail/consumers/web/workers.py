@@ -6,6 +6,7 @@ import queue
 import threading
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
+from contextvars import copy_context
 from functools import partial
 from typing import Any, TypeVar
 
@@ -47,7 +48,10 @@ class SharedWork:
                 return under_way
             if len(self._flights) >= self._most:
                 raise ProblemError(
-                    503, "busy", "too many questions wait for an answer: ask again in a moment"
+                    503,
+                    "busy",
+                    "too many questions wait for an answer: ask again in a moment",
+                    headers={"Retry-After": "2"},
                 )
             future: Future[R] = Future()
             self._flights[key] = future
@@ -88,5 +92,8 @@ def side_by_side(*questions: Callable[[], Any]) -> list[Any]:
     def ask(number: int, question: Callable[[], Any]) -> None:
         found[number] = question()
 
-    together([partial(ask, number, question) for number, question in enumerate(questions)])
+    # Each in a copy of the caller's context, which says what its statements are for.
+    together(
+        [partial(copy_context().run, ask, number, question) for number, question in enumerate(questions)]
+    )
     return found

@@ -250,6 +250,9 @@ class Settings(ClickHouseSettings):
     web_port: int = Field(
         8321, ge=0, le=65535, description="Port that `steptrail run web` listens on; 0 for any free one."
     )
+    web_statements: int = Field(
+        2, ge=1, le=1000, description="Statements that pages and the API run in ClickHouse at a time."
+    )
     web_tokens: str | None = Field(
         None,
         min_length=1,

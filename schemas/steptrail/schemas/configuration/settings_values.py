@@ -73,6 +73,7 @@ class SettingsOverrides(TypedDict, total=False):
     link_base: str | None
     web_host: str
     web_port: int
+    web_statements: int
     web_tokens: str | None
     web_names: str | None
     web_proxy_header: str | None

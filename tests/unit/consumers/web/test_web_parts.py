@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 
 from steptrail.consumers.loop.freshness import Freshness
 from steptrail.consumers.web.access.tokens import Principal
-from steptrail.consumers.web.answering import fresh, refuse_others
+from steptrail.consumers.web.answering import refuse_others
+from steptrail.consumers.web.found import fresh, freshness_of
 from steptrail.consumers.web.freshness import FreshnessKeeper
 from steptrail.consumers.web.kept import Kept
 from steptrail.consumers.web.models.work import WaitsAnswer
@@ -22,6 +24,7 @@ from steptrail.consumers.web.spans import between, moment
 from steptrail.consumers.web.workers import SharedWork, side_by_side
 from steptrail.projections.clickhouse.pages import BadCursor, seal
 from steptrail.schemas.configuration.settings import Settings
+from support.waiting import until
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=timezone.utc)
 
@@ -177,6 +180,16 @@ def test_an_answer_from_earlier_numbers_keeps_their_time() -> None:
     assert fresh(plain, Freshness(problem="away")).freshness_problem == "away"
 
 
+def test_a_page_states_the_freshness_of_the_oldest_that_it_shows() -> None:
+    """Numbers of a moment ago are not said to be of now; what cannot be known stays unknown."""
+    answer = WaitsAnswer(since=NOW, until=NOW, one_in=1, items=[], as_of=NOW, behind_seconds=3.0)
+    later, blind = Freshness(NOW + timedelta(seconds=5), 0.0, 0), Freshness(problem="away")
+    stated = freshness_of(answer, later)
+    assert (stated.as_of, stated.behind_seconds) == (NOW, 3.0)
+    assert freshness_of(answer, blind) is blind
+    assert freshness_of(fresh(answer, later), Freshness(NOW, 0.0, 0)).as_of == NOW
+
+
 def test_a_token_for_some_pipelines_sees_no_others() -> None:
     """It names one of them, or has only one."""
     assert refuse_others(Principal("a", "read"), None) is None
@@ -195,11 +208,15 @@ class CountedStore:
 
     def __init__(self) -> None:
         self.asked = 0
+        self._lock = threading.Lock()
         self.held = threading.Event()
         self.held.set()
+        self.took: Callable[[], None] = lambda: None
 
     def rows(self, sql: str, parameters: object = None, settings: object = None) -> list[dict[str, Any]]:
-        self.asked += 1
+        with self._lock:
+            self.asked += 1
+            self.took()
         assert self.held.wait(30)
         return []
 
@@ -239,6 +256,24 @@ def test_what_fails_is_counted_again_only_when_an_event_was_added_or_after_a_min
     assert asked_at(180.0) == 4
     assert asked_at(220.0) == 2
     assert asked_at(260.0) == 4  # something may have been erased
+
+
+def test_counts_that_took_long_are_kept_while_events_are_added_and_state_their_own_freshness() -> None:
+    """Ten times as long as counting took, half a minute at most; what needs no counting is asked for meanwhile."""
+    store, time, behind = CountedStore(), [100.0], [0.0]
+    store.took = lambda: time.__setitem__(0, time[0] + 0.5)  # four statements: two seconds
+    keeper = NumbersKeeper(
+        store,
+        lambda: Freshness(NOW, behind[0], 0, position=((0, int(behind[0])),)),
+        clock=lambda: time[0],
+    )
+    assert keeper.current(None).freshness.behind_seconds == 0.0
+    counted_at = time[0]
+    for wait_s, statements, stated in ((11.0, 2, 0.0), (19.0, 2, 0.0), (35.0, 4, 9.0)):
+        behind[0], time[0] = 9.0, counted_at + wait_s
+        before = store.asked
+        until(lambda: keeper.current(None).freshness.behind_seconds == stated, "the newer numbers")  # noqa: B023
+        until(lambda: store.asked - before == statements, "the statements of the newer numbers")  # noqa: B023
 
 
 def test_what_every_page_needs_is_asked_for_once_in_a_moment() -> None:

@@ -90,7 +90,7 @@ async def group(page: Page, group_id: str) -> HTMLResponse:
     """`/errors/{group_id}`."""
     store, span = page.desk.store, page.range.between
     panels = await page.ask(
-        group=(("group", group_id, *page.scope), lambda: group_answer(store, group_id, span, None))
+        group=(("group", group_id, *page.scope), lambda: group_answer(store, group_id, span, page.mine))
     )
     panel = panels["group"]
     if panel.failed:

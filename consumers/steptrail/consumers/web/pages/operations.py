@@ -65,7 +65,7 @@ async def operations(page: Page) -> HTMLResponse:
             ("alerts", pipeline),
             lambda: service.alerts_answer(desk.board.current(), policy, pipeline, False, None),
         ),
-        silences=(("silences",), lambda: service.silences_answer(desk.board.current(), False)),
+        silences=(("silences",), lambda: service.silences_answer(desk.board.current(), False, page.mine)),
     )
     return page.answer(
         "operations.html",

@@ -12,10 +12,11 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 
 from steptrail.consumers.health.check import HealthCheck
+from steptrail.consumers.web.answering import key_of, principal_of, wants_newest
 from steptrail.consumers.web.desk import Desk
 from steptrail.consumers.web.pages.clock import Clock, zone_of
 from steptrail.consumers.web.pages.frame import Links, frame, shown_freshness
-from steptrail.consumers.web.pages.panel import Panel, Way, ask_all, ask_one, option
+from steptrail.consumers.web.pages.panel import Panel, Way, ask_one, option
 from steptrail.consumers.web.pages.rendering import compressed, render
 from steptrail.consumers.web.pages.timerange import TimeRange, read_range
 
@@ -47,9 +48,8 @@ class Page:
 
     @property
     def scope(self) -> tuple[str | None, str, str]:
-        """What makes questions of this page equal to those of another one; the present counts by whole seconds."""
-        until = self.range.until_text or str(int(self.clock.now.timestamp()))
-        return self.pipeline, self.range.since_text, until
+        """What makes questions of this page equal to those of another one: a time until now moves, and is the same."""
+        return self.pipeline, self.range.since_text, self.range.until_text
 
     def step_href(self, pipeline: str, step_name: str) -> str:
         """The page of one step."""
@@ -66,21 +66,31 @@ class Page:
 
     async def ask(self, **questions: Question) -> dict[str, Panel]:
         """The answers to this page's questions, asked side by side with what every page asks."""
-        always = {"pipelines": (("pipelines",), self.desk.pipelines)}
-        panels, self.health = await asyncio.gather(
-            ask_all(self.desk, {**always, **questions}), asyncio.to_thread(self._check)
-        )
-        self.asked = panels
-        return panels
+        named: dict[str, Question] = {"pipelines": (("pipelines",), self._pipelines), **questions}
+        check = asyncio.create_task(asyncio.to_thread(self._check))
+        panels = await asyncio.gather(*(self.question(*question) for question in named.values()))
+        self.health = await check
+        self.asked = dict(zip(named, panels, strict=True))
+        return self.asked
 
     async def question(self, key: Hashable, question: Callable[[], Any]) -> Panel:
         """The answer to one more question, when those of `ask` have been answered."""
-        return await ask_one(self.desk, key, question)
+        whole = ("page", key_of(self.request, key))
+        return await ask_one(self.desk, whole, question, newest=wants_newest(self.request))
 
     def api(self, path: str, **parameters: Any) -> str:
         """The address of an answer of the API."""
         chosen = {name: str(value) for name, value in parameters.items() if value not in (None, "")}
         return f"/api/v1{path}?{urlencode(chosen)}" if chosen else f"/api/v1{path}"
+
+    @property
+    def mine(self) -> tuple[str, ...] | None:
+        """The pipelines that whoever asks may see; None: all."""
+        return principal_of(self.request).pipelines
+
+    def _pipelines(self) -> list[str]:
+        known, mine = self.desk.pipelines(), self.mine
+        return known if mine is None else [each for each in known if each in mine]
 
     def _check(self) -> HealthCheck:
         return self.desk.check(self.pipeline)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shlex
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -70,24 +69,16 @@ class Panel:
         return bool(self.problem)
 
 
-async def ask_one(desk: Desk, key: Hashable, question: Callable[[], Any]) -> Panel:
+async def ask_one(desk: Desk, key: Hashable, question: Callable[[], Any], *, newest: bool = False) -> Panel:
     """The answer, or in words why there is none: a store or broker that is away leaves the page standing."""
     try:
-        freshness, found = await desk.ask(key, question)
-        return Panel(found, freshness=freshness)
+        found = await desk.answer(key, question, newest=newest)
+        return Panel(found.result, freshness=found.freshness)
     except Exception as error:
         problem = as_problem(error)
         if problem is None:
             raise
         return _unanswered(problem)
-
-
-async def ask_all(
-    desk: Desk, questions: Mapping[str, tuple[Hashable, Callable[[], Any]]]
-) -> dict[str, Panel]:
-    """All the questions of a page side by side, by name."""
-    panels = await asyncio.gather(*(ask_one(desk, key, question) for key, question in questions.values()))
-    return dict(zip(questions, panels, strict=True))
 
 
 def _unanswered(problem: ProblemError) -> Panel:

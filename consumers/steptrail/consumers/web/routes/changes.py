@@ -7,7 +7,8 @@ from typing import Annotated, Literal, TypeVar
 
 from fastapi import APIRouter, Path, Request, Response
 
-from steptrail.consumers.web.answering import desk_of, fresh, principal_of, respond
+from steptrail.consumers.web.answering import desk_of, principal_of, respond
+from steptrail.consumers.web.found import Found, fresh
 from steptrail.consumers.web.models import actions, operations
 from steptrail.consumers.web.models.common import Answer
 from steptrail.consumers.web.routes.operations import GroupId
@@ -30,9 +31,12 @@ _ACTION: dict[str, Literal["RESOLVE", "MUTE", "REOPEN"]] = {
 async def _do(request: Request, change: Callable[[], A]) -> Response:
     desk = desk_of(request)
 
-    def task() -> A:
+    def task() -> Found[A]:
         freshness = desk.freshness.current()
-        return fresh(change(), freshness)
+        try:
+            return Found(freshness, fresh(change(), freshness))
+        finally:
+            desk.changed()  # before anybody hears of it; a change that failed may have been made in part
 
     return respond(request, await desk.wait(desk.work.submit(object(), task), _LONGEST_S))  # never shared
 

@@ -10,6 +10,8 @@ from fastapi.responses import StreamingResponse
 
 from steptrail.consumers.web.answering import desk_of
 from steptrail.consumers.web.desk import Desk
+from steptrail.consumers.web.limited_store import Lane, in_lane
+from steptrail.consumers.web.models.common import Answer
 from steptrail.consumers.web.params import LastDay, Pipeline, StepName
 from steptrail.consumers.web.problems import ProblemError
 from steptrail.consumers.web.routes.questions import EVERY_STATUS, Statuses
@@ -55,8 +57,12 @@ async def export(
             raise ProblemError(400, "bad_request", detail)
         sources = Sources(desk.store, desk.clickhouse, desk.settings, desk.numbers.current)
         ask = list_pages(sources, what, pipeline, step_name, span, tuple(status))
-        _, first = await desk.ask(("export", object()), lambda: ask(None))
-        pieces = written(rows(first, ask), format, names_of(first))
+
+        def page(after: str | None) -> Answer:
+            return in_lane(Lane.LONG, lambda: ask(after))()
+
+        first = (await desk.ask(("export", object()), lambda: page(None))).result
+        pieces = written(rows(first, page), format, names_of(first))
     headers = {
         "Content-Disposition": f'attachment; filename="steptrail-{what}.{format}"',
         "Cache-Control": "no-store",

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import StreamingResponse
 
-from steptrail.consumers.web.answering import desk_of, fresh
+from steptrail.consumers.web.answering import desk_of
 from steptrail.consumers.web.models.documents import Event
 from steptrail.consumers.web.params import Name, Pipeline
 from steptrail.consumers.web.problems import ProblemError, as_problem
@@ -47,8 +47,8 @@ async def live(
     desk = desk_of(request)
 
     async def beat() -> tuple[str, str, str | None]:
-        freshness, found = await desk.ask(("pulse", pipeline), lambda: pulse(desk.numbers.current(pipeline)))
-        return "pulse", fresh(found, freshness).model_dump_json(), None
+        found = await desk.ask(("pulse", pipeline), lambda: pulse(desk.numbers.current(pipeline)))
+        return "pulse", found.result.model_dump_json(), None
 
     async def beats() -> AsyncIterator[bytes]:
         said = 0
@@ -113,14 +113,14 @@ async def live_events(
         start = begins if place is None else None
         if doc_id is None:
             bounded = start or max(begins - timedelta(days=1), _time_of(place))
-            _, page = await desk.ask(
+            found = await desk.ask(
                 key, lambda: reader.events(pipeline, place, 500, start=bounded, newest_first=False)
             )
         else:
-            _, page = await desk.ask(
+            found = await desk.ask(
                 key, lambda: reader.timeline(pipeline, doc_id, place, 500, start=start, newest_first=False)
             )
-        return [Event.model_validate(each) for each in page.items]
+        return [Event.model_validate(each) for each in found.result.items]
 
     return _stream(request, steps())
 

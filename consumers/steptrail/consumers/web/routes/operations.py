@@ -36,7 +36,7 @@ async def health(request: Request, pipeline: Pipeline, step_name: StepName = Non
         check = of_operations.check_health(desk.health, pipeline, step_name)
         return of_operations.health_answer(check, desk.store, pipeline)
 
-    return await answered(request, ("health", pipeline, step_name), question)
+    return await answered(request, ("health", pipeline, step_name), question, keep=False)
 
 
 @router.get("/error-groups", response_model=operations.GroupsAnswer, tags=["errors"])
@@ -53,7 +53,7 @@ async def error_groups(
     """Errors that are the same but for numbers, names and places, those with most errors within the span first."""
     desk = desk_of(request)
     states = tuple(state)
-    key = ("error-groups", pipeline, step_name, states, span, limit)
+    key = ("error-groups", pipeline, step_name, states, span.key, limit)
     return await answered(
         request,
         key,
@@ -65,7 +65,7 @@ async def error_groups(
 async def error_group(request: Request, group_id: GroupId, span: LastMonth) -> Response:
     """One group: its trend by hour, its latest events, what was decided about it."""
     desk, mine = desk_of(request), principal_of(request).pipelines
-    key = ("error-group", group_id, span, mine)
+    key = ("error-group", group_id, span.key, mine)
     return await answered(request, key, lambda: of_operations.group_answer(desk.store, group_id, span, mine))
 
 
@@ -82,7 +82,7 @@ async def alerts(
         policy = of_operations.policy_of(desk.settings)
         return of_operations.alerts_answer(desk.board.current(), policy, pipeline, resolved, mine)
 
-    return await answered(request, ("alerts", pipeline, resolved, mine), question)
+    return await answered(request, ("alerts", pipeline, resolved, mine), question, keep=False)
 
 
 @router.get("/silences", response_model=operations.SilencesAnswer, tags=["alerts"])
@@ -96,6 +96,7 @@ async def silences(
         request,
         ("silences", ended, mine),
         lambda: of_operations.silences_answer(desk.board.current(), ended, mine),
+        keep=False,
     )
 
 
@@ -110,7 +111,7 @@ async def losses(
     """What was lost, by which worker."""
     desk = desk_of(request)
     letters = of_operations.letter_store(desk.clickhouse, desk.settings)
-    key = ("losses", pipeline, span, everyone, limit)
+    key = ("losses", pipeline, span.key, everyone, limit)
     return await answered(
         request,
         key,
@@ -128,7 +129,7 @@ async def emitters(
 ) -> Response:
     """Emitters: what became of their events, and how their clocks are."""
     desk = desk_of(request)
-    key = ("emitters", pipeline, span, clock_off, limit)
+    key = ("emitters", pipeline, span.key, clock_off, limit)
     return await answered(
         request, key, lambda: of_operations.emitters_answer(desk.store, pipeline, span, limit, clock_off)
     )
@@ -155,7 +156,7 @@ async def dead_letters(
         states=tuple(state),
     )
     place = None if after is None else of_operations.letter_after(after)
-    key = ("dead-letters", selection, place, limit)
+    key = ("dead-letters", pipeline, span.key, tuple(reason), tuple(state), place, limit)
     return await answered(
         request, key, lambda: of_operations.letters_answer(letters, selection, place, limit)
     )
@@ -176,6 +177,7 @@ async def freshness(request: Request) -> Response:
         request,
         ("freshness",),
         lambda: operations.FreshnessAnswer(moved_at=desk.freshness.current().moved_at),
+        keep=False,
     )
 
 
@@ -185,5 +187,8 @@ async def whoami(request: Request) -> Response:
     who = principal_of(request)
     mine = None if who.pipelines is None else list(who.pipelines)
     return await answered(
-        request, ("whoami", who), lambda: operations.WhoAmI(name=who.name, role=who.role, pipelines=mine)
+        request,
+        ("whoami", who),
+        lambda: operations.WhoAmI(name=who.name, role=who.role, pipelines=mine),
+        keep=False,
     )

@@ -49,7 +49,7 @@ async def overview(request: Request, pipeline: Pipeline, span: LastHour) -> Resp
         now = desk.numbers.current(pipeline)
         return of_work.overview_answer(desk.store, now, lambda: desk.check(pipeline), pipeline, span)
 
-    return await answered(request, ("overview", pipeline, span), question)
+    return await answered(request, ("overview", pipeline, span.key), question)
 
 
 @router.get("/pipelines", response_model=work.PipelinesAnswer, tags=["now"])
@@ -63,7 +63,7 @@ async def pipelines(request: Request) -> Response:
 async def steps(request: Request, pipeline: Pipeline, span: LastHour, step_name: StepName = None) -> Response:
     """Each step: how it fared within the span, its verdict, what runs, waits, is stuck and fails now."""
     desk = desk_of(request)
-    key = ("steps", pipeline, step_name, span)
+    key = ("steps", pipeline, step_name, span.key)
     return await answered(
         request,
         key,
@@ -84,7 +84,7 @@ async def failing(
     """Documents that are failing now, the latest failure first, with the last error and whether it can be retried."""
     desk = desk_of(request)
     statuses = tuple(ProcessingStatus(each) for each in status)
-    key = ("failing", pipeline, step_name, span, statuses, after, limit)
+    key = ("failing", pipeline, step_name, span.key, statuses, after, limit)
     return await answered(
         request,
         key,
@@ -98,9 +98,11 @@ async def failing_counts(
 ) -> Response:
     """How many documents are failing now, by step."""
     desk = desk_of(request)
-    key = ("failing/counts", pipeline, step_name, span)
+    key = ("failing/counts", pipeline, step_name, span.key)
     return await answered(
-        request, key, lambda: of_work.failing_counts_answer(desk.store, pipeline, step_name, span)
+        request,
+        key,
+        lambda: of_work.failing_counts_answer(desk.store, pipeline, step_name, span),
     )
 
 
@@ -135,7 +137,9 @@ async def in_progress_counts(request: Request, pipeline: Pipeline, step_name: St
     desk = desk_of(request)
     key = ("in-progress/counts", pipeline, step_name)
     return await answered(
-        request, key, lambda: of_work.in_progress_counts_answer(desk.store, pipeline, step_name)
+        request,
+        key,
+        lambda: of_work.in_progress_counts_answer(desk.store, pipeline, step_name),
     )
 
 
@@ -152,7 +156,7 @@ async def throughput(
 ) -> Response:
     """Throughput, error ratio, p50, p95 and p99 over time."""
     desk = desk_of(request)
-    key = ("throughput", pipeline, step_name, span, bucket_seconds, by_step)
+    key = ("throughput", pipeline, step_name, span.key, bucket_seconds, by_step)
     return await answered(
         request,
         key,
@@ -164,7 +168,7 @@ async def throughput(
 async def waits(request: Request, pipeline: Pipeline, span: LastHour, step_name: StepName = None) -> Response:
     """How long documents wait between steps."""
     desk = desk_of(request)
-    key = ("waits", pipeline, step_name, span)
+    key = ("waits", pipeline, step_name, span.key)
     return await answered(request, key, lambda: of_work.waits_answer(desk.store, pipeline, step_name, span))
 
 
@@ -179,7 +183,7 @@ async def durations(
     if pipeline is None:
         raise ProblemError(400, "bad_request", "of which pipeline? Name it as `pipeline`.")
     desk = desk_of(request)
-    key = ("durations", pipeline, step_name, span)
+    key = ("durations", pipeline, step_name, span.key)
     return await answered(
         request, key, lambda: of_work.durations_answer(desk.store, pipeline, step_name, span)
     )
@@ -201,7 +205,7 @@ async def documents_(
     """Documents with the state of each of their steps."""
     desk = desk_of(request)
     statuses = tuple(status)
-    key = ("documents", pipeline, span, order, prefix, statuses, after, limit)
+    key = ("documents", pipeline, span.key, order, prefix, statuses, after, limit)
     return await answered(
         request,
         key,
@@ -240,7 +244,7 @@ async def events(
     """Events as the workers sent them, of all documents or of one, each once."""
     desk = desk_of(request)
     statuses = tuple(status)
-    key = ("events", pipeline, span, doc_id, statuses, after, before, newest_first, limit)
+    key = ("events", pipeline, span.key, doc_id, statuses, after, before, newest_first, limit)
     return await answered(
         request,
         key,
@@ -277,7 +281,7 @@ async def incomplete(
     """Documents that lack some of the steps that their pipeline declared."""
     desk = desk_of(request)
     states = tuple(state)
-    key = ("incomplete", pipeline, states, quiet and span, after, limit)
+    key = ("incomplete", pipeline, states, quiet and span.key, after, limit)
     return await answered(
         request,
         key,
@@ -302,7 +306,9 @@ async def search(
     """Search by whatever is in hand: part of an id or of an error's message, a worker, a trace, an execution."""
     desk = desk_of(request)
     kinds = tuple(kind)
-    key = ("search", pipeline, span, q, kinds, limit)
+    key = ("search", pipeline, span.key, q, kinds, limit)
     return await answered(
-        request, key, lambda: of_documents.search_answer(desk.store, q, pipeline, span, kinds, limit)
+        request,
+        key,
+        lambda: of_documents.search_answer(desk.store, q, pipeline, span, kinds, limit),
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Literal
 
+from steptrail.consumers.web.limited_store import Lane, lane
 from steptrail.consumers.web.models import documents
 from steptrail.consumers.web.models.common import shown
 from steptrail.consumers.web.problems import ProblemError
@@ -210,7 +211,8 @@ def search_answer(
     store: Store, text: str, pipeline: str | None, span: Between, kinds: Sequence[str], limit: int
 ) -> documents.SearchAnswer:
     """What has this text in it."""
-    found = search(store, text, pipeline, span=span.span, kinds=kinds, limit=limit)
+    with lane(Lane.LONG):
+        found = search(store, text, pipeline, span=span.span, kinds=kinds, limit=limit)
     return documents.SearchAnswer(
         items=[documents.Hit.model_validate(each) for each in found.hits],
         more=list(found.more),

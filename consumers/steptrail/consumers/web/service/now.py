@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from steptrail.consumers.loop.freshness import Freshness
+from steptrail.consumers.web.limited_store import Lane, lane
 from steptrail.consumers.web.workers import side_by_side
 from steptrail.projections.clickhouse.queries import Store, ask, scope
 from steptrail.projections.reading.failing import FailingCount, failing_counts
@@ -28,6 +29,9 @@ _RECOUNT_S: Final = 60.0
 """What counting goes through may change without an event, by erasure or retention: so old it is counted again."""
 _COSTS: Final = 5.0
 """Numbers are good for five times as long as it took to find them, a second at least: readers cost little together."""
+_COUNTS_COST: Final = 10.0
+"""Counts are good for ten times as long, while events are added, too."""
+_MOST_OF_COUNTS_S: Final = 30.0
 
 Step = tuple[str, str]
 """Pipeline and step."""
@@ -59,12 +63,11 @@ class Now:
         return freshness.position is not None and freshness.position == self.freshness.position
 
 
-def numbers_now(store: Store, pipeline: str | None, freshness: Freshness, before: Now | None = None) -> Now:
+def numbers_now(store: Store, pipeline: str | None, freshness: Freshness, counted: Now | None = None) -> Now:
     """Asks for them side by side. Raises what `ask` does.
 
-    Counting what fails and what is open goes through all executions: `before` gives these counts where they hold still.
+    Counting what fails and what is open goes through all executions: these counts are those of `counted`, if given.
     """
-    counted = before if before is not None and before.counts_hold(freshness) else None
     failing, open_, stalls, verdicts = side_by_side(
         lambda: counted.failing if counted else _by_step(failing_counts(store, pipeline)),
         lambda: counted.open if counted else _by_step(in_progress_counts(store, pipeline)),
@@ -98,6 +101,7 @@ class _Kept:
     found: Now | None = None
     found_at: float = 0.0
     counted_at: float = float("-inf")
+    counts_good_until: float = float("-inf")
     good_until: float = 0.0
     refreshing: bool = False
 
@@ -105,9 +109,10 @@ class _Kept:
 class NumbersKeeper:
     """Keeps the numbers for a moment, so that those who ask at the same time ask the store once.
 
-    While no event is added to the tables, only what needs no counting is asked for again. Numbers that are past their
-    moment, but no older than half a minute, are given all the same while newer ones are
-    asked for: they say of when they are. Only the first who asks, or the first after a pause, waits.
+    Only what needs no counting is asked for again while no event is added to the tables, and until counts that took
+    long are past their time: the numbers then state the freshness of the counts. Numbers that are past their moment,
+    but no older than half a minute, are given all the same while newer ones are asked for. Only the first who asks, or
+    the first after a pause, waits.
     """
 
     def __init__(
@@ -138,13 +143,22 @@ class NumbersKeeper:
             return kept.found
 
     def _refresh(self, pipeline: str | None, kept: _Kept) -> None:
-        began, freshness = self._clock(), self._freshness()
-        before = kept.found if began < kept.counted_at + _RECOUNT_S else None
-        found = numbers_now(self._store, pipeline, freshness, before)
+        freshness, began, counted = self._freshness(), self._clock(), kept.found
+        if counted is None or began >= kept.counted_at + _RECOUNT_S:
+            counted = None
+        elif not counted.counts_hold(freshness):
+            if began < kept.counts_good_until:
+                freshness = counted.freshness
+            else:
+                counted = None
+        with lane(Lane.COUNTING):
+            found = numbers_now(self._store, pipeline, freshness, counted)
         with self._lock:
-            if before is None or not before.counts_hold(freshness):
-                kept.counted_at = began
             kept.found, kept.found_at = found, self._clock()
+            if counted is None:
+                kept.counted_at = began
+                good_for = min(_COUNTS_COST * (kept.found_at - began), _MOST_OF_COUNTS_S)
+                kept.counts_good_until = kept.found_at + good_for
             kept.good_until = kept.found_at + min(max(_COSTS * (kept.found_at - began), _LEAST_S), _MOST_S)
 
     def _refresh_beside(self, pipeline: str | None, kept: _Kept) -> None:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Final
 
 from steptrail.consumers.health.check import HealthCheck
+from steptrail.consumers.web.limited_store import Lane, lane
 from steptrail.consumers.web.models import work
 from steptrail.consumers.web.models.common import shown
 from steptrail.consumers.web.service.now import Now, Step, steps_of
@@ -52,7 +53,8 @@ def failing_counts_answer(
     store: Store, pipeline: str | None, step_name: str | None, span: Between
 ) -> work.FailingCountsAnswer:
     """How many documents are failing now."""
-    counts = failing_counts(store, pipeline, step_name, span=span.span)
+    with lane(Lane.COUNTING):
+        counts = failing_counts(store, pipeline, step_name, span=span.span)
     return work.FailingCountsAnswer(
         documents=sum(each.documents for each in counts),
         can_be_retried=sum(each.can_be_retried for each in counts),
@@ -70,9 +72,10 @@ def in_progress_answer(
     limit: int,
 ) -> work.InProgressAnswer:
     """What runs and what waits now."""
-    page = in_progress(
-        store, pipeline, step_name, statuses=statuses, only_stalled=only_stalled, after=after, limit=limit
-    )
+    with lane(Lane.LONG):
+        page = in_progress(
+            store, pipeline, step_name, statuses=statuses, only_stalled=only_stalled, after=after, limit=limit
+        )
     return work.InProgressAnswer(
         items=[work.OpenStep.model_validate(each) for each in page.items], next=shown(page.next)
     )
@@ -82,7 +85,8 @@ def in_progress_counts_answer(
     store: Store, pipeline: str | None, step_name: str | None
 ) -> work.InProgressCountsAnswer:
     """How much runs and waits now."""
-    counts = in_progress_counts(store, pipeline, step_name)
+    with lane(Lane.COUNTING):
+        counts = in_progress_counts(store, pipeline, step_name)
     return work.InProgressCountsAnswer(
         running=sum(each.running for each in counts),
         queued=sum(each.queued for each in counts),
