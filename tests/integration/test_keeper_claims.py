@@ -124,6 +124,14 @@ def standing_epoch(replicas: Replicas, topic_id: str, partition: int) -> int:
     return replicas.ledger(0, topic_id).greatest([partition])[partition].epoch
 
 
+def answers(ledger: Ledger, partition: int) -> bool:
+    """Whether Keeper can be read through the ledger's replica."""
+    try:
+        return bool(ledger.greatest([partition]))
+    except InfrastructureError:
+        return False
+
+
 @contextmanager
 def slow_statement(
     replicas: Replicas, number: int, topic_id: str, partitions: Sequence[int]
@@ -265,6 +273,7 @@ def test_without_zookeeper_nobody_holds(replicas: Replicas) -> None:
     finally:
         replicas.zookeeper.start()
     assert replicas.stores[2].query("SELECT count() FROM written WHERE part = 4") == [(0,)]
+    until(lambda: answers(ledger, 4), "answer")
     ledger.write(sql, [4])
     assert replicas.stores[2].query("SELECT count() FROM written WHERE part = 4") == [(1,)]
 
@@ -288,35 +297,36 @@ class History:
         try:
             while not self.over.is_set():
                 with contextlib.suppress(InfrastructureError):
-                    self._claim_and_write(ledger)
-                time.sleep(pause.uniform(0, 0.3))
+                    self._claim_and_write(ledger, pause)
+                time.sleep(pause.uniform(0, 1.5))
         except BaseException as error:
             self.errors.append(error)
 
-    def _claim_and_write(self, ledger: Ledger) -> None:
+    def _claim_and_write(self, ledger: Ledger, pause: random.Random) -> None:
         begun = next(self._numbers)
         claims = ledger.claim([0, 1])
         returned = next(self._numbers)
+        if not claims:
+            return
         self.won.append((begun, returned, claims))
-        for _ in range(8):
+        for _ in range(25):
             number = next(self._numbers)
             self.statements[number] = returned, claims
             condition = ledger.holds(claims, [0, 1], "part") if self.guarded else "1"
-            sql = f"INSERT INTO written SELECT {number}, arrayJoin([0, 1]) AS part WHERE {condition}"
-            ledger.write(sql, [0, 1])
+            source = f"SELECT {number}, part FROM (SELECT arrayJoin([0, 1]) AS part) WHERE {condition}"
+            ledger.write(f"INSERT INTO written {source}", [0, 1])
+            time.sleep(pause.uniform(0, 0.05))
 
-    def run(self, faults: Sequence[Callable[[], None]]) -> None:
-        """Four claimers; each fault once three more claims were won."""
+    @contextmanager
+    def going_on(self) -> Iterator[None]:
+        """A claimer on each replica."""
         for store in self.replicas.stores:
             store.command("TRUNCATE TABLE written")
-        threads = [threading.Thread(target=self.claimer, args=(number,)) for number in range(4)]
+        threads = [threading.Thread(target=self.claimer, args=(number,)) for number in range(3)]
         for thread in threads:
             thread.start()
         try:
-            for fault in faults:
-                self._wait_won(3)
-                fault()
-            self._wait_won(8)
+            yield
         finally:
             self.over.set()
             for thread in threads:
@@ -324,7 +334,8 @@ class History:
         assert not any(thread.is_alive() for thread in threads)
         assert not self.errors, self.errors
 
-    def _wait_won(self, more: int) -> None:
+    def wait_won(self, more: int) -> None:
+        """Wait until so many claims more were won."""
         wanted = len(self.won) + more
         until(lambda: self.errors or len(self.won) >= wanted, f"{wanted} claims")
 
@@ -355,7 +366,11 @@ def test_who_was_outclaimed_writes_nothing(replicas: Replicas) -> None:
 
     faults = [restart(which) for which in (replicas.engines[1], replicas.zookeeper, replicas.engines[2])]
     history = History(replicas, guarded=True)
-    history.run(faults * effort(1, 5))
+    with history.going_on():
+        for fault in faults * effort(1, 5):
+            history.wait_won(2)
+            fault()
+        history.wait_won(3)
     assert history.rows()
     assert history.wrong() == []
 
@@ -363,5 +378,6 @@ def test_who_was_outclaimed_writes_nothing(replicas: Replicas) -> None:
 def test_without_the_claim_in_each_statement_it_would(replicas: Replicas) -> None:
     """The test above can fail."""
     history = History(replicas, guarded=False)
-    history.run([])
+    with history.going_on():
+        until(lambda: history.errors or history.wrong(), "row of somebody who was outclaimed")
     assert history.wrong()

@@ -26,7 +26,7 @@ def engine_killed(run: Run) -> Outcome:
         load.start(rate=1000)
         projector = workspace.projector(batch=500)
         for number in range(kills):
-            workspace.wait_rows(workspace.rows())
+            workspace.wait_rows(workspace.wait_rows())
             engine = (second, run.world.engine)[number % 2]
             engine.kill()
             load.wait_issued(load.issued() + run.pick(300, 1000))
@@ -48,7 +48,7 @@ def handed_over(run: Run) -> Outcome:
         load.start(rate=500)
         projector = workspace.projector(batch=500)
         for used in (1, 2) * run.pick(1, 5):
-            workspace.wait_rows(workspace.rows())
+            workspace.wait_rows(workspace.wait_rows())
             _hand_over(run, workspace, used, outcome)
             projector.kill()
             projector = workspace.projector(batch=500, STEPTRAIL_CLICKHOUSE_SERVERS=workspace.servers(used))
@@ -63,7 +63,7 @@ def _hand_over(run: Run, workspace: ShardedWorkspace, used: int, outcome: Outcom
     shards = Shards(workspace.shards.stores, used)
 
     def cut_at_times(_: str) -> None:
-        if run.rng.random() < 0.2:
+        if run.rng.random() < 0.12:
             raise Cut
 
     for _ in range(200):
