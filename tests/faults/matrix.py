@@ -64,4 +64,9 @@ ROWS = {
     26: Row("three secured brokers: two of them away", "clustered", "two_away"),
     27: Row("three secured brokers: certificates rotated, under load", "clustered", "certificates_rotated"),
     28: Row("three secured brokers: partitions added while all runs", "clustered", "partitions_added"),
+    29: Row(
+        "two shards: projectors joining, leaving and killed (kill -9), under load", "shards", "rebalanced"
+    ),
+    30: Row("two shards: the engine of one killed (kill -9), under load", "shards", "engine_killed"),
+    31: Row("two shards: handovers to and fro that are cut off, under load", "shards", "handed_over"),
 }

@@ -81,6 +81,7 @@ class Run:
         outcome.ask(workspace.wait_caught_up(timeout), f"not caught up after {timeout:g} s")
         took = {"caught_up_s": round(time.monotonic() - began, 1)}
         began = time.monotonic()
+        workspace.gather()
         outcome.verdict.add(judge(workspace, load.record, is_poison=is_poison, one_in=one_in))
         outcome.detail.update(took, judged_s=round(time.monotonic() - began, 1))
         return outcome

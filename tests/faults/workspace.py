@@ -29,7 +29,7 @@ CATCH_UP_S = 180.0
 
 # Rows must stay as they were written: no merge, not even after the engine was started again, and no complaint
 # about the many parts that this leaves.
-_NO_MERGES = (
+NO_MERGES = (
     "max_bytes_to_merge_at_max_space_in_pool = 1, max_bytes_to_merge_at_min_space_in_pool = 1, "
     "parts_to_delay_insert = 1000000, parts_to_throw_insert = 1000000"
 )
@@ -57,7 +57,7 @@ class Workspace:
         ensure_topics(self.settings)
         migrate(self.store)
         self.store.command("SYSTEM STOP MERGES steps")
-        self.store.command(f"ALTER TABLE steps MODIFY SETTING {_NO_MERGES}")
+        self.store.command(f"ALTER TABLE steps MODIFY SETTING {NO_MERGES}")
 
     def drop(self) -> None:
         """Delete them: the next row shall not pay for them."""
@@ -161,11 +161,16 @@ class Workspace:
 
     def high_water(self) -> dict[int, int]:
         """The offset after the last one in the ledger, by partition, for those that have one."""
+        return self.high_water_of(self.store)
+
+    @staticmethod
+    def high_water_of(store: ClickHouse) -> dict[int, int]:
+        """The same of one store."""
         sql = (
             "SELECT partition, max(last_offset) + 1 FROM projection_ledger "
             "WHERE projection_name = 'steps' GROUP BY partition"
         )
-        return {int(partition): int(offset) for partition, offset in self.store.query(sql)}
+        return {int(partition): int(offset) for partition, offset in store.query(sql)}
 
     def rows(self) -> int:
         """Raw rows in `steps`."""
@@ -198,6 +203,9 @@ class Workspace:
         until(lambda: counted() > more_than, f"row beyond {more_than}", timeout)
         return counted()
 
+    def gather(self) -> None:
+        """Have every row in `store` before the oracle judges: they are."""
+
     def slow_statements(self) -> int:
         """How many statements that a plan made slow run in the store now."""
         sql = (
@@ -217,18 +225,28 @@ class Workspace:
         return {str(worker): int(count) for worker, count in self.store.query(sql)}
 
 
+def workspace_name(row: int) -> str:
+    """A fresh name for the topics and databases of a row."""
+    return f"faults_{row:02d}_{os.getpid()}_{secrets.token_hex(2)}"
+
+
 @contextmanager
-def new_workspace(world: World, row: int, url: str | None = None, **values: Any) -> Iterator[Workspace]:
-    """A workspace for a row; dropped at the end."""
-    name = f"faults_{row:02d}_{os.getpid()}_{secrets.token_hex(2)}"
-    url = url or f"http://default:{world.at.password}@127.0.0.1:{world.at.clickhouse_port}"
-    workspace = Workspace(world, name, url, **values)
+def working(workspace: Workspace) -> Iterator[None]:
+    """Make topics and tables; drop them at the end, once nobody works on them."""
     workspace.create()
     try:
-        yield workspace
+        yield
     finally:
-        world.kill_all_but_servers()
+        workspace.world.kill_all_but_servers()
         try:
             workspace.drop()
         except Exception as error:  # it costs the next row a little, and says nothing about this one
-            print(f"faults: {name} stays: {error}", file=sys.stderr)
+            print(f"faults: {workspace.name} stays: {error}", file=sys.stderr)
+
+
+@contextmanager
+def new_workspace(world: World, row: int, url: str | None = None, **values: Any) -> Iterator[Workspace]:
+    """A workspace for a row; dropped at the end."""
+    workspace = Workspace(world, workspace_name(row), url or world.engine_url, **values)
+    with working(workspace):
+        yield workspace

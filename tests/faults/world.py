@@ -178,6 +178,11 @@ class World:
         else:
             shutil.rmtree(self.folder, ignore_errors=True)
 
+    @property
+    def engine_url(self) -> str:
+        """The engine's URL, without a database."""
+        return f"http://default:{self.at.password}@127.0.0.1:{self.at.clickhouse_port}"
+
     def cluster(self) -> KafkaCluster:
         """Three secured Kafka nodes, started when a row first asks; whole."""
         from support.cluster.cluster import KafkaCluster

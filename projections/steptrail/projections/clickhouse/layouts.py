@@ -89,7 +89,8 @@ class Replica:
             1,
         )
         made = made.replace("LowCardinality(String)", "String")
-        made = _ENGINE.sub(f"ENGINE = KeeperMap('{path}/{{shard}}', {MOST_CLAIMS})", made)
+        # KeeperMap does not expand macros in its path, as replicated tables do, but takes a constant expression.
+        made = _ENGINE.sub(f"ENGINE = KeeperMap(concat('{path}/', getMacro('shard')), {MOST_CLAIMS})", made)
         return _ORDER.sub("PRIMARY KEY claim_key", made)
 
 

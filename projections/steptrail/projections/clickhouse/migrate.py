@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -94,20 +95,28 @@ def migrate(
     """
     clickhouse.create_database()
     clickhouse.command(_SCHEMA_MIGRATIONS)
-    require_safe(clickhouse)
-    require_made_for(clickhouse, rendering)
-    done = _applied(clickhouse)
-    _refuse_ahead(clickhouse, done)
+    done = refuse_unfit(clickhouse, rendering)
     applied = []
     for migration in migrations():
         if to is not None and migration.version > to:
             break
         if migration.version in done:
-            _refuse_changed(migration, done[migration.version][0])
             continue
         _apply(clickhouse, migration, rendering)
         applied.append(migration)
     return applied
+
+
+def refuse_unfit(clickhouse: ClickHouse, rendering: Rendering) -> Mapping[int, object]:
+    """What a database has, by version; raises what `migrate` raises of one that it will not change."""
+    require_safe(clickhouse)
+    require_made_for(clickhouse, rendering)
+    done = _applied(clickhouse)
+    _refuse_ahead(clickhouse, done)
+    for migration in migrations():
+        if migration.version in done:
+            _refuse_changed(migration, done[migration.version][0])
+    return done
 
 
 def database_statements(database: str) -> tuple[str, str]:

@@ -76,12 +76,14 @@ def quorum_settings(replicas: int) -> Mapping[str, Any]:
 
     An insert ends when a majority has it. It is one part of one session with Keeper: `insert_quorum_parallel=0` would
     make others fail meanwhile, and must never be mixed with it. A truncated set in a guard would write rows twice.
+    In KeeperMap's strict mode a claim could not take the place of the one before.
     """
     return {
         "insert_quorum": replicas // 2 + 1,
         "insert_quorum_parallel": 1,
         "insert_quorum_timeout": 30_000,
         "select_sequential_consistency": 0,
+        "keeper_map_strict_mode": 0,
         "enable_parallel_replicas": 0,
         **dict.fromkeys(("set_overflow_mode", "join_overflow_mode", "group_by_overflow_mode"), "throw"),
     }

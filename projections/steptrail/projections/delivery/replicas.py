@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar
 
+from steptrail.projections.clickhouse.agreement import require_replicas, require_same_tables
 from steptrail.projections.clickhouse.client import ClickHouse
 from steptrail.projections.clickhouse.errors import ClaimLost
 from steptrail.projections.clickhouse.layouts import Replica
@@ -54,40 +55,52 @@ class Fence:
             return
         self._ask_all(ledger, claims, sleep)
         ledger.touch()
-        _until(self._is_settled, "parts whose quorum is open", sleep)
+        _until(self._is_settled, lambda: "parts whose quorum is open", sleep)
         for table in self._tables:
             self._chosen.command(f"SYSTEM SYNC REPLICA {table} LIGHTWEIGHT")
 
     def _ask_all(self, ledger: Ledger, claims: Claims, sleep: Callable[[float], None]) -> None:
         answered: set[str] = set()
-        silent: list[ClickHouse] = list(self._replicas)
+        silent: dict[ClickHouse, str] = dict.fromkeys(self._replicas, "")
 
         def passed() -> bool:
             for replica in list(silent):
-                if (name := self._answer(ledger.at(replica), replica, claims)) is not None:
-                    answered.add(name)
-                    silent.remove(replica)
+                try:
+                    answered.add(self._answer(ledger.at(replica), replica, claims))
+                    del silent[replica]
+                except _NotYet as reason:
+                    silent[replica] = str(reason)
             return not silent or self._active() <= answered
 
-        _until(passed, "replicas that are active and do not return the claim, or still write", sleep)
+        def why() -> str:
+            return "; ".join(f"{replica.address}, which {reason}" for replica, reason in silent.items())
 
-    def _answer(self, ledger: Ledger, replica: ClickHouse, claims: Claims) -> str | None:
-        """The name of a replica that returns the claims, and on which nobody else writes; None for any other."""
+        _until(passed, why, sleep)
+
+    def _answer(self, ledger: Ledger, replica: ClickHouse, claims: Claims) -> str:
+        """The name of a replica that returns the claims, and on which nobody else writes; raises _NotYet for others."""
         try:
             standing = ledger.greatest(claims)
+            if standing != dict(claims) and replica is self._chosen:
+                raise ClaimLost("another consumer has claimed the partitions meanwhile")
             if standing != dict(claims):
-                if replica is self._chosen:
-                    raise ClaimLost("another consumer has claimed the partitions meanwhile")
-                return None
+                raise _NotYet(
+                    "does not return the claim: if this goes on, check that it reaches the same Keeper, with the same"
+                    " `keeper_map_path_prefix`"
+                )
             if ledger.predecessors(claims):
-                return None
+                raise _NotYet(
+                    "still runs a statement of the consumer before: it ends by itself, or by KILL QUERY"
+                )
             [(name,)] = replica.query("SELECT getMacro('replica')")
         except ClaimLost:
             raise
-        except InfrastructureError:
+        except InfrastructureError as error:
             if replica is self._chosen:
                 raise
-            return None
+            raise _NotYet(
+                f"does not answer ({error}), and is active by Keeper: make it reachable, or stop it"
+            ) from error
         return str(name)
 
     def _active(self) -> set[str]:
@@ -119,6 +132,7 @@ class ReplicatedProjection:
     def __init__(
         self, replicas: Sequence[ClickHouse], spec: ProjectionSpec, *, topic: str, topic_id: str
     ) -> None:
+        self._replicas = tuple(replicas)
         tables = {"projection_ledger", *(target.table for target in spec.targets)}
         self._projections = [
             Projection(
@@ -140,7 +154,9 @@ class ReplicatedProjection:
         return self._projections[self._current].held
 
     def prepare(self, *, accept_recreated: bool = False) -> None:
-        """As `Projection.prepare`, on the replica in use."""
+        """As `Projection.prepare`, on the replica in use, once those that answer are replicas of each other."""
+        require_replicas(self._replicas)
+        require_same_tables(self._replicas)
         self._tried(lambda projection: projection.prepare(accept_recreated=accept_recreated))
 
     def has_predecessor(self) -> bool:
@@ -169,22 +185,29 @@ class ReplicatedProjection:
             raise
 
     def _tried(self, call: Callable[[Projection], _T]) -> _T:
-        if self._failed:
+        moved = self._failed
+        if moved:
             self._failed = False
             self._current = (self._current + 1) % len(self._projections)
             for each in self._projections:
                 each.release(each.held)
         try:
+            if moved:  # nothing is written through a replica whose tables are others
+                self._projections[self._current].prepare(accept_recreated=True)
             return call(self._projections[self._current])
         except InfrastructureError:
             self._failed = True
             raise
 
 
-def _until(condition: Callable[[], bool], what: str, sleep: Callable[[float], None]) -> None:
+class _NotYet(Exception):
+    """A replica cannot be counted on yet, for this reason."""
+
+
+def _until(condition: Callable[[], bool], what: Callable[[], str], sleep: Callable[[float], None]) -> None:
     waited = 0.0
     while not condition():
         if waited and waited % LOG_S < POLL_S:
-            _log.warning("a claim waits for %s", what)
+            _log.warning("a claim waits for %s", what())
         sleep(POLL_S)
         waited += POLL_S

@@ -53,7 +53,7 @@ class ClickHouseSettings(KafkaSettings):
     clickhouse_layout: Layout = Field(
         "single",
         description="What the tables are made for: `single` server, `replicated`, `sharded`, or"
-        " `sharded_replicated`.",
+        " `sharded_replicated`. Those with replicas are experimental, and so is ClickHouse Cloud, with `single`.",
     )
     clickhouse_servers: Annotated[SecretStr, AfterValidator(_check_servers)] | None = Field(
         None,

@@ -34,11 +34,13 @@ def migrate(
     steptrail migrate --print
     """
     from steptrail.projections.cluster.databases import databases, migrate_all, statements
+    from steptrail.projections.cluster.preflight import require_fit
 
     settings = settings_for(directory)
     if print_:
         _print(((each.place, each.is_what, statements(each)) for each in databases(settings)), json)
         return
+    require_fit(settings)
     done = migrate_all(settings)
     if json:
         write_json_lines(
