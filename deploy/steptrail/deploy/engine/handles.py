@@ -65,6 +65,7 @@ class Engine:
         keep_free: int = 0,
         memory_ratio: float = 0.5,
         limits: Limits | None = None,
+        backups: Path | None = None,
     ) -> None:
         # Half a second and 500 MB of library: only in the process that serves.
         _chdb: Any = importlib.import_module("chdb._chdb")
@@ -84,6 +85,7 @@ class Engine:
             keep_free=keep_free,
             memory_ratio=memory_ratio,
             bounds=self.limits.bounds(),
+            backups=None if backups is None else backups.absolute(),
         )
         self.space = Space(path.absolute(), keep_free)
         try:

@@ -39,6 +39,7 @@ def _admin(topics: Topics) -> list[Right]:
         Right("Describe", "topic", every, True, "sees which topics exist, their partitions and replicas"),
         Right("AlterConfigs", "topic", every, True, "compares the topics' properties, and sets them right"),
         Right("Write", "topic", topics.schemas.name, why="publishes the schema of this version's events"),
+        Right("Describe", "group", f"{topics.prefix}-", True, "sees which consumers run before it restores"),
     ]
 
 
