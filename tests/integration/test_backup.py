@@ -10,6 +10,7 @@ import pytest
 
 from steptrail.deploy.terminal.failures import NO, OK
 from steptrail.projections.clickhouse.client import ClickHouse
+from steptrail.projections.lifecycle.backups import is_catching_up
 from steptrail.schemas.status import ProcessingStatus
 from support.backing_up import Destroyable, world
 from support.command_line import Command, command_line
@@ -96,10 +97,12 @@ def test_backed_up_under_load_destroyed_and_restored_nothing_is_lost_or_doubled(
     assert all(each["left"] > 20 for each in told["catch_up"] if each["projection"] == "steps")
     ok(command, "restore", "under-load", "--yes")
     assert Projected(store).count() < len(sent)
+    assert is_catching_up(store)
     with projectors(settings), health_consumers(settings):
         require_exact(store, sent)
         until(lambda: counted(store) >= len(sent), "counted minutes of all events")
         until(lambda: store.query(letters) == [(len(junk) + len(later),)], "dead letters")
+    until(lambda: not is_catching_up(store), "counts of everything that the topic had")
     after = world.held()
     for name, rows in before.items():
         assert after[name] == rows, name

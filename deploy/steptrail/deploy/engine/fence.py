@@ -142,7 +142,7 @@ def _check_printed(sql: bytes) -> None:
 
 
 def _is_backup(found: list[re.Match[bytes]], position: int) -> bool:
-    """Whether this is where BACKUP writes to, or RESTORE reads from: the disk for backups, which the engine confines."""
+    """Whether this is where BACKUP writes to, or RESTORE reads from: the disk for backups, which is confined."""
     ways = {b"BACKUP": b"TO", b"RESTORE": b"FROM"}
     words = [token.group() for token in found[position - 1 : position + 4]]
     return (

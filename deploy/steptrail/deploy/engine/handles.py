@@ -110,7 +110,16 @@ class Engine:
         except RuntimeError as error:
             raise from_engine(error) from error
         # Not in `default`: the engine looks for files by a table's name there.
-        handle.use(self.database)
+        try:
+            handle.use(self.database)
+        except EngineError as error:
+            if error.code != 81:
+                raise
+            # Somebody dropped it: it is there again, and empty.
+            handle.query(
+                f"CREATE DATABASE IF NOT EXISTS {backquoted(self.database)} ENGINE = Atomic".encode(), "Null"
+            )
+            handle.use(self.database)
         return handle
 
     def open_reader(self) -> Handle:

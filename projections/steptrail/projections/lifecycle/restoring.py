@@ -7,13 +7,14 @@ that a consumer that holds one of before reads the ledger again. A restore that 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
 from steptrail.projections.clickhouse.client import ClickHouse
 from steptrail.projections.clickhouse.migrate import migrate, migrations
-from steptrail.projections.lifecycle.backing_up import TABLES, Tell, run
+from steptrail.projections.lifecycle.backing_up import POLL_S, TABLES, Tell, run
 from steptrail.projections.lifecycle.backups import (
     DATABASE,
     Backup,
@@ -99,6 +100,8 @@ def restore(
     Raises BackupRefused where nothing is left behind of it; when the store is away meanwhile, it begins anew.
     """
     found.require()
+    if _is_cut_off(clickhouse):
+        _wait_for_restores(clickhouse)
     clickhouse.command(
         f"CREATE TABLE IF NOT EXISTS {_MARKER} (at DateTime DEFAULT now()) ENGINE = MergeTree ORDER BY at"
     )
@@ -200,12 +203,17 @@ def _is_cut_off(clickhouse: ClickHouse) -> bool:
     return bool(there)
 
 
+def _wait_for_restores(clickhouse: ClickHouse) -> None:
+    """Return once none runs: that of a restore that was cut off goes on in the server."""
+    while clickhouse.query("SELECT 1 FROM system.backups WHERE status = 'RESTORING' LIMIT 1"):
+        time.sleep(POLL_S)
+
+
 def _drop_all(clickhouse: ClickHouse, backup: Backup) -> None:
     """Drop what a migration or a restore that was cut off has made; there is nothing else in an empty store."""
     there = clickhouse.query(
-        "SELECT name FROM system.tables WHERE database = currentDatabase() AND (engine = 'View' OR "
-        "name IN {names:Array(String)})",
-        {"names": [*TABLES, *backup.tables, _RESTORED_CLAIMS]},
+        "SELECT name FROM system.tables WHERE database = currentDatabase() AND name IN {names:Array(String)}",
+        {"names": [*TABLES, *backup.tables, *backup.views, _RESTORED_CLAIMS]},
     )
     # Claims and migrations first: from then on nobody uses the store.
     for name in sorted((str(name) for (name,) in there), key=lambda name: name not in _LAST):

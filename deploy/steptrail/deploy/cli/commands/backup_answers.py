@@ -138,9 +138,7 @@ def _show_catch_up(again: Sequence[CatchUp]) -> None:
             table.add(each.projection, *(f"{figure:,}" for figure in figures))
     if table.rows:
         show(table)
-    say(
-        f"{counted(sum(each.left for each in again), 'offset')} are to be read again from Kafka, for each projection."
-    )
+    say(f"{counted(sum(each.left for each in again), 'offset')} are to be read again from Kafka.")
     for each in again:
         if each.other_topic:
             say(
