@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import ExitStack
-from typing import Any
 
 import pytest
 
-from steptrail.deploy.terminal.failures import NO, OK
 from steptrail.projections.clickhouse.client import ClickHouse
 from steptrail.projections.lifecycle.backups import is_catching_up
 from steptrail.schemas.status import ProcessingStatus
-from support.backing_up import Destroyable, world
+from support.backing_up import Destroyable, ok, world
 from support.command_line import Command, command_line
 from support.consumed import event_value
 from support.judging import health_consumers, said_twice
@@ -28,20 +25,6 @@ def command(
     world: Destroyable, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Command:
     return command_line(world.settings, monkeypatch, capfd)
-
-
-def ok(command: Command, *words: str) -> dict[str, Any]:
-    """Run `steptrail WORDS --json`, which must succeed; what it answers."""
-    code, out, err = command(*words, "--json")
-    assert code == OK, err
-    answer: dict[str, Any] = json.loads(out)
-    return answer
-
-
-def refused(command: Command, *words: str) -> str:
-    code, _, err = command(*words)
-    assert code == NO, err
-    return err
 
 
 def keep_doubles(store: ClickHouse) -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
-from test_backup import ok, refused
 
 from steptrail.deploy.terminal.failures import OK
 from steptrail.projections.clickhouse.client import ClickHouse, connect
@@ -21,7 +20,7 @@ from steptrail.projections.lifecycle.backing_up import create
 from steptrail.projections.lifecycle.backups import BackupRefused, Target
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.topics import Topics
-from support.backing_up import Destroyable, destroyable
+from support.backing_up import Destroyable, destroyable, ok, refused
 from support.command_line import Command, command_line
 from support.consumed import event_value
 from support.engine import running_engine

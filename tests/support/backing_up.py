@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from steptrail.deploy.terminal.failures import NO, OK
 from steptrail.projections.clickhouse.client import ClickHouse, connect
 from steptrail.projections.clickhouse.migrate import migrate
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.topics import ensure_topics
+from support.command_line import Command
 from support.engine import EngineServer, running_engine
 from support.stack import Stack
 
@@ -81,3 +85,18 @@ def world(stack: Stack) -> Iterator[Destroyable]:
     """One for a test."""
     with destroyable(stack) as world:
         yield world
+
+
+def ok(command: Command, *words: str) -> dict[str, Any]:
+    """Run `steptrail WORDS --json`, which must succeed; what it answers."""
+    code, out, err = command(*words, "--json")
+    assert code == OK, err
+    answer: dict[str, Any] = json.loads(out)
+    return answer
+
+
+def refused(command: Command, *words: str) -> str:
+    """Run `steptrail WORDS`, which must be refused; what it says."""
+    code, _, err = command(*words)
+    assert code == NO, err
+    return err
