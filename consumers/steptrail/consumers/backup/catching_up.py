@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from steptrail.consumers.kafka.broker import BrokerQuestions
 from steptrail.consumers.kafka.errors import TopicMissing
@@ -14,6 +16,9 @@ from steptrail.projections.tables.observations import OBSERVATIONS
 from steptrail.projections.tables.step_events import STEP_EVENTS
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.topics import Topics
+
+MISSED_AFTER_S: Final = 20.0
+"""A group keeps a member that was killed for its session time-out, 10 seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +82,19 @@ def running(settings: Settings) -> list[str]:
     """The consumer groups of which a member runs. Raises BrokerUnavailable."""
     topics = Topics.from_settings(settings)
     questions = BrokerQuestions(settings.kafka_config(), topics.steps.name)
-    groups = (
-        *(
-            topics.projector_group,
-            topics.dead_letters_group,
-            topics.emitters_group,
-            topics.observations_group,
-        ),
-        *(topics.health_group, topics.alerts_group),
-    )
-    return [group for group in groups if questions.group(group).members]
+    return [group for group in topics.groups if questions.group(group).members]
+
+
+def still_running(settings: Settings, tell: Callable[[list[str]], None]) -> list[str]:
+    """As `running`, once members that were killed have had the time to be missed; `tell` is told whom it waits for."""
+    deadline = time.monotonic() + MISSED_AFTER_S
+    found = running(settings)
+    if found:
+        tell(found)
+    while found and time.monotonic() < deadline:
+        time.sleep(0.5)
+        found = running(settings)
+    return found
 
 
 def _projections(settings: Settings) -> Iterable[tuple[str, tuple[str, ...]]]:

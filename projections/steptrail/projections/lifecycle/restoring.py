@@ -131,8 +131,10 @@ def _restore(clickhouse: ClickHouse, target: Target, names: list[str], tell: Tel
 def _require_undamaged(clickhouse: ClickHouse, target: Target, tables: list[str]) -> None:
     """ClickHouse compares sizes when it restores; this reads everything and compares checksums."""
     for table in tables:
-        checked = clickhouse.query(f"CHECK TABLE {table}", settings={"check_query_single_value_result": 0})
-        if damaged := [str(part) for part, passed, *_ in checked if not passed]:
+        settings = {"check_query_single_value_result": 0}
+        checked = b"".join(clickhouse.stream(f"CHECK TABLE {table} FORMAT TSV", settings=settings)).decode()
+        parts = [line.split("\t") for line in checked.splitlines()]
+        if damaged := [part for part, passed, *_ in parts if passed not in ("1", "true")]:
             raise BackupRefused(
                 f"{target.shown} is damaged: {table}, part {damaged[0]}. Nothing of it was left in the store.",
                 "restore from another backup, or from another copy of this one.",

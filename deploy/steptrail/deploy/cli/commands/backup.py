@@ -131,7 +131,7 @@ def restore(
     steptrail restore before-the-move
     steptrail restore before-the-move --topics --yes
     """
-    from steptrail.consumers.backup.catching_up import catch_up, running
+    from steptrail.consumers.backup.catching_up import catch_up, running, still_running
     from steptrail.consumers.backup.saved_topics import restore_topics
     from steptrail.deploy.cli.commands.dlq.options import author
     from steptrail.projections.lifecycle import restoring
@@ -144,7 +144,7 @@ def restore(
             found.require()
         changes = restore_topics(settings, found.backup.topics, create=yes) if topics else []
         again, ends = catch_up(settings, found.backup.positions)
-        members = running(settings)
+        members = still_running(settings, _waiting) if yes else running(settings)
         if yes and members:
             raise BackupRefused(
                 f"consumers run: {', '.join(members)}. Nothing was changed.",
@@ -209,6 +209,10 @@ def _store(directory: Path | None) -> Iterator[tuple[Settings, ClickHouse]]:
             yield settings, clickhouse
     except BackupRefused as error:
         raise CommandError(str(error), exit_code=NO, kind="backup_refused", hint=error.hint) from None
+
+
+def _waiting(groups: list[str]) -> None:
+    note(f"Waiting for members to leave {', '.join(groups)}.")
 
 
 def _telling(what: str) -> Callable[[int], None]:
