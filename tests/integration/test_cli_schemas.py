@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
@@ -35,6 +36,7 @@ from support.shapes import check, check_written, schema_of
 from support.stack import Stack
 from support.waiting import until
 
+RUN = secrets.token_hex(4)
 REBUILT = [["rebuild", "drop", "--yes"], ["rebuild", "start", "--yes"]]
 BEFORE = {
     "erase --list": [["erase", "invoices", "never-there.pdf", "--absent", "--yes"]],
@@ -42,6 +44,8 @@ BEFORE = {
     **dict.fromkeys(("rebuild", "rebuild diff", "rebuild drop", "rebuild exchange"), REBUILT),
     "rebuild back": [*REBUILT, ["rebuild", "exchange", "--yes"]],
     "rebuild start": REBUILT[:1],
+    "restore": [["backup", "--to", f"schemas-{RUN}"]],
+    "backup --list": [["backup", "--to", f"listed-{RUN}"]],
 }
 """What there must be for a command to have an answer."""
 ELSEWHERE = {"up", "demo"}  # start a stack of their own: test_stack_lifecycle and test_demo check them
@@ -106,6 +110,8 @@ def _argvs(folder: Path, group: str, target: str) -> dict[str, list[str]]:
         "alerts silence": ["-p", "invoices", "--for", "1h", "--reason", "x"],
         "alerts silences": [],
         "alerts test": ["ops", "--file", str(alerts)],
+        "backup": ["--to", f"made-{RUN}"],
+        "backup --list": [],
         "dlq drop": ["--all"],
         "dlq list": [],
         "dlq redrive": [],
@@ -146,6 +152,7 @@ def _argvs(folder: Path, group: str, target: str) -> dict[str, list[str]]:
         "rebuild drop": [],
         "rebuild exchange": [],
         "rebuild start": [],
+        "restore": [f"schemas-{RUN}", "--topics"],
         "retention": [],
         "retention apply": [],
         "retention default": ["1y"],

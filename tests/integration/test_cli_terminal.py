@@ -308,6 +308,8 @@ def _runs(folder: Path) -> dict[str, list[Run]]:
         "rebuild exchange": [Run(("rebuild", "exchange"), shows=False)],
         "rebuild back": [Run(("rebuild", "back"), shows=False)],
         "rebuild drop": [Run(("rebuild", "drop"), shows=False)],
+        "backup": [Run(("backup", "--list"), shows=False), Run(("backup", "--to", NAME))],
+        "restore": [Run(("restore", NAME)), Run(("restore", "nothing-there"), shows=False)],
         "run projector": [Run(("run", "projector"), shows=False, stopped_at=b"\n"), Run(("run", NAME))],
         "run health": [
             Run(("run", "health"), shows=False, stopped_at=b"\n"),

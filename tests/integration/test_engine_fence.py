@@ -143,6 +143,12 @@ BYPASSES = [
     "BACKUP TABLE {table} TO File('{folder}/b')",
     "BACKUP TABLE {table} TO Disk('default', 'b')",
     "RESTORE TABLE {table} FROM File('{folder}/b')",
+    "BACKUP TABLE {table} TO Disk('backups', '../b')",
+    "BACKUP TABLE {table} TO Disk('backups', '{folder}/b')",
+    "BACKUP TABLE {table} TO S3('http://127.0.0.1:1/x')",
+    "BACKUP TABLE {table} TO Disk('backups', 'b') SETTINGS base_backup = File('{file}')",
+    "SELECT * FROM Disk('backups', 'b')",
+    "RESTORE TABLE {table} FROM Disk('backups', '../data')",
     # other machines, programs, this process
     "SELECT * FROM url('http://127.0.0.1:1/', 'TSV', 'x String')",
     "DESCRIBE url('http://127.0.0.1:1/')",

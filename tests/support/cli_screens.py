@@ -74,6 +74,7 @@ from steptrail.projections.stores.expected_steps import ExpectedSteps
 from steptrail.projections.stores.health_store import StoredVerdict
 from steptrail.schemas.observation import Observed
 from steptrail.schemas.status import ProcessingStatus
+from support.cli_backup_screens import show_backup
 from support.cli_list_screens import LISTS
 from support.cli_rebuild_screens import show_rebuild
 from support.cli_screen_texts import CJK, ID, NOW, PDF_ERROR, SCAN, SENTENCE, TEMPLATE, TRACE, URL, ago
@@ -671,6 +672,7 @@ SCREENS: dict[str, Callable[[], None]] = {
     "retention": _retention,
     "erase": _erase,
     "rebuild": show_rebuild,
+    "backup": show_backup,
     "sql": _sql,
     "status": _status,
     "demo": _demo,

@@ -153,7 +153,7 @@ def engine() -> Iterator[EngineServer]:
     """A server for the tests of one module."""
     folder = Path(tempfile.mkdtemp(prefix="steptrail-engine-"))
     try:
-        with running_engine(folder) as server:
+        with running_engine(folder, "--backups", str(folder / "backups")) as server:
             yield server
     finally:
         shutil.rmtree(folder, ignore_errors=True)

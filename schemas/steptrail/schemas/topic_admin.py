@@ -20,6 +20,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its stubs l
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
+    ConfigSource,
     NewTopic,
     ResourceType,
 )
@@ -60,6 +61,14 @@ class _Size:
     replicas: frozenset[int]
 
 
+@dataclass(frozen=True)
+class FoundTopic:
+    """A topic as the brokers have it, with the properties that were set for it alone, and replicas of a partition."""
+
+    spec: TopicSpec
+    replicas: int
+
+
 class TopicAdmin:
     """A talk with Kafka about topics that takes at most `timeout` seconds, all in all."""
 
@@ -87,6 +96,28 @@ class TopicAdmin:
                 continue
             changes.append(self._compared(spec, known[spec.name], found[spec.name], alter=alter))
         return changes
+
+    def found(self, names: list[str]) -> list[FoundTopic]:
+        """Those of the topics that exist, in the order of `names`."""
+        known = self._sizes()
+        specs = [TopicSpec(name, known[name].partitions, {}) for name in names if name in known]
+        entries = self._entries(specs)
+        return [
+            FoundTopic(
+                TopicSpec(
+                    spec.name,
+                    spec.partitions,
+                    {
+                        name: str(entry.value)
+                        for name, entry in sorted(entries[spec.name].items())
+                        if ConfigSource(entry.source) is ConfigSource.DYNAMIC_TOPIC_CONFIG
+                        and not entry.is_sensitive
+                    },
+                ),
+                max(known[spec.name].replicas),
+            )
+            for spec in specs
+        ]
 
     def _compared(self, spec: TopicSpec, size: _Size, config: dict[str, str], *, alter: bool) -> TopicChange:
         wrong = tuple(
@@ -156,6 +187,12 @@ class TopicAdmin:
             time.sleep(0.05)
 
     def _configs(self, specs: list[TopicSpec]) -> dict[str, dict[str, str]]:
+        return {
+            topic: {name: str(entry.value) for name, entry in entries.items()}
+            for topic, entries in self._entries(specs).items()
+        }
+
+    def _entries(self, specs: list[TopicSpec]) -> dict[str, dict[str, ConfigEntry]]:
         if not specs:
             return {}
         resources = [ConfigResource(ResourceType.TOPIC, spec.name) for spec in specs]
@@ -163,10 +200,10 @@ class TopicAdmin:
         futures = self._asked(
             lambda _: self.client.describe_configs(resources, request_timeout=left), "describe topics"
         )
-        found: dict[str, dict[str, str]] = {}
+        found: dict[str, dict[str, ConfigEntry]] = {}
         for resource, future in futures.items():
-            entries = self._result(future, f"describe topic {resource.name}", "AlterConfigs", resource.name)
-            found[resource.name] = {name: entry.value for name, entry in entries.items()}
+            doing = f"describe topic {resource.name}"
+            found[resource.name] = self._result(future, doing, "AlterConfigs", resource.name)
         return found
 
     def _alter(self, topic: str, differences: tuple[Difference, ...]) -> None:

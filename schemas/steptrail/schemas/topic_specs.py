@@ -124,6 +124,14 @@ class Topics:
         """The consumer group that acts on health."""
         return f"{self.prefix}-alerts"
 
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Every consumer group, those of the projector first."""
+        return (
+            *(self.projector_group, self.dead_letters_group, self.emitters_group, self.observations_group),
+            *(self.health_group, self.alerts_group),
+        )
+
 
 def _longer(one_ms: int, other_ms: int) -> int:
     return -1 if -1 in (one_ms, other_ms) else max(one_ms, other_ms)

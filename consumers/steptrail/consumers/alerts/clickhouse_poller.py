@@ -12,6 +12,7 @@ from steptrail.consumers.alerts.model.levels import Level, group_level
 from steptrail.consumers.health.rules.status import HealthStatus
 from steptrail.projections.clickhouse.client import ClickHouse, connect
 from steptrail.projections.clickhouse.errors import QueryError
+from steptrail.projections.lifecycle.backups import is_catching_up
 from steptrail.projections.reading.alert_sources import UNKNOWN_TABLE, alerting_groups
 from steptrail.projections.stores.health_store import SightRow, latest_sight
 from steptrail.schemas.configuration.settings import Settings
@@ -101,18 +102,23 @@ class Sources:
             self.groups = []
         elif time.monotonic() >= self._ask_for_groups_at:
             self._ask_for_groups_at = time.monotonic() + ASK_FOR_GROUPS_EVERY_S
-            self.groups = [
-                group_level(
-                    each.group_id,
-                    each.pipeline,
-                    each.step_name,
-                    each.error_type,
-                    each.template,
-                    each.state,
-                    each.since,
-                )
-                for each in alerting_groups(clickhouse)
-            ]
+            # Groups that a restored store does not have yet have not ended.
+            self.groups = (
+                None
+                if is_catching_up(clickhouse)
+                else [
+                    group_level(
+                        each.group_id,
+                        each.pipeline,
+                        each.step_name,
+                        each.error_type,
+                        each.template,
+                        each.state,
+                        each.since,
+                    )
+                    for each in alerting_groups(clickhouse)
+                ]
+            )
         if before != (self.groups, self.sight, self.sight_known):
             self.version += 1
 

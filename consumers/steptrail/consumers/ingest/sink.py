@@ -22,6 +22,7 @@ from steptrail.projections.delivery.batch import Batch
 from steptrail.projections.delivery.sharding import AnyProjection, new_projection
 from steptrail.projections.delivery.spec import ProjectionSpec
 from steptrail.projections.delivery.staging import SetAside
+from steptrail.projections.lifecycle.backups import was_restored
 from steptrail.projections.tables.step_events import STEP_EVENTS
 from steptrail.schemas.errors import InfrastructureError
 
@@ -69,13 +70,18 @@ class ProjectionSink:
     def _open(self, projection: AnyProjection, partitions: Collection[int]) -> dict[int, Start]:
         projected = projection.open(partitions)
         # A group may keep, or receive at the last moment, offsets committed for a deleted topic.
-        committed = self._questions.committed(self._group, projected) if self._group_knows else {}
+        knows = self._group_knows and not self._was_restored()
+        committed = self._questions.committed(self._group, projected) if knows else {}
         first = self._questions.first_offsets(projected)
         end = self._questions.end_offsets(projected)
         starts = {p: start_of(p, projected[p], committed.get(p), first[p], end[p]) for p in projected}
         for gap in [start.gap for start in starts.values() if start.gap is not None]:
             projection.record_gap(gap.partition, gap.first, gap.last, gap.reason)
         return starts
+
+    def _was_restored(self) -> bool:
+        """Whether the group may have committed what a store that was restored from a backup does not have."""
+        return isinstance(self._clickhouse, ClickHouse) and was_restored(self._clickhouse)
 
     def write(self, batch: ConsumedBatch) -> dict[int, int]:
         """Project the batch. Raises BatchRejected, besides what Sink documents, when a record is invalid."""

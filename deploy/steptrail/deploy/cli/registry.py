@@ -45,6 +45,8 @@ COMMANDS: dict[str, str] = {
     "retention": "steptrail.deploy.cli.commands.retention",
     "erase": "steptrail.deploy.cli.commands.erase",
     "rebuild": "steptrail.deploy.cli.commands.rebuild",
+    "backup": "steptrail.deploy.cli.commands.backup",
+    "restore": "steptrail.deploy.cli.commands.backup",
     "schema": "steptrail.deploy.cli.commands.schema",
     "completion": "steptrail.deploy.cli.commands.completion",
     "run": "steptrail.deploy.cli.commands.run.run",

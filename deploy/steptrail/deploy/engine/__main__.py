@@ -57,6 +57,12 @@ def main(arguments: list[str] | None = None) -> int:
         type=Path,
         help="the same for the user `reader`, who only reads; without it there is none",
     )
+    parser.add_argument(
+        "--backups",
+        type=Path,
+        metavar="DIR",
+        help="folder of the disk `backups`, for BACKUP and RESTORE; without it there are none",
+    )
     for name, default, unit, meaning in _READER_LIMITS:
         parser.add_argument(
             f"--reader-{name}",
@@ -111,6 +117,7 @@ def main(arguments: list[str] | None = None) -> int:
                 keep_free=given.keep_free,
                 memory_ratio=given.memory_ratio,
                 reader_password_file=given.reader_password_file,
+                backups=given.backups,
                 reader_limits=Limits(
                     seconds=given.reader_seconds,
                     memory=given.reader_memory or share_of_memory(given.memory_ratio, given.reader_queries),

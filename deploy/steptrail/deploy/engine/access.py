@@ -1,9 +1,10 @@
 """The engine's configuration and its user's rights, written into the data's directory at each start.
 
-The rights are an allow list: what is not granted (files, URLs, other servers, backups, dictionaries, named
-collections, users, SYSTEM SHUTDOWN …) the engine itself refuses, however the statement spells it, in views and
-defaults too. The engine knows one user, `default`, with two roles: everything above, and what the server's user
-`reader` may do; a reader's handle takes the second role alone (reader.py).
+The rights are an allow list: what is not granted (files, URLs, other servers, dictionaries, named collections, users,
+SYSTEM SHUTDOWN …) the engine itself refuses, however the statement spells it, in views and defaults too. Backups go to
+the disk `backups` alone, where the server was given a folder for it. The engine knows one user, `default`, with two
+roles: everything above, and what the server's user `reader` may do; a reader's handle takes the second role alone
+(reader.py).
 """
 
 from __future__ import annotations
@@ -37,11 +38,15 @@ FIXED_SETTINGS = (
     "ai_function_embedding_default_credentials",
 )  # fmt: skip
 
+_BACKUP_RIGHTS = ("GRANT BACKUP ON *.*", "GRANT READ, WRITE ON DISK")
+_BACKUP_DISK = "<backups><type>local</type><path>{path}/</path>{free}</backups>"
+_BACKUP_CONFIG = "<backups><allowed_disk>backups</allowed_disk></backups>"
 _CONFIG = """<clickhouse>
     <!-- Written at each start by steptrail's engine server. -->
     <storage_configuration><disks><default>
         <keep_free_space_bytes>{keep_free}</keep_free_space_bytes>
-    </default></disks></storage_configuration>
+    </default>{backup_disk}</disks></storage_configuration>
+    {backup_config}
     <max_server_memory_usage_to_ram_ratio>{memory_ratio}</max_server_memory_usage_to_ram_ratio>
     <user_directories><users_xml><path>{users}</path></users_xml></user_directories>
     <access_control_improvements>
@@ -74,14 +79,27 @@ _USERS = """<clickhouse>
 
 
 def write_config(
-    path: Path, *, database: str, keep_free: int, memory_ratio: float, bounds: Mapping[str, int]
+    path: Path,
+    *,
+    database: str,
+    keep_free: int,
+    memory_ratio: float,
+    bounds: Mapping[str, int],
+    backups: Path | None = None,
 ) -> Path:
     """Write the engine's configuration and its user's rights into its directory; returns the first file.
 
-    `bounds` are the settings that a reader may not raise, with their largest value.
+    `bounds` are the settings that a reader may not raise, with their largest value. `backups` is the folder of the disk
+    for backups; without it there are none.
     """
     rights = [f"GRANT {_RIGHTS}", *(f"GRANT TABLE ENGINE ON {name}" for name in ENGINES)]
     rights.append("GRANT SET DEFINER ON *")
+    free = f"<keep_free_space_bytes>{int(keep_free)}</keep_free_space_bytes>"
+    backup_disk = backup_config = ""
+    if backups is not None:
+        rights += _BACKUP_RIGHTS
+        backup_disk = _BACKUP_DISK.format(path=escape(str(backups)), free=free)
+        backup_config = _BACKUP_CONFIG
     users, config = path / "engine-users.xml", path / "engine.xml"
     write_private(
         users,
@@ -103,6 +121,8 @@ def write_config(
             memory_ratio=escape(str(memory_ratio)),
             users=escape(str(users)),
             disks=escape(str(path / "disks")),
+            backup_disk=backup_disk,
+            backup_config=backup_config,
         ),
     )
     return config

@@ -22,8 +22,8 @@ _FILES_ONLY = _EXECUTE | _WRITE | _READ | 1 << 14
 _SYSTEM = ("/usr", "/lib", "/lib64", "/proc", "/sys", "/etc/localtime", "/etc/timezone", "/etc/ld.so.cache")
 
 
-def confine(directory: Path) -> int:
-    """Close this thread, and all that it starts, into `directory`; what Python is made of stays readable.
+def confine(directory: Path, *more: Path) -> int:
+    """Close this thread, and all that it starts, into `directory` and `more`; what Python is made of stays readable.
 
     Returns the kernel's Landlock version, 0 where there is none and nothing was done. Ports that listen already go on;
     no TCP connection can be opened. It cannot be taken back. Raises OSError where the kernel has it and refuses.
@@ -44,7 +44,7 @@ def confine(directory: Path) -> int:
         allowed = [(path, read) for path in readable] + [
             ("/dev/null", _READ | _WRITE),
             ("/dev/urandom", _READ),
-            (str(directory), files),
+            *((str(each), files) for each in (directory, *more)),
         ]
         for path, rights in allowed:
             _allow(libc, ruleset, path, rights & files)

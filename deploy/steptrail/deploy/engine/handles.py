@@ -65,6 +65,7 @@ class Engine:
         keep_free: int = 0,
         memory_ratio: float = 0.5,
         limits: Limits | None = None,
+        backups: Path | None = None,
     ) -> None:
         # Half a second and 500 MB of library: only in the process that serves.
         _chdb: Any = importlib.import_module("chdb._chdb")
@@ -84,6 +85,7 @@ class Engine:
             keep_free=keep_free,
             memory_ratio=memory_ratio,
             bounds=self.limits.bounds(),
+            backups=None if backups is None else backups.absolute(),
         )
         self.space = Space(path.absolute(), keep_free)
         try:
@@ -108,7 +110,16 @@ class Engine:
         except RuntimeError as error:
             raise from_engine(error) from error
         # Not in `default`: the engine looks for files by a table's name there.
-        handle.use(self.database)
+        try:
+            handle.use(self.database)
+        except EngineError as error:
+            if error.code != 81:
+                raise
+            # Somebody dropped it: it is there again, and empty.
+            handle.query(
+                f"CREATE DATABASE IF NOT EXISTS {backquoted(self.database)} ENGINE = Atomic".encode(), "Null"
+            )
+            handle.use(self.database)
         return handle
 
     def open_reader(self) -> Handle:

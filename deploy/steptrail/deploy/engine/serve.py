@@ -51,6 +51,8 @@ class Options:
     memory_ratio: float = 0.5
     reader_password_file: Path | None = None
     reader_limits: Limits = field(default_factory=Limits)
+    backups: Path | None = None
+    """The folder of the disk `backups`; None: no backups."""
 
 
 class _Uvicorn(uvicorn.Server):
@@ -73,7 +75,11 @@ def serve(options: Options) -> None:
         authenticator = Authenticator(password, None if found is None else load_password(found))
         lift_file_limits()
         options.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not confine(options.path.absolute()):
+        folders = [options.path.absolute()]
+        if options.backups is not None:
+            options.backups.mkdir(parents=True, exist_ok=True, mode=0o700)
+            folders.append(options.backups.absolute())
+        if not confine(*folders):
             _log.info("the kernel has no Landlock: only the engine's own checks keep statements from files")
         engine = Engine(
             options.path,
@@ -81,6 +87,7 @@ def serve(options: Options) -> None:
             keep_free=options.keep_free,
             memory_ratio=options.memory_ratio,
             limits=options.reader_limits,
+            backups=options.backups,
         )
         try:
             loop = uvloop.new_event_loop()

@@ -38,6 +38,11 @@ class StackFolder:
         return self.path / "clickhouse"
 
     @property
+    def backups(self) -> Path:
+        """Backups of the engine's data, a folder each."""
+        return self.path / "backups"
+
+    @property
     def logs(self) -> Path:
         """One log file a part."""
         return self.path / "logs"
@@ -83,7 +88,7 @@ class StackFolder:
                 f"{self.path}: Kafka takes no comma in a folder's name; choose another folder"
             )
         try:
-            for folder in (self.path, self.kafka, self.clickhouse, self.logs):
+            for folder in (self.path, self.kafka, self.clickhouse, self.backups, self.logs):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 # What others could have put in here is not to be trusted, even after the folder is closed.
                 check_folder(folder)

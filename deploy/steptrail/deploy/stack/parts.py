@@ -130,7 +130,7 @@ def engine_part(folder: StackFolder, at: Addresses, environ: Mapping[str, str]) 
         HOST,
     ]
     command += ["--port", str(at.clickhouse_port), "--password-file", str(folder.password_file)]
-    command += ["--reader-password-file", str(folder.reader_password_file)]
+    command += ["--reader-password-file", str(folder.reader_password_file), "--backups", str(folder.backups)]
     return Part(
         name="engine",
         command=[*command, "--database", DATABASE],

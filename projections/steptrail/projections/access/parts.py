@@ -32,12 +32,13 @@ _HEALTH = ("health_verdicts", "health_snapshots", "health_sight", "health_losses
 class Right:
     """Some privileges on a relation of steptrail's database, or on all whose names begin like one that ends in `*`.
 
-    `of` says where the name belongs instead: the database `system`, another database as a whole, table engines.
+    `of` says where the name belongs instead: the database `system`, another database as a whole, table engines, sources
+    of data (`DISK`).
     """
 
     privileges: str
     name: str
-    of: Literal["steptrail", "system", "database", "engine"] = "steptrail"
+    of: Literal["steptrail", "system", "database", "engine", "source"] = "steptrail"
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,17 @@ def parts() -> tuple[Part, ...]:
         Part(
             "alerts",
             "reads what alerts are about: steptrail run alerts",
-            _reads((*_ERASED, "error_groups", "health_sight", "stall_state", "steps")),
+            _reads(
+                (
+                    *_ERASED,
+                    "aggregate_marks",
+                    "backups",
+                    "error_groups",
+                    "health_sight",
+                    "stall_state",
+                    "steps",
+                )
+            ),
         ),
         Part(
             "web",
@@ -110,6 +121,16 @@ def parts() -> tuple[Part, ...]:
         ),
         Part(
             "rebuild", "builds the projector's tables anew and exchanges them: steptrail rebuild", _rebuild()
+        ),
+        Part(
+            "backup",
+            "backs the store up to the disk `backups`: steptrail backup",
+            (
+                Right("SELECT, BACKUP", "*"),
+                *_inserts(("backups",)),
+                Right("READ, WRITE", "DISK", "source"),
+                *(Right("SELECT", name, "system") for name in ("backups", "disks", "parts", "tables")),
+            ),
         ),
     )
 
@@ -150,7 +171,9 @@ def _consumer(
     specs = tuple(specs)
     targets = {target.table for spec in specs for target in spec.targets}
     written = [name for name in tables() if name in {*targets, *_LEDGER, *writes}]
-    also = [name for name in with_what_they_read((*reads, "projection_holds")) if name not in written]
+    also = [
+        name for name in with_what_they_read((*reads, "projection_holds", "backups")) if name not in written
+    ]
     return (
         *(Right("SELECT, INSERT", name) for name in written),
         *(Right("SELECT", name) for name in (*also, MIGRATIONS_TABLE)),

@@ -117,6 +117,7 @@ class Granting:
             "system": f"system.{right.name}",
             "database": f"{right.name}.*",
             "engine": right.name,
+            "source": right.name,
         }[right.of]
         return f"GRANT{self._on_cluster} {right.privileges} ON {target} TO {role}"
 

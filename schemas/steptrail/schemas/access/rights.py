@@ -39,6 +39,10 @@ def _admin(topics: Topics) -> list[Right]:
         Right("Describe", "topic", every, True, "sees which topics exist, their partitions and replicas"),
         Right("AlterConfigs", "topic", every, True, "compares the topics' properties, and sets them right"),
         Right("Write", "topic", topics.schemas.name, why="publishes the schema of this version's events"),
+        *(
+            Right("Describe", "group", group, why="sees that none runs before it restores")
+            for group in topics.groups
+        ),
     ]
 
 

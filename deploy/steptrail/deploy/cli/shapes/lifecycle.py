@@ -1,7 +1,8 @@
-"""Of the commands about retention, erasure, rebuilds and rights."""
+"""Of the commands about retention, erasure, rebuilds, backups and rights."""
 
 from __future__ import annotations
 
+from steptrail.consumers.backup.catching_up import CatchUp
 from steptrail.consumers.rebuild.rebuilding import RebuildPartition
 from steptrail.deploy.cli.shapes.building import (
     BOOL,
@@ -21,6 +22,7 @@ from steptrail.deploy.cli.shapes.building import (
 )
 from steptrail.projections.lifecycle.rebuild_diff import Difference, Example
 from steptrail.projections.lifecycle.retention import Expired, Removed
+from steptrail.schemas.topics import Difference as TopicDifference
 
 
 def shapes() -> dict[str, Shape]:
@@ -34,6 +36,7 @@ def shapes() -> dict[str, Shape]:
         "erase": Shape(_erased(), lines=False),
         "erase --list": Shape(_erasure()),
         **_rebuild(),
+        **_backup(),
         "grants": Shape(record(role=TEXT, sql=TEXT, comment=TEXT)),
     }
 
@@ -53,6 +56,31 @@ def _rebuild() -> dict[str, Shape]:
         "rebuild start": Shape(started, lines=False),
         "rebuild diff": Shape(diff, lines=False),
         **{f"rebuild {name}": changed for name in ("exchange", "back", "drop")},
+    }
+
+
+def _backup() -> dict[str, Shape]:
+    listed = {
+        "name": TEXT,
+        "at": maybe(TIME),
+        "bytes": maybe(COUNT),
+        "migration": maybe(COUNT),
+        "requested_by": TEXT,
+    }
+    topic = record(topic=TEXT, outcome=TEXT, differences=list_of(of(TopicDifference)))
+    restored = record(
+        **listed,
+        dry_run=BOOL,
+        tables=COUNTS,
+        in_the_way=COUNTS,
+        running=list_of(TEXT),
+        catch_up=list_of(of(CatchUp)),
+        topics=list_of(topic),
+    )
+    return {
+        "backup": Shape(record(**listed, tables=COUNTS), lines=False),
+        "backup --list": Shape(record(**listed)),
+        "restore": Shape(restored, lines=False),
     }
 
 

@@ -1,0 +1,1 @@
+"""What backing a store up and restoring it asks of Kafka."""
