@@ -97,6 +97,20 @@ def workspace(stack: Stack) -> Iterator[Settings]:
         yield settings
 
 
+@pytest.fixture
+def topics_only(stack: Stack) -> Iterator[Settings]:
+    """Settings of a topic prefix of its own on the stack, topics made and no tables: those take a second to create."""
+    from steptrail.schemas.topics import ensure_topics
+
+    name = f"test_{secrets.token_hex(5)}"
+    settings = Settings(kafka=stack.kafka, clickhouse=stack.with_database(name), topic_prefix=name)
+    try:
+        ensure_topics(settings)
+        yield settings
+    finally:
+        _drop_topics(settings)
+
+
 @contextmanager
 def new_workspace(stack: Stack, **values: Any) -> Iterator[Settings]:
     """What the fixture `workspace` does, for tests that need several or other settings."""
