@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from steptrail.schemas import Settings
+from support.effort import ONLY_IN_TEST_ALL
 from support.processes import run_script
 from support.stack import environ_of
 from support.topic_events import sequences, stored_events
@@ -85,7 +86,7 @@ os.wait()
     assert len({record.event.worker for record in stored}) == 2
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("method", ["fork", "spawn", pytest.param("forkserver", marks=ONLY_IN_TEST_ALL)])
 def test_workers_of_multiprocessing_deliver(topics_only: Settings, tmp_path: Path, method: str) -> None:
     """Workers of a pool, of every start method, deliver when they end, without a flush of their own."""
     script = (
@@ -157,7 +158,7 @@ def test_celerys_forked_workers_deliver(topics_only: Settings, tmp_path: Path) -
     assert found == [[0], [0]] + [list(range(50))] * 3, (tmp_path / "log").read_text()
 
 
-@pytest.mark.parametrize("pool", ["gevent", "eventlet"])
+@pytest.mark.parametrize("pool", ["gevent", pytest.param("eventlet", marks=ONLY_IN_TEST_ALL)])
 def test_celerys_greenlets_deliver(topics_only: Settings, tmp_path: Path, pool: str) -> None:
     """Celery's pools of greenlets: tasks that record steps run side by side, and all that they emitted is there."""
     (tmp_path / "tasks.py").write_text(

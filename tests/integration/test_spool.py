@@ -15,6 +15,7 @@ import pytest
 from steptrail.producers import StepEmitter
 from steptrail.schemas import ConfigurationError, ProcessingStatus, Settings, Topics
 from steptrail.schemas.wire.headers import times_resent
+from support.effort import ONLY_IN_TEST_ALL
 from support.projecting import projected, projecting, read_all
 from support.stack import environ_of
 from support.topic_events import sequences, stored_events
@@ -79,6 +80,7 @@ def test_the_next_process_sends_what_was_left(workspace: Settings, tmp_path: Pat
         until(lambda: store.count() == 201, "projection")
 
 
+@ONLY_IN_TEST_ALL
 def test_a_process_that_lives_for_a_moment_sends_what_was_left(topics_only: Settings, tmp_path: Path) -> None:
     """One event, then the end: closing waits for the file of another process, too, though it is held for a while."""
     first = StepEmitter(topics_only, kafka=nowhere(), spool=tmp_path)
@@ -93,6 +95,7 @@ def test_a_process_that_lives_for_a_moment_sends_what_was_left(topics_only: Sett
     assert sequences(stored_events(topics_only))[first.emitter_id.hex()] == list(range(50))
 
 
+@ONLY_IN_TEST_ALL
 def test_what_was_delivered_already_is_projected_once(workspace: Settings, tmp_path: Path) -> None:
     """A file that is sent twice, as after a crash, puts no row in twice."""
     first = StepEmitter(workspace, kafka=nowhere(), spool=tmp_path)
@@ -112,6 +115,7 @@ def test_what_was_delivered_already_is_projected_once(workspace: Settings, tmp_p
         assert store.count() == 102
 
 
+@ONLY_IN_TEST_ALL
 def test_a_time_out_is_sent_again(topics_only: Settings, tmp_path: Path) -> None:
     """Events that timed out are kept, not failed."""
     emitter = StepEmitter(topics_only, kafka=nowhere(), spool=tmp_path, message_timeout_ms=100, linger_ms=5)
