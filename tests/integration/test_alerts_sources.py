@@ -49,6 +49,7 @@ def test_a_new_error_group_alerts_where_a_route_asks_for_it(workspace: Settings,
         assert rest.got == []
 
 
+@ONLY_IN_TEST_ALL
 def test_a_health_consumer_that_is_silent_or_blind_is_an_alert(workspace: Settings, tmp_path: Path) -> None:
     """UNKNOWN about everything, and resolved when it sees again."""
     with listening() as ops, connect(workspace) as clickhouse:

@@ -204,6 +204,7 @@ def test_retention_shows_changes_first_makes_them_with_yes_and_a_hold_goes_befor
     assert (code, "longer than the shortest rule" in err) == (OK, True)
 
 
+@ONLY_IN_TEST_ALL
 def test_a_dead_letter_that_names_the_document_goes_and_does_not_come_back(
     workspace: Settings, store: ClickHouse, command: Command
 ) -> None:

@@ -105,6 +105,7 @@ def test_neither_a_replay_nor_building_everything_anew_brings_it_back(records: R
     assert content(clickhouse) == before
 
 
+@ONLY_IN_TEST_ALL
 def test_an_event_that_happened_before_is_kept_out_when_it_comes_late_and_a_later_one_is_stored(
     records: Records,
 ) -> None:
