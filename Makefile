@@ -14,6 +14,10 @@ BIN := .venv/bin
 UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo .tools/bin/uv)
 ENV := .venv/.synced
 
+# Compiled modules are kept, whatever the shell says: tests start some hundred interpreters, and to compile what one
+# imports takes as long as all else it does to start.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Downloads trust whom this machine trusts, a company's own authority included.
 CERTIFICATES := $(wildcard /etc/ssl/certs/ca-certificates.crt)
 ifneq ($(CERTIFICATES),)

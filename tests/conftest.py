@@ -9,9 +9,9 @@ import pytest
 
 from support.cluster.fixtures import cluster
 from support.effort import ONLY_IN_TEST_ALL, THOROUGH
-from support.stack import CHOSEN, planned_kind, stack, workspace
+from support.stack import CHOSEN, planned_kind, stack, topics_only, workspace
 
-__all__ = ["cluster", "stack", "workspace"]
+__all__ = ["cluster", "stack", "topics_only", "workspace"]
 
 # Fixtures that put a real Kafka under a test: the shared stack, or one that the test starts itself.
 _REAL_KAFKA = {"cluster", "stack", "own_stack", "used_folder"}

@@ -132,6 +132,7 @@ def _all_told(workspace: Settings, targets: set[str], status: str) -> bool:
     )
 
 
+@ONLY_IN_TEST_ALL
 def test_a_rewound_group_and_a_rebuilt_health_topic_alert_nobody_again(
     workspace: Settings, tmp_path: Path
 ) -> None:
@@ -211,6 +212,7 @@ def _of_step(body: Any, step: str) -> bool:
     return any(each["step"] == step for each in body["data"]["alerts"])
 
 
+@ONLY_IN_TEST_ALL
 def test_a_dead_target_that_is_back_hears_what_it_missed(workspace: Settings, tmp_path: Path) -> None:
     """What fired and ended meanwhile is told in order, and the alert about the target is resolved at the others."""
     with listening() as good, listening() as bad:
@@ -229,6 +231,7 @@ def test_a_dead_target_that_is_back_hears_what_it_missed(workspace: Settings, tm
     assert "answered 503" in target["sentence"]
 
 
+@ONLY_IN_TEST_ALL
 def test_retry_after_is_honoured(workspace: Settings, tmp_path: Path) -> None:
     """A target that asks for a pause gets it, whatever the backoff says."""
     with listening() as ops:
@@ -344,6 +347,7 @@ def test_a_forgotten_step_is_resolved_and_a_silenced_finding_never_fires(
         ops.wait(lambda: ops.once() == [("ocr", "firing"), ("ocr", "resolved")])
 
 
+@ONLY_IN_TEST_ALL
 def test_alerts_of_ones_own_go_on_where_their_group_was(workspace: Settings, tmp_path: Path) -> None:
     """The iterator begins with what fires, tells of changes, and repeats only what was not dealt with."""
     settings = with_file(workspace, tmp_path, "")

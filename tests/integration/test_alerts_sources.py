@@ -14,6 +14,7 @@ from steptrail.projections.reading.alert_sources import alerting_groups
 from steptrail.projections.stores.health_store import latest_sight
 from steptrail.schemas import Settings
 from support.alerting import QUICK, START, alerting, alerts_file, publish, route, verdict, webhook
+from support.effort import ONLY_IN_TEST_ALL
 from support.listener import listening
 from support.waiting import until
 
@@ -48,6 +49,7 @@ def test_a_new_error_group_alerts_where_a_route_asks_for_it(workspace: Settings,
         assert rest.got == []
 
 
+@ONLY_IN_TEST_ALL
 def test_a_health_consumer_that_is_silent_or_blind_is_an_alert(workspace: Settings, tmp_path: Path) -> None:
     """UNKNOWN about everything, and resolved when it sees again."""
     with listening() as ops, connect(workspace) as clickhouse:
@@ -70,6 +72,7 @@ def test_a_health_consumer_that_is_silent_or_blind_is_an_alert(workspace: Settin
             )
 
 
+@ONLY_IN_TEST_ALL
 def test_without_clickhouse_verdicts_alert_all_the_same(workspace: Settings, tmp_path: Path) -> None:
     """And alerts about groups stay as they were: nothing is known of them."""
     with listening() as ops:

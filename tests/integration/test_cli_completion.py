@@ -80,11 +80,16 @@ def test_commands_and_options(bash: Bash) -> None:
     assert bash.offers("documents", "--status", "f") == ["failed"]
 
 
+def test_a_document_by_its_beginning(bash: Bash) -> None:
+    """As the store knows it, and only names that are safe to type."""
+    assert bash.offers("doc", "in") == ["invoices-17"]
+
+
+@ONLY_IN_TEST_ALL
 def test_names_from_the_store(bash: Bash) -> None:
     """Pipelines, steps of a pipeline, documents by their beginning, error groups; only names that are safe to type."""
     assert bash.offers("failing", "--pipeline", "in") == ["invoices"]
     assert bash.offers("failing", "-p", "invoices", "--step", "") == ["ocr", "store-invoices"]
-    assert bash.offers("doc", "in") == ["invoices-17"]
     assert bash.offers("doc", "請") == ["請求書/42.pdf"]
     assert bash.offers("documents", "--prefix", "let") == ["letters-17"]
     assert bash.offers("expect", "le") == ["letters"]

@@ -18,6 +18,7 @@ from steptrail.schemas import Topics
 from steptrail.schemas.configuration.settings import Settings
 from support.alerting import rewind
 from support.command_line import Command, command_line
+from support.effort import ONLY_IN_TEST_ALL
 from support.erasing import everywhere
 from support.projecting import produce, projecting
 from support.waiting import until
@@ -125,6 +126,7 @@ def read_anew(settings: Settings, store: ClickHouse) -> None:
     rewind(settings, topics.projector_group, topics.steps.name)
 
 
+@ONLY_IN_TEST_ALL
 def test_events_that_are_on_the_topic_and_not_projected_yet_are_kept_out(
     workspace: Settings, store: ClickHouse, command: Command
 ) -> None:
@@ -202,6 +204,7 @@ def test_retention_shows_changes_first_makes_them_with_yes_and_a_hold_goes_befor
     assert (code, "longer than the shortest rule" in err) == (OK, True)
 
 
+@ONLY_IN_TEST_ALL
 def test_a_dead_letter_that_names_the_document_goes_and_does_not_come_back(
     workspace: Settings, store: ClickHouse, command: Command
 ) -> None:

@@ -8,11 +8,8 @@ import json
 import os
 import re
 import shlex
-import signal
-import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +22,9 @@ from steptrail.projections.clickhouse.client import connect
 from steptrail.projections.stores.expected_steps import declare_expected_steps
 from steptrail.schemas.configuration.settings import Settings
 from support.command_line import Command, command_line
-from support.effort import ONLY_IN_TEST_ALL
+from support.effort import ONLY_IN_TEST_ALL, only_some
 from support.every_state import HOSTILE, documents_in_every_state
-from support.proxy import Fate, store_behind_proxy
-from support.stack import Stack, environ_of
+from support.stack import Stack
 from support.waiting import until
 
 FAILING = {*(f"scan_{n:04d}.pdf" for n in (0, 1, 2, 3, 4, 6)), HOSTILE}
@@ -106,7 +102,9 @@ def test_documents_by_state_by_time_and_by_name(command: Command) -> None:
     assert len(lines(command, "documents", "--prefix", "scan_001")) == 10
 
 
-@pytest.mark.parametrize("argv", [["failing"], ["in-progress"], ["documents"], ["documents", "--by-name"]])
+@pytest.mark.parametrize(
+    "argv", only_some(["failing"], ["documents", "--by-name"], rest=[["in-progress"], ["documents"]])
+)
 def test_pages_together_are_the_list(command: Command, argv: list[str]) -> None:
     """`next` of one is --after of the following one; nothing twice, nothing left out."""
     whole, found = lines(command, *argv), []
@@ -167,10 +165,10 @@ def test_losses_of_workers(command: Command) -> None:
 
 @pytest.mark.parametrize(
     "argv",
-    [
-        ["failing"], ["failing", "--by-step"], ["in-progress"], ["documents"], ["steps"], ["throughput"], ["waits"],
-        ["search", "scan"], ["losses"], ["export", "events"],
-    ],
+    only_some(
+        ["failing"], ["steps"], ["search", "scan"], ["export", "events"],
+        rest=[["failing", "--by-step"], ["in-progress"], ["documents"], ["throughput"], ["waits"], ["losses"]],
+    ),
     ids=" ".join,
 )  # fmt: skip
 def test_a_misspelt_pipeline_is_told_with_near_names(command: Command, argv: list[str]) -> None:
@@ -243,7 +241,9 @@ def test_every_list_is_written_as_csv_and_json_lines(command: Command, what: str
     assert len(list(csv.DictReader(io.StringIO(out, newline="")))) == len(objects)
 
 
-@pytest.mark.parametrize("what", ["events", "errors", "executions", "failing", "documents", "incomplete"])
+@pytest.mark.parametrize(
+    "what", only_some("events", "failing", rest=["errors", "executions", "documents", "incomplete"])
+)
 def test_a_spreadsheet_finds_no_formula_in_csv(what: str, command: Command, settings: Settings) -> None:
     """Whatever a worker sent, in every list; JSON lines have the text as it is."""
     starts = ("=", "+", "-", "@", "\t", "\n", "\uff1d")
@@ -293,93 +293,6 @@ def test_what_cannot_be_exported_is_told(command: Command, argv: list[str], mess
     code, out, err = command("export", *argv)
     assert (code, out) == (USAGE, "")
     assert message in err
-
-
-# --- watching -----------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def watching(*argv: str, environ: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
-    """A command with --watch, its output in pipes."""
-    with subprocess.Popen(
-        [*CLI, *argv, "--watch", "--every", "200ms"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environ,
-        # Tests that run in a shell's background ignore Ctrl-C, and what they start does too.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def test_watching_writes_one_change_a_line_until_interrupted(settings: Settings) -> None:
-    """All there is at first, then what is new, changed or gone; Ctrl-C ends it with 0."""
-    manager = ProcessingStepManager(open_storage(settings, pipeline="watched"))
-
-    def say(status: str, **more: Any) -> None:
-        manager.add_step("a.pdf", "ocr", status, **more)
-        assert manager.flush(60) == 0
-        assert manager.wait_projected(60)
-
-    say("RUNNING")
-    say("ERROR", error_message="first")
-    with watching("failing", "--pipeline", "watched", environ=environ_of(settings)) as process:
-        assert process.stdout is not None
-        changes = (json.loads(line) for line in process.stdout)
-        first = next(changes)
-        assert (first["change"], first["item"]["error_message"], first["as_of"][-1]) == ("new", "first", "Z")
-        say("RUNNING", details={"retry_count": 1})
-        assert next(changes)["change"] == "gone"
-        say("ERROR", error_message="second", details={"retry_count": 1})
-        again = next(changes)
-        assert (again["change"], again["item"]["error_message"]) == ("new", "second")
-        process.send_signal(signal.SIGINT)
-        assert list(changes) == []
-        assert process.wait(60) == OK
-        assert process.stderr is not None
-        assert process.stderr.read() == ""
-
-
-@ONLY_IN_TEST_ALL
-def test_watching_ends_when_its_reader_goes_away(settings: Settings) -> None:
-    """As of `| head -n 1`: also when nothing changes any more."""
-    with watching("documents", "--prefix", "waits", environ=environ_of(settings)) as process:
-        assert process.stdout is not None
-        assert json.loads(process.stdout.readline())["item"]["doc_id"] == "waits.pdf"
-        process.stdout.close()
-        assert process.wait(60) == OK
-
-
-@ONLY_IN_TEST_ALL
-def test_watching_goes_on_when_the_store_was_away(settings: Settings) -> None:
-    """It says so once on standard error, asks again, and tells what changed meanwhile."""
-    manager = ProcessingStepManager(open_storage(settings, pipeline="proxied"))
-
-    def fail(doc_id: str) -> None:
-        manager.add_step(doc_id, "fetch", "FAILED")
-        assert manager.flush(60) == 0
-        assert manager.wait_projected(60)
-
-    fail("first.pdf")
-    with (
-        store_behind_proxy(settings) as (proxied, proxy),
-        watching("failing", "--pipeline", "proxied", environ=environ_of(proxied)) as process,
-    ):
-        assert process.stdout is not None
-        assert process.stderr is not None
-        assert json.loads(process.stdout.readline())["item"]["doc_id"] == "first.pdf"
-        proxy.meet(Fate.REFUSE)
-        assert "problem" in json.loads(process.stderr.readline())
-        proxy.meet(Fate.PASS)
-        fail("later.pdf")
-        change = json.loads(process.stdout.readline())
-        assert (change["change"], change["item"]["doc_id"]) == ("new", "later.pdf")
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) == OK
 
 
 # --- what the pages print ------------------------------------------------------------------------------------------

@@ -98,7 +98,7 @@ def command(
 
 
 def _argvs(folder: Path, group: str, target: str) -> dict[str, list[str]]:
-    """For each schema a command line that has an answer."""
+    """For each schema the arguments with which its command has an answer, where it needs any."""
     rules, alerts, journal = folder / "health.toml", folder / "alerts.toml", folder / "journal"
     rules.write_text("[[rule]]\nstep = 'nobody'\n", encoding="utf-8")
     alerts.write_text(target, encoding="utf-8")
@@ -175,7 +175,7 @@ def test_every_command_with_json_has_a_schema(tmp_path: Path) -> None:
     """And every schema is tried here, or where its command starts a stack of its own."""
     with_json = set(commands_with(get_command(build([])), "--json"))
     assert {name.partition(" --")[0] for name in all_shapes()} == with_json
-    assert set(_argvs(tmp_path, "", "")) == set(all_shapes()) - ELSEWHERE
+    assert set(_argvs(tmp_path, "", "")) <= set(all_shapes()) - ELSEWHERE
     watched = {name.partition(" --")[0] for name, shape in all_shapes().items() if shape.watched}
     assert watched == set(commands_with(get_command(build([])), "--watch"))
 
@@ -197,7 +197,7 @@ def test_what_is_written_is_as_its_schema_says(
     with connect(settings) as clickhouse, listening(None) as listener:
         [(group,)] = clickhouse.query("SELECT group_id FROM error_group_hours ORDER BY group_id LIMIT 1")
         target = f"[[target]]\nname = 'ops'\ntype = 'webhook'\nurl = '{listener.url}'\n[[route]]\ntargets = ['ops']\n"
-        argv = [*name.split(), *_argvs(tmp_path, group, target)[name]]
+        argv = [*name.split(), *_argvs(tmp_path, group, target).get(name, [])]
         if "PLACE" in argv:
             argv[argv.index("PLACE")] = json.loads(command("dlq", "list", "--json")[1].splitlines()[0])[
                 "place"

@@ -90,6 +90,7 @@ def test_its_store_can_be_asked(first: dict[str, Any], own_stack: Path) -> None:
     assert topics.returncode == 0
 
 
+@ONLY_IN_TEST_ALL
 def test_a_second_run_adds_to_the_same_store(first: dict[str, Any], own_stack: Path) -> None:
     """A run on a stack that is there counts its own events only, shows the store's, and leaves the stack."""
     done = steptrail("demo", "--docs", "40", "--dir", str(own_stack))

@@ -28,8 +28,8 @@ RUNNING, SUCCESS = ProcessingStatus.RUNNING, ProcessingStatus.SUCCESS
 
 
 @pytest.fixture
-def emitter(workspace: Settings) -> Iterator[StepEmitter]:
-    with StepEmitter(workspace) as opened:
+def emitter(topics_only: Settings) -> Iterator[StepEmitter]:
+    with StepEmitter(topics_only) as opened:
         yield opened
 
 
@@ -38,17 +38,17 @@ def emit(emitter: StepEmitter, count: int, **values: Any) -> None:
         emitter.emit(doc_id=f"doc {number}", step_name="ocr", status=RUNNING, **values)
 
 
-def test_everything_accepted_is_on_the_topic(workspace: Settings, emitter: StepEmitter) -> None:
+def test_everything_accepted_is_on_the_topic(topics_only: Settings, emitter: StepEmitter) -> None:
     """Each event is stored once, on its document's partition, with sequence numbers without a gap; the offsets
     that were reported are those of the last events.
     """
     emit(emitter, 3000)
     assert emitter.flush(PATIENCE_S) == 0
-    stored = stored_events(workspace)
+    stored = stored_events(topics_only)
     assert sequences(stored) == {emitter.emitter_id.hex(): list(range(3000))}
     for record in stored:
         assert record.key == message_key("default", record.event.doc_id)
-        assert record.partition == partition_for(record.key, workspace.steps_partitions)
+        assert record.partition == partition_for(record.key, topics_only.steps_partitions)
     last: dict[int, int] = {}
     for record in stored:
         last[record.partition] = max(last.get(record.partition, -1), record.offset)
@@ -58,16 +58,16 @@ def test_everything_accepted_is_on_the_topic(workspace: Settings, emitter: StepE
     assert accounting.balanced
 
 
-def test_events_of_a_document_keep_their_order(workspace: Settings, emitter: StepEmitter) -> None:
+def test_events_of_a_document_keep_their_order(topics_only: Settings, emitter: StepEmitter) -> None:
     """One document's events stand on the topic in the order of their recording."""
     for number in range(500):
         emitter.emit(doc_id="one", step_name=f"step {number}", status=SUCCESS)
     assert emitter.flush(PATIENCE_S) == 0
-    stored = sorted(stored_events(workspace), key=lambda record: record.offset)
+    stored = sorted(stored_events(topics_only), key=lambda record: record.offset)
     assert [record.event.step_name for record in stored] == [f"step {number}" for number in range(500)]
 
 
-def test_threads(workspace: Settings, emitter: StepEmitter) -> None:
+def test_threads(topics_only: Settings, emitter: StepEmitter) -> None:
     """Eight threads: all delivered, every sequence number once."""
     threads = [threading.Thread(target=emit, args=(emitter, 500)) for _ in range(8)]
     for thread in threads:
@@ -76,24 +76,24 @@ def test_threads(workspace: Settings, emitter: StepEmitter) -> None:
         thread.join()
     assert emitter.flush(PATIENCE_S) == 0
     assert emitter.accounting().delivered == 4000
-    assert sequences(stored_events(workspace)) == {emitter.emitter_id.hex(): list(range(4000))}
+    assert sequences(stored_events(topics_only)) == {emitter.emitter_id.hex(): list(range(4000))}
 
 
-def test_a_dropped_event_leaves_a_gap(workspace: Settings) -> None:
+def test_a_dropped_event_leaves_a_gap(topics_only: Settings) -> None:
     """What could not be sent took a sequence number: the gap on the topic is the loss."""
-    with StepEmitter(workspace, kafka_options={"message.max.bytes": "2000"}) as emitter:
+    with StepEmitter(topics_only, kafka_options={"message.max.bytes": "2000"}) as emitter:
         for number in range(10):
             emit(emitter, 1, details={"text": "x" * 3000 if number in (3, 7) else "x"})
         assert emitter.flush(PATIENCE_S) == 0
         assert dict(emitter.accounting().dropped) == {"too_large": 2}
-    assert sequences(stored_events(workspace)) == {emitter.emitter_id.hex(): [0, 1, 2, 4, 5, 6, 8, 9]}
+    assert sequences(stored_events(topics_only)) == {emitter.emitter_id.hex(): [0, 1, 2, 4, 5, 6, 8, 9]}
 
 
-def limit_batches(workspace: Settings) -> None:
-    admin = AdminClient(workspace.kafka_config())
+def limit_batches(topics_only: Settings) -> None:
+    admin = AdminClient(topics_only.kafka_config())
     limit = ConfigEntry("max.message.bytes", "2000", incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(
-        ResourceType.TOPIC, Topics.from_settings(workspace).steps.name, incremental_configs=[limit]
+        ResourceType.TOPIC, Topics.from_settings(topics_only).steps.name, incremental_configs=[limit]
     )
     for future in admin.incremental_alter_configs([resource]).values():
         future.result()
@@ -103,9 +103,9 @@ def too_large() -> dict[str, Any]:
     return {"text": os.urandom(20_000).hex()}  # which compression does not make small
 
 
-def test_the_broker_refuses_what_is_too_large_for_it(workspace: Settings, emitter: StepEmitter) -> None:
+def test_the_broker_refuses_what_is_too_large_for_it(topics_only: Settings, emitter: StepEmitter) -> None:
     """What the broker refuses counts as failed under that reason; the others are delivered."""
-    limit_batches(workspace)
+    limit_batches(topics_only)
     small = {"text": "x"}
     emit(emitter, 1, details=small)
     assert emitter.flush(PATIENCE_S) == 0
@@ -119,10 +119,10 @@ def test_the_broker_refuses_what_is_too_large_for_it(workspace: Settings, emitte
     assert accounting.balanced
 
 
-def test_a_late_refusal_is_maybe_delivered(workspace: Settings) -> None:
+def test_a_late_refusal_is_maybe_delivered(topics_only: Settings) -> None:
     """What is refused later than a first try takes may have been stored by one before, whose answer was lost."""
-    limit_batches(workspace)
-    with StepEmitter(workspace, linger_ms=1_500) as emitter:
+    limit_batches(topics_only)
+    with StepEmitter(topics_only, linger_ms=1_500) as emitter:
         emit(emitter, 1, details=too_large())
         assert emitter.flush(PATIENCE_S) == 0
         accounting = emitter.accounting()
@@ -130,11 +130,11 @@ def test_a_late_refusal_is_maybe_delivered(workspace: Settings) -> None:
         assert (accounting.lost, accounting.maybe_delivered) == (0, 1)
 
 
-def test_a_topic_that_is_missing(workspace: Settings) -> None:
+def test_a_topic_that_is_missing(topics_only: Settings) -> None:
     """Without its topic events fail as refused, and nothing raises."""
     with StepEmitter(
-        workspace,
-        topic_prefix=f"{workspace.topic_prefix}_missing",
+        topics_only,
+        topic_prefix=f"{topics_only.topic_prefix}_missing",
         kafka_options={"topic.metadata.propagation.max.ms": "200"},
     ) as emitter:
         emit(emitter, 20)
@@ -142,9 +142,9 @@ def test_a_topic_that_is_missing(workspace: Settings) -> None:
         assert dict(emitter.accounting().failed) == {"refused_by_broker": 20}
 
 
-def test_under_asyncio(workspace: Settings) -> None:
+def test_under_asyncio(topics_only: Settings) -> None:
     """Coroutines record steps as they are; none is lost."""
-    manager = ProcessingStepManager(emit_only(workspace))
+    manager = ProcessingStepManager(emit_only(topics_only))
 
     async def work(number: int) -> None:
         async with manager.step(f"doc {number}", "work"):
@@ -156,13 +156,13 @@ def test_under_asyncio(workspace: Settings) -> None:
 
     asyncio.run(main())
     manager.close()
-    statuses = Counter(record.event.status for record in stored_events(workspace))
+    statuses = Counter(record.event.status for record in stored_events(topics_only))
     assert statuses == {RUNNING: 300, SUCCESS: 300}
 
 
-def test_the_three_workflows(workspace: Settings) -> None:
+def test_the_three_workflows(topics_only: Settings) -> None:
     """Basic, retry and parallel, as people write them, end on the topic as they should."""
-    manager = ProcessingStepManager(emit_only(workspace))
+    manager = ProcessingStepManager(emit_only(topics_only))
     basic(manager, "basic", lambda: {"pages": 3})
     failures = [OSError("busy"), OSError("busy")]
 
@@ -181,7 +181,7 @@ def test_the_three_workflows(workspace: Settings) -> None:
     assert manager.flush(PATIENCE_S) == 0
     manager.close()
     told: dict[str, list[tuple[str, str, int]]] = {}
-    for record in sorted(stored_events(workspace), key=lambda record: record.event.sequence):
+    for record in sorted(stored_events(topics_only), key=lambda record: record.event.sequence):
         event = record.event
         told.setdefault(event.doc_id, []).append((event.step_name, event.status.value, event.attempt))
     assert told["basic"] == [("process", "RUNNING", 1), ("process", "SUCCESS", 1)]

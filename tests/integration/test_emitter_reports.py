@@ -39,35 +39,35 @@ def kinds(reports: list[EmitterReport]) -> list[str]:
     return [report.kind.value for report in reports]
 
 
-def test_starts_and_closes(workspace: Settings) -> None:
+def test_starts_and_closes(topics_only: Settings) -> None:
     """STARTED once events get through, CLOSED with the final numbers; none of it counts as an event."""
-    emitter = StepEmitter(workspace, pipeline="invoices")
+    emitter = StepEmitter(topics_only, pipeline="invoices")
     emit(emitter, 10)
     assert emitter.flush(PATIENCE_S) == 0
-    until(lambda: reports_of(workspace), "first report")
+    until(lambda: reports_of(topics_only), "first report")
     emit(emitter, 5)
     emitter.close(PATIENCE_S)
     accounting = emitter.accounting()
     assert (accounting.accepted, accounting.delivered) == (15, 15)
-    [reports] = reports_of(workspace).values()
+    [reports] = reports_of(topics_only).values()
     assert kinds(reports) == ["STARTED", "CLOSED"]
     assert reports[0].accepted >= 10
     assert says(reports[-1], accounting)
     assert reports[-1].pipeline == "invoices"
     assert reports[-1].worker.endswith(f":{os.getpid()}")
-    assert sequences(stored_events(workspace)) == {emitter.emitter_id.hex(): list(range(15))}
+    assert sequences(stored_events(topics_only)) == {emitter.emitter_id.hex(): list(range(15))}
 
 
-def test_losses_are_told_while_they_happen(workspace: Settings) -> None:
+def test_losses_are_told_while_they_happen(topics_only: Settings) -> None:
     """A report of what was lost comes without waiting for the end, and the last one has all of it, by reason."""
-    emitter = StepEmitter(workspace, kafka_options=LIMITED)
+    emitter = StepEmitter(topics_only, kafka_options=LIMITED)
     emit(emitter, 5)
     assert emitter.flush(PATIENCE_S) == 0
-    until(lambda: reports_of(workspace), "first report")
+    until(lambda: reports_of(topics_only), "first report")
     emit(emitter, 3, details={"text": "x" * 3000})
 
     def told() -> list[EmitterReport]:
-        [reports] = reports_of(workspace).values()
+        [reports] = reports_of(topics_only).values()
         return [report for report in reports if report.kind is ReportKind.RUNNING]
 
     [report] = until(told, "report of the loss")
@@ -75,47 +75,47 @@ def test_losses_are_told_while_they_happen(workspace: Settings) -> None:
     assert json.loads(report.reasons).items() >= {"failed": {}, "dropped": {"too_large": 3}}.items()
     emit(emitter, 1, details={"text": "x" * 3000})
     emitter.close(PATIENCE_S)
-    [reports] = reports_of(workspace).values()
+    [reports] = reports_of(topics_only).values()
     assert reports[-1].kind is ReportKind.CLOSED
     assert reports[-1].dropped == 4
     assert says(reports[-1], emitter.accounting())
 
 
-def test_close_without_time_still_says_what_was_left(workspace: Settings) -> None:
+def test_close_without_time_still_says_what_was_left(topics_only: Settings) -> None:
     """Cut off in the middle, the last word counts what was not delivered, and what maybe was."""
-    emitter = StepEmitter(workspace, linger_ms=1000)
+    emitter = StepEmitter(topics_only, linger_ms=1000)
     emit(emitter, 1)
     assert emitter.flush(PATIENCE_S) == 0
-    until(lambda: reports_of(workspace), "first report")
+    until(lambda: reports_of(topics_only), "first report")
     emit(emitter, 500)
     emitter.close(0)
     accounting = emitter.accounting()
     assert accounting.balanced
     assert accounting.delivered < 501
-    [reports] = reports_of(workspace).values()
+    [reports] = reports_of(topics_only).values()
     # It had 0.3 s for the last word, less than its linger: that it is there cannot be promised.
     if reports[-1].kind is ReportKind.CLOSED:
         assert says(reports[-1], accounting)
 
 
-def test_an_emitter_that_is_let_go_of_closes(workspace: Settings) -> None:
+def test_an_emitter_that_is_let_go_of_closes(topics_only: Settings) -> None:
     """Without close, the last word comes once everything is delivered and nobody holds the emitter."""
-    emitter = StepEmitter(workspace)
+    emitter = StepEmitter(topics_only)
     emit(emitter, 20)
     name = emitter.emitter_id.hex()
     del emitter
     gc.collect()
 
     def closed() -> list[EmitterReport]:
-        return [r for r in reports_of(workspace).get(name, []) if r.kind is ReportKind.CLOSED]
+        return [r for r in reports_of(topics_only).get(name, []) if r.kind is ReportKind.CLOSED]
 
     [report] = until(closed, "last word")
     assert (report.accepted, report.delivered, report.pending) == (20, 20, 0)
 
 
-def test_a_forked_child_reports_for_itself(workspace: Settings) -> None:
+def test_a_forked_child_reports_for_itself(topics_only: Settings) -> None:
     """Parent and child are two emitters, each with its own numbers."""
-    emitter = StepEmitter(workspace)
+    emitter = StepEmitter(topics_only)
     emit(emitter, 7)
     pid = os.fork()
     if pid == 0:
@@ -128,7 +128,7 @@ def test_a_forked_child_reports_for_itself(workspace: Settings) -> None:
             os._exit(status)
     assert os.waitpid(pid, 0)[1] == 0
     emitter.close(PATIENCE_S)
-    found = reports_of(workspace)
+    found = reports_of(topics_only)
     mine = found.pop(emitter.emitter_id.hex())
     [childs] = found.values()
     assert (mine[-1].kind, mine[-1].accepted) == (ReportKind.CLOSED, 7)
@@ -136,24 +136,24 @@ def test_a_forked_child_reports_for_itself(workspace: Settings) -> None:
     assert childs[-1].worker.endswith(f":{pid}")
 
 
-def test_without_a_topic_for_reports(workspace: Settings) -> None:
+def test_without_a_topic_for_reports(topics_only: Settings) -> None:
     """Where nobody takes reports, the events go on, and closing keeps to its time."""
-    other = workspace.with_values(kafka_options={"topic.metadata.propagation.max.ms": "100"})
+    other = topics_only.with_values(kafka_options={"topic.metadata.propagation.max.ms": "100"})
     emitter = StepEmitter(other)
-    emitter._transport.self_report._topic = f"{workspace.topic_prefix}.nothing"
+    emitter._transport.self_report._topic = f"{topics_only.topic_prefix}.nothing"
     emit(emitter, 50)
     assert emitter.flush(PATIENCE_S) == 0
     emitter.close(2.0)
     assert (emitter.accounting().delivered, emitter.accounting().pending) == (50, 0)
-    assert reports_of(workspace) == {}
+    assert reports_of(topics_only) == {}
 
 
-def test_a_broker_that_is_away_has_no_reports_in_its_queue(workspace: Settings) -> None:
+def test_a_broker_that_is_away_has_no_reports_in_its_queue(topics_only: Settings) -> None:
     """The bounded queue is for events alone as long as none was answered."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         nowhere = f"127.0.0.1:{taken.getsockname()[1]}"
-    emitter = StepEmitter(workspace, kafka=nowhere, queue_max_messages=10)
+    emitter = StepEmitter(topics_only, kafka=nowhere, queue_max_messages=10)
     emit(emitter, 11)
     poller = emitter._transport._poller
     assert poller is not None

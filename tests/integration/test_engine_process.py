@@ -130,6 +130,7 @@ def test_sigterm_lets_statements_end(tmp_path: Path) -> None:
     assert "Code: 394" in ended["long"]
 
 
+@ONLY_IN_TEST_ALL
 def test_nothing_is_said_but_the_ready_line(tmp_path: Path) -> None:
     """The ready line is one JSON object, and the password is nowhere in it or in the log."""
     process = subprocess.Popen(
@@ -166,6 +167,7 @@ def test_full_disk(tmp_path: Path) -> None:
         assert engine.ask("SELECT count() FROM t") == "2"
 
 
+@ONLY_IN_TEST_ALL
 def test_limit_on_file_sizes_is_refused(tmp_path: Path) -> None:
     """Under a limit that would make the engine lose rows without an error, the server does not start."""
 

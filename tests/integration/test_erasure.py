@@ -22,14 +22,10 @@ from steptrail.projections.tables.health_events import HEALTH_EVENTS
 from steptrail.projections.tables.step_events import STEP_EVENTS
 from steptrail.schemas.status import ProcessingStatus as S
 from support.effort import ONLY_IN_TEST_ALL
-from support.erasing import Records, another, engine_on_a_folder, erase, everywhere, letter_about, stall_of
+from support.erased_document import DOC, MINUTE, NEEDLES, content, naming, records_of_documents, without
+from support.erasing import Records, engine_on_a_folder, erase
 from support.projected import T0, event
 from support.waiting import until
-
-MINUTE = 60_000_000
-DOC = "patient-Zweigelt-1977"
-TEXT = "cannot read the letter of Frau Blaufraenkisch"
-NEEDLES = (DOC.encode(), b"Blaufraenkisch")
 
 
 @pytest.fixture(scope="module")
@@ -40,88 +36,7 @@ def engine() -> Iterator[tuple[ClickHouse, Path]]:
 
 @pytest.fixture
 def records(engine: tuple[ClickHouse, Path]) -> Records:
-    """Records of 20 documents, one of them to be erased, over some hours; nothing is projected yet."""
-    clickhouse, _ = engine
-    records = Records(clickhouse)
-    for table in EVENT_TABLES:
-        clickhouse.command(f"TRUNCATE TABLE {table.name}")
-    for name in ("erased_documents", "erasures", "emitter_sequences"):
-        clickhouse.command(f"TRUNCATE TABLE {name}")
-    records.forget_ledger()
-    for number in range(240):
-        mine = number % 20 == 7
-        time = number * MINUTE
-        running = event(
-            S.RUNNING,
-            time,
-            doc_id=DOC if mine else f"doc-{number % 20}",
-            execution=number + 1,
-            step_name="ocr",
-        )
-        failed = number % 3 == 1
-        ended = another(
-            running,
-            status=S.ERROR if failed else S.SUCCESS,
-            timestamp=running.timestamp + 2_000_000,
-            sequence=10_000 + number,
-            duration_ms=2000.0,
-            error_type="ValueError" if failed else None,
-            error_message=(TEXT if mine else f"no page {number}") if failed else None,
-            metrics='{"pages of Frau Blaufraenkisch":3}' if mine else '{"pages":2}',
-            details='{"of":"Frau Blaufraenkisch"}' if mine else "{}",
-        )
-        records.events += [(running, running.timestamp), (ended, ended.timestamp)]
-    records.letters = [
-        (letter_about(DOC, f"{TEXT}: not JSON", 1, T0 // 1000), T0),
-        (letter_about("doc-1", "not JSON", 2, T0 // 1000), T0),
-    ]
-    first = next(one for one, _ in records.events if one.doc_id == DOC)
-    other = next(one for one, _ in records.events if one.doc_id == "doc-1")
-    records.observations = [
-        (stall_of(first, TEXT), T0 + MINUTE),
-        (stall_of(other, "has not ended"), T0 + MINUTE),
-    ]
-    return records
-
-
-def without(records: Records, doc_id: str = DOC) -> Records:
-    """The same topics, if the document had never been."""
-    left = Records(records.clickhouse)
-    left.events = [(one, us) for one, us in records.events if one.doc_id != doc_id]
-    left.letters = [(one, us) for one, us in records.letters if one.doc_id != doc_id]
-    left.observations = [(one, us) for one, us in records.observations if one.doc_id != doc_id]
-    return left
-
-
-def content(clickhouse: ClickHouse) -> dict[str, Any]:
-    """What the tables say, but for offsets and versions, which tell where a row came from."""
-    columns = {
-        "steps": "* EXCEPT (kafka_offset)",
-        "health_events": "* EXCEPT (kafka_offset)",
-        "observations": "* EXCEPT (kafka_offset)",
-        "dead_letters": "* EXCEPT (kafka_offset)",
-        "step_executions": "*",
-        "step_minutes": "* EXCEPT (durations)",
-        "step_metrics": "*",
-        "error_group_minutes": "* EXCEPT (version, documents, templates), "
-        "finalizeAggregation(documents), finalizeAggregation(templates)",
-        "error_group_hours": "* EXCEPT (version, documents, templates), "
-        "finalizeAggregation(documents), finalizeAggregation(templates)",
-    }
-    final = {"step_executions", "error_group_minutes", "error_group_hours"}
-    return {
-        table: clickhouse.query(
-            f"SELECT {what} FROM {table} {'FINAL' if table in final else ''} ORDER BY ALL"
-        )
-        for table, what in columns.items()
-    }
-
-
-def naming(clickhouse: ClickHouse) -> list[str]:
-    """The tables and views that name the document or have its text."""
-    return sorted(
-        name for name, rows in everywhere(clickhouse).items() if any(needle in rows for needle in NEEDLES)
-    )
+    return records_of_documents(engine[0])
 
 
 def test_a_document_is_gone_from_every_table_and_all_else_is_as_if_it_had_never_been(
@@ -178,6 +93,7 @@ def files_with(folder: Path, needles: tuple[bytes, ...]) -> list[str]:
     return found
 
 
+@ONLY_IN_TEST_ALL
 def test_neither_a_replay_nor_building_everything_anew_brings_it_back(records: Records) -> None:
     """The same records under a ledger that knows nothing of them: all but the document's are there again."""
     clickhouse = records.clickhouse
@@ -189,6 +105,7 @@ def test_neither_a_replay_nor_building_everything_anew_brings_it_back(records: R
     assert content(clickhouse) == before
 
 
+@ONLY_IN_TEST_ALL
 def test_an_event_that_happened_before_is_kept_out_when_it_comes_late_and_a_later_one_is_stored(
     records: Records,
 ) -> None:

@@ -147,44 +147,44 @@ def looping(
 SMALL = BatchLimits(max_events=200, max_age_s=0.2)
 
 
-def test_a_slow_sink_holds_reading_back(workspace: Settings) -> None:
+def test_a_slow_sink_holds_reading_back(topics_only: Settings) -> None:
     """Buffers stay bounded, partitions are paused, and everything arrives."""
-    sent = produce(workspace, (event_value() for _ in range(3_000)))
+    sent = produce(topics_only, (event_value() for _ in range(3_000)))
     ledger = Ledger()
-    sink = LedgerSink(ledger, workspace)
+    sink = LedgerSink(ledger, topics_only)
     sink.delay = 1.2  # longer than the loop's patience
-    with looping(workspace, sink, BatchLimits(max_events=1_000)):
+    with looping(topics_only, sink, BatchLimits(max_events=1_000)):
         until(lambda: ledger.written() == sorted(sent), "everything")
     assert max(sink.sizes) <= 1_000
     assert ledger.overlaps == 0
 
 
-def test_random_faults_lose_and_double_nothing(workspace: Settings) -> None:
+def test_random_faults_lose_and_double_nothing(topics_only: Settings) -> None:
     """A fifth of all calls fail, before or after they took effect."""
     ledger = Ledger()
-    sink = LedgerSink(ledger, workspace, random.Random(7))
-    sent = produce(workspace, (event_value() for _ in range(1_000)))
-    with looping(workspace, sink, SMALL):
+    sink = LedgerSink(ledger, topics_only, random.Random(7))
+    sent = produce(topics_only, (event_value() for _ in range(1_000)))
+    with looping(topics_only, sink, SMALL):
         for _ in range(20):
-            sent |= produce(workspace, (event_value() for _ in range(100)))
+            sent |= produce(topics_only, (event_value() for _ in range(100)))
         until(lambda: ledger.written() == sorted(sent), "everything")
     assert sink.opens > 3
 
 
-def test_what_was_ready_is_written_after_an_outage(workspace: Settings) -> None:
+def test_what_was_ready_is_written_after_an_outage(topics_only: Settings) -> None:
     """While the store is away the consumer keeps its membership and says what it waits for; then it goes on."""
     ledger = Ledger()
-    sink = LedgerSink(ledger, workspace)
-    sent = produce(workspace, (event_value() for _ in range(300)))
-    with looping(workspace, sink, SMALL) as (_, status):
+    sink = LedgerSink(ledger, topics_only)
+    sent = produce(topics_only, (event_value() for _ in range(300)))
+    with looping(topics_only, sink, SMALL) as (_, status):
         until(lambda: ledger.written() == sorted(sent), "the first records")
         sink.away.set()
-        sent |= produce(workspace, (event_value() for _ in range(600)))
+        sent |= produce(topics_only, (event_value() for _ in range(600)))
         until(lambda: status.waiting_for == "the store", "reason")
         assert status.state is State.WAITING
         until(lambda: status.lag_events == 600, "lag")
         assert status.lag_seconds > 0
-        group = Topics(workspace.topic_prefix).projector_group
+        group = Topics(topics_only.topic_prefix).projector_group
         assert len(sink.questions.group(group).members) == 1
         sink.away.clear()
         until(lambda: ledger.written() == sorted(sent), "the rest")
@@ -192,23 +192,23 @@ def test_what_was_ready_is_written_after_an_outage(workspace: Settings) -> None:
     assert ledger.overlaps == 0
 
 
-def test_members_that_come_and_go_lose_and_double_nothing(workspace: Settings) -> None:
+def test_members_that_come_and_go_lose_and_double_nothing(topics_only: Settings) -> None:
     """Rebalances under load, with calls that fail."""
     ledger = Ledger()
-    sent = produce(workspace, (event_value() for _ in range(500)))
-    with looping(workspace, LedgerSink(ledger, workspace, random.Random(1)), SMALL):
+    sent = produce(topics_only, (event_value() for _ in range(500)))
+    with looping(topics_only, LedgerSink(ledger, topics_only, random.Random(1)), SMALL):
         for seed in range(4):
-            with looping(workspace, LedgerSink(ledger, workspace, random.Random(seed)), SMALL):
+            with looping(topics_only, LedgerSink(ledger, topics_only, random.Random(seed)), SMALL):
                 for _ in range(8):
-                    sent |= produce(workspace, (event_value() for _ in range(60)))
+                    sent |= produce(topics_only, (event_value() for _ in range(60)))
                     time.sleep(0.1)
         until(lambda: ledger.written() == sorted(sent), "everything")
 
 
-def test_transactions_leave_no_holes_in_the_ledger(workspace: Settings) -> None:
+def test_transactions_leave_no_holes_in_the_ledger(topics_only: Settings) -> None:
     """Markers and aborted records have offsets, and are no records."""
-    topic = Topics(workspace.topic_prefix).steps.name
-    producer = Producer({**workspace.kafka_config(), "transactional.id": workspace.topic_prefix})
+    topic = Topics(topics_only.topic_prefix).steps.name
+    producer = Producer({**topics_only.kafka_config(), "transactional.id": topics_only.topic_prefix})
     producer.init_transactions(30)
     for number in range(9):
         producer.begin_transaction()
@@ -219,28 +219,28 @@ def test_transactions_leave_no_holes_in_the_ledger(workspace: Settings) -> None:
             producer.abort_transaction(30)
         else:
             producer.commit_transaction(30)
-    last = produce(workspace, [event_value()])
+    last = produce(topics_only, [event_value()])
     ledger = Ledger()
-    sink = LedgerSink(ledger, workspace)
-    with looping(workspace, sink, BatchLimits(max_events=7)):
+    sink = LedgerSink(ledger, topics_only)
+    with looping(topics_only, sink, BatchLimits(max_events=7)):
         until(lambda: (0, next(iter(last))[1]) in ledger.written(), "the last record")
     assert len(ledger.rows[0]) == 61
     assert ledger.next[0] == next(iter(last))[1] + 1
     assert ledger.overlaps == 0
 
 
-def test_records_that_expire_while_it_waits_are_a_gap(workspace: Settings) -> None:
+def test_records_that_expire_while_it_waits_are_a_gap(topics_only: Settings) -> None:
     """Out of range in mid-stream: the gap is known, and reading goes on behind it."""
-    topic = Topics(workspace.topic_prefix).steps.name
+    topic = Topics(topics_only.topic_prefix).steps.name
     ledger = Ledger()
-    sink = LedgerSink(ledger, workspace)
-    produce(workspace, (event_value() for _ in range(60)))
-    with looping(workspace, sink, BatchLimits(max_events=5)) as (_, status):
+    sink = LedgerSink(ledger, topics_only)
+    produce(topics_only, (event_value() for _ in range(60)))
+    with looping(topics_only, sink, BatchLimits(max_events=5)) as (_, status):
         until(lambda: len(ledger.written()) == 60, "the first records")
         sink.away.set()
-        produce(workspace, (event_value() for _ in range(600)))  # 10 to 109
+        produce(topics_only, (event_value() for _ in range(600)))  # 10 to 109
         until(lambda: status.waiting_for == "the store", "reason")
-        admin = AdminClient(workspace.kafka_config())
+        admin = AdminClient(topics_only.kafka_config())
         for future in admin.delete_records([TopicPartition(topic, 1, 80)]).values():
             future.result(30)
         sink.away.clear()

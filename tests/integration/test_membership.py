@@ -15,6 +15,7 @@ from steptrail.consumers.kafka.broker import BrokerQuestions, Group
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.topics import Topics
 from support.consumed import event_value
+from support.effort import ONLY_IN_TEST_ALL
 from support.projecting import produce, projected, projectors
 from support.waiting import PATIENCE_S, until
 
@@ -66,6 +67,7 @@ def test_a_member_that_stops_leaves_at_once(
         assert members(group, workspace).members == ()
 
 
+@ONLY_IN_TEST_ALL
 def test_a_member_whose_given_name_another_takes_ends_with_the_error(workspace: Settings) -> None:
     """It reads nothing any more, so it must not say that it runs."""
     environ = {**LONG_SESSION, "STEPTRAIL_GROUP_INSTANCE_ID": "projector-0"}
@@ -80,6 +82,7 @@ def test_a_member_whose_given_name_another_takes_ends_with_the_error(workspace: 
             assert two.process.poll() is None
 
 
+@ONLY_IN_TEST_ALL
 def test_two_members_of_one_name_both_work(
     workspace: Settings, tmp_path: Path, group: BrokerQuestions
 ) -> None:

@@ -19,6 +19,7 @@ from steptrail.projections.clickhouse.errors import TopicRecreated
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.topics import Topics, ensure_topics
 from support.consumed import event_value
+from support.effort import ONLY_IN_TEST_ALL
 from support.projecting import Projected, produce, projected, projecting, projectors
 from support.proxy import Fate, store_behind_proxy
 from support.stack import environ_of
@@ -87,6 +88,7 @@ def shown_lag(settings: Settings, *arguments: str, **environ: str) -> subprocess
     return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=told)
 
 
+@ONLY_IN_TEST_ALL
 def test_a_store_that_is_away_at_the_start_is_waited_for(workspace: Settings) -> None:
     """Started first, it stays in its group and begins when the store is there."""
     with store_behind_proxy(workspace) as (settings, proxy), projected(workspace) as store:
@@ -230,6 +232,7 @@ def test_a_recreated_topic_stops_the_projector(workspace: Settings) -> None:
             until(lambda: store.count() == 60 + len(sent), "projection of the new topic")
 
 
+@ONLY_IN_TEST_ALL
 def test_what_the_group_committed_of_the_old_topic_leaves_out_nothing_of_the_new(workspace: Settings) -> None:
     """Offsets of old may outlive their topic: a projector that is on its way out still commits them."""
     topics = Topics(workspace.topic_prefix)
@@ -250,6 +253,7 @@ def test_what_the_group_committed_of_the_old_topic_leaves_out_nothing_of_the_new
             until(lambda: store.count() == 60 + len(sent), "projection of all of the new topic")
 
 
+@ONLY_IN_TEST_ALL
 def test_a_topic_recreated_while_it_is_read_stops_the_projector(workspace: Settings) -> None:
     """The same, with the projector running."""
     produce(workspace, (event_value() for _ in range(60)))

@@ -52,6 +52,7 @@ def alter(store: ClickHouse, statement: str) -> None:
     store.command(f"ALTER TABLE {statement}", settings={"mutations_sync": 2})
 
 
+@ONLY_IN_TEST_ALL
 def test_during_load_killed_twice_its_diff_finds_what_differs_and_it_is_exchanged_and_back(
     workspace: Settings, store: ClickHouse, command: Command
 ) -> None:
@@ -114,7 +115,6 @@ def expire(settings: Settings, offset: int) -> None:
         future.result(60)
 
 
-@ONLY_IN_TEST_ALL
 def test_what_the_topic_has_let_go_of_is_copied_from_the_live_tables(
     workspace: Settings, store: ClickHouse, command: Command
 ) -> None:

@@ -15,6 +15,7 @@ import pytest
 from steptrail.producers import StepEmitter
 from steptrail.schemas import ConfigurationError, ProcessingStatus, Settings, Topics
 from steptrail.schemas.wire.headers import times_resent
+from support.effort import ONLY_IN_TEST_ALL
 from support.projecting import projected, projecting, read_all
 from support.stack import environ_of
 from support.topic_events import sequences, stored_events
@@ -44,9 +45,9 @@ def settled(emitter: StepEmitter) -> bool:
     return accounting.spooled == 0 and accounting.pending == 0
 
 
-def test_an_overrun_queue_loses_nothing(workspace: Settings, tmp_path: Path) -> None:
+def test_an_overrun_queue_loses_nothing(topics_only: Settings, tmp_path: Path) -> None:
     """What does not fit into the queue goes through the file; all is delivered, and the file is empty."""
-    emitter = StepEmitter(workspace, spool=tmp_path, queue_max_messages=50)
+    emitter = StepEmitter(topics_only, spool=tmp_path, queue_max_messages=50)
     emit(emitter, 3000)
     assert emitter.accounting().balanced
     assert emitter.accounting().spooled > 0
@@ -55,7 +56,7 @@ def test_an_overrun_queue_loses_nothing(workspace: Settings, tmp_path: Path) -> 
     assert (accounting.accepted, accounting.delivered, accounting.lost) == (3000, 3000, 0)
     emitter.close()
     assert files(tmp_path) == []
-    assert sequences(stored_events(workspace)) == {emitter.emitter_id.hex(): list(range(3000))}
+    assert sequences(stored_events(topics_only)) == {emitter.emitter_id.hex(): list(range(3000))}
 
 
 def test_the_next_process_sends_what_was_left(workspace: Settings, tmp_path: Path) -> None:
@@ -79,20 +80,22 @@ def test_the_next_process_sends_what_was_left(workspace: Settings, tmp_path: Pat
         until(lambda: store.count() == 201, "projection")
 
 
-def test_a_process_that_lives_for_a_moment_sends_what_was_left(workspace: Settings, tmp_path: Path) -> None:
+@ONLY_IN_TEST_ALL
+def test_a_process_that_lives_for_a_moment_sends_what_was_left(topics_only: Settings, tmp_path: Path) -> None:
     """One event, then the end: closing waits for the file of another process, too, though it is held for a while."""
-    first = StepEmitter(workspace, kafka=nowhere(), spool=tmp_path)
+    first = StepEmitter(topics_only, kafka=nowhere(), spool=tmp_path)
     emit(first, 50)
     first.close(0)
     assert len(files(tmp_path)) == 1
-    with StepEmitter(workspace, spool=tmp_path) as second:
+    with StepEmitter(topics_only, spool=tmp_path) as second:
         emit(second, 1)
         second.flush(PATIENCE_S)
         second.close(PATIENCE_S)
     assert files(tmp_path) == []
-    assert sequences(stored_events(workspace))[first.emitter_id.hex()] == list(range(50))
+    assert sequences(stored_events(topics_only))[first.emitter_id.hex()] == list(range(50))
 
 
+@ONLY_IN_TEST_ALL
 def test_what_was_delivered_already_is_projected_once(workspace: Settings, tmp_path: Path) -> None:
     """A file that is sent twice, as after a crash, puts no row in twice."""
     first = StepEmitter(workspace, kafka=nowhere(), spool=tmp_path)
@@ -112,19 +115,20 @@ def test_what_was_delivered_already_is_projected_once(workspace: Settings, tmp_p
         assert store.count() == 102
 
 
-def test_a_time_out_is_sent_again(workspace: Settings, tmp_path: Path) -> None:
+@ONLY_IN_TEST_ALL
+def test_a_time_out_is_sent_again(topics_only: Settings, tmp_path: Path) -> None:
     """Events that timed out are kept, not failed."""
-    emitter = StepEmitter(workspace, kafka=nowhere(), spool=tmp_path, message_timeout_ms=100, linger_ms=5)
+    emitter = StepEmitter(topics_only, kafka=nowhere(), spool=tmp_path, message_timeout_ms=100, linger_ms=5)
     emit(emitter, 20)
     until(lambda: emitter.accounting().spooled == 20, "time-out")
     emitter.close(0)
     assert (emitter.accounting().spooled, dict(emitter.accounting().failed)) == (20, {})
 
 
-def test_a_full_file_drops(workspace: Settings, tmp_path: Path) -> None:
+def test_a_full_file_drops(topics_only: Settings, tmp_path: Path) -> None:
     """The file has a bound; beyond it events are dropped and counted as without a spool."""
     emitter = StepEmitter(
-        workspace, kafka=nowhere(), spool=tmp_path, queue_max_messages=10, spool_max_bytes=5000
+        topics_only, kafka=nowhere(), spool=tmp_path, queue_max_messages=10, spool_max_bytes=5000
     )
     emit(emitter, 100)
     accounting = emitter.accounting()
@@ -147,30 +151,30 @@ time.sleep(600)
 """
 
 
-def test_a_killed_process_leaves_its_file(workspace: Settings, tmp_path: Path) -> None:
+def test_a_killed_process_leaves_its_file(topics_only: Settings, tmp_path: Path) -> None:
     """kill -9: what was in the file is sent by the next one; while the process lives, nobody touches it."""
-    environ = environ_of(workspace.with_values(kafka=nowhere()))
+    environ = environ_of(topics_only.with_values(kafka=nowhere()))
     with subprocess.Popen(
         [sys.executable, "-c", WORKER, str(tmp_path)], env=environ, stdout=subprocess.PIPE, text=True
     ) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline().strip() == "90"
-            with StepEmitter(workspace, spool=tmp_path) as living:
+            with StepEmitter(topics_only, spool=tmp_path) as living:
                 emit(living, 1)
                 assert living.flush(PATIENCE_S) == 0
             assert len(files(tmp_path)) == 1
         finally:
             os.kill(process.pid, signal.SIGKILL)
-    with StepEmitter(workspace, spool=tmp_path) as next_one:
+    with StepEmitter(topics_only, spool=tmp_path) as next_one:
         emit(next_one, 1)
         until(lambda: not files(tmp_path), "end of the file")
-    assert len(stored_events(workspace)) == 92
+    assert len(stored_events(topics_only)) == 92
 
 
-def test_a_forked_child_has_a_file_of_its_own(workspace: Settings, tmp_path: Path) -> None:
+def test_a_forked_child_has_a_file_of_its_own(topics_only: Settings, tmp_path: Path) -> None:
     """Parent and child never share a file, and the child does not keep the parent's lock."""
-    emitter = StepEmitter(workspace, kafka=nowhere(), spool=tmp_path, queue_max_messages=10)
+    emitter = StepEmitter(topics_only, kafka=nowhere(), spool=tmp_path, queue_max_messages=10)
     emit(emitter, 30)
     assert len(files(tmp_path)) == 1
     pid = os.fork()
@@ -186,10 +190,10 @@ def test_a_forked_child_has_a_file_of_its_own(workspace: Settings, tmp_path: Pat
     assert os.waitpid(pid, 0)[1] == 0
     emitter.close(0)
     assert emitter.accounting().spooled == 30
-    with StepEmitter(workspace, spool=tmp_path) as next_one:
+    with StepEmitter(topics_only, spool=tmp_path) as next_one:
         emit(next_one, 1)
         until(lambda: not files(tmp_path), "end of the files")
-    assert len(stored_events(workspace)) == 56
+    assert len(stored_events(topics_only)) == 56
 
 
 def test_a_folder_that_cannot_be(tmp_path: Path) -> None:

@@ -32,12 +32,12 @@ def produce(settings: Settings, topic: str, value: bytes, **options: object) -> 
     return message
 
 
-def test_the_brokers_time_counts(workspace: Settings) -> None:
+def test_the_brokers_time_counts(topics_only: Settings) -> None:
     """A record of the steps topic carries the broker's time, whatever its producer claimed."""
-    topic = Topics.from_settings(workspace).steps.name
+    topic = Topics.from_settings(topics_only).steps.name
     before = time.time()
-    delivered = produce(workspace, topic, b"x", **{"enable.idempotence": True})
-    consumer = Consumer({**workspace.kafka_config(), "group.id": f"{workspace.topic_prefix}-test"})
+    delivered = produce(topics_only, topic, b"x", **{"enable.idempotence": True})
+    consumer = Consumer({**topics_only.kafka_config(), "group.id": f"{topics_only.topic_prefix}-test"})
     try:
         partition = delivered.partition()
         assert partition is not None
@@ -52,35 +52,35 @@ def test_the_brokers_time_counts(workspace: Settings) -> None:
     assert before - 5 < at_ms / 1000 < time.time() + 5
 
 
-def test_topics_do_not_appear_by_accident(workspace: Settings) -> None:
+def test_topics_do_not_appear_by_accident(topics_only: Settings) -> None:
     """Producing to a topic that nobody made fails, and makes none."""
-    name = f"{workspace.topic_prefix}.nobody-made-me"
+    name = f"{topics_only.topic_prefix}.nobody-made-me"
     with pytest.raises(KafkaException) as refused:
         produce(
-            workspace,
+            topics_only,
             name,
             b"x",
             **{"topic.metadata.propagation.max.ms": 500, "allow.auto.create.topics": True},
         )
     assert refused.value.args[0].code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC)
-    assert name not in AdminClient(workspace.kafka_config()).list_topics(timeout=30).topics
+    assert name not in AdminClient(topics_only.kafka_config()).list_topics(timeout=30).topics
 
 
-def test_sizes_are_the_topics_own(workspace: Settings) -> None:
+def test_sizes_are_the_topics_own(topics_only: Settings) -> None:
     """The dead-letter topic takes what the steps topic refuses as too large."""
-    topics = Topics.from_settings(workspace)
+    topics = Topics.from_settings(topics_only)
     large = bytes(1024 * 1024 + 500_000)
     options = {"message.max.bytes": 4 * 1024 * 1024, "compression.type": "none"}
     with pytest.raises(KafkaException) as refused:
-        produce(workspace, topics.steps.name, large, **options)
+        produce(topics_only, topics.steps.name, large, **options)
     assert refused.value.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE
-    assert produce(workspace, topics.dlq.name, large, **options).offset() == 0
+    assert produce(topics_only, topics.dlq.name, large, **options).offset() == 0
 
 
-def test_transactions_work(workspace: Settings) -> None:
+def test_transactions_work(topics_only: Settings) -> None:
     """Several partitions are written in one transaction: the internal topics of one node suffice."""
-    topic = Topics.from_settings(workspace).steps.name
-    producer = Producer({**workspace.kafka_config(), "transactional.id": workspace.topic_prefix})
+    topic = Topics.from_settings(topics_only).steps.name
+    producer = Producer({**topics_only.kafka_config(), "transactional.id": topics_only.topic_prefix})
     producer.init_transactions(30)
     producer.begin_transaction()
     for partition in (0, 1):

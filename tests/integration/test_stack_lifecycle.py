@@ -27,6 +27,7 @@ from steptrail.deploy.stack.supervisor import StackStartError
 from steptrail.projections.clickhouse.client import connect
 from steptrail.schemas.configuration.settings import Settings, read_stack_file
 from steptrail.schemas.topics import Topics
+from support.effort import ONLY_IN_TEST_ALL
 from support.waiting import until
 
 
@@ -121,7 +122,15 @@ def test_a_folder_has_one_stack(own_stack: Path) -> None:
     assert stack_status(own_stack).pid == pid
 
 
-@pytest.mark.parametrize("name", ["broker", "engine", "projector", "health", "web"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "broker",
+        "engine",
+        "projector",
+        *(pytest.param(name, marks=ONLY_IN_TEST_ALL) for name in ("health", "web")),
+    ],
+)
 def test_a_killed_part_comes_back(own_stack: Path, name: str) -> None:
     """A part that is killed is started again at its address; the crash is said in the log and counted."""
     before = part(own_stack, name)

@@ -6,10 +6,12 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from steptrail.projections.aggregates.templates import LONGEST, LONGEST_INPUT, PLACEHOLDERS, template_sql
+from support.effort import effort
 from support.engine import EngineServer, engine
 
 __all__ = ["engine"]
@@ -103,13 +105,14 @@ PIECES = st.one_of(
 )
 MESSAGES = st.lists(st.lists(PIECES, max_size=12).map("".join), min_size=1, max_size=40)
 GIVEN = settings(
-    max_examples=60,
+    max_examples=effort(25, 60),
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 
+@pytest.mark.thorough
 @GIVEN
 @given(messages=MESSAGES)
 def test_the_template_of_a_template_is_itself(engine: EngineServer, messages: list[str]) -> None:
@@ -119,6 +122,7 @@ def test_the_template_of_a_template_is_itself(engine: EngineServer, messages: li
     assert not [one for one in once if any(unicodedata.category(char) == "Nd" for char in one)]
 
 
+@pytest.mark.thorough
 @GIVEN
 @given(
     words=st.lists(

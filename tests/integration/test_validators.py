@@ -26,14 +26,14 @@ from steptrail.schemas.event import MAX_TIMESTAMP_US, MIN_TIMESTAMP_US
 from steptrail.schemas.ids import uuid7
 from steptrail.schemas.values.json_text import MAX_JSON_DEPTH, MAX_JSON_DIGITS
 from support.consumed import TIME_MS, event_value, message
-from support.effort import ONLY_IN_TEST_ALL
+from support.effort import ONLY_IN_TEST_ALL, effort
 from support.odd_events import EVENTS, ROWS, VALUES, damaged
 from support.stack import Stack, new_workspace
 
 SCHEMAS = WriterSchemas()
 SEARCH = settings(
     derandomize=True,
-    max_examples=40,
+    max_examples=effort(15, 40),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
@@ -72,6 +72,7 @@ def all_agree(store: ClickHouse, values: Sequence[bytes]) -> None:
     assert [(value, str(fault)) for value, fault in odd if takes(store, [value])] == []
 
 
+@pytest.mark.thorough
 @SEARCH
 @given(st.lists(VALUES, min_size=1, max_size=30))
 def test_they_agree_at_and_beyond_every_limit(store: ClickHouse, values: list[bytes]) -> None:
@@ -80,6 +81,7 @@ def test_they_agree_at_and_beyond_every_limit(store: ClickHouse, values: list[by
 
 
 @ONLY_IN_TEST_ALL
+@pytest.mark.thorough
 @SEARCH
 @given(st.data())
 def test_they_agree_on_damaged_bytes(store: ClickHouse, data: st.DataObject) -> None:
@@ -87,6 +89,7 @@ def test_they_agree_on_damaged_bytes(store: ClickHouse, data: st.DataObject) -> 
     all_agree(store, [damaged(data.draw(EVENTS), data) for _ in range(data.draw(st.integers(1, 15)))])
 
 
+@pytest.mark.thorough
 @SEARCH
 @given(st.lists(ROWS, min_size=1, max_size=100))
 def test_the_store_names_the_rows_that_fail(store: ClickHouse, values: list[bytes]) -> None:
@@ -100,6 +103,7 @@ def test_the_store_names_the_rows_that_fail(store: ClickHouse, values: list[byte
     assert left == ([offset for offset, fault in enumerate(faults) if fault is None],)
 
 
+@pytest.mark.thorough
 @SEARCH
 @given(st.lists(VALUES | EVENTS, min_size=1, max_size=60))
 def test_without_a_look_into_texts_the_store_names_the_rest(store: ClickHouse, values: list[bytes]) -> None:

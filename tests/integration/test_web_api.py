@@ -24,6 +24,7 @@ from support.every_state import HOSTILE, documents_in_every_state
 from support.stack import Stack
 from support.waiting import until
 from support.web import Api, serving
+from support.web_lists import all_pages, items
 
 PAGE = Path(__file__).parents[2] / "docs" / "api.md"
 
@@ -40,28 +41,6 @@ def api(seeded: Settings) -> Iterator[Api]:
     with serving(seeded) as running:
         until(lambda: running.get("/alerts").status == 200, "what the topics of alerting hold")
         yield running
-
-
-def items(api: Api, path: str, **parameters: Any) -> list[dict[str, Any]]:
-    reply = api.get(path, **parameters)
-    assert reply.status == 200, reply.body
-    found: list[dict[str, Any]] = reply.json["items"]
-    return found
-
-
-def all_pages(api: Api, path: str, limit: int, **parameters: Any) -> list[dict[str, Any]]:
-    """The items of all pages together; every page but the last says where to go on."""
-    found: list[dict[str, Any]] = []
-    after: str | None = None
-    for _ in range(1000):
-        reply = api.get(path, **{**parameters, "limit": limit, **({} if after is None else {"after": after})})
-        assert reply.status == 200, reply.body
-        assert len(reply.json["items"]) <= limit
-        found += reply.json["items"]
-        after = reply.json["next"]
-        if after is None:
-            return found
-    raise AssertionError("pages without end")
 
 
 def endpoints() -> list[str]:
@@ -393,50 +372,6 @@ def test_a_rebound_name_and_another_site_reach_nothing(api: Api) -> None:
     )
     assert refused.json["error"] == "foreign_origin"
     assert "access-control-allow-origin" not in refused.headers
-
-
-ADDRESSES = (
-    "/overview",
-    "/failing",
-    "/document?doc_id=x",
-    "/search?q=xx",
-    "/losses",
-    "/throughput",
-    "/live?times=1",
-)
-
-
-def test_a_store_that_is_away_is_said_to_be(seeded: Settings) -> None:
-    """503 with where it should be; what does not need it has an answer, which says what is not known."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        away = f"http://127.0.0.1:{taken.getsockname()[1]}/x"
-        with serving(seeded.with_values(clickhouse=away)) as api:
-            for address in ADDRESSES[:-1]:
-                reply = api.send("GET", address, None)
-                assert reply.status == 503, address
-                assert reply.json["error"] == "store_unavailable"
-            assert b"event: problem" in api.send("GET", ADDRESSES[-1], None).body
-            assert api.get("/health").json["status"] == "UNKNOWN"
-            freshness = api.get("/freshness").json
-            assert freshness["as_of"] is None
-            assert freshness["freshness_problem"]
-
-
-def test_a_store_that_hangs_is_said_to_be_away(seeded: Settings) -> None:
-    """It takes connections and never answers: 503 after the patience, whatever its own time-outs are."""
-    with socket.socket() as mute:
-        mute.bind(("127.0.0.1", 0))
-        mute.listen(50)
-        hangs = f"http://127.0.0.1:{mute.getsockname()[1]}/x"
-        with serving(seeded.with_values(clickhouse=hangs)) as api:
-            for address in ADDRESSES[1:4]:
-                reply = api.send("GET", address, None)
-                assert reply.status == 503
-                assert reply.json["error"] == "store_unavailable"
-                assert re.search(
-                    "did not answer within 1.8 s|no answer within the time", reply.json["detail"]
-                )
 
 
 def test_a_broker_that_is_away_leaves_the_tables_readable(seeded: Settings) -> None:

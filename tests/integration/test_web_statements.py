@@ -48,7 +48,7 @@ def database(stack: Stack) -> Iterator[ClickHouse]:
         )
         declare_expected_steps(clickhouse, "p", ["s0", "s1", "s2", "s3", "s9"])
         now_us = int(datetime.now(timezone.utc).timestamp() * 1e6)
-        consumer = Consumer(clickhouse)
+        errors = []
         for number in range(14):
             word = chr(ord("a") + number)
             for hour in range(number % 4 + 1):
@@ -56,7 +56,8 @@ def database(stack: Stack) -> Iterator[ClickHouse]:
                 failed = event(
                     S.ERROR, at - T0, doc_id=f"d{number}{hour}", error_message=f"no page in {word}"
                 )
-                consumer.count([(0, (failed, at))])
+                errors.append((0, (failed, at)))
+        Consumer(clickhouse).count(errors)
         yield clickhouse
 
 

@@ -82,26 +82,26 @@ CODES = {"SIGTERM by default": -15, "kill -9": -9, "out of an executor": -9}
 
 @ONLY_IN_TEST_ALL
 @pytest.mark.parametrize("end", LOSSLESS)
-def test_loses_nothing_by_itself(workspace: Settings, tmp_path: Path, end: str) -> None:
+def test_loses_nothing_by_itself(topics_only: Settings, tmp_path: Path, end: str) -> None:
     """Everything that was accepted arrives without a journal, and without a flush in the program."""
-    code, said = run_program(LOSSLESS[end], workspace, tmp_path, None)
+    code, said = run_program(LOSSLESS[end], topics_only, tmp_path, None)
     assert code == 0, said
     told = accepted(tmp_path)
     assert len(told) >= 60
-    found = arrived(workspace)
+    found = arrived(topics_only)
     assert told <= found.docs.keys(), said
     assert set(found.docs.values()) == {1}
 
 
 @ONLY_IN_TEST_ALL
 @pytest.mark.parametrize("end", [*LOSSLESS, *WITH_A_JOURNAL])
-def test_loses_nothing_with_a_journal(workspace: Settings, tmp_path: Path, end: str) -> None:
+def test_loses_nothing_with_a_journal(topics_only: Settings, tmp_path: Path, end: str) -> None:
     """Everything that was accepted arrives once, at the latest with `run spool`; then no file is left."""
     journal = tmp_path / "journal"
     program = {**LOSSLESS, **WITH_A_JOURNAL}[end]
-    code, said = run_program(program, workspace, tmp_path, journal)
+    code, said = run_program(program, topics_only, tmp_path, journal)
     assert code == CODES.get(end, 0), said
-    check(workspace, tmp_path, journal, at_least=60)
+    check(topics_only, tmp_path, journal, at_least=60)
 
 
 def check(settings: Settings, folder: Path, journal: Path, *, at_least: int) -> None:
@@ -155,12 +155,12 @@ def last():
 
 
 @ONLY_IN_TEST_ALL
-def test_celerys_limits(workspace: Settings, tmp_path: Path) -> None:
+def test_celerys_limits(topics_only: Settings, tmp_path: Path) -> None:
     """Soft and hard time limits, and a worker that is replaced because of its memory."""
     journal = tmp_path / "journal"
     (tmp_path / "program.py").write_text(CELERY, encoding="utf-8")
     (tmp_path / "queue").mkdir()
-    settings = environ(workspace, tmp_path, journal)
+    settings = environ(topics_only, tmp_path, journal)
     send = "from program import *; soft.delay(0); hard.delay(0); [memory.delay(n) for n in range(4)]; last.delay()"
     subprocess.run([sys.executable, "-c", send], cwd=tmp_path, env=settings, check=True, timeout=300)
     command = [sys.executable, "-m", "celery", "-A", "program", "worker", "--pool", "prefork", "-c", "1"]
@@ -175,7 +175,7 @@ def test_celerys_limits(workspace: Settings, tmp_path: Path) -> None:
         worker.wait(60)
     told = accepted(tmp_path)
     assert {doc.partition("-")[0] for doc in told} == {"soft", "hard", "memory", "last"}
-    check(workspace, tmp_path, journal, at_least=100)
+    check(topics_only, tmp_path, journal, at_least=100)
 
 
 GUNICORN = (
@@ -205,7 +205,7 @@ def _killed(server: subprocess.Popen[bytes], worker: int) -> None:
 @ONLY_IN_TEST_ALL
 @pytest.mark.parametrize("end", [_gracefully, _at_once, _killed])
 def test_gunicorn(
-    workspace: Settings, tmp_path: Path, end: Callable[[subprocess.Popen[bytes], int], None]
+    topics_only: Settings, tmp_path: Path, end: Callable[[subprocess.Popen[bytes], int], None]
 ) -> None:
     """A server that is ended gracefully, at once, or killed with its worker."""
     import http.client
@@ -229,7 +229,7 @@ def test_gunicorn(
     ]
     with (tmp_path / "log").open("w") as log:
         server = subprocess.Popen(
-            command, cwd=tmp_path, env=environ(workspace, tmp_path, journal), stdout=log, stderr=log
+            command, cwd=tmp_path, env=environ(topics_only, tmp_path, journal), stdout=log, stderr=log
         )
 
     def asked(number: int) -> int:
@@ -250,7 +250,7 @@ def test_gunicorn(
         end(server, worker)
         server.wait(60)
     until(lambda: not _alive(worker), "end of the worker")
-    check(workspace, tmp_path, journal, at_least=100)
+    check(topics_only, tmp_path, journal, at_least=100)
 
 
 def _alive(pid: int) -> bool:
@@ -280,9 +280,9 @@ def test_the_next_emitter_sends_what_was_left(workspace: Settings, tmp_path: Pat
         until(lambda: not int(store.clickhouse.query(gaps)[0][0] or 0), "closed gaps")
 
 
-def test_what_is_kept_in_a_living_process_is_sent_by_it(workspace: Settings, tmp_path: Path) -> None:
+def test_what_is_kept_in_a_living_process_is_sent_by_it(topics_only: Settings, tmp_path: Path) -> None:
     """Events that did not fit into the queue, or timed out, wait in the journal, and are delivered: all once."""
-    emitter = StepEmitter(workspace, journal_dir=str(tmp_path), queue_max_messages=50)
+    emitter = StepEmitter(topics_only, journal_dir=str(tmp_path), queue_max_messages=50)
     for number in range(3000):
         emitter.emit(doc_id=f"doc {number}", step_name="ocr", status=ProcessingStatus.SUCCESS)
     assert emitter.accounting().balanced
@@ -298,26 +298,26 @@ def test_what_is_kept_in_a_living_process_is_sent_by_it(workspace: Settings, tmp
     accounting = emitter.accounting()
     assert (accounting.delivered, accounting.lost, accounting.unjournalled) == (3000, 0, 0)
     assert list(tmp_path.iterdir()) == []
-    found = arrived(workspace)
+    found = arrived(topics_only)
     assert (len(found.docs), set(found.docs.values()), found.unmarked) == (3000, {1}, 0)
 
 
 @ONLY_IN_TEST_ALL
-def test_what_close_could_not_deliver_is_kept(workspace: Settings, tmp_path: Path) -> None:
+def test_what_close_could_not_deliver_is_kept(topics_only: Settings, tmp_path: Path) -> None:
     """Without a broker close() leaves all in the journal and says so: spooled, not failed."""
-    emitter = StepEmitter(workspace, journal_dir=str(tmp_path), kafka="127.0.0.1:1")
+    emitter = StepEmitter(topics_only, journal_dir=str(tmp_path), kafka="127.0.0.1:1")
     for number in range(200):
         emitter.emit(doc_id=f"doc {number}", step_name="ocr", status=ProcessingStatus.SUCCESS)
     emitter.close(0)
     accounting = emitter.accounting()
     assert (accounting.spooled, accounting.lost, accounting.pending) == (200, 0, 0)
     assert accounting.balanced
-    assert drained(workspace, tmp_path)["sent"] == 200
-    assert len(arrived(workspace).docs) == 200
+    assert drained(topics_only, tmp_path)["sent"] == 200
+    assert len(arrived(topics_only).docs) == 200
 
 
 @ONLY_IN_TEST_ALL
-def test_forked_children_have_journals_of_their_own(workspace: Settings, tmp_path: Path) -> None:
+def test_forked_children_have_journals_of_their_own(topics_only: Settings, tmp_path: Path) -> None:
     """Parent and child never write to one file, each is killed, and all of both arrives."""
     program = """
 work(0)
@@ -329,12 +329,12 @@ work(2)
 assert len({name.split("-")[0] for name in os.listdir(os.environ["STEPTRAIL_JOURNAL_DIR"])}) == 2
 os.kill(os.getpid(), signal.SIGKILL)
 """
-    code, said = run_program(program, workspace, tmp_path, tmp_path / "journal")
+    code, said = run_program(program, topics_only, tmp_path, tmp_path / "journal")
     assert code == -9, said
-    check(workspace, tmp_path, tmp_path / "journal", at_least=15)
+    check(topics_only, tmp_path, tmp_path / "journal", at_least=15)
 
 
-def test_a_worker_without_room_goes_on(workspace: Settings, tmp_path: Path) -> None:
+def test_a_worker_without_room_goes_on(topics_only: Settings, tmp_path: Path) -> None:
     """A real limit on files, met as a full disk is: the worker goes on, delivers, and counts what is not journalled."""
     program = """
 import resource
@@ -345,7 +345,7 @@ assert manager.flush(30) == 0
 accounting = manager.storage.accounting()
 assert (accounting.delivered, accounting.unjournalled) == (5, 5), accounting
 """
-    code, said = run_program(program, workspace, tmp_path, tmp_path / "journal")
+    code, said = run_program(program, topics_only, tmp_path, tmp_path / "journal")
     assert code == 0, said
     assert said.count("takes no more steps") <= 1
     assert list((tmp_path / "journal").iterdir()) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +16,7 @@ from steptrail.consumers.alerts.model.policy import AlertPolicy, Grouping, Route
 from steptrail.consumers.alerts.model.reconcile import difference
 from steptrail.consumers.alerts.model.silence import Silence
 from steptrail.consumers.health.rules.status import HealthStatus
+from support.effort import effort
 
 GROUPING = Grouping(("pipeline",), wait=10, interval=60, repeat=1000)
 POLICY = AlertPolicy(
@@ -74,7 +76,8 @@ class World:
         self.told |= {(sent.target, each.alert): each for each in sent.told(now, sure=fate == "taken")}
 
 
-@settings(max_examples=150, deadline=None)
+@pytest.mark.thorough
+@settings(max_examples=effort(60, 150), deadline=None)
 @given(turns)
 def test_every_target_hears_whole_stories_in_order(
     history: list[tuple[dict[str, HealthStatus], float, str, bool]],
@@ -111,7 +114,8 @@ def test_every_target_hears_whole_stories_in_order(
                 assert story[-1:] in ([], [(story[-1][0] if story else "", "resolved")])
 
 
-@settings(max_examples=100, deadline=None)
+@pytest.mark.thorough
+@settings(max_examples=effort(40, 100), deadline=None)
 @given(turns)
 def test_nobody_hears_the_same_again_before_it_is_time(
     history: list[tuple[dict[str, HealthStatus], float, str, bool]],
@@ -131,7 +135,8 @@ def test_nobody_hears_the_same_again_before_it_is_time(
             heard[target, alert.episode, alert.status] = (at, alert.severity)
 
 
-@settings(max_examples=100, deadline=None)
+@pytest.mark.thorough
+@settings(max_examples=effort(40, 100), deadline=None)
 @given(
     st.dictionaries(st.sampled_from(STEPS), st.sampled_from(SEVERITIES)), st.floats(0, 1e9), st.floats(0, 1e9)
 )

@@ -74,7 +74,8 @@ def refused_or_the_same(body: bytes) -> None:
         assert encode_event(event) == body
 
 
-@settings(derandomize=True, max_examples=300, deadline=None)
+@pytest.mark.thorough
+@settings(derandomize=True, max_examples=effort(120, 300), deadline=None)
 @given(events)
 def test_the_bytes_are_fastavros(event: StepEvent) -> None:
     """Every event is encoded as fastavro does, byte for byte, and decodes to itself."""
@@ -113,7 +114,8 @@ def test_an_emitters_encoder_writes_the_same(many: list[StepEvent]) -> None:
         assert message[10:] == written_by_fastavro(mine)
 
 
-@settings(derandomize=True, max_examples=200, deadline=None)
+@pytest.mark.thorough
+@settings(derandomize=True, max_examples=effort(80, 200), deadline=None)
 @given(events, st.lists(st.integers(-(2**62), 2**62), min_size=2, max_size=6))
 def test_an_event_with_nothing_in_it_is_written_the_same(event: StepEvent, times: list[int]) -> None:
     """Without details, metrics or an ending, which is encoded by a shorter way, at near and at far times."""
@@ -143,7 +145,8 @@ def test_an_event_with_nothing_in_it_is_written_the_same(event: StepEvent, times
         assert message[10:] == written_by_fastavro(bare)
 
 
-@settings(derandomize=True, max_examples=100, deadline=None)
+@pytest.mark.thorough
+@settings(derandomize=True, max_examples=effort(40, 100), deadline=None)
 @given(events, st.data())
 def test_cut_or_longer_bodies_are_refused(event: StepEvent, data: st.DataObject) -> None:
     """No event's bytes are the start of another's."""
@@ -159,7 +162,7 @@ def test_cut_or_longer_bodies_are_refused(event: StepEvent, data: st.DataObject)
 
 
 @pytest.mark.thorough
-@settings(derandomize=True, max_examples=effort(200, 500), deadline=None)
+@settings(derandomize=True, max_examples=effort(100, 500), deadline=None)
 @given(events, st.data())
 def test_mutations_are_refused_or_are_other_events(event: StepEvent, data: st.DataObject) -> None:
     """Bytes changed, put in or taken out anywhere decode to an event with these very bytes, or not at all."""
@@ -175,7 +178,8 @@ def test_mutations_are_refused_or_are_other_events(event: StepEvent, data: st.Da
     refused_or_the_same(bytes(body))
 
 
-@settings(derandomize=True, max_examples=300, deadline=None)
+@pytest.mark.thorough
+@settings(derandomize=True, max_examples=effort(120, 300), deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_refused_or_an_event(body: bytes) -> None:
     """Whatever lies on the topic, decoding raises nothing but EventDecodeError."""

@@ -95,7 +95,8 @@ def only(arrivals: Sequence[Arrival] | Sequence[StepEvent]) -> CurrentStep:
     return step
 
 
-@settings(derandomize=True, max_examples=150, deadline=None)
+@pytest.mark.thorough
+@settings(derandomize=True, max_examples=effort(60, 150), deadline=None)
 @given(histories(), st.randoms(use_true_random=False))
 def test_order_and_repetition_do_not_show(history: list[Arrival], chance: random.Random) -> None:
     """Any order of a history, with any of its arrivals repeated, folds to the same state."""
@@ -104,7 +105,8 @@ def test_order_and_repetition_do_not_show(history: list[Arrival], chance: random
     assert folded(other) == folded(history)
 
 
-@settings(derandomize=True, max_examples=100, deadline=None)
+@pytest.mark.thorough
+@settings(derandomize=True, max_examples=effort(40, 100), deadline=None)
 @given(histories(), st.randoms(use_true_random=False))
 def test_batches_do_not_show(history: list[Arrival], chance: random.Random) -> None:
     """A history cut into batches, each folded alone and merged in any order, folds to the same state."""
@@ -126,7 +128,7 @@ def test_batches_do_not_show(history: list[Arrival], chance: random.Random) -> N
 
 
 @pytest.mark.thorough
-@settings(derandomize=True, max_examples=effort(150, 400), deadline=None)
+@settings(derandomize=True, max_examples=effort(60, 400), deadline=None)
 @given(histories())
 def test_a_fold_of_another_hand_says_the_same(history: list[Arrival]) -> None:
     """The fault matrix's own fold, written apart, gives the same current state of every step."""

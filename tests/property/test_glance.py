@@ -23,7 +23,8 @@ def is_event(value: bytes) -> bool:
     return value.startswith(SINGLE_OBJECT_PREFIX)
 
 
-@settings(derandomize=True, max_examples=300, deadline=None)
+@pytest.mark.thorough
+@settings(derandomize=True, max_examples=effort(120, 300), deadline=None)
 @given(EVENTS)
 def test_every_event_looks_right(value: bytes) -> None:
     """No event is a suspect."""
@@ -39,7 +40,8 @@ def test_of_many_values_those_are_suspects_that_are_no_events(values: list[bytes
     assert suspects(values) == [number for number, value in enumerate(values) if not is_event(value)]
 
 
-@settings(derandomize=True, max_examples=1000, deadline=None)
+@pytest.mark.thorough
+@settings(derandomize=True, max_examples=effort(400, 1000), deadline=None)
 @given(st.data())
 def test_damaged_bytes_are_suspects_when_they_are_no_event(data: st.DataObject) -> None:
     """Bytes changed, cut, put in or doubled anywhere."""
@@ -47,7 +49,8 @@ def test_damaged_bytes_are_suspects_when_they_are_no_event(data: st.DataObject) 
     assert suspects([value]) == ([] if is_event(value) else [0])
 
 
-@settings(derandomize=True, max_examples=500, deadline=None)
+@pytest.mark.thorough
+@settings(derandomize=True, max_examples=effort(200, 500), deadline=None)
 @given(st.lists(json_texts("{"), min_size=2, max_size=70))
 def test_texts_that_are_json_only_together_are_suspects(texts: list[str]) -> None:
     """However one goes on where another ends."""

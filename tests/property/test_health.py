@@ -61,7 +61,7 @@ def history(stretches: list[tuple[int, dict[StepKey, StepCounts], int]]) -> list
 
 @pytest.mark.thorough
 @settings(
-    max_examples=effort(15, 40),
+    max_examples=effort(8, 40),
     deadline=None,
     derandomize=True,
     phases=(Phase.explicit, Phase.reuse, Phase.generate),

@@ -5,11 +5,13 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
 from steptrail.producers.persistence.journal_file import OVERHEAD, START, STATE, Segment
 from steptrail.producers.persistence.spool_file import NotASpoolError
+from support.effort import effort
 from support.journals import TOPIC, fill, held
 
 messages = st.lists(
@@ -47,7 +49,8 @@ def length(message: tuple[bytes, bytes]) -> int:
     return OVERHEAD + len(message[0]) + len(message[1])
 
 
-@settings(max_examples=150, print_blob=True, deadline=None, derandomize=True)
+@pytest.mark.thorough
+@settings(max_examples=effort(60, 150), print_blob=True, deadline=None, derandomize=True)
 @given(told=messages, data=st.data())
 def test_any_prefix(told: list[tuple[bytes, bytes]], data: st.DataObject) -> None:
     """Cut off anywhere, it gives exactly the whole records that are not done."""
@@ -66,7 +69,8 @@ def test_any_prefix(told: list[tuple[bytes, bytes]], data: st.DataObject) -> Non
         assert read(path, whole[:size]) == wanted
 
 
-@settings(max_examples=150, print_blob=True, deadline=None, derandomize=True)
+@pytest.mark.thorough
+@settings(max_examples=effort(60, 150), print_blob=True, deadline=None, derandomize=True)
 @given(told=messages, data=st.data())
 def test_a_damaged_byte(told: list[tuple[bytes, bytes]], data: st.DataObject) -> None:
     """A byte that changed costs the record that it is in, and no other; one of a state costs at most that mark."""
@@ -87,7 +91,8 @@ def test_a_damaged_byte(told: list[tuple[bytes, bytes]], data: st.DataObject) ->
         assert found == [told[number] for number in left]
 
 
-@settings(max_examples=150, print_blob=True, deadline=None, derandomize=True)
+@pytest.mark.thorough
+@settings(max_examples=effort(60, 150), print_blob=True, deadline=None, derandomize=True)
 @given(told=messages, data=st.data())
 def test_a_torn_write(told: list[tuple[bytes, bytes]], data: st.DataObject) -> None:
     """Of the last record only some bytes were copied, at either end or between: the ones before are read, it is not."""
@@ -106,7 +111,8 @@ def test_a_torn_write(told: list[tuple[bytes, bytes]], data: st.DataObject) -> N
         assert found == wanted
 
 
-@settings(max_examples=150, print_blob=True, deadline=None, derandomize=True)
+@pytest.mark.thorough
+@settings(max_examples=effort(60, 150), print_blob=True, deadline=None, derandomize=True)
 @given(told=messages, garbage=st.binary(max_size=4000), data=st.data())
 def test_rubbish_is_never_a_record(
     told: list[tuple[bytes, bytes]], garbage: bytes, data: st.DataObject

@@ -21,7 +21,7 @@ from support.ledger_machine import LedgerMachine
 from support.stack import Stack
 
 HISTORIES = int(
-    os.environ.get("STEPTRAIL_TEST_HISTORIES") or effort(6, 30)
+    os.environ.get("STEPTRAIL_TEST_HISTORIES") or effort(4, 30)
 )  # 300 and more when the ledger is changed
 SECONDS_EACH = 20
 

@@ -7,12 +7,14 @@ import math
 from datetime import datetime, timezone
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steptrail.producers import InMemoryStorage, ProcessingStepManager, StepEmitter
 from steptrail.producers.events.executions import OpenExecutions
 from steptrail.schemas import ProcessingStatus, uuid7
+from support.effort import effort
 
 
 class Faulty:
@@ -68,7 +70,8 @@ FIRST, LAST = datetime(1900, 1, 1), datetime(2262, 4, 11)  # noqa: DTZ001 - hypo
 moments = st.datetimes(FIRST, LAST, timezones=st.just(timezone.utc))
 
 
-@settings(derandomize=True, deadline=None, max_examples=300)
+@pytest.mark.thorough
+@settings(derandomize=True, deadline=None, max_examples=effort(120, 300))
 @given(
     doc_id=texts,
     step_name=texts,
@@ -100,12 +103,13 @@ def test_no_value_raises(
     assert len(manager.get_steps(doc_id)) == 1
 
 
+@pytest.mark.thorough
 def test_no_value_raises_through_the_emitter() -> None:
     """The same values through the real emitter: every one is accepted, none is dropped."""
     emitter = StepEmitter(kafka="127.0.0.1:1", queue_max_messages=100_000)
     recorded = 0
 
-    @settings(derandomize=True, deadline=None, max_examples=200)
+    @settings(derandomize=True, deadline=None, max_examples=effort(80, 200))
     @given(details=objects, metrics=objects, error_message=texts)
     def record(details: dict[str, Any], metrics: dict[str, Any], error_message: str) -> None:
         nonlocal recorded
@@ -125,7 +129,8 @@ def test_no_value_raises_through_the_emitter() -> None:
     emitter.close(0)
 
 
-@settings(derandomize=True, deadline=None, max_examples=300)
+@pytest.mark.thorough
+@settings(derandomize=True, deadline=None, max_examples=effort(120, 300))
 @given(st.lists(st.sampled_from(ProcessingStatus), max_size=30))
 def test_executions_follow_the_rules(history: list[ProcessingStatus]) -> None:
     """PENDING and RUNNING open, RUNNING after PENDING joins, an ending closes or stands alone; attempts count."""

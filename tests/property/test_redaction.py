@@ -6,6 +6,7 @@ import json
 import re
 from typing import Any
 
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +15,7 @@ from steptrail.producers.events.source import EventSource
 from steptrail.producers.secrets.patterns import luhn, mail_addresses, passwords_in_addresses
 from steptrail.producers.secrets.redactors import marks_search
 from steptrail.schemas import ProcessingStatus
+from support.effort import effort
 
 LETTERS = st.characters(codec="ascii", categories=["L", "N"])
 TOKEN = st.text(LETTERS, min_size=20, max_size=40)
@@ -54,7 +56,8 @@ def nest(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     )
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@pytest.mark.thorough
+@settings(max_examples=effort(120, 300), deadline=None, derandomize=True)
 @given(st.data(), PLANTED, AROUND, AROUND, st.booleans(), st.booleans())
 def test_no_planted_secret_is_in_the_bytes(
     data: st.DataObject, planted: tuple[str, str], before: str, after: str, hash_it: bool, as_key: bool
@@ -134,7 +137,8 @@ SHAPES = st.one_of(
 )
 
 
-@settings(max_examples=600, deadline=None, derandomize=True)
+@pytest.mark.thorough
+@settings(max_examples=effort(240, 600), deadline=None, derandomize=True)
 @given(SHAPES, AROUND, AROUND)
 def test_no_half_of_a_secret_is_in_the_bytes(planted: tuple[str, str], before: str, after: str) -> None:
     """Whatever writes the pair, and whatever delimiter the secret holds: neither end of it is sent."""
@@ -148,7 +152,8 @@ def test_no_half_of_a_secret_is_in_the_bytes(planted: tuple[str, str], before: s
     assert not [half for half in halves if half.encode() in value]
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@pytest.mark.thorough
+@settings(max_examples=effort(40, 100), deadline=None, derandomize=True)
 @given(st.data(), TOKEN, st.sampled_from(["password", "X-API_KEY", "db_Secret", "Authorization"]))
 def test_no_value_of_a_secret_key_is_in_the_bytes(data: st.DataObject, secret: str, key: str) -> None:
     """Whatever the value is made of, nothing of it is sent."""
@@ -179,14 +184,16 @@ ADDRESS = re.compile(r"(?<![\w.%+-])[\w.%+-]+@[\w-]+(?:\.[\w-]+)+")
 END_OF_WORD = re.compile(r"\s|\\*[\"'](?:[,:;}\])\s]|\Z)")
 
 
-@settings(max_examples=500, deadline=None, derandomize=True)
+@pytest.mark.thorough
+@settings(max_examples=effort(200, 500), deadline=None, derandomize=True)
 @given(st.text("ab@.-+ é²_%/\n", max_size=16))
 def test_addresses_are_found_where_one_pattern_finds_them(text: str) -> None:
     """The search from each @ backwards is only quicker."""
     assert list(mail_addresses(text)) == [match.span() for match in ADDRESS.finditer(text)]
 
 
-@settings(max_examples=500, deadline=None, derandomize=True)
+@pytest.mark.thorough
+@settings(max_examples=effort(200, 500), deadline=None, derandomize=True)
 @given(st.text("a\\\"' ,:;}]\n@", max_size=12))
 def test_a_password_in_an_address_ends_where_its_word_does(text: str) -> None:
     """At whitespace, or at a quote, however escaped, that ends a text."""
@@ -200,7 +207,8 @@ def _password_in(text: str) -> list[tuple[int, int]]:
     return [(6, last)] if last > 6 else []
 
 
-@settings(max_examples=500, deadline=None, derandomize=True)
+@pytest.mark.thorough
+@settings(max_examples=effort(200, 500), deadline=None, derandomize=True)
 @given(
     st.sets(st.text("abk_=-", min_size=1, max_size=4), min_size=1, max_size=8),
     st.text("abk_=- ", max_size=12),

@@ -4,11 +4,13 @@ import json
 from datetime import timedelta, timezone
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steptrail.schemas.status import ProcessingStatus
 from steptrail.schemas.step import ProcessingStep
+from support.effort import effort
 
 texts = st.text(max_size=20)
 json_values = st.recursive(
@@ -20,7 +22,8 @@ objects = st.dictionaries(texts, json_values, max_size=5)
 zones = st.timedeltas(timedelta(hours=-23), timedelta(hours=23)).map(timezone)
 
 
-@settings(derandomize=True, max_examples=300, deadline=None)
+@pytest.mark.thorough
+@settings(derandomize=True, max_examples=effort(120, 300), deadline=None)
 @given(
     st.builds(
         dict,

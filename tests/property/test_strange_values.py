@@ -187,7 +187,7 @@ def assert_readable(storage: Watched, count: int) -> None:
 
 
 @pytest.mark.thorough
-@settings(derandomize=True, deadline=None, max_examples=effort(130, 400))
+@settings(derandomize=True, deadline=None, max_examples=effort(60, 400))
 @given(
     doc_id=texts,
     step_name=texts,
@@ -223,7 +223,8 @@ def test_add_step(
     assert len(manager.get_steps(doc_id)) == 2
 
 
-@settings(derandomize=True, deadline=None, max_examples=200)
+@pytest.mark.thorough
+@settings(derandomize=True, deadline=None, max_examples=effort(40, 200))
 @given(
     status=st.sampled_from(ProcessingStatus),
     attempt=st.none() | numbers,
@@ -256,7 +257,7 @@ def test_emit(
 
 
 @pytest.mark.thorough
-@settings(derandomize=True, deadline=None, max_examples=effort(80, 200))
+@settings(derandomize=True, deadline=None, max_examples=effort(40, 200))
 @given(
     details=objects,
     given_details=objects,

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import orjson
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steptrail.schemas.values.values import clean_text, identity_text, json_array, json_object, with_marks
+from support.effort import effort
 
 
 class Odd:
@@ -81,7 +83,8 @@ def strings_of(value: Any) -> Iterator[str]:
             yield from strings_of(item)
 
 
-@settings(derandomize=True, max_examples=500, deadline=None)
+@pytest.mark.thorough
+@settings(derandomize=True, max_examples=effort(200, 500), deadline=None)
 @given(details, st.sampled_from([64, 500, 5000, 256 * 1024]))
 def test_an_object_is_made_of_anything(value: dict[Any, Any], limit: int) -> None:
     """No value raises; what comes out is an object that every reader takes, marks included."""
@@ -93,7 +96,8 @@ def test_an_object_is_made_of_anything(value: dict[Any, Any], limit: int) -> Non
     assert marked.get("_steptrail", {"details": None})["details"] == marks or marks is None
 
 
-@settings(derandomize=True, max_examples=300, deadline=None)
+@pytest.mark.thorough
+@settings(derandomize=True, max_examples=effort(120, 300), deadline=None)
 @given(details)
 def test_what_was_made_fit_is_fit(value: dict[Any, Any]) -> None:
     """Made fit once, an object passes unaltered, with the same bytes."""
@@ -114,7 +118,8 @@ json_only = st.recursive(
 )
 
 
-@settings(derandomize=True, max_examples=300, deadline=None)
+@pytest.mark.thorough
+@settings(derandomize=True, max_examples=effort(120, 300), deadline=None)
 @given(st.dictionaries(st.text("abü", max_size=5), json_only, max_size=6))
 def test_json_values_come_back_as_they_were(value: dict[str, Any]) -> None:
     """What JSON holds is neither altered nor marked."""
@@ -123,7 +128,8 @@ def test_json_values_come_back_as_they_were(value: dict[str, Any]) -> None:
     assert orjson.loads(text) == value
 
 
-@settings(derandomize=True, max_examples=200, deadline=None)
+@pytest.mark.thorough
+@settings(derandomize=True, max_examples=effort(80, 200), deadline=None)
 @given(st.lists(leaves, max_size=8), st.sampled_from([2, 40, 5000]))
 def test_an_array_is_made_of_anything(names: list[Any], limit: int) -> None:
     """No name raises; what comes out is an array of strings."""
@@ -131,7 +137,8 @@ def test_an_array_is_made_of_anything(names: list[Any], limit: int) -> None:
     assert all(isinstance(name, str) for name in found)
 
 
-@settings(derandomize=True, max_examples=300, deadline=None)
+@pytest.mark.thorough
+@settings(derandomize=True, max_examples=effort(120, 300), deadline=None)
 @given(any_text, st.integers(17, 60))
 def test_texts_are_made_fit(text: str, limit: int) -> None:
     """Clean texts encode, hold no NUL, keep the limit, and pass a second time unaltered."""
@@ -143,7 +150,8 @@ def test_texts_are_made_fit(text: str, limit: int) -> None:
         assert (fit == text) == (marks is None)
 
 
-@settings(derandomize=True, max_examples=200, deadline=None)
+@pytest.mark.thorough
+@settings(derandomize=True, max_examples=effort(80, 200), deadline=None)
 @given(
     st.datetimes(timezones=st.just(datetime.timezone.utc)), st.decimals(allow_nan=False, allow_infinity=False)
 )

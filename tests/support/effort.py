@@ -8,6 +8,8 @@ cluster or a toolchain of its own, or kills and waits) is marked `ONLY_IN_TEST_A
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
+from typing import Any
 
 import pytest
 
@@ -22,3 +24,8 @@ def effort(usual: int, thorough: int) -> int:
 
 ONLY_IN_TEST_ALL = pytest.mark.only_in_test_all
 """Marks a test, or a module by `pytestmark`, that `make test` leaves out."""
+
+
+def only_some(*usual: Any, rest: Iterable[Any]) -> list[Any]:
+    """Parameters of a test: the `usual` ones, and `rest`, which `make test` leaves out."""
+    return [*usual, *(pytest.param(each, marks=ONLY_IN_TEST_ALL) for each in rest)]

@@ -44,6 +44,10 @@ class Stack:
     def settings(self, **values: Any) -> Settings:
         return Settings(kafka=self.kafka, clickhouse=self.clickhouse_url, **values)
 
+    def database(self, name: str) -> Settings:
+        """Settings by which a database of another name is reached."""
+        return Settings(kafka=self.kafka, clickhouse=self.with_database(name))
+
     def with_database(self, name: str) -> str:
         return urlsplit(self.clickhouse_url)._replace(path=f"/{name}").geturl()
 
@@ -85,6 +89,10 @@ def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
         say(f"{found.kind} stack, Kafka at {found.kafka}, ClickHouse at {urlsplit(url_shown(found))[1]}")
         request.config.stash[CHOSEN] = found.kind
         yield found
+        if found.kind != "local":
+            from support.databases import drop_databases
+
+            drop_databases(found.database)
 
 
 CHOSEN = pytest.StashKey[Kind]()
@@ -97,24 +105,34 @@ def workspace(stack: Stack) -> Iterator[Settings]:
         yield settings
 
 
-@contextmanager
-def new_workspace(stack: Stack, **values: Any) -> Iterator[Settings]:
-    """What the fixture `workspace` does, for tests that need several or other settings."""
-    from steptrail.projections.clickhouse.client import connect
-    from steptrail.projections.clickhouse.migrate import migrate
+@pytest.fixture
+def topics_only(stack: Stack) -> Iterator[Settings]:
+    """Settings of a topic prefix of its own on the stack, topics made and no tables: those take a second to create."""
     from steptrail.schemas.topics import ensure_topics
 
     name = f"test_{secrets.token_hex(5)}"
-    url = stack.with_database(name)
-    settings = Settings(kafka=stack.kafka, clickhouse=url, topic_prefix=name, **values)
-    with connect(settings) as clickhouse:
+    settings = stack.database(name).with_values(topic_prefix=name)
+    try:
+        ensure_topics(settings)
+        yield settings
+    finally:
+        _drop_topics(settings)
+
+
+@contextmanager
+def new_workspace(stack: Stack, **values: Any) -> Iterator[Settings]:
+    """What the fixture `workspace` does, for tests that need several or other settings."""
+    from steptrail.schemas.topics import ensure_topics
+    from support.databases import empty_database
+
+    name = f"test_{secrets.token_hex(5)}"
+    with empty_database(stack.database) as database:
+        settings = stack.database(database).with_values(topic_prefix=name, **values)
         try:
-            migrate(clickhouse)
             ensure_topics(settings)
             yield settings
         finally:
             _drop_topics(settings)
-            clickhouse.command(f"DROP DATABASE IF EXISTS `{name}` SYNC")
 
 
 def kafka_variables(settings: Settings) -> dict[str, str]:

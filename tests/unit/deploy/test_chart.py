@@ -39,10 +39,16 @@ from support.chart import (
     rendered,
     template,
 )
+from support.effort import ONLY_IN_TEST_ALL
 
 pytestmark = pytest.mark.timeout(1800)  # a bare machine downloads and builds Helm
 
 SETS = [path.name.removesuffix("-values.yaml") for path in VALUES]
+VERSIONS = [
+    KUBERNETES[0],
+    *(pytest.param(version, marks=ONLY_IN_TEST_ALL) for version in KUBERNETES[1:-1]),
+    KUBERNETES[-1],
+]
 _SECRET_FIELDS = ("PASSWORD", "USERNAME", "CLICKHOUSE_USER", "REGISTRY_USER", "KAFKA_OPTIONS")
 
 
@@ -55,7 +61,7 @@ def test_helm_lints_it(values: str) -> None:
     assert "WARNING" not in done.stdout
 
 
-@pytest.mark.parametrize("version", KUBERNETES)
+@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("values", SETS)
 def test_kubernetes_takes_it(values: str, version: str) -> None:
     """Every manifest is what the schemas of each supported Kubernetes ask for, to the letter."""

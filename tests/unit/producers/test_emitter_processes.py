@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from support.effort import effort
 from support.processes import run_script
+
+CHILDREN = effort(5, 20)
 
 PREAMBLE = """
 import gc, json, logging, os, sys, threading
@@ -57,14 +60,16 @@ raise RuntimeError("the program's own")
     assert "exits with 1 steps" in ended.log
 
 
-def test_forked_children_start_anew_twenty_times() -> None:
+@pytest.mark.thorough
+def test_forked_children_start_anew_each_time() -> None:
     """Each child has an id and counts of its own, emits, and exits clean with the inherited producer leaked."""
     ended = run_script(
         PREAMBLE
+        + f"CHILDREN = {CHILDREN}"
         + """
 emitter = StepEmitter(kafka=NOWHERE, exit_flush_s=0.05)
 emit(emitter, 10)
-for _ in range(20):
+for _ in range(CHILDREN):
     pid = os.fork()
     if pid == 0:
         before = emitter.accounting().accepted
@@ -79,8 +84,8 @@ tell(emitter)
     )
     assert ended.code == 0, ended.log
     *children, parent, closed = ended.lines
-    assert len(children) == 20
-    assert len({line["id"] for line in ended.lines}) == 21
+    assert len(children) == CHILDREN
+    assert len({line["id"] for line in ended.lines}) == CHILDREN + 1
     for child in children:
         assert (child["before"], child["accepted"], child["pending"]) == (0, 3, 3)
         assert child["balanced"]

@@ -8,10 +8,13 @@ import textwrap
 
 import pytest
 
+from support.effort import ONLY_IN_TEST_ALL
+
 PATCH = {
     "gevent": "from gevent import monkey, spawn, sleep; monkey.patch_all()",
     "eventlet": "import eventlet; from eventlet import spawn, sleep; eventlet.monkey_patch()",
 }
+LIBRARIES = ["gevent", pytest.param("eventlet", marks=ONLY_IN_TEST_ALL)]
 IMPORT = """
 from steptrail.producers import ProcessingStepManager, emit_only
 from steptrail.producers.delivery import threads
@@ -67,7 +70,7 @@ def run(*parts: str) -> str:
     return ended.stdout
 
 
-@pytest.mark.parametrize("library", PATCH)
+@pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize(
     "when", ["before the import", "after the import", "with an emitter", "after an event"]
 )
@@ -87,7 +90,7 @@ def test_patched(library: str, when: str) -> None:
     assert run(*parts, "assert threads.are_green()", TURNS, WORK).endswith("done\n")
 
 
-@pytest.mark.parametrize("library", PATCH)
+@pytest.mark.parametrize("library", LIBRARIES)
 def test_the_first_event_from_a_real_thread(library: str) -> None:
     """An emitter whose poller was born in a thread of a pool, whose greenlets get no turn, is flushed all the same."""
     pool = {
@@ -98,7 +101,7 @@ def test_the_first_event_from_a_real_thread(library: str) -> None:
     run(PATCH[library], IMPORT, "m = manager()", pool, end)
 
 
-@pytest.mark.parametrize("library", PATCH)
+@pytest.mark.parametrize("library", LIBRARIES)
 def test_a_forked_child(library: str) -> None:
     """A fork copies greenlets: the child leaves its parent's producer alone, and delivers what it emits itself."""
     run(
@@ -129,7 +132,7 @@ def test_a_forked_child(library: str) -> None:
     )
 
 
-@pytest.mark.parametrize("library", PATCH)
+@pytest.mark.parametrize("library", LIBRARIES)
 def test_the_exit_of_the_process(library: str) -> None:
     """What is pending at exit is delivered then."""
     out = run(

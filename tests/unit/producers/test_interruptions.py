@@ -25,7 +25,7 @@ from steptrail.producers.storage import Storage
 from steptrail.schemas import ProcessingStatus
 from steptrail.schemas.wire.codec import decode_event
 from steptrail.schemas.wire.framing import split_frame
-from support.effort import effort
+from support.effort import ONLY_IN_TEST_ALL, effort
 from support.interrupting import Interruption, TimeUp, interruptions
 from support.journals import left_in
 from support.waiting import PATIENCE_S
@@ -76,7 +76,14 @@ def journalled(tmp_path: Path) -> Iterator[EmitOnlyStorage]:
     assert list((tmp_path / "journal").iterdir()) == []
 
 
-@pytest.mark.parametrize("kind", [TimeUp, KeyboardInterrupt, TimeoutError])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        TimeUp,
+        pytest.param(KeyboardInterrupt, marks=ONLY_IN_TEST_ALL),
+        pytest.param(TimeoutError, marks=ONLY_IN_TEST_ALL),
+    ],
+)
 @pytest.mark.parametrize("name", EVENTS)
 def test_at_every_point_of_add_step(kafka: EmitOnlyStorage, name: str, kind: type[BaseException]) -> None:
     """Wherever an exception is raised into add_step it comes out, and whatever was accepted is delivered."""
@@ -95,7 +102,7 @@ def test_at_every_point_of_add_step(kafka: EmitOnlyStorage, name: str, kind: typ
     assert accounting.delivered == accounting.accepted
 
 
-@pytest.mark.parametrize("kind", [TimeUp, TimeoutError])
+@pytest.mark.parametrize("kind", [TimeUp, pytest.param(TimeoutError, marks=ONLY_IN_TEST_ALL)])
 def test_at_every_point_with_a_journal(journalled: EmitOnlyStorage, kind: type[BaseException]) -> None:
     """With a journal, too, each accepted event is sent once, and its record goes once it is delivered."""
     journal = journalled._transport.journal

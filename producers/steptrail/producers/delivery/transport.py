@@ -24,7 +24,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import count, starmap
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -36,6 +36,7 @@ from steptrail.producers.delivery.client_config import producer_config
 from steptrail.producers.delivery.emitter_reports import SelfReport
 from steptrail.producers.delivery.loss_logging import LossReporter, PollLog
 from steptrail.producers.delivery.poller import SILENT_S, Enough, Poller
+from steptrail.producers.delivery.receipt import Receipt, cut_report
 from steptrail.producers.extraction import TooLargeError
 from steptrail.producers.persistence.journal import PLACED
 from steptrail.producers.persistence.outbox import Keeping
@@ -70,32 +71,6 @@ class _Started(Exception):
 
 _ENOUGH = Enough()
 _OF_OUR_OWN = (KafkaException, RuntimeError, LookupError, TypeError, AttributeError)
-
-
-class Receipt(list[Any]):
-    """What the journal made of a message, if there is one, and what Kafka's client gives the message's report to.
-
-    One object for both, since each that outlives `add_step` is felt, in the garbage collector, too.
-    """
-
-    __slots__ = ()
-    transport: ClassVar[Transport]
-
-    def report(self, error: KafkaError | None, message: Message) -> None:
-        """Count what became of the message."""
-        counted: list[Any] = []
-        transport = self.transport
-        try:
-            transport.count(self, error, message, counted)
-        except BaseException:
-            transport.count(
-                self, error, message, counted
-            )  # what was not done: the report does not come again
-            raise
-        if transport.relieving:
-            transport.relieved()
-
-    __call__ = report
 
 
 class Transport:
@@ -211,7 +186,8 @@ class Transport:
         try:
             poller.poll(0)
         except BaseException as error:
-            self._count_cut_report(error)
+            if (cut := cut_report(error)) is not None:
+                self.count(*cut)
             # What came through the client may have lost the frames by which it could be told.
             if not isinstance(error, _OF_OUR_OWN):
                 raise
@@ -412,14 +388,3 @@ class Transport:
                 self._clock.learn(message)
         elif self._log is not None:
             self._log.on_denial(error)
-
-    def _count_cut_report(self, cut: BaseException) -> None:
-        """Count the report that was about to be counted when this was raised, as far as the traceback still tells."""
-        trace = cut.__traceback__
-        while trace is not None:
-            frame = trace.tb_frame
-            if frame.f_code is Receipt.report.__code__:
-                found = frame.f_locals
-                self.count(found["self"], found["error"], found["message"], found.get("counted", []))
-                return
-            trace = trace.tb_next
