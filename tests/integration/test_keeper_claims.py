@@ -29,7 +29,7 @@ from steptrail.projections.delivery.ledger import Claims, Ledger
 from steptrail.projections.delivery.replicas import Fence
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.errors import InfrastructureError
-from support.effort import ONLY_IN_TEST_ALL, effort
+from support.effort import ONLY_IN_TEST_ALL
 from support.waiting import PATIENCE_S, until
 from support.zookeeper import KeeperEngine, ZooKeeper, engines_with_keeper
 
@@ -183,7 +183,7 @@ def test_replicas_of_one_shard_agree(replicas: Replicas) -> None:
 
 def test_of_ten_who_claim_at_once_one_holds(replicas: Replicas) -> None:
     """On every replica the same one, whether a claim stood before or not; the others learn it or are refused."""
-    for _ in range(effort(3, 20)):
+    for _ in range(5):
         topic_id = uuid.uuid4().hex
         for _ in range(2):  # the first claims of all, then such as take the place of others
             together = threading.Barrier(10)
@@ -367,7 +367,7 @@ def test_who_was_outclaimed_writes_nothing(replicas: Replicas) -> None:
     faults = [restart(which) for which in (replicas.engines[1], replicas.zookeeper, replicas.engines[2])]
     history = History(replicas, guarded=True)
     with history.going_on():
-        for fault in faults * effort(1, 5):
+        for fault in faults * 2:
             history.wait_won(2)
             fault()
         history.wait_won(3)
