@@ -120,8 +120,9 @@ def holders_on(
 
 
 def standing_epoch(replicas: Replicas, topic_id: str, partition: int) -> int:
-    """The epoch of the claim that stands, as the first replica has it."""
-    return replicas.ledger(0, topic_id).greatest([partition])[partition].epoch
+    """The epoch of the claim that stands, as the first replica has it; 0 without one."""
+    standing = replicas.ledger(0, topic_id).greatest([partition])
+    return standing[partition].epoch if standing else 0
 
 
 def answers(ledger: Ledger, partition: int) -> bool:
@@ -130,6 +131,12 @@ def answers(ledger: Ledger, partition: int) -> bool:
         return bool(ledger.greatest([partition]))
     except InfrastructureError:
         return False
+
+
+def end_statements(store: ClickHouse) -> None:
+    """Kill what consumers run on a replica, if it is there."""
+    with contextlib.suppress(InfrastructureError):
+        store.command("KILL QUERY WHERE startsWith(Settings['log_comment'], 'steptrail/') SYNC")
 
 
 @contextmanager
@@ -141,8 +148,11 @@ def slow_statement(
     sql = "INSERT INTO nothing SELECT sleepEachRow(1) FROM numbers(300) SETTINGS max_block_size = 1"
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(ledger.write, sql, partitions)
-        until(lambda: ledger.predecessors(partitions) == 1, "slow statement")
-        yield
+        try:
+            until(lambda: ledger.predecessors(partitions) == 1, "slow statement")
+            yield
+        finally:
+            end_statements(replicas.stores[number])
         with pytest.raises((InfrastructureError, QueryError)):
             running.result(PATIENCE_S)
 
@@ -228,7 +238,7 @@ def test_a_claim_waits_for_statements_on_every_replica(replicas: Replicas) -> No
         until(lambda: standing_epoch(replicas, topic_id, 2) == 1, "claim")
         until(lambda: replicas.ledger(1, topic_id).predecessors([2]) == 1, "slow statement, still")
         assert not claimed
-        replicas.stores[1].command("KILL QUERY WHERE startsWith(Settings['log_comment'], 'steptrail/') SYNC")
+        end_statements(replicas.stores[1])
         until(lambda: claimed, "claim after the statement")
     assert set(claimed[0]) == {2}
 
