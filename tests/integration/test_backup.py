@@ -41,6 +41,14 @@ def counted(store: ClickHouse) -> int:
     return int(store.query("SELECT sum(events) FROM step_minutes")[0][0])
 
 
+def all_in_ledger(store: ClickHouse, offsets: int) -> None:
+    """Wait until every table of the projector has so many offsets: executions are written beside events."""
+    until(
+        lambda: sum(last + 1 for last in Projected(store).high_water().values()) >= offsets,
+        "offsets in the ledger",
+    )
+
+
 def test_backed_up_under_load_destroyed_and_restored_nothing_is_lost_or_doubled(
     world: Destroyable, command: Command
 ) -> None:
@@ -66,6 +74,7 @@ def test_backed_up_under_load_destroyed_and_restored_nothing_is_lost_or_doubled(
             )
             later = produce(settings, [b"later junk %d" % n for n in range(6)])
         sent |= set(more)
+        all_in_ledger(store, len(sent) + len(junk) + len(later))
         require_exact(store, sent)
         until(lambda: counted(store) >= len(sent), "counted minutes of all events")
         letters = "SELECT uniqExact(source_partition, source_offset) FROM dead_letters"
@@ -82,6 +91,7 @@ def test_backed_up_under_load_destroyed_and_restored_nothing_is_lost_or_doubled(
     assert Projected(store).count() < len(sent)
     assert is_catching_up(store)
     with projectors(settings), health_consumers(settings):
+        all_in_ledger(store, len(sent) + len(junk) + len(later))
         require_exact(store, sent)
         until(lambda: counted(store) >= len(sent), "counted minutes of all events")
         until(lambda: store.query(letters) == [(len(junk) + len(later),)], "dead letters")

@@ -81,7 +81,8 @@ class ProjectionSink:
 
     def _was_restored(self) -> bool:
         """Whether the group may have committed what a store that was restored from a backup does not have."""
-        return isinstance(self._clickhouse, ClickHouse) and was_restored(self._clickhouse)
+        stores = self._clickhouse.stores if isinstance(self._clickhouse, Shards) else (self._clickhouse,)
+        return len(stores) == 1 and was_restored(stores[0])  # a store of several is not restored by steptrail
 
     def write(self, batch: ConsumedBatch) -> dict[int, int]:
         """Project the batch. Raises BatchRejected, besides what Sink documents, when a record is invalid."""

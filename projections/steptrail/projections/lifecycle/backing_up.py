@@ -150,7 +150,7 @@ def _own(clickhouse: ClickHouse) -> str:
 
 
 def _refused(target: Target, error: str) -> BackupRefused:
-    said = target.without_secrets(error.partition("Stack trace")[0].strip(" ,."))
+    said = target.without_secrets(error.partition("Stack trace")[0].partition("\n")[0].strip(" ,."))[:300]
     code = next((int(word.rstrip(".")) for word in said.split("Code: ")[1:2] for word in word.split()[:1]), 0)
     if code in _EXISTS:
         return BackupRefused(
@@ -166,4 +166,7 @@ def _refused(target: Target, error: str) -> BackupRefused:
             f"ClickHouse does not use {target.shown} for backups: {said}.",
             "configure the disk and allow it for backups (docs/operating.md).",
         )
-    return BackupRefused(f"{target.shown}: {said}.", "no whole backup is there; mend this and run it again.")
+    return BackupRefused(
+        f"ClickHouse refused {target.shown}: {said}.",
+        "nothing half done is left; remove the cause and run it again, or use another backup.",
+    )

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from steptrail.schemas.configuration.settings import Settings
 
 _TELL_EVERY = 50
+UNKNOWN_DATABASE = 81
 
 
 def backup(
@@ -164,13 +165,15 @@ def restore(
 
 def _listed(settings: Settings, clickhouse: ClickHouse) -> list[Listed]:
     """Those that the store knows of, and those of the local stack that a store before it made."""
-    from steptrail.projections.clickhouse.errors import QueryError
+    from steptrail.projections.clickhouse.errors import QueryError, SchemaMismatch
     from steptrail.projections.lifecycle.backups import BackupState, backups
 
     try:
         found = [listed(each) for each in backups(clickhouse) if each.state is BackupState.CREATED]
+    except SchemaMismatch:
+        found = []  # of a store that was lost
     except QueryError as error:
-        if error.code not in (60, 81):
+        if error.code != UNKNOWN_DATABASE:
             raise
         found = []
     folder = _folder(settings, "")
