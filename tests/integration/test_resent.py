@@ -14,6 +14,7 @@ from steptrail.projections.tables.step_events import STEP_EVENTS
 from steptrail.schemas.event import StepEvent
 from steptrail.schemas.wire.codec import encode_event
 from steptrail.schemas.wire.framing import frame_single_object
+from support.effort import only_some
 from support.projected import T0, event
 from support.stack import Stack, new_workspace
 
@@ -152,7 +153,7 @@ def test_months_apart(stack: Stack, topic: Partitions, store: ClickHouse) -> Non
     assert topic.rows() == [(0, 0)]
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", only_some(0, rest=range(1, 4)))
 def test_random_histories(stack: Stack, topic: Partitions, seed: int) -> None:
     """Originals once each at most, resent at random, batches of any size, consumers that come and go."""
     rng = random.Random(seed)
