@@ -248,6 +248,9 @@ SECTIONS: dict[str, dict[str, Shown]] = {
             "SELECT projection_name, hold, any(reason) FROM projection_holds GROUP BY ALL HAVING max(released) = 0"
         ),
     },
+    "Backups": {
+        "backups": Shown("SELECT at, state, name, bytes, requested_by FROM backups ORDER BY at, state"),
+    },
     "How far everything is": {
         "projection_ledger": Shown(
             "SELECT projection_name, partition, max(last_offset) FROM projection_ledger GROUP BY ALL ORDER BY ALL"
