@@ -74,8 +74,9 @@ def write(store: ClickHouse, first_us: int, apart_us: int, events: int, status: 
     )
 
 
+@pytest.mark.parametrize("rare", ["", "rare_"])
 @pytest.mark.parametrize("backward", [True, False])
-def test_windows_give_the_rows_of_one_statement(store: ClickHouse, backward: bool) -> None:
+def test_windows_give_the_rows_of_one_statement(store: ClickHouse, backward: bool, rare: str) -> None:
     """Whatever the span, the position and how many are wanted; dense and sparse, years old and ahead of now."""
     now = time.time_ns() // 1000
     write(store, now - 3 * 365 * DAY_US, 40 * DAY_US, 25)
@@ -88,6 +89,7 @@ def test_windows_give_the_rows_of_one_statement(store: ClickHouse, backward: boo
         for row in store.rows("SELECT toUnixTimestamp64Micro(timestamp) AS us, event_id FROM steps")
     ]
     name, windowed = ("events_backward", ask_backward) if backward else ("events_forward", ask_forward)
+    name = rare + name
     for _ in range(60):
         start, end = sorted(rng.choice(known)[0] + rng.choice((-1, 0, 1)) for _ in range(2))
         position = (AFTER_ALL, UUID(int=2**128 - 1)) if backward else (BEFORE_ALL, UUID(int=0))

@@ -30,7 +30,7 @@ class EventTable:
     projections: tuple[str, ...] = ()
 
 
-STEPS: Final = EventTable("steps", "broker_time", _EVENT_TIME, projections=("p_time",))
+STEPS: Final = EventTable("steps", "broker_time", _EVENT_TIME, projections=("p_by_time",))
 HEALTH_EVENTS: Final = EventTable("health_events", "broker_time", _EVENT_TIME)
 
 EVENT_TABLES: Final = (
@@ -63,6 +63,7 @@ them; a verdict speaks of steps alone."""
 
 OTHER_TABLES: Final[Mapping[str, str]] = {
     "aggregate_marks": "offsets",
+    "backups": "offsets, and properties of topics",
     "dead_letter_decisions": "offsets, and what people wrote",
     "emitter_reports": "counts of an emitter; without them, or a part of them, losses could not be told",
     "emitter_sequences": "one bit for each event of an emitter; without them losses could not be told",
