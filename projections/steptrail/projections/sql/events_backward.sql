@@ -15,5 +15,9 @@ WHERE (pipeline, doc_id, timestamp, event_id) IN
         ORDER BY timestamp DESC, toUInt128(event_id) DESC
         LIMIT {fetch:UInt64}
     )
+  -- Parts without an event of that time are left out.
+  AND timestamp >= fromUnixTimestamp64Micro({start_us:Int64}, 'UTC')
+  AND timestamp < fromUnixTimestamp64Micro({end_us:Int64}, 'UTC')
+  AND timestamp <= fromUnixTimestamp64Micro({from_us:Int64}, 'UTC')
 ORDER BY timestamp DESC, toUInt128(event_id) DESC
 LIMIT {fetch:UInt64}

@@ -16,5 +16,9 @@ WHERE (pipeline, doc_id, timestamp, event_id) IN
         ORDER BY timestamp, toUInt128(event_id)
         LIMIT {fetch:UInt64}
     )
+  -- Parts without an event of that time are left out.
+  AND timestamp >= fromUnixTimestamp64Micro({start_us:Int64}, 'UTC')
+  AND timestamp < fromUnixTimestamp64Micro({end_us:Int64}, 'UTC')
+  AND timestamp >= fromUnixTimestamp64Micro({from_us:Int64}, 'UTC')
 ORDER BY timestamp, toUInt128(event_id)
 LIMIT {fetch:UInt64}
