@@ -11,9 +11,11 @@ import pytest
 
 from steptrail.projections.clickhouse.client import ClickHouse, connect
 from steptrail.projections.clickhouse.migrate import migrate
+from steptrail.projections.clickhouse.pages import Cursor
 from steptrail.projections.clickhouse.queries import query, scope
 from steptrail.projections.lifecycle.mutations import wait_for_mutations
 from steptrail.projections.reading.reader import Reader
+from steptrail.projections.reading.records import StepRecord
 from steptrail.projections.reading.spans import AFTER_ALL, BEFORE_ALL
 from steptrail.projections.reading.windows import COMMON
 from steptrail.schemas.status import ProcessingStatus
@@ -94,10 +96,10 @@ def test_a_list_shows_all_of_each_event(
     clickhouse, known = store
     wanted = [row for row in known if row[3] in statuses and pipeline in (None, row[0])]
     wanted = list({row[5]: row for row in wanted}.values())
-    found = []
     reader = Reader(clickhouse)
     for newest_first in (True, False):
-        after, found = None, []
+        after: Cursor | None = None
+        found: list[StepRecord] = []
         while True:
             page = reader.events(
                 pipeline,
