@@ -166,7 +166,7 @@ def _copies(settings: Settings, events: int) -> tuple[float, float]:
     """Rows a second of INSERT SELECT into a table like `steps`, and into one without its projection."""
     rates = []
     with connect(settings) as clickhouse:
-        for table, change in (("steps_copy", None), ("steps_plain", "DROP PROJECTION p_time")):
+        for table, change in (("steps_copy", None), ("steps_plain", "DROP PROJECTION p_by_time")):
             clickhouse.command(f"CREATE TABLE {table} AS steps")
             if change:
                 clickhouse.command(f"ALTER TABLE {table} {change}")

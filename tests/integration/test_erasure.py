@@ -333,7 +333,7 @@ def test_queries_by_time_have_their_projection_again(records: Records) -> None:
     [(rows,)] = clickhouse.query("SELECT count() FROM steps")
     projected = (
         "SELECT sum(rows) FROM system.projection_parts WHERE database = currentDatabase() AND table = 'steps' "
-        "AND active AND name = 'p_time'"
+        "AND active AND name = 'p_by_time'"
     )
     assert clickhouse.query(projected) == [(rows,)]
 

@@ -327,7 +327,7 @@ def test_statements_read_what_they_need(tables: Tables) -> None:
         selected, total = _granules(plan)
         assert selected <= 2 < total, plan
     for plan in (errors, all_errors):
-        assert "ReadFromMergeTree (p_time)" in plan, plan
+        assert "ReadFromMergeTree (p_by_time)" in plan, plan
         selected, total = _granules(plan)
         assert selected <= 4 < total, plan
 

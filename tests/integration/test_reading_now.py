@@ -29,14 +29,18 @@ def database(stack: Stack) -> Iterator[ClickHouse]:
         yield clickhouse
 
 
-@pytest.fixture(scope="module", params=[3, 11])
+@pytest.fixture(scope="module", params=[(3, 1), (11, 1), (11, 256)])
 def tables(request: pytest.FixtureRequest, database: ClickHouse) -> Tables:
-    """Random histories in batches of any cut: retries, queued work, endings that are late, copies, clocks ahead."""
+    """Random histories in batches of any cut: retries, queued work, endings that are late, copies, clocks ahead.
+
+    Ids of executions are multiples of a number: of 256, so that their last byte, the column `run`, is always the same.
+    """
     for table in ("steps", "step_executions"):
         database.command(f"TRUNCATE TABLE {table}")
-    chance = random.Random(request.param)
+    seed, multiple = request.param
+    chance = random.Random(seed)
     tables = Tables(database)
-    arrivals = [arrival for number in range(DOCUMENTS) for arrival in _history(chance, number)]
+    arrivals = [arrival for number in range(DOCUMENTS) for arrival in _history(chance, number, multiple)]
     chance.shuffle(arrivals)
     while arrivals:
         cut = chance.randint(1, 40)
@@ -45,7 +49,7 @@ def tables(request: pytest.FixtureRequest, database: ClickHouse) -> Tables:
     return tables
 
 
-def _history(chance: random.Random, number: int) -> list[Arrival]:
+def _history(chance: random.Random, number: int, multiple: int) -> list[Arrival]:
     found: list[Arrival] = []
     time = number * SECOND
     for attempt in range(1, chance.randint(1, 4) + 1):
@@ -58,7 +62,7 @@ def _history(chance: random.Random, number: int) -> list[Arrival]:
         for status in statuses:
             time += chance.choice([0, 1, 400_000, 3 * SECOND])
             one = event(
-                status, time, execution=execution, attempt=attempt, doc_id=f"doc-{number:03d}",
+                status, time, execution=execution * multiple, attempt=attempt, doc_id=f"doc-{number:03d}",
                 pipeline=pipeline, step_name=step_name,
                 error_message="boom" if status.is_error else None,
             )  # fmt: skip

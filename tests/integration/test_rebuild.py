@@ -176,7 +176,7 @@ def test_of_some_pipelines_or_since_a_time_the_rest_is_copied_as_it_is(
 def test_what_cannot_be_done_is_refused_with_the_remedy_and_changes_nothing(
     workspace: Settings, store: ClickHouse, command: Command
 ) -> None:
-    """Without a rebuild, before it caught up, twice, with nothing to go back to."""
+    """Without a rebuild, before it caught up, after a migration, twice, with nothing to go back to."""
     for words in (("diff",), ("exchange", "--yes"), ("back", "--yes")):
         assert "there is no rebuild" in refused(command, *words)
     assert "no event of a pipeline" in refused(command, "start", "--yes", "--pipelines", "nobody")
@@ -191,6 +191,9 @@ def test_what_cannot_be_done_is_refused_with_the_remedy_and_changes_nothing(
         assert (code, "its --since and --pipelines stand" in err) == (USAGE, True)
         assert ok(command)["state"] in ("STARTED", "COPIED")
         ok(command, "start", "--yes")
+        alter(store, "steps ADD COLUMN later UInt8 MATERIALIZED 1")
+        assert "before a migration added later to steps" in refused(command, "exchange", "--yes")
+        alter(store, "steps DROP COLUMN later")
         ok(command, "exchange", "--yes")
         assert "live already" in refused(command, "exchange", "--yes")
         assert "live already" in refused(command, "start", "--yes")

@@ -67,6 +67,7 @@ def exchange(
         rebuild = write(clickhouse, rebuild.now(_UNDER_WAY[side]))
     identity = _hold(clickhouse, rebuild, side, by)
     if not _begun(clickhouse, rebuild, side):
+        _require_same_columns(clickhouse, rebuild, side)
         _require_no_erasure(clickhouse, rebuild)
         numbers = partitions()
         ledger = Ledger(
@@ -125,6 +126,28 @@ def _hold(clickhouse: ClickHouse, rebuild: Rebuild, side: Side, by: str) -> uuid
     )
     hold(clickhouse, STEP_EVENTS.name, identity, reason)
     return identity
+
+
+def _require_same_columns(clickhouse: ClickHouse, rebuild: Rebuild, side: Side) -> None:
+    """A migration alters the live tables alone: those that were set aside before it lack what it added."""
+    for table in REBUILT:
+        coming = table_name(side, rebuild, table)
+        lacking = [
+            str(column)
+            for (column,) in clickhouse.query(
+                "SELECT name FROM system.columns WHERE database = currentDatabase() AND table = {live:String} "
+                "AND name NOT IN (SELECT name FROM system.columns WHERE database = currentDatabase() "
+                "AND table = {coming:String}) ORDER BY position",
+                {"live": table, "coming": coming},
+            )
+        ]
+        if lacking:
+            raise abandon(
+                clickhouse,
+                rebuild,
+                f"{coming} was made before a migration added {', '.join(lacking)} to {table}: "
+                "`steptrail rebuild drop --yes`, then `steptrail rebuild` again",
+            )
 
 
 def _require_no_erasure(clickhouse: ClickHouse, rebuild: Rebuild) -> None:

@@ -30,7 +30,7 @@ class EventTable:
     projections: tuple[str, ...] = ()
 
 
-STEPS: Final = EventTable("steps", "broker_time", _EVENT_TIME, projections=("p_time",))
+STEPS: Final = EventTable("steps", "broker_time", _EVENT_TIME, projections=("p_by_time",))
 HEALTH_EVENTS: Final = EventTable("health_events", "broker_time", _EVENT_TIME)
 
 EVENT_TABLES: Final = (

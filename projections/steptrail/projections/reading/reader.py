@@ -23,7 +23,7 @@ from steptrail.projections.reading.recent_error_groups import RecentErrorGroups,
 from steptrail.projections.reading.records import StepRecord
 from steptrail.projections.reading.stalls import ObservedRecord, document_observations, recent_stalls
 from steptrail.projections.reading.states import StepState
-from steptrail.projections.reading.windows import ask_backward, ask_forward
+from steptrail.projections.reading.windows import COMMON, ask_backward, ask_forward
 from steptrail.projections.stores.expected_steps import ExpectedSteps, expected_steps
 from steptrail.schemas.errors import SteptrailError
 from steptrail.schemas.status import ProcessingStatus
@@ -301,6 +301,6 @@ class Reader:
     def _block(self, chosen: _Filter, direction: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
         if chosen.doc_id is not None:
             return ask(self._clickhouse, f"document_events_{direction}", parameters)
-        if direction == "forward":
-            return ask_forward(self._clickhouse, "events_forward", parameters)
-        return ask_backward(self._clickhouse, "events_backward", parameters)
+        ask_windows = ask_forward if direction == "forward" else ask_backward
+        rare = "" if COMMON.intersection(parameters["statuses"]) else "rare_"
+        return ask_windows(self._clickhouse, f"{rare}events_{direction}", parameters)

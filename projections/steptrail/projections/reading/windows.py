@@ -25,7 +25,8 @@ GROWTH: Final = 16
 """How many times longer each next window is."""
 LONGEST_US: Final = 366 * 86_400_000_000
 """A window that would be longer takes all that is left."""
-_COMMON: Final = frozenset({"PENDING", "RUNNING", "SUCCESS"})
+COMMON: Final = frozenset({"PENDING", "RUNNING", "SUCCESS"})
+"""Statuses of most events. The projection by time has all that is shown of events of the other statuses."""
 
 
 def ask_backward(store: Store, name: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -92,7 +93,7 @@ def _forward(store: Store, parameters: Mapping[str, Any]) -> Iterator[dict[str, 
 
 
 def _widths(parameters: Mapping[str, Any]) -> Iterator[int]:
-    first = FIRST_US if _COMMON.intersection(parameters.get("statuses", _COMMON)) else FIRST_OF_RARE_US
+    first = FIRST_US if COMMON.intersection(parameters.get("statuses", COMMON)) else FIRST_OF_RARE_US
     return (first * GROWTH**number for number in count())
 
 

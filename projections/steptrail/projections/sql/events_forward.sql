@@ -1,13 +1,24 @@
--- Events of all documents after a position, oldest first. Status and time lead into the projection p_time, and
--- the wide columns are only read for the rows that are shown.
+-- Events of all documents after a position, oldest first. They are found in the projection p_by_time by status and time,
+-- and the columns that it does not have are looked up by the primary key.
 SELECT
     -- include: event_columns
 FROM steps
-WHERE ({any_pipeline:Bool} OR pipeline = {pipeline:String})
-  AND status IN {statuses:Array(String)}
+WHERE (pipeline, doc_id, timestamp, event_id) IN
+    (
+        SELECT pipeline, doc_id, timestamp, event_id
+        FROM steps
+        WHERE ({any_pipeline:Bool} OR pipeline = {pipeline:String})
+          AND status IN {statuses:Array(String)}
+          AND timestamp >= fromUnixTimestamp64Micro({start_us:Int64}, 'UTC')
+          AND timestamp < fromUnixTimestamp64Micro({end_us:Int64}, 'UTC')
+          AND timestamp >= fromUnixTimestamp64Micro({from_us:Int64}, 'UTC')
+          AND (timestamp > fromUnixTimestamp64Micro({from_us:Int64}, 'UTC') OR toUInt128(event_id) > toUInt128({from_id:UUID}))
+        ORDER BY timestamp, toUInt128(event_id)
+        LIMIT {fetch:UInt64}
+    )
+  -- Parts without an event of that time are left out.
   AND timestamp >= fromUnixTimestamp64Micro({start_us:Int64}, 'UTC')
   AND timestamp < fromUnixTimestamp64Micro({end_us:Int64}, 'UTC')
   AND timestamp >= fromUnixTimestamp64Micro({from_us:Int64}, 'UTC')
-  AND (timestamp > fromUnixTimestamp64Micro({from_us:Int64}, 'UTC') OR toUInt128(event_id) > toUInt128({from_id:UUID}))
 ORDER BY timestamp, toUInt128(event_id)
 LIMIT {fetch:UInt64}

@@ -1,8 +1,9 @@
--- Bad endings of a span between two positions, the latest first: status and time lead into the projection p_time, and
+-- Bad endings of a span between two positions, the latest first: status and time lead into the projection p_by_time, and
 -- the wide columns are only read for the rows that are shown. Whether each is what its step is in now is looked up after.
 -- Endings that were certainly mended are left out: everything that happened since the earliest of them is read, and an
 -- execution after whose last event another one of its step ran or ended is not the current one. Where more than `scanned`
--- events happened since then, none is left out here.
+-- events happened since then, none is left out here. Executions are told apart by one byte of their ids: where it is the
+-- same for two, neither is left out for the sake of the other.
 WITH (
     SELECT count()
     FROM
@@ -15,8 +16,9 @@ WITH (
     )
 ) > {scanned:UInt64} AS too_many
 SELECT
-    pipeline, doc_id, step_name, status, toUnixTimestamp64Micro(timestamp) AS timestamp_us, event_id, execution_id,
-    duration_ms, error_type, substringUTF8(error_message, 1, {most:UInt32}) AS error_message, trace_id, worker
+    pipeline, doc_id, step_name, status, toUnixTimestamp64Micro(timestamp) AS timestamp_us, event_id,
+    toUUIDOrZero(rare_texts[1]) AS execution_id, duration_ms, error_type,
+    substringUTF8(error_message, 1, {most:UInt32}) AS error_message, trace_id, worker
 FROM steps
 WHERE ({any_pipeline:Bool} OR pipeline = {pipeline:String})
   AND ({any_step:Bool} OR step_name = {step_name:String})
@@ -45,7 +47,7 @@ WHERE ({any_pipeline:Bool} OR pipeline = {pipeline:String})
                 FROM
                 (
                     SELECT
-                        pipeline, step_name, doc_id, execution_id, event_id, status,
+                        pipeline, step_name, doc_id, run, event_id, status,
                         least(timestamp, toDateTime64(broker_time, 6, 'UTC')) AS at
                     FROM steps
                     WHERE ({any_pipeline:Bool} OR pipeline = {pipeline:String})
@@ -53,7 +55,7 @@ WHERE ({any_pipeline:Bool} OR pipeline = {pipeline:String})
                       AND timestamp >= fromUnixTimestamp64Micro({to_us:Int64}, 'UTC')
                     LIMIT {scanned:UInt64}
                 ) AS event
-                GROUP BY event.pipeline, event.step_name, event.doc_id, event.execution_id
+                GROUP BY event.pipeline, event.step_name, event.doc_id, event.run
             ) AS execution
             GROUP BY execution.pipeline, execution.step_name, execution.doc_id
             HAVING arrayExists(run -> notEmpty(run.2), runs)
