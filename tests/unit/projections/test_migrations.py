@@ -8,7 +8,7 @@ from steptrail.projections.clickhouse.migrate import Migration, migrations
 
 IDEMPOTENT = re.compile(
     r"^(CREATE (TABLE|VIEW|DICTIONARY|FUNCTION) IF NOT EXISTS|CREATE OR REPLACE|DROP \w+ IF EXISTS"
-    r"|ALTER TABLE \w+\s+(ADD \w+ IF NOT EXISTS|DROP \w+ IF EXISTS|MODIFY)"
+    r"|ALTER TABLE \w+\s+(ADD \w+ IF NOT EXISTS|(DROP|MATERIALIZE) \w+ IF EXISTS|MODIFY)"
     r"|INSERT INTO (step_executions|emitter_sequences)\s"  # idempotent aggregates
     r"|INSERT INTO erasure_key\s)"  # the earliest key holds
 )
