@@ -7,87 +7,28 @@ ReplicatedMergeTree stays read-only in this engine, so quorum and `system.replic
 from __future__ import annotations
 
 import contextlib
-import itertools
-import random
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 import pytest
 
 from steptrail.projections.clickhouse.agreement import require_replicas, require_same_tables
 from steptrail.projections.clickhouse.client import ClickHouse
-from steptrail.projections.clickhouse.errors import QueryError, SchemaMismatch
-from steptrail.projections.clickhouse.layouts import CLAIMS, Replica
-from steptrail.projections.clickhouse.migrate import migrations
-from steptrail.projections.clickhouse.shards import quorum_settings
+from steptrail.projections.clickhouse.errors import ClaimLost, QueryError, SchemaMismatch
+from steptrail.projections.clickhouse.layouts import CLAIMS
 from steptrail.projections.delivery.ledger import Claims, Ledger
-from steptrail.projections.delivery.replicas import Fence
-from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.errors import InfrastructureError
 from support.effort import ONLY_IN_TEST_ALL
+from support.keeper_claims import DATABASE, History, Replicas, claims_table, replicas, store_of
 from support.waiting import PATIENCE_S, until
-from support.zookeeper import KeeperEngine, ZooKeeper, engines_with_keeper
+from support.zookeeper import KeeperEngine, ZooKeeper
 
 pytestmark = ONLY_IN_TEST_ALL
 
-DATABASE = "replicated"
-
-
-@dataclass(frozen=True)
-class Replicas:
-    """Three engine processes, ZooKeeper, and a client for each engine."""
-
-    zookeeper: ZooKeeper
-    engines: Sequence[KeeperEngine]
-    stores: Sequence[ClickHouse]
-
-    def ledger(self, number: int, topic_id: str, *, fenced: bool = True) -> Ledger:
-        """The ledger through one replica, behind the fence over all of them."""
-        store = self.stores[number]
-        fence = Fence(self.stores, store, ()) if fenced else None
-        return Ledger(store, projection="steps", topic="t", topic_id=topic_id, fence=fence)
-
-
-@pytest.fixture(scope="module")
-def replicas() -> Iterator[Replicas]:
-    with engines_with_keeper(3) as (zookeeper, engines):
-        stores = [store_of(engine) for engine in engines]
-        for store in stores:
-            store.create_database()
-            store.command(claims_table(DATABASE))
-            store.command(creating("projection_holds"))
-            store.command(
-                "CREATE TABLE written (statement UInt64, part Int32) ENGINE = MergeTree ORDER BY ()"
-            )
-            store.command("CREATE TABLE nothing (n UInt8) ENGINE = Null")
-        yield Replicas(zookeeper, engines, stores)
-        for store in stores:
-            store.close()
-
-
-def creating(table: str) -> str:
-    """The statement of the migrations that makes a table."""
-    head = f"CREATE TABLE IF NOT EXISTS {table}"
-    statements = (statement for migration in migrations() for statement in migration.statements)
-    [found] = [statement for statement in statements if statement.splitlines()[0] == head]
-    return found
-
-
-def claims_table(database: str) -> str:
-    """The same for the claims of a replica."""
-    [rendered] = Replica(database).render(creating(CLAIMS))
-    return rendered
-
-
-def store_of(engine: KeeperEngine, database: str = DATABASE) -> ClickHouse:
-    """A client with the settings that projectors have; it asks Keeper again less often than by default."""
-    target = Settings(kafka="k:1", clickhouse=engine.url(database)).clickhouse_target()
-    return ClickHouse(target, settings={**quorum_settings(3), "keeper_max_retries": 3})
+__all__ = ["replicas"]
 
 
 def holds(store: ClickHouse, ledger: Ledger, claims: Claims, partition: int) -> bool:
@@ -268,6 +209,26 @@ def test_a_killed_engines_claim_is_taken_over(replicas: Replicas, caplog: pytest
     assert holders(replicas, topic_id, [theirs, claimed[0]], 5) == [[claimed[0]]] * 3
 
 
+def test_a_claim_that_is_taken_while_it_waits_is_given_up(replicas: Replicas) -> None:
+    """Its own replica had returned it already; the others never will."""
+    topic_id = uuid.uuid4().hex
+    refused: list[ClaimLost] = []
+
+    def claim() -> None:
+        try:
+            replicas.ledger(0, topic_id).claim([6])
+        except ClaimLost as lost:
+            refused.append(lost)
+
+    with slow_statement(replicas, 1, topic_id, [6]):
+        thread = threading.Thread(target=claim, daemon=True)
+        thread.start()
+        until(lambda: standing_epoch(replicas, topic_id, 6) == 1, "claim")
+        replicas.ledger(2, topic_id, fenced=False).claim([6])
+        until(lambda: refused, "refusal")
+        thread.join(PATIENCE_S)
+
+
 def test_without_zookeeper_nobody_holds(replicas: Replicas) -> None:
     """A statement under a claim raises and writes nothing; started again after kill -9, ZooKeeper has the claim."""
     topic_id = uuid.uuid4().hex
@@ -288,82 +249,6 @@ def test_without_zookeeper_nobody_holds(replicas: Replicas) -> None:
     assert replicas.stores[2].query("SELECT count() FROM written WHERE part = 4") == [(1,)]
 
 
-@dataclass
-class History:
-    """What claimers did, in the order of the numbers that they drew: each draws one before and after it claims."""
-
-    replicas: Replicas
-    guarded: bool
-    topic_id: str = field(default_factory=lambda: uuid.uuid4().hex)
-    won: list[tuple[int, int, Claims]] = field(default_factory=list)
-    statements: dict[int, tuple[int, Claims]] = field(default_factory=dict)
-    errors: list[BaseException] = field(default_factory=list)
-    over: threading.Event = field(default_factory=threading.Event)
-    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
-
-    def claimer(self, number: int) -> None:
-        """Claim and write, again and again; after any fault claim anew, as a projector does."""
-        ledger, pause = self.replicas.ledger(number % 3, self.topic_id), random.Random(number)
-        try:
-            while not self.over.is_set():
-                with contextlib.suppress(InfrastructureError):
-                    self._claim_and_write(ledger, pause)
-                time.sleep(pause.uniform(0, 1.5))
-        except BaseException as error:
-            self.errors.append(error)
-
-    def _claim_and_write(self, ledger: Ledger, pause: random.Random) -> None:
-        begun = next(self._numbers)
-        claims = ledger.claim([0, 1])
-        returned = next(self._numbers)
-        if not claims:
-            return
-        self.won.append((begun, returned, claims))
-        for _ in range(25):
-            number = next(self._numbers)
-            self.statements[number] = returned, claims
-            condition = ledger.holds(claims, [0, 1], "part") if self.guarded else "1"
-            source = f"SELECT {number}, part FROM (SELECT arrayJoin([0, 1]) AS part) WHERE {condition}"
-            ledger.write(f"INSERT INTO written {source}", [0, 1])
-            time.sleep(pause.uniform(0, 0.05))
-
-    @contextmanager
-    def going_on(self) -> Iterator[None]:
-        """A claimer on each replica."""
-        for store in self.replicas.stores:
-            store.command("TRUNCATE TABLE written")
-        threads = [threading.Thread(target=self.claimer, args=(number,)) for number in range(3)]
-        for thread in threads:
-            thread.start()
-        try:
-            yield
-        finally:
-            self.over.set()
-            for thread in threads:
-                thread.join(PATIENCE_S)
-        assert not any(thread.is_alive() for thread in threads)
-        assert not self.errors, self.errors
-
-    def wait_won(self, more: int) -> None:
-        """Wait until so many claims more were won."""
-        wanted = len(self.won) + more
-        until(lambda: self.errors or len(self.won) >= wanted, f"{wanted} claims")
-
-    def rows(self) -> list[tuple[int, int]]:
-        """Statement and partition of all that was written."""
-        sql = "SELECT statement, part FROM written"
-        return [(int(n), int(part)) for store in self.replicas.stores for n, part in store.query(sql)]
-
-    def wrong(self) -> list[tuple[int, int]]:
-        """Rows of statements that began after a claim was won that had itself begun after theirs was won."""
-        return [
-            (number, part)
-            for number, part in self.rows()
-            for returned, _ in [self.statements[number]]
-            if any(part in other and begun > returned and ended < number for begun, ended, other in self.won)
-        ]
-
-
 def test_who_was_outclaimed_writes_nothing(replicas: Replicas) -> None:
     """Whoever claims on whichever engine, while engines and ZooKeeper are killed with -9 and started again."""
 
@@ -377,10 +262,10 @@ def test_who_was_outclaimed_writes_nothing(replicas: Replicas) -> None:
     faults = [restart(which) for which in (replicas.engines[1], replicas.zookeeper, replicas.engines[2])]
     history = History(replicas, guarded=True)
     with history.going_on():
-        for fault in faults * 2:
-            history.wait_won(2)
+        for fault in faults:
+            history.wait_won(1)
             fault()
-        history.wait_won(3)
+        history.wait_won(2)
     assert history.rows()
     assert history.wrong() == []
 

@@ -64,6 +64,9 @@ class Fence:
         silent: dict[ClickHouse, str] = dict.fromkeys(self._replicas, "")
 
         def passed() -> bool:
+            # A claim that was taken after the chosen replica had returned it is never returned by the others.
+            if self._chosen not in silent and ledger.greatest(claims) != dict(claims):
+                raise ClaimLost("another consumer has claimed the partitions meanwhile")
             for replica in list(silent):
                 try:
                     answered.add(self._answer(ledger.at(replica), replica, claims))
