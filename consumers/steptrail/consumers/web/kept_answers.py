@@ -32,10 +32,10 @@ class _Kept:
 
 
 class KeptAnswers:
-    """Answers by key, bounded in number and in bytes; those that were asked for longest ago make room.
+    """Answers by key, and tuples of values; bounded in number and in bytes, the oldest make room.
 
-    An era ends with every change: nothing that was asked for in an earlier one is given or kept. Only answers whose
-    freshness is known are kept, and no errors. Safe to share between threads.
+    An era ends with every change: nothing that was asked for in an earlier one is given or kept. Nothing of unknown
+    freshness is kept, and no errors. Safe to share between threads.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -77,8 +77,8 @@ class KeptAnswers:
         """Keep what was asked for at `found.at` in that era, if it is to be kept."""
         now = self.clock()
         good_for = min(WORTH * (now - found.at), MOST_S)
-        keeps = isinstance(found.result, Answer) and found.freshness.problem is None and good_for > 0
-        weight = len(found.rendered[1]) + len(repr(key)) if keeps else 0
+        keeps = isinstance(found.result, (Answer, tuple)) and found.freshness.problem is None and good_for > 0
+        weight = _weight(found) + len(repr(key)) if keeps else 0
         with self._lock:
             if era != self.era:
                 return
@@ -105,3 +105,7 @@ class KeptAnswers:
     def _remove(self, key: Hashable) -> None:
         if (kept := self._kept.pop(key, None)) is not None:
             self._bytes -= kept.weight
+
+
+def _weight(found: Found[Any]) -> int:
+    return len(found.rendered[1]) if isinstance(found.result, Answer) else len(repr(found.result))

@@ -6,7 +6,7 @@ import queue
 import threading
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from functools import partial
 from typing import Any, TypeVar
 
@@ -89,11 +89,9 @@ def side_by_side(*questions: Callable[[], Any]) -> list[Any]:
     """What each question finds, all asked at the same time. Raises what the first that failed raised."""
     found: list[Any] = [None] * len(questions)
 
-    def ask(number: int, question: Callable[[], Any]) -> None:
-        found[number] = question()
+    def ask(number: int, question: Callable[[], Any], context: Context) -> None:
+        found[number] = context.run(question)
 
     # Each in a copy of the caller's context, which says what its statements are for.
-    together(
-        [partial(copy_context().run, ask, number, question) for number, question in enumerate(questions)]
-    )
+    together([partial(ask, number, question, copy_context()) for number, question in enumerate(questions)])
     return found

@@ -214,3 +214,16 @@ def test_what_is_replaced_or_dropped_is_weighed_no_longer() -> None:
     answers.drop("key")
     answers.drop("key")
     assert 0 < answers.bytes < once + 10
+
+
+def test_tuples_are_kept_and_weighed_and_what_others_keep_is_not() -> None:
+    """The group of an error is a tuple; lists and numbers have keepers of their own."""
+    answers = KeptAnswers(clock=lambda: 1.0)
+    answers.keep("group", answers.era, Found(FRESH, ("1f", 12), 0.0))
+    answers.keep("names", answers.era, Found(FRESH, ["a", "b"], 0.0))
+    answers.keep("huge", answers.era, Found(FRESH, ("y" * 1_000_000,), 0.0))
+    kept = answers.get("group")
+    assert kept is not None
+    assert kept.result == ("1f", 12)
+    assert (len(answers), answers.get("names"), answers.get("huge")) == (1, None, None)
+    assert 0 < answers.bytes < 100
