@@ -95,7 +95,7 @@ def test_backed_up_under_load_destroyed_and_restored_nothing_is_lost_or_doubled(
         require_exact(store, sent)
         until(lambda: counted(store) >= len(sent), "counted minutes of all events")
         until(lambda: store.query(letters) == [(len(junk) + len(later),)], "dead letters")
-    until(lambda: not is_catching_up(store), "counts of everything that the topic had")
+        until(lambda: not is_catching_up(store), "counts of everything that the topic had")
     after = world.held()
     for name, rows in before.items():
         assert after[name] == rows, name
