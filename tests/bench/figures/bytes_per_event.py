@@ -8,7 +8,7 @@ from __future__ import annotations
 from bench.figure import Figure
 from bench.session import Session
 
-BOUND_STEPS = 110
+BOUND_STEPS = 70
 BOUND_ALL = 180
 
 
