@@ -72,8 +72,8 @@ def test_a_retry_counts_as_later_whatever_its_clock_says(
         retry(workspace, off_s, between)
 
         def settled() -> Any:
-            [state] = reader.document_state(None, "doc")
-            return state if state.events == 4 and state.status is SUCCESS else None
+            states = reader.document_state(None, "doc")
+            return next((state for state in states if state.events == 4 and state.status is SUCCESS), None)
 
         state = until(settled, "SUCCESS")
         after = datetime.now(timezone.utc)
