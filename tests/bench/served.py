@@ -17,6 +17,8 @@ from urllib.parse import urlencode
 from bench.session import Session
 from bench.stack import STEPTRAIL
 
+ANEW = {"Cache-Control": "no-cache"}
+
 _PATIENCE_S = 60
 
 
@@ -41,6 +43,12 @@ class Served:
     def ask(self, path: str, **parameters: str) -> Any:
         """What an endpoint answers."""
         with urllib.request.urlopen(self.url(f"/api/v1{path}", **parameters), timeout=120) as answer:
+            return json.load(answer)
+
+    def ask_anew(self, path: str, **parameters: str) -> Any:
+        """What an endpoint answers from the store, whatever it kept of earlier answers."""
+        request = urllib.request.Request(self.url(f"/api/v1{path}", **parameters), headers=ANEW)
+        with urllib.request.urlopen(request, timeout=120) as answer:
             return json.load(answer)
 
 

@@ -70,7 +70,8 @@ def beside(line: dict[str, Any]) -> str:
         "emit_to_readable_s": lambda: f"p99 {detail['p99']} s",
         "timeline_p99_ms": lambda: f"{detail['ratio_of_medians']} × that of 1M (medians)",
         "page_p95_ms": lambda: (
-            f"failing {detail['p95_ms']['failing']} ms, document {detail['p95_ms']['document']} ms"
+            f"failing {detail['p95_ms']['failing']} ms, document {detail['p95_ms']['document']} ms; where others"
+            f" asked just before: {', '.join(str(ms) for ms in detail['kept_p95_ms'].values())} ms"
         ),
         "page_weight_kb": lambda: f"{detail['requests']} requests",
         "api_p99_ms": lambda: (

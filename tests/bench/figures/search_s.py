@@ -21,7 +21,7 @@ def measure(session: Session) -> Figure:
         for _ in range(1 + session.scaled(10)):
             for text in TEXTS:
                 started = time.perf_counter()
-                answer = served.ask("/search", q=text, **served.span(24))
+                answer = served.ask_anew("/search", q=text, **served.span(24))
                 took[text].append(time.perf_counter() - started)
                 hits[text] = len(answer["items"])
     worst = {text: max(values[1:]) for text, values in took.items()}
