@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from importlib import import_module
 from typing import Any
 
 import pytest
 
 from steptrail.producers import (
-    InMemoryStorage,
     StepEmitter,
     by_key,
     by_pattern,
@@ -17,27 +15,7 @@ from steptrail.producers import (
     hashed,
     secret_keys,
 )
-from steptrail.schemas import ProcessingStatus, StepEvent
-
-common_secrets_module = import_module(
-    "steptrail.producers.secrets.patterns"
-)  # the package has a function of that name
-redaction_budget = import_module("steptrail.producers.secrets.budget")
-ERROR = ProcessingStatus.ERROR
-
-
-def recorded(redact: Any, **values: Any) -> StepEvent:
-    storage = InMemoryStorage(redact=redact)
-    storage.emit(doc_id="doc", step_name="ocr", status=ERROR, **values)
-    [event] = storage.events()
-    return event
-
-
-def details_of(event: StepEvent) -> dict[str, Any]:
-    found = json.loads(event.details)
-    assert isinstance(found, dict)
-    return found
-
+from support.redacted import details_of, recorded
 
 SECRETS = [
     ("Authorization: Bearer abcDEF123456", "abcDEF123456"),

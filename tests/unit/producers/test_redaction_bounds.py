@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
-from importlib import import_module
 from typing import Any
 
 import pytest
@@ -16,31 +14,7 @@ from steptrail.producers import (
     common_secrets,
     secret_keys,
 )
-from steptrail.schemas import ProcessingStatus, StepEvent
-
-common_secrets_module = import_module(
-    "steptrail.producers.secrets.patterns"
-)  # the package has a function of that name
-
-
-redaction_budget = import_module("steptrail.producers.secrets.budget")
-
-
-ERROR = ProcessingStatus.ERROR
-
-
-def recorded(redact: Any, **values: Any) -> StepEvent:
-    storage = InMemoryStorage(redact=redact)
-    storage.emit(doc_id="doc", step_name="ocr", status=ERROR, **values)
-    [event] = storage.events()
-    return event
-
-
-def details_of(event: StepEvent) -> dict[str, Any]:
-    found = json.loads(event.details)
-    assert isinstance(found, dict)
-    return found
-
+from support.redacted import ERROR, common_secrets_module, details_of, recorded, redaction_budget
 
 HOSTILE = ["eyJaaaaa-", "4111 1111 1111 1112 ", "password=a,", "://a:", "a@", "-----BEGIN PRIVATE KEY", "sk-"]
 
