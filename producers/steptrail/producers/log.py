@@ -8,6 +8,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from steptrail.producers.events.tracing import current_trace_id
+from steptrail.producers.fork_safe_logging import fork_safe_log
 from steptrail.schemas.foreign import let_through
 from steptrail.schemas.status import ProcessingStatus
 
@@ -18,7 +19,7 @@ LOGGER_NAME = "steptrail.steps"
 LONGEST = 4096
 """Characters of an id, a name or a message in a log record; the event keeps what its own limits allow."""
 
-_logger = logging.getLogger(LOGGER_NAME)
+_logger = fork_safe_log(LOGGER_NAME)
 
 
 class LogLevel(IntEnum):

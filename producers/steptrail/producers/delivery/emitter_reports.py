@@ -10,7 +10,6 @@ shared with a report, and STARTED also says that events of this emitter get thro
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -21,10 +20,11 @@ from confluent_kafka import KafkaError, Message
 
 from steptrail.producers.accounting import Accounting, Counters, FailReason
 from steptrail.producers.broker_clock import BrokerClock
+from steptrail.producers.fork_safe_logging import fork_safe_log
 from steptrail.schemas.emitter_report import EmitterReport, ReportKind, encode_report
 from steptrail.schemas.foreign import let_through
 
-_log = logging.getLogger("steptrail.emitter")
+_log = fork_safe_log("steptrail.emitter")
 
 REPORT_EVERY_S: Final = 30.0
 _LOOK_EVERY_S: Final = 1.0

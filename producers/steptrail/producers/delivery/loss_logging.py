@@ -11,11 +11,12 @@ from typing import Any
 from confluent_kafka import KafkaError
 
 from steptrail.producers.accounting import Accounting, Counters
+from steptrail.producers.fork_safe_logging import fork_safe_log
 from steptrail.schemas.access.denials import denial
 from steptrail.schemas.access.rights import Right
 
-_log = logging.getLogger("steptrail.emitter")
-_kafka_log = logging.getLogger("steptrail.kafka")
+_log = fork_safe_log("steptrail.emitter")
+_kafka_log = fork_safe_log("steptrail.kafka")
 
 _REPEAT_S = 30.0
 _HELD_LINES = 1000

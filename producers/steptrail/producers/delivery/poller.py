@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,10 +17,11 @@ from steptrail.producers.delivery import threads
 from steptrail.producers.delivery.client_config import purge
 from steptrail.producers.delivery.emitter_reports import SelfReport
 from steptrail.producers.delivery.loss_logging import LossReporter, PollLog
+from steptrail.producers.fork_safe_logging import fork_safe_log
 from steptrail.producers.persistence.outbox import Keeping
 from steptrail.producers.refusals import Tries
 
-_log = logging.getLogger("steptrail.emitter")
+_log = fork_safe_log("steptrail.emitter")
 
 SILENT_S = 2.0
 """A poll thread that did not come round for so long needs help."""

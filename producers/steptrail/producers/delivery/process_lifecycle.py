@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import atexit
 import ctypes
-import logging
 import os
 import sys
 import threading
@@ -21,9 +20,10 @@ import time
 import weakref
 from typing import Protocol
 
+from steptrail.producers import fork_safe_logging
 from steptrail.producers.delivery.termination import Termination
 
-_log = logging.getLogger("steptrail.emitter")
+_log = fork_safe_logging.fork_safe_log("steptrail.emitter")
 
 
 class Closable(Protocol):
@@ -91,7 +91,18 @@ def _alive() -> list[Emitter]:
     return [emitter for ref in list(_emitters) if (emitter := ref()) is not None]
 
 
+def _before_fork() -> None:
+    _termination.before_fork()
+    fork_safe_logging.before_fork()
+
+
+def _after_fork_in_parent() -> None:
+    fork_safe_logging.after_fork_in_parent()
+    _termination.after_fork_in_parent()
+
+
 def _after_fork_in_child() -> None:
+    fork_safe_logging.after_fork_in_child()
     for producer in _producers:
         leak(producer)
     _producers.clear()
@@ -162,8 +173,8 @@ def _close_for_sigterm() -> bool:
 
 _termination = Termination(_close_for_sigterm)
 os.register_at_fork(
-    before=_termination.before_fork,
-    after_in_parent=_termination.after_fork_in_parent,
+    before=_before_fork,
+    after_in_parent=_after_fork_in_parent,
     after_in_child=_after_fork_in_child,
 )
 atexit.register(_end)

@@ -6,7 +6,6 @@ events carry the framing that needs no registry. Readers accept both, so none is
 
 from __future__ import annotations
 
-import logging
 import random
 import threading
 import weakref
@@ -14,13 +13,14 @@ from collections.abc import Callable
 from typing import Final
 
 from steptrail.producers.delivery import threads
+from steptrail.producers.fork_safe_logging import fork_safe_log
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.errors import SteptrailError
 from steptrail.schemas.wire.bundled import STEP_EVENT_SCHEMA
 from steptrail.schemas.wire.framing import confluent_prefix
 from steptrail.schemas.wire.registry import SchemaRegistry, subject_of
 
-_log = logging.getLogger("steptrail.emitter")
+_log = fork_safe_log("steptrail.emitter")
 
 FIRST_RETRY_S: Final = 1.0
 LAST_RETRY_S: Final = 60.0

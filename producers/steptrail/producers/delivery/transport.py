@@ -17,7 +17,6 @@ Facts that this file is shaped by:
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import deque
@@ -38,6 +37,7 @@ from steptrail.producers.delivery.loss_logging import LossReporter, PollLog
 from steptrail.producers.delivery.poller import SILENT_S, Enough, Poller
 from steptrail.producers.delivery.receipt import Receipt, cut_report
 from steptrail.producers.extraction import TooLargeError
+from steptrail.producers.fork_safe_logging import fork_safe_log
 from steptrail.producers.persistence.journal import PLACED
 from steptrail.producers.persistence.outbox import Keeping
 from steptrail.producers.refusals import (
@@ -55,7 +55,7 @@ from steptrail.schemas.foreign import let_through
 from steptrail.schemas.redact import redact_values
 from steptrail.schemas.topics import Topics
 
-_log = logging.getLogger("steptrail.emitter")
+_log = fork_safe_log("steptrail.emitter")
 
 _RETRY_START_S = 5.0
 _QUIET_S = 1.0  # without a report after a purge: there will be none

@@ -16,7 +16,6 @@ Constraints on this design:
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import secrets
 import stat
@@ -33,11 +32,12 @@ from typing import Any, Final
 from confluent_kafka import Message
 
 from steptrail.producers.accounting import Counters, FailReason
+from steptrail.producers.fork_safe_logging import fork_safe_log
 from steptrail.producers.persistence.journal_file import OVERHEAD, RECORD, START, SUFFIX, Segment
 from steptrail.producers.persistence.spool_file import Spooled
 from steptrail.schemas.foreign import let_through
 
-_log = logging.getLogger("steptrail.emitter")
+_log = fork_safe_log("steptrail.emitter")
 
 SEGMENT_BYTES: Final = 1024 * 1024
 _SPARE = 2  # segments kept for reuse

@@ -7,7 +7,6 @@ messages of its process may still be on their way into the broker, and a resent 
 from __future__ import annotations
 
 import contextlib
-import logging
 import time
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -16,11 +15,12 @@ from typing import Final
 
 from confluent_kafka import Message
 
+from steptrail.producers.fork_safe_logging import fork_safe_log
 from steptrail.producers.persistence import journal_file
 from steptrail.producers.persistence.journal_file import Segment
 from steptrail.producers.persistence.spool_file import NotASpoolError, Spooled, SpoolFile
 
-_log = logging.getLogger("steptrail.emitter")
+_log = fork_safe_log("steptrail.emitter")
 
 HELD_FIRST_S: Final = 2.0
 """How long a file is held before its messages are sent."""

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from pathlib import Path
 
 from steptrail.producers.accounting import Counters
+from steptrail.producers.fork_safe_logging import fork_safe_log
 from steptrail.producers.persistence.journal import Journal
 from steptrail.producers.persistence.orphans import LeftBehind
 from steptrail.producers.persistence.resending import Produce, Resender, Source
 from steptrail.producers.persistence.spool import Spool
 from steptrail.schemas.configuration.settings import Settings
 
-_log = logging.getLogger("steptrail.emitter")
+_log = fork_safe_log("steptrail.emitter")
 
 
 class Keeping:

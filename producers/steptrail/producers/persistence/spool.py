@@ -10,7 +10,6 @@ each message as resent, so that readers skip events they already have.
 
 from __future__ import annotations
 
-import logging
 import os
 import secrets
 import threading
@@ -20,11 +19,12 @@ from pathlib import Path
 from confluent_kafka import Message
 
 from steptrail.producers.accounting import Counters, FailReason
+from steptrail.producers.fork_safe_logging import fork_safe_log
 from steptrail.producers.persistence.spool_file import OVERHEAD, Spooled, SpoolFile
 from steptrail.schemas.errors import ConfigurationError
 from steptrail.schemas.foreign import let_through
 
-_log = logging.getLogger("steptrail.emitter")
+_log = fork_safe_log("steptrail.emitter")
 
 _SYNC_EVERY_S = 1.0
 

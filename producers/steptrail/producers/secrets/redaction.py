@@ -7,7 +7,6 @@ records that, and it is counted. Names and ids are not searched.
 
 from __future__ import annotations
 
-import logging
 import pickle
 import sys
 import time
@@ -20,12 +19,13 @@ import orjson
 
 from steptrail.producers.accounting import position
 from steptrail.producers.extraction import dependencies_of
+from steptrail.producers.fork_safe_logging import fork_safe_log
 from steptrail.producers.secrets.budget import Budget
 from steptrail.producers.secrets.redactors import Recognizable, Redactor, Search, Tree, marks_search
 from steptrail.schemas.foreign import let_through
 from steptrail.schemas.values.values import Marks, clean_text, json_object
 
-_log = logging.getLogger("steptrail.emitter")
+_log = fork_safe_log("steptrail.emitter")
 
 _REPEAT_S = 30.0
 _REST_SHARE = 20  # a redactor that took too long is suspended for this many times as long
