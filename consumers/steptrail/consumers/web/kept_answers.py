@@ -16,7 +16,9 @@ WORTH: Final = 50.0
 MOST_S: Final = 10.0
 """No answer is good for longer."""
 _GRACE: Final = 1.5
-"""Within so many times that, it is still given while a newer one is asked for: only the first who asks waits."""
+"""Within so many times that, whoever asks is still given it, and a newer one is asked for: nobody waits."""
+RENEWAL_S: Final = 10.0
+"""While that newer one is waited for, it is given for so long at most: renewals take turns, too."""
 _MOST_KEPT: Final = 500
 _MOST_BYTES: Final = 8_000_000
 _MOST_BYTES_OF_ONE: Final = 1_000_000
@@ -71,6 +73,7 @@ class KeptAnswers:
             if kept is None or kept.renewing or self.clock() < kept.good_until:
                 return False
             kept.renewing = True
+            kept.given_until = max(kept.given_until, self.clock() + RENEWAL_S)
             return True
 
     def keep(self, key: Hashable, era: int, found: Found[Any]) -> None:

@@ -203,6 +203,23 @@ def test_hostile_keys_and_answers_leave_memory_bounded() -> None:
     assert (len(answers), answers.bytes) == (0, 0)
 
 
+def test_an_answer_is_given_while_a_newer_one_waits_for_its_turn_but_not_for_ever() -> None:
+    """An answer good for 10 s is given for 5 s more; from the renewal's claim, for 10 s more at most."""
+    now = [10.0]
+    answers = KeptAnswers(clock=lambda: now[0])
+    answers.keep("key", answers.era, _found("y", 0.0))
+    now[0] = 24.0
+    assert answers.claim_renewal("key")
+    assert not answers.claim_renewal("key")
+    now[0] = 33.9
+    assert answers.get("key") is not None
+    now[0] = 34.1
+    assert answers.get("key") is None
+    answers.keep("other", answers.era, _found("y", 24.1))
+    now[0] = 34.1 + 15.1  # nobody asked for a newer one
+    assert answers.get("other") is None
+
+
 def test_what_is_replaced_or_dropped_is_weighed_no_longer() -> None:
     """The count of bytes is that of what is there."""
     answers = KeptAnswers(clock=lambda: 1.0)
