@@ -122,6 +122,7 @@ def show_restore(
     _show_catch_up(again)
     for topic in topics:
         _show_topic(topic, dry_run=dry_run)
+    say("Documents that were erased after the backup come back: erase them again before consumers start.")
     if dry_run and found.rows:
         most = ", ".join(f"{table} {rows:,}" for table, rows in sorted(found.rows.items())[:4])
         say(f"It would be refused: the store is not empty ({most} rows).", style="yellow")
