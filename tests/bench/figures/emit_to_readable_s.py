@@ -33,10 +33,10 @@ def measure(session: Session) -> Figure:
     seconds = 5 + session.scaled(40)
     settings = session.workspace("latency")
     environment = session.environment(settings)
-    with _running([*STEPTRAIL, "run", "projector"], environment), connect(settings) as clickhouse:
+    with running([*STEPTRAIL, "run", "projector"], environment), connect(settings) as clickhouse:
         emitter = [sys.executable, "-m", "bench.paced", str(RATE), str(seconds), str(MARK_EVERY)]
-        with _running(emitter, environment):
-            delays, questions = _watch(clickhouse, seconds * RATE // MARK_EVERY)
+        with running(emitter, environment):
+            delays, questions = watch(clickhouse, seconds * RATE // MARK_EVERY)
         rows = clickhouse.query("SELECT count(), uniqExact(event_id) FROM steps")[0]
     steady = delays[5 * RATE // MARK_EVERY :]
     p50, p99 = percentile(steady, 0.5), percentile(steady, 0.99)
@@ -60,7 +60,7 @@ def measure(session: Session) -> Figure:
     )
 
 
-def _watch(clickhouse: ClickHouse, markers: int, patience_s: float = 30) -> tuple[list[float], int]:
+def watch(clickhouse: ClickHouse, markers: int, patience_s: float = 30) -> tuple[list[float], int]:
     """The delay of each marker in the order of their numbers, and how many questions were asked."""
     delays: list[float] = []
     last, questions, heard = "", 0, time.monotonic()
@@ -81,10 +81,11 @@ def _watch(clickhouse: ClickHouse, markers: int, patience_s: float = 30) -> tupl
 
 
 @contextlib.contextmanager
-def _running(command: list[str], environment: dict[str, str]) -> Iterator[None]:
+def running(command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A process, ended with the context."""
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        yield
+        yield process
     finally:
         process.terminate()
         try:

@@ -23,7 +23,7 @@ from bench.session import Session
 
 SIZES = {"10M": 10_000_000, "100M": 100_000_000}
 AT_EACH_SIZE = (*QUESTIONS, "bytes_per_event", "restart_s")
-AT_SMALLEST = ("erase_s",)
+AT_SMALLEST = ("erase_s", "rebuild_vs_projector")
 AT_LARGEST = ("merge_backlog", "health_of_10k_steps")
 
 
