@@ -198,15 +198,15 @@ def test_an_exchange_says_no_verdict_again(workspace: Settings, store: ClickHous
     def said() -> list[tuple[object, object]]:
         return [(record.key(), record.value()) for record in read_all(workspace, health)]
 
+    def said_and_stored() -> list[tuple[object, object]]:
+        records = said()
+        return records if store.query("SELECT count() FROM health_verdicts") == [(len(records),)] else []
+
     with projecting(workspace), health_consumers(workspace):
         until(lambda: Projected(store).count() >= 600, "projection")
         until(lambda: said() != [], "a verdict")
         rebuilt(workspace, store)
-        before = said()
-        until(
-            lambda: store.query("SELECT count() FROM health_verdicts") == [(len(before),)],
-            "verdicts in the store",
-        )
+        before = until(said_and_stored, "verdicts in the store, too")
         for side in (Side.NEW, Side.OLD):
             exchanged(workspace, store, side)
             assert said() == before

@@ -16,6 +16,7 @@ from confluent_kafka import Producer
 from steptrail.consumers.alerts.overview import new_silence, put_silence
 from steptrail.consumers.alerts.topics import read_board
 from steptrail.consumers.alerts.verdict_reader import VerdictReader
+from steptrail.consumers.backup.catching_up import running
 from steptrail.consumers.dlq.fetch import LetterReader
 from steptrail.consumers.health.check import HealthCheckManager
 from steptrail.consumers.health.observation_producer import ObservationTopic
@@ -83,6 +84,7 @@ def names(line: str, user: str, right: Right) -> bool:
 def admin(settings: Settings) -> None:
     ensure_topics(settings, timeout=10)
     publish_schema(settings)
+    running(settings)
 
 
 def emit(settings: Settings) -> None:
@@ -134,7 +136,7 @@ def operate(settings: Settings) -> object:
         ),
         lambda: published_schemas(settings),
         lambda: LetterReader(config, topics.dlq.name).read([(0, 0)]),
-        lambda: _send(settings, topics.steps.name),
+        lambda: _send(settings, topics.steps.name),  # which nobody projects: the tables are behind
         lambda: _log(*projector_lag(settings).problems),
         lambda: _checked(settings),
     ):

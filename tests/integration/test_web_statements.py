@@ -171,13 +171,15 @@ def test_what_changed_is_the_same_whether_all_groups_are_at_hand_or_not(
 
 
 def test_the_group_of_an_error_is_found_with_its_documents_by_one_statement(database: ClickHouse) -> None:
-    """The id that it was counted under, as many documents as the group's own page says; none for an unknown error."""
+    """The id that it was counted under, as many documents as the group's own page says; none for an unknown error.
+
+    Once the id is known: what gives an error its id costs more than to count.
+    """
     for group in error_groups(database):
-        found = error_group(database, group.group_id)
-        asked = Asked(database)
-        told = group_and_documents(
-            asked, group.pipeline, group.step_name, group.error_type, found.examples[0].message
-        )
-        assert told == (group.group_id, group.documents)
-        assert asked.statements == 1
+        message = error_group(database, group.group_id).examples[0].message
+        for statements in (2, 1):
+            asked = Asked(database)
+            told = group_and_documents(asked, group.pipeline, group.step_name, group.error_type, message)
+            assert told == (group.group_id, group.documents)
+            assert asked.statements == statements
     assert group_and_documents(database, "p", "never", None, "of this kind") is None

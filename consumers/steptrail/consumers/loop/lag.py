@@ -13,10 +13,13 @@ import orjson
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from steptrail.consumers.kafka.broker import BrokerQuestions, Group, Member
+from steptrail.consumers.kafka.errors import AccessDenied, infrastructure_error
 from steptrail.projections.clickhouse.errors import QueryError
 from steptrail.projections.clickhouse.shards import connect_shards
 from steptrail.projections.delivery.ledger import Ledger
 from steptrail.projections.delivery.topic_gaps import TopicGap, TopicGaps
+from steptrail.schemas.access.denials import is_denial, is_of_no_group
+from steptrail.schemas.access.rights import Right
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.errors import InfrastructureError
 from steptrail.schemas.topics import Topics
@@ -135,7 +138,12 @@ def projector_lag(settings: Settings, *, timeout: float = 10.0, status_url: str 
         except (InfrastructureError, QueryError) as error:
             found.problems.append(str(error))
     behind = {p: n for p, n in found.projected.items() if n < found.ends.get(p, 0)}
-    times = peek_times(config, topic, behind, timeout=PEEK_TIMEOUT_S) if behind else {}
+    times: dict[int, float] = {}
+    if behind:
+        try:
+            times = peek_times(config, topic, behind, timeout=PEEK_TIMEOUT_S)
+        except AccessDenied as error:
+            found.problems.append(str(error))
     members = found.group.members if found.group is not None else ()
     holders = {p: m.client_id for m in members for p in m.partitions}
     now = time.time()
@@ -157,7 +165,8 @@ def peek_times(
 ) -> dict[int, float]:
     """The append time (seconds since the epoch) of the first record at or after each partition's offset.
 
-    Reads one record of each, without a consumer group. Omits partitions that do not answer in time.
+    Reads one record of each, without a consumer group. Omits partitions that do not answer in time. Raises
+    AccessDenied.
     """
     consumer = Consumer(
         {
@@ -175,8 +184,10 @@ def peek_times(
         consumer.assign([TopicPartition(topic, p, offset) for p, offset in offsets.items()])
         while len(times) < len(offsets) and time.monotonic() < until:
             for message in consumer.consume(100, 0.1):
-                partition = message.partition()
-                if message.error() is None and partition is not None and partition not in times:
+                partition, error = message.partition(), message.error()
+                if error is not None and is_denial(error) and not is_of_no_group(error):
+                    raise infrastructure_error(error, config, topic, Right("Read", "topic", topic))
+                if error is None and partition is not None and partition not in times:
                     times[partition] = message.timestamp()[1] / 1000
                     consumer.incremental_unassign([TopicPartition(topic, partition)])
     except KafkaException:

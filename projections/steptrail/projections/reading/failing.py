@@ -164,8 +164,10 @@ def _parameters(
 
 def _still(store: Store, rows: Sequence[Mapping[str, Any]]) -> Iterator[FailingStep]:
     """Those of the bad endings that decide what their step is in now, each once."""
-    names = list(dict.fromkeys((row["pipeline"], row["doc_id"]) for row in rows))
-    parameters = {"pipelines": [pipeline for pipeline, _ in names], "docs": [doc_id for _, doc_id in names]}
+    parameters = {
+        "pipelines": list(dict.fromkeys(row["pipeline"] for row in rows)),
+        "docs": list(dict.fromkeys(row["doc_id"] for row in rows)),
+    }
     now = {
         (row["pipeline"], row["step_name"], row["doc_id"]): row for row in ask(store, "runs_now", parameters)
     }

@@ -10,7 +10,7 @@ from steptrail.consumers.web.pages.panel import Way
 from steptrail.consumers.web.service.documents import documents_answer
 from steptrail.projections.reading.documents import WORST_FIRST
 
-LIMIT = 100
+LIMIT = 50
 
 
 async def documents(page: Page) -> HTMLResponse:

@@ -17,7 +17,7 @@ from steptrail.consumers.web.spans import Between
 from steptrail.projections.reading.failing import BAD
 from steptrail.schemas.figures import counted
 
-LIMIT = 100
+LIMIT = 50
 GROUPINGS = ("time", "error", "step")
 
 
