@@ -23,7 +23,7 @@ from steptrail.producers.secrets.redactors import (
 SECRET_KEYS: Final = (
     *("*passw*", "*passphrase*", "pass", "*_pass", "dbpass", "userpass", "pwd", "*_pwd", "*secret*"),
     *("*token", "*apikey*", "*api_key*", "*access_key*", "*account_key", "*private_key*", "*privatekey*"),
-    *("*session_id", "*sessionid", "authorization", "*_authorization", "cookie", "set_cookie"),
+    *("*session_id", "*sessionid", "auth", "authorization", "*_authorization", "cookie", "set_cookie"),
     *("x_amz_signature", "x_goog_signature", "*credential*", "ssn", "iban", "cvv", "cvc"),
 )
 """Names of keys whose values are secrets nearly everywhere; `_` is also `-`, and a hump."""
@@ -36,6 +36,7 @@ _KEY_WORDS: Final = (
         'pwd"',
         "secret",
         'token"',
+        'auth"',
         "credential",
         'ssn"',
         'iban"',
@@ -68,7 +69,7 @@ _NAMES = (
     *("token", "pass"),
 )
 # "tokens" are mostly counted, and much is passed: only these are looked for in whole messages.
-_ENDED: Final = (rb"ken(?<=token)[\s\"',:=\\]", rb"ss(?<=pass)[\s\"',:=\\]")
+_ENDED: Final = (rb"ken(?<=token)[\s\"',:=\\>]", rb"ss(?<=pass)[\s\"',:=\\>]")
 # The separator between a name and its value, and the value. A quote in it is escaped: by one backslash more than the
 # quotes around it, where the whole is inside a quoted text. Nothing is required after a value, so that no part is
 # searched twice.
@@ -115,10 +116,18 @@ _PATTERNS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
         r"(?:=|%3d)(?P<secret>[^\s&\"'#<>\\]+)",
         ("x-amz-", "x-goog-", "sig=", "sig%3d", "signature=", "signature%3d", "awsaccesskeyid"),
     ),
+    # In capitals, as SQL: other things are identified by a name.
+    (rf"(?a)\bIDENTIFIED\s+BY\s+(?:PASSWORD\s+)?(?:{_QUOTED})", ("identified",)),
+    (
+        r"(?ia)\bcurl\b[^\r\n]{0,80}?(?<![\w-])(?:-u|--(?:proxy-)?user)\\*[\"']?(?:\s*,\s*|\s+|=)\\*[\"']?"
+        r"[^\s:/\"'\\]{1,64}:(?P<secret>[^\s\"'\\]+)",
+        ("curl",),
+    ),
+    (rf"(?ia)<[\w:.-]{{0,24}}{_NAMED}>(?P<secret>[^<]+)", _NAMES),
     (rf"(?ia){_NAMED}(?:{_JOINT}|{_PAIR})(?:{_QUOTED}|{_BARE})", _NAMES),
     (rf"(?ia)(?<![\w-])--?[\w-]{{0,24}}{_NAMED}\\*[\"']?(?:\s*,)?\s+(?!--)(?:{_QUOTED}|{_BARE})", _NAMES),
 )
-_WEIGHTS: Final = {_NAMES[0]: 6, "authorization": 4}  # by the first word
+_WEIGHTS: Final = {_NAMES[0]: 6, "authorization": 4, "curl": 20}  # by the first word
 _DOMAIN: Final = re.compile(r"[\w-]+(?:\.[\w-]+)+")
 # Whitespace, or an escaped or plain quote that ends a text. Its first letter alone makes the search skip to it.
 _END_OF_ADDRESS: Final = re.compile(r"[\s\\\"'](?:(?<=\s)|(?:(?<=\\)\\*[\"']|(?<=[\"']))(?:[,:;}\])\s]|\Z))")
