@@ -20,7 +20,7 @@ from steptrail.deploy.terminal.failures import OK
 from steptrail.producers import ProcessingStepManager
 from steptrail.projections import open_storage
 from steptrail.projections.clickhouse.client import connect
-from steptrail.projections.reading.documents import WORST_FIRST
+from steptrail.projections.reading.document_summaries import WORST_FIRST
 from steptrail.schemas.configuration.settings import Settings
 from support.contract_fixtures import observation
 from support.every_state import documents_in_every_state

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from steptrail.projections.clickhouse.client import ClickHouse, connect
+from steptrail.projections.reading.document_summaries import summaries_of
 from steptrail.projections.reading.documents import documents_by_name, documents_by_time
 from steptrail.projections.reading.failing import failing, failing_counts
 from steptrail.projections.reading.in_progress import in_progress, in_progress_counts
@@ -130,6 +131,24 @@ def test_a_whole_document_is_folded_as_the_store_folds_it(tables: Tables, merged
         assert found.events == tables.reader.timeline(pipeline, doc_id, limit=1000).items
         assert whole_document(tables.clickhouse, pipeline, doc_id, len(found.events) - 1) is None
     assert whole_document(tables.clickhouse, "p", "nobody", 5) == WholeDocument((), ())
+
+
+@pytest.mark.parametrize("seconds", [None, 30])
+def test_documents_are_summed_up_here_as_the_store_folds_them(
+    tables: Tables, monkeypatch: pytest.MonkeyPatch, seconds: int | None
+) -> None:
+    """Few events are folded here, many by the view: the document is the same. Others of its id do not mix in."""
+    until = None if seconds is None else datetime_from_us(T0 + seconds * SECOND)
+    names = [
+        (str(pipeline), str(doc_id))
+        for pipeline, doc_id in tables.clickhouse.query("SELECT DISTINCT pipeline, doc_id FROM steps")
+    ]
+    assert len({doc_id for _, doc_id in names}) < len(names)
+    here = summaries_of(tables.clickhouse, names, until)
+    assert set(here) == set(names)
+    assert summaries_of(tables.clickhouse, [*names[:1], ("p", "never")], until) == {names[0]: here[names[0]]}
+    monkeypatch.setattr("steptrail.projections.reading.document_summaries._MOST_ROWS", 0)
+    assert here == summaries_of(tables.clickhouse, names, until)
 
 
 @pytest.mark.parametrize("limit", [7, 500])

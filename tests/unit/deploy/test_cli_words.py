@@ -2,7 +2,7 @@
 
 from steptrail.consumers.web.service.lists import LIST_NAMES
 from steptrail.deploy.cli.commands import documents, export, search
-from steptrail.projections.reading.documents import WORST_FIRST
+from steptrail.projections.reading.document_summaries import WORST_FIRST
 from steptrail.projections.reading.search import KINDS
 
 

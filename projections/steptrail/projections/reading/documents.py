@@ -2,83 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
 from steptrail.projections.clickhouse.pages import Cursor
 from steptrail.projections.clickhouse.queries import Store, ask, micros, positive, scope
 from steptrail.projections.reading.completeness import DocumentCursor
-from steptrail.projections.reading.spans import BEFORE_ALL, LAST, Span, chunks
-from steptrail.projections.reading.windows import ask_backward
-from steptrail.schemas.event import datetime_from_us
-from steptrail.schemas.status import ProcessingStatus
-
-WORST_FIRST: Final = (
-    ProcessingStatus.FAILED,
-    ProcessingStatus.ERROR,
-    ProcessingStatus.RUNNING,
-    ProcessingStatus.PENDING,
-    ProcessingStatus.WARNING,
-    ProcessingStatus.SUCCESS,
-    ProcessingStatus.SKIPPED,
+from steptrail.projections.reading.document_summaries import (
+    WORST_FIRST,
+    DocumentSummary,
+    in_order,
+    summaries_of,
 )
-"""A document's status is the first of these that one of its steps has."""
+from steptrail.projections.reading.spans import BEFORE_ALL, LAST, Span
+from steptrail.projections.reading.windows import ask_backward
+from steptrail.schemas.status import ProcessingStatus
 
 _MOST_LOOKED_AT: Final = 500
 """So many documents are looked through for one page, where only some states are wanted."""
 _EVENTS_OF_A_DOCUMENT: Final = 12
 _LONGEST_BLOCK: Final = 20_000
-
-
-def worst(statuses: Iterable[ProcessingStatus]) -> ProcessingStatus:
-    """The status of a document whose steps have these, of which there is at least one."""
-    return min(statuses, key=WORST_FIRST.index)
-
-
-@dataclass(frozen=True, slots=True)
-class DocumentStep:
-    """One step of a document and its current status."""
-
-    step_name: str
-    status: ProcessingStatus
-
-
-@dataclass(frozen=True, slots=True)
-class DocumentSummary:
-    """One document of one pipeline, its steps in the order in which they began. Times are aware, UTC.
-
-    `status` is the worst of its steps'. `first_at` and `last_at`: its first and last event, by the workers' clocks;
-    `updated_at`: when the state of a step last changed.
-    """
-
-    pipeline: str
-    doc_id: str
-    status: ProcessingStatus
-    steps: Sequence[DocumentStep]
-    events: int
-    first_at: datetime
-    last_at: datetime
-    updated_at: datetime
-    last_event: Cursor
-
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> DocumentSummary:
-        """From a row of `sql/documents_states.sql`."""
-        steps = tuple(DocumentStep(name, ProcessingStatus(status)) for name, status, _ in row["steps"])
-        return cls(
-            pipeline=row["pipeline"],
-            doc_id=row["doc_id"],
-            status=worst(step.status for step in steps),
-            steps=steps,
-            events=int(row["events"]),
-            first_at=datetime_from_us(row["first_us"]),
-            last_at=datetime_from_us(row["latest_us"]),
-            updated_at=datetime_from_us(row["updated_us"]),
-            last_event=Cursor(int(row["latest_us"]), row["latest_id"]),
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +123,7 @@ def documents_by_time(
             )
         looked_at += len(anchors)
         names = _maybe_in(store, wanted, parameters, rows, anchors) if few else list(anchors)
-        for name, summary in _in_order(store, names, span.until):
+        for name, summary in in_order(store, names, span.until):
             # Of an older event of a document that stands further ahead nothing is to be shown.
             if summary.last_event == anchors[name] and summary.status in wanted:
                 if len(found) == limit:
@@ -209,24 +154,3 @@ def _maybe_in(
     }
     maybe = {(row["pipeline"], row["doc_id"]) for row in ask(store, "documents_maybe_in", asked)}
     return [name for name in names if name in maybe]
-
-
-def summaries_of(
-    store: Store, names: Sequence[tuple[str, str]], until: datetime | None = None
-) -> dict[tuple[str, str], DocumentSummary]:
-    """Documents by (pipeline, doc_id); `last_event` is their last before `until`. Unknown ones are left out."""
-    return dict(_in_order(store, names, until))
-
-
-def _in_order(
-    store: Store, names: Sequence[tuple[str, str]], until: datetime | None
-) -> Iterator[tuple[tuple[str, str], DocumentSummary]]:
-    for chunk in chunks(names, lambda name: len(name[0]) + len(name[1])):
-        parameters = {
-            "pipelines": [pipeline for pipeline, _ in chunk],
-            "docs": [doc_id for _, doc_id in chunk],
-            "end_us": micros("until", until, LAST.micros),
-        }
-        rows = ask(store, "documents_states", parameters)
-        by_name = {(row["pipeline"], row["doc_id"]): row for row in rows}
-        yield from ((name, DocumentSummary.from_row(by_name[name])) for name in chunk if name in by_name)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from steptrail.projections.clickhouse.queries import Store, ask, scope, stored
 from steptrail.projections.reading.records import StepRecord
 from steptrail.projections.reading.states import StepState
 from steptrail.schemas.event import StepEvent, datetime_from_us
-from steptrail.schemas.fold import CurrentStep, Fold
+from steptrail.schemas.fold import NO_DEPENDENCIES, CurrentStep, Fold
 from steptrail.schemas.status import ProcessingStatus
 
 _NO_EMITTER = bytes(8)
@@ -64,7 +64,21 @@ def _states(rows: Iterable[Mapping[str, Any]]) -> list[StepState]:
 
 
 def _event(row: Mapping[str, Any]) -> StepEvent:
-    """The event at the time that decides; which emitter sent it has been weighed already."""
+    return replace(
+        bare_event(row),
+        duration_ms=row["duration_ms"],
+        error_type=row["error_type"],
+        error_message=row["error_message"],
+        details=row["details"],
+        metrics=row["metrics"],
+        depends_on=row["depends_on"],
+        trace_id=row["trace_id"],
+        worker=row["worker"],
+    )
+
+
+def bare_event(row: Mapping[str, Any]) -> StepEvent:
+    """What tells a status in the fold, at the time that decides: which emitter sent it has been weighed already."""
     return StepEvent(
         event_id=row["event_id"].bytes,
         pipeline=row["pipeline"],
@@ -74,14 +88,14 @@ def _event(row: Mapping[str, Any]) -> StepEvent:
         attempt=row["attempt"],
         status=ProcessingStatus(row["status"]),
         timestamp=int(row["event_us"]),
-        duration_ms=row["duration_ms"],
-        error_type=row["error_type"],
-        error_message=row["error_message"],
-        details=row["details"],
-        metrics=row["metrics"],
-        depends_on=row["depends_on"],
-        trace_id=row["trace_id"],
-        worker=row["worker"],
+        duration_ms=None,
+        error_type=None,
+        error_message=None,
+        details="{}",
+        metrics="{}",
+        depends_on=NO_DEPENDENCIES,
+        trace_id=None,
+        worker="",
         emitter_id=_NO_EMITTER,
         sequence=0,
     )

@@ -8,7 +8,7 @@ from steptrail.consumers.web.models.documents import DocumentsAnswer
 from steptrail.consumers.web.pages.page import Page
 from steptrail.consumers.web.pages.panel import Way
 from steptrail.consumers.web.service.documents import documents_answer
-from steptrail.projections.reading.documents import WORST_FIRST
+from steptrail.projections.reading.document_summaries import WORST_FIRST
 
 LIMIT = 50
 

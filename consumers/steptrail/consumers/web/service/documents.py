@@ -17,7 +17,8 @@ from steptrail.projections.clickhouse.pages import Cursor, Page
 from steptrail.projections.clickhouse.queries import Store, stored
 from steptrail.projections.reading.attempts import attempts
 from steptrail.projections.reading.completeness import CompletenessState, completeness_of
-from steptrail.projections.reading.documents import documents_by_name, documents_by_time, summaries_of, worst
+from steptrail.projections.reading.document_summaries import summaries_of, worst
+from steptrail.projections.reading.documents import documents_by_name, documents_by_time
 from steptrail.projections.reading.reader import Reader
 from steptrail.projections.reading.records import StepRecord
 from steptrail.projections.reading.search import search

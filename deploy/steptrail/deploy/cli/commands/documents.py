@@ -87,7 +87,7 @@ def documents(
     steptrail documents --prefix tenant-0042/ --by-name
     steptrail documents --json | jq -r 'select(.status == "RUNNING") | .doc_id'
     """
-    from steptrail.projections.reading.documents import WORST_FIRST
+    from steptrail.projections.reading.document_summaries import WORST_FIRST
 
     span, chosen = span_of(since, until), statuses(status, WORST_FIRST)
 

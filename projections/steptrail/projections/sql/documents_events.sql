@@ -1,0 +1,11 @@
+-- Events of some documents in few and narrow columns, each with the time that decides in the fold; no more of a document than
+-- `most`. Rows of other documents may be among them: of each of the pipelines, all that have one of the ids.
+WITH
+    -- include: early_clock
+SELECT
+    pipeline, doc_id, step_name, execution_id, event_id, attempt, status, told_us AS timestamp_us,
+    least(told_us + behind_us, toUnixTimestamp64Milli(broker_time) * 1000) AS event_us
+FROM steps
+WHERE pipeline IN {pipelines:Array(String)} AND doc_id IN {docs:Array(String)}
+LIMIT {most:UInt64} BY pipeline, doc_id
+SETTINGS optimize_use_projections = 0  -- the primary key it is
