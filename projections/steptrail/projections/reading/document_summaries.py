@@ -14,7 +14,7 @@ from uuid import UUID
 
 from steptrail.projections.clickhouse.pages import Cursor
 from steptrail.projections.clickhouse.queries import Store, ask, micros
-from steptrail.projections.reading.spans import LAST, chunks
+from steptrail.projections.reading.spans import LAST, chunks, of_documents
 from steptrail.projections.reading.whole_document import bare_event
 from steptrail.schemas.event import datetime_from_us
 from steptrail.schemas.fold import Fold
@@ -89,7 +89,7 @@ def in_order(
 
 def _summaries(store: Store, names: Sequence[Name], end_us: int) -> dict[Name, DocumentSummary]:
     rows_of: dict[Name, list[Mapping[str, Any]]] = {name: [] for name in names}
-    for row in ask(store, "documents_events", {**_of(names), "most": _MOST_ROWS + 1}):
+    for row in ask(store, "documents_events", {**of_documents(names), "most": _MOST_ROWS + 1}):
         rows = rows_of.get((row["pipeline"], row["doc_id"]))
         if rows is not None:
             rows.append(row)
@@ -98,16 +98,9 @@ def _summaries(store: Store, names: Sequence[Name], end_us: int) -> dict[Name, D
     }
     many = [name for name, rows in rows_of.items() if len(rows) > _MOST_ROWS]
     if many:
-        for row in ask(store, "documents_states", {**_of(many), "end_us": end_us}):
+        for row in ask(store, "documents_states", {**of_documents(many), "end_us": end_us}):
             found[row["pipeline"], row["doc_id"]] = _from_row(row)
     return found
-
-
-def _of(names: Sequence[Name]) -> dict[str, list[str]]:
-    return {
-        "pipelines": list(dict.fromkeys(pipeline for pipeline, _ in names)),
-        "docs": list(dict.fromkeys(doc_id for _, doc_id in names)),
-    }
 
 
 def _folded(name: Name, rows: Sequence[Mapping[str, Any]], end_us: int) -> DocumentSummary:

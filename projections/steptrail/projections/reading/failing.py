@@ -10,7 +10,7 @@ from uuid import UUID
 
 from steptrail.projections.clickhouse.pages import Cursor
 from steptrail.projections.clickhouse.queries import Store, ask, positive
-from steptrail.projections.reading.spans import LAST, Span, chunks, position, step_scope
+from steptrail.projections.reading.spans import LAST, Span, chunks, of_documents, position, step_scope
 from steptrail.projections.reading.windows import ask_backward
 from steptrail.schemas.event import datetime_from_us
 from steptrail.schemas.status import ProcessingStatus
@@ -164,10 +164,7 @@ def _parameters(
 
 def _still(store: Store, rows: Sequence[Mapping[str, Any]]) -> Iterator[FailingStep]:
     """Those of the bad endings that decide what their step is in now, each once."""
-    parameters = {
-        "pipelines": list(dict.fromkeys(row["pipeline"] for row in rows)),
-        "docs": list(dict.fromkeys(row["doc_id"] for row in rows)),
-    }
+    parameters = of_documents(list(dict.fromkeys((row["pipeline"], row["doc_id"]) for row in rows)))
     now = {
         (row["pipeline"], row["step_name"], row["doc_id"]): row for row in ask(store, "runs_now", parameters)
     }

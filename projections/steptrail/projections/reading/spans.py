@@ -20,6 +20,8 @@ AFTER_ALL: Final = 2**61
 FIRST: Final = Cursor(BEFORE_ALL, UUID(int=0))
 LAST: Final = Cursor(AFTER_ALL, UUID(int=2**128 - 1))
 
+_FEW_PIPELINES: Final = 4
+"""Of so many, documents are looked up by pipeline and by id; where there are more, by pairs of both."""
 _CHUNK: Final = 100
 _CHUNK_CHARACTERS: Final = 8_000  # what goes into a request's address, where a character may become nine
 
@@ -46,6 +48,13 @@ def step_scope(store: Store, pipeline: str | None, step_name: str | None) -> dic
         "any_step": step_name is None,
         "step_name": stored(step_name or "", store),
     }
+
+
+def of_documents(names: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """The parameters of a statement about some documents, each by pipeline and id."""
+    pipelines = [pipeline for pipeline, _ in names]
+    few = len(set(pipelines)) <= _FEW_PIPELINES
+    return {"pipelines": pipelines, "docs": [doc_id for _, doc_id in names], "few_pipelines": few}
 
 
 def position(after: Cursor | str | None, start: Cursor) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 -- Events of some documents in few and narrow columns, each with the time that decides in the fold; no more of a document than
--- `most`. Rows of other documents may be among them: of each of the pipelines, all that have one of the ids.
+-- `most`. The documents come as two arrays of one length. Rows of others may be among them: with `few_pipelines` those of each
+-- of the pipelines that have one of the ids, since pairs cost more to compare.
 WITH
     -- include: early_clock
 SELECT
@@ -7,5 +8,10 @@ SELECT
     least(told_us + behind_us, toUnixTimestamp64Milli(broker_time) * 1000) AS event_us
 FROM steps
 WHERE pipeline IN {pipelines:Array(String)} AND doc_id IN {docs:Array(String)}
+  AND ({few_pipelines:Bool} OR (pipeline, doc_id) IN
+      (
+          SELECT document.1, document.2
+          FROM (SELECT arrayJoin(arrayZip({pipelines:Array(String)}, {docs:Array(String)})) AS document)
+      ))
 LIMIT {most:UInt64} BY pipeline, doc_id
 SETTINGS optimize_use_projections = 0  -- the primary key it is

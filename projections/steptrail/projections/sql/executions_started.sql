@@ -12,7 +12,11 @@ FROM
         event.event_id                                              AS event_id,
         max(toInt64(toUnixTimestamp64Milli(event.broker_time)))     AS broker_ms
     FROM steps AS event
-    WHERE event.pipeline IN {pipelines:Array(String)} AND event.doc_id IN {docs:Array(String)}
+    WHERE (event.pipeline, event.doc_id) IN
+        (
+            SELECT document.1, document.2
+            FROM (SELECT arrayJoin(arrayZip({pipelines:Array(String)}, {docs:Array(String)})) AS document)
+        )
       AND event.execution_id IN {executions:Array(UUID)}
       AND event.status = {status:String}
     GROUP BY event.execution_id, event.event_id
@@ -21,7 +25,11 @@ LEFT JOIN
 (
     SELECT observed.execution_id AS execution_id, max(observed.number) AS number
     FROM observations AS observed
-    WHERE observed.pipeline IN {pipelines:Array(String)} AND observed.doc_id IN {docs:Array(String)}
+    WHERE (observed.pipeline, observed.doc_id) IN
+        (
+            SELECT document.1, document.2
+            FROM (SELECT arrayJoin(arrayZip({pipelines:Array(String)}, {docs:Array(String)})) AS document)
+        )
       AND observed.execution_id IN {executions:Array(UUID)}
     GROUP BY observed.execution_id
 ) AS said ON said.execution_id = run.execution_id

@@ -1,6 +1,5 @@
 -- Which execution is the current one of each step of some documents, as step_state decides it where that has ended
--- badly; `last_event` is the event that decides. Rows of other documents may be among them: of each of the pipelines, all
--- that have one of the ids. To compare pairs of pipeline and id costs a quarter more.
+-- badly; `last_event` is the event that decides. Documents are given, and others may be there, as in documents_events.
 SELECT
     toString(execution.pipeline) AS pipeline, toString(execution.step_name) AS step_name, execution.doc_id AS doc_id,
     maxIf(
@@ -28,6 +27,11 @@ FROM
         max(event.attempt)                                                          AS attempt
     FROM steps AS event
     WHERE event.pipeline IN {pipelines:Array(String)} AND event.doc_id IN {docs:Array(String)}
+      AND ({few_pipelines:Bool} OR (event.pipeline, event.doc_id) IN
+          (
+              SELECT document.1, document.2
+              FROM (SELECT arrayJoin(arrayZip({pipelines:Array(String)}, {docs:Array(String)})) AS document)
+          ))
     GROUP BY event.pipeline, event.step_name, event.doc_id, event.execution_id
 ) AS execution
 GROUP BY execution.pipeline, execution.step_name, execution.doc_id
