@@ -112,6 +112,14 @@ def test_a_second_run_adds_to_the_same_store(first: dict[str, Any], own_stack: P
     ):
         assert heading in done.stdout
     assert "40 of 40" in done.stderr, "progress, in plain lines where there is no terminal"
+    typed = [line for line in done.stdout.partition("to type next:")[2].splitlines() if line.startswith("  ")]
+    assert typed[-1] == "  steptrail down"
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("STEPTRAIL_")}
+    shell = ["bash", "-c", "\n".join(typed[:-1])]
+    followed = subprocess.run(shell, env=bare, capture_output=True, text=True, check=False, timeout=120)
+    assert "not found" not in followed.stderr
+    assert "steptrail: " not in followed.stderr, "each can be typed as it stands"
+    assert "damaged/missing.txt" in followed.stdout
     assert steptrail("status", "--dir", str(own_stack)).returncode == 0
     assert steptrail("down", "--dir", str(own_stack)).returncode == 0
 

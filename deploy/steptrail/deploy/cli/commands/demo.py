@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from shlex import quote
+from shutil import which
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -146,7 +148,9 @@ def _print_next(folder: Path, result: DemoResult, *, running: bool) -> None:
     if not running:
         lines.append(f"  steptrail up --detach --dir {quote(str(folder))}")
     lines += [
+        *_on_path(),
         f"  export STEPTRAIL_DIR={quote(str(folder))}",
+        "  steptrail failing",
         "  steptrail errors --since 1h --limit 20",
         f"  steptrail doc {document}",
         '  steptrail sql "SELECT step_name, status, count() FROM steps GROUP BY ALL ORDER BY ALL"',
@@ -157,6 +161,14 @@ def _print_next(folder: Path, result: DemoResult, *, running: bool) -> None:
     ]
     for line in lines:
         say(line, folded=False)
+
+
+def _on_path() -> list[str]:
+    """How a shell finds `steptrail`, where it does not, as in a clone whose environment `make` has set up."""
+    installed = Path(sys.executable).parent
+    if which("steptrail") is not None or not (installed / "steptrail").exists():
+        return []
+    return [f'  export PATH={quote(str(installed))}:"$PATH"']
 
 
 def _pages(folder: Path, result: DemoResult) -> list[str]:
