@@ -109,7 +109,7 @@ class Plan:
 class HookedClickHouse(ClickHouse):
     """A connection that follows a plan."""
 
-    def __init__(self, target: Any, plan: Plan, **more: Any) -> None:
+    def __init__(self, target: Any, *, plan: Plan, **more: Any) -> None:
         super().__init__(target, **more)
         self._plan = plan
 

@@ -10,22 +10,23 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from functools import partial
 
 from faults import hooks, safeguards
+from faults.safeguards import instead_of
 
 
 def main() -> int:
     """Run until SIGTERM."""
     safeguards.remove(os.environ.get(safeguards.VARIABLE))
     from steptrail.consumers.projector import run as projector
+    from steptrail.projections.clickhouse import shards
     from steptrail.schemas.configuration.settings import Settings
 
     plan = hooks.Plan.from_environment()
     self_assigned = os.environ.get("FAULTS_SELF_ASSIGNED") == "1"
-    projector.connect = lambda settings, **more: hooks.HookedClickHouse(  # type: ignore[attr-defined,assignment,unused-ignore]
-        settings.clickhouse_target(), plan, **more
-    )
-    projector.Consumer = hooks.hooked_consumer(plan, self_assigned=self_assigned)  # type: ignore[attr-defined,assignment,misc,unused-ignore]
+    instead_of(shards, "ClickHouse", partial(hooks.HookedClickHouse, plan=plan))
+    instead_of(projector, "Consumer", hooks.hooked_consumer(plan, self_assigned=self_assigned))
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
