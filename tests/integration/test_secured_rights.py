@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -34,6 +35,8 @@ from steptrail.schemas.access.rights import ROLES, Right
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.errors import SteptrailError
 from steptrail.schemas.status import ProcessingStatus
+from steptrail.schemas.topic_admin import TopicAdmin
+from steptrail.schemas.topic_specs import TopicSpec
 from steptrail.schemas.topics import Topics, ensure_topics
 from steptrail.schemas.wire.schema_topic import publish_schema, published_schemas
 from support.cluster.cluster import KafkaCluster
@@ -83,6 +86,9 @@ def names(line: str, user: str, right: Right) -> bool:
 
 def admin(settings: Settings) -> None:
     ensure_topics(settings, timeout=10)
+    with LogsErrors():  # all others are there already
+        one_more = TopicSpec(f"{settings.topic_prefix}.{secrets.token_hex(4)}", 1, {})
+        TopicAdmin(settings, 10).ensure([one_more], alter=False)
     publish_schema(settings)
     running(settings)
 

@@ -49,6 +49,9 @@ _REFUSALS: Final = frozenset(
 )
 """Answers that stay the same until someone changes a setting or a right."""
 
+_ONE_ANSWER_S: Final = 0.5
+"""What is left of the time at least when Kafka is asked once more."""
+
 # librdkafka writes to stderr unless it has a logger; what matters reaches us as exceptions.
 _log = logging.getLogger("steptrail.kafka.admin")
 
@@ -178,7 +181,9 @@ class TopicAdmin:
             unknown = [name for name in names if name not in known]
             if not unknown:
                 return known
-            if time.monotonic() >= self.deadline:
+            if (
+                time.monotonic() + _ONE_ANSWER_S >= self.deadline
+            ):  # after it, asking again would only be too late
                 right = Right("Describe", "topic", unknown[0])
                 raise ConfigurationError(
                     f"Kafka at {self.settings.kafka} has the topics but does not show them: "
