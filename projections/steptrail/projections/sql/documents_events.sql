@@ -2,7 +2,7 @@
 -- `most`. The documents come as two arrays of one length. Rows of others may be among them: with `few_pipelines` those of each
 -- of the pipelines that have one of the ids, since pairs cost more to compare.
 WITH
-    -- include: early_clock
+    -- include: early_clock_columns
 SELECT
     pipeline, doc_id, step_name, execution_id, event_id, attempt, status, told_us AS timestamp_us,
     least(told_us + behind_us, toUnixTimestamp64Milli(broker_time) * 1000) AS event_us

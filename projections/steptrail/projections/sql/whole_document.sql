@@ -1,6 +1,6 @@
 -- One document's events, oldest first, each with the time that decides in the fold (as step_state has it).
 WITH
-    -- include: early_clock
+    -- include: early_clock_columns
 SELECT
     -- include: event_columns
     , least(told_us + behind_us, toUnixTimestamp64Milli(broker_time) * 1000) AS event_us
