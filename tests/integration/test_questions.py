@@ -268,7 +268,9 @@ def test_the_table_has_the_twelve_questions() -> None:
     assert [row.question for row in ROWS if not row.sql] == ["Which alerts fire, and what is silenced?"]
 
 
-@pytest.mark.parametrize(("row", "agree"), zip(ROWS, AGREE, strict=False), ids=[row.question for row in ROWS])
+@pytest.mark.parametrize(
+    ("row", "agree"), list(zip(ROWS, AGREE, strict=False)), ids=[row.question for row in ROWS]
+)
 def test_a_question_has_the_same_answer_everywhere(
     row: Row, agree: Callable[[Asked], None], ask: Callable[[Row], Asked]
 ) -> None:
