@@ -113,7 +113,7 @@ def _folded(name: Name, rows: Sequence[Mapping[str, Any]], end_us: int) -> Docum
         key=lambda run: (run.winner_time if run.started_at is None else run.started_at, run.step_name)
     )
     times = {row["event_id"]: int(row["timestamp_us"]) for row in rows}
-    before = [(micros, event_id.int, event_id) for event_id, micros in times.items() if micros < end_us]
+    before = [(at, event_id.int, event_id) for event_id, at in times.items() if at < end_us]
     last_us, _, last_id = max(before, default=(0, 0, UUID(int=0)))
     return DocumentSummary(
         *name,
