@@ -52,7 +52,11 @@ def _without_claim() -> None:
     def holds(self: Ledger, claims: Any, partitions: Collection[int], column: str) -> str:
         return f"{column} IN ({', '.join(map(str, sorted(partitions)))})"
 
+    def all_held(self: Ledger, claims: Any) -> str:
+        return "1"
+
     instead_of(Ledger, "holds", holds)
+    instead_of(Ledger, "all_held", all_held)
 
 
 def _without_wait() -> None:
