@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 
-from bench.figures.emit_p99_us import BOUND_P99_US
 from faults.load import Load
 from faults.row import Outcome, Run
+
+WAITED_US = 100_000
+"""Whoever waits for a broker that is gone waits longer; whoever does not is faster by far, on any machine."""
 
 
 def killed(run: Run) -> Outcome:
@@ -42,8 +44,8 @@ def away(run: Run) -> Outcome:
         outcome = run.judged(workspace, load, Outcome(1, detail={"away_s": seconds}))
         accounted(load, outcome)
         worst = max(account["p99_us"] for account in load.record.accounts())
-        outcome.detail["p99_us"] = {"worst": worst, "bound": BOUND_P99_US}
-        outcome.ask(run.quick or worst <= BOUND_P99_US, f"p99 of an emission is {worst} µs")
+        outcome.detail["p99_us"] = worst
+        outcome.ask(worst <= WAITED_US, f"emissions waited for the broker: p99 is {worst} µs")
         outcome.ask(
             not any(account["failed"] or account["dropped"] for account in load.record.accounts()),
             "events were given up though the queue had room for them",
