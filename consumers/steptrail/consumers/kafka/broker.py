@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from confluent_kafka import (
     Consumer,
@@ -65,6 +66,10 @@ class Group:
     members: tuple[Member, ...]
 
 
+REPLACED_EVERY_S: Final = 5.0
+"""So long a client is asked at least that took the place of one that was refused."""
+
+
 class _Client:
     """An admin client and the answers that it owes."""
 
@@ -97,8 +102,9 @@ class BrokerQuestions:
 
     Raises BrokerUnavailable and TopicMissing and nothing else. Safe to use from several threads.
 
-    A client that was refused is not asked again: it keeps the epoch of each partition's leader, and after the
-    leader has changed it may name the old one, and be refused, for a quarter of an hour.
+    A client that was refused is replaced: it keeps the epoch of each partition's leader, and after the leader has
+    changed it may name the old one, and be refused, for a quarter of an hour. But not every time: each new client logs
+    in to every broker, which brokers that are short of processors then have no time to answer.
     """
 
     def __init__(self, config: Mapping[str, Any], topic: str, *, timeout: float = ASK_TIMEOUT_S) -> None:
@@ -107,6 +113,7 @@ class BrokerQuestions:
         self._lock = threading.Lock()
         self._client = _Client(self._config)
         self._retired: list[_Client] = []
+        self._replaced_at = float("-inf")
         self._timeout = timeout
         self._where = str(config.get("bootstrap.servers", "?"))
         self._describe = Right("Describe", "topic", topic)
@@ -258,7 +265,9 @@ class BrokerQuestions:
 
     def _ask(self, question: Callable[[AdminClient], dict[K, Future[R]]]) -> dict[K, Future[R]]:
         with self._lock:
-            if self._client.was_refused():
+            now = time.monotonic()
+            if self._client.was_refused() and now >= self._replaced_at + REPLACED_EVERY_S:
+                self._replaced_at = now
                 self._retired.append(self._client)
                 self._client = _Client(self._config)
             # With a client go the answers that it still owes.
