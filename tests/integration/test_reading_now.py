@@ -147,8 +147,20 @@ def test_documents_are_summed_up_here_as_the_store_folds_them(
     here = summaries_of(tables.clickhouse, names, until)
     assert set(here) == set(names)
     assert summaries_of(tables.clickhouse, [*names[:1], ("p", "never")], until) == {names[0]: here[names[0]]}
+    monkeypatch.setattr("steptrail.projections.reading.spans._FEW_PIPELINES", 0)  # looked up by pairs
+    assert here == summaries_of(tables.clickhouse, names, until)
     monkeypatch.setattr("steptrail.projections.reading.document_summaries._MOST_ROWS", 0)
     assert here == summaries_of(tables.clickhouse, names, until)
+
+
+def test_what_fails_is_the_same_however_documents_are_looked_up(
+    tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By pipeline and by id, or by pairs of both."""
+    by_lists = failing(tables.clickhouse, None, limit=100).items
+    assert by_lists
+    monkeypatch.setattr("steptrail.projections.reading.spans._FEW_PIPELINES", 0)
+    assert failing(tables.clickhouse, None, limit=100).items == by_lists
 
 
 @pytest.mark.parametrize("limit", [7, 500])

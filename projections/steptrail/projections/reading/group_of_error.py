@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from functools import cache
 from typing import Any, Final
 
@@ -27,7 +28,8 @@ def group_and_documents(
 
 
 def _group_id(store: Store, parameters: dict[str, str]) -> str:
-    key = hashlib.blake2b("\0".join(parameters.values()).encode(), digest_size=16).digest()
+    # As JSON, since each of the texts may hold any character that could stand between them.
+    key = hashlib.blake2b(json.dumps(parameters).encode(), digest_size=16).digest()
     found = _kept.get(key)
     if found is None:
         [row] = ask_sql(store, _statement(), parameters)

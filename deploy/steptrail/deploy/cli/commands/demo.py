@@ -144,11 +144,10 @@ def _print_document(clickhouse: ClickHouse, result: DemoResult) -> None:
 
 def _print_next(folder: Path, result: DemoResult, *, running: bool) -> None:
     document = quote(result.summary.interesting or "DOC")
-    lines = [*_pages(folder, result), "", "What to type next:"]
+    lines = [*_pages(folder, result), "", "What to type next:", *_on_path()]
     if not running:
         lines.append(f"  steptrail up --detach --dir {quote(str(folder))}")
     lines += [
-        *_on_path(),
         f"  export STEPTRAIL_DIR={quote(str(folder))}",
         "  steptrail failing",
         "  steptrail errors --since 1h --limit 20",
