@@ -7,12 +7,14 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from steptrail.producers import StepEmitter
+from steptrail.producers.persistence.spool_file import SpoolFile
 from steptrail.schemas import ConfigurationError, ProcessingStatus, Settings, Topics
 from steptrail.schemas.wire.headers import times_resent
 from support.effort import ONLY_IN_TEST_ALL
@@ -194,6 +196,27 @@ def test_a_forked_child_has_a_file_of_its_own(topics_only: Settings, tmp_path: P
         emit(next_one, 1)
         until(lambda: not files(tmp_path), "end of the files")
     assert len(stored_events(topics_only)) == 56
+
+
+def test_closed_while_the_disk_is_slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that serves reports may wait for the disk: what it did not serve is spooled by `close`."""
+    syncs, go_on = threading.Event(), threading.Event()
+    sync = SpoolFile.sync
+
+    def slow(file: SpoolFile) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            syncs.set()
+            go_on.wait(PATIENCE_S)
+        sync(file)
+
+    monkeypatch.setattr(SpoolFile, "sync", slow)
+    emitter = StepEmitter(kafka=nowhere(), spool=tmp_path, queue_max_messages=10)
+    emit(emitter, 30)
+    until(syncs.is_set, "sync")
+    threading.Timer(1.5, go_on.set).start()  # longer than reports are waited for, were nobody to serve them
+    emitter.close(0)
+    go_on.set()
+    assert emitter.accounting().spooled == 30
 
 
 def test_a_folder_that_cannot_be(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ from steptrail.schemas.topics import Topics
 _log = fork_safe_log("steptrail.emitter")
 
 _RETRY_START_S = 5.0
-_QUIET_S = 1.0  # without a report after a purge: there will be none
+_QUIET_S = 5.0  # without a report after a purge: there will be none
 _MAY_BE_SPOOLED = frozenset({DropReason.QUEUE_FULL, DropReason.INFRASTRUCTURE})
 _RELIEF_AT_MOST = 512  # reports, about half a millisecond
 _LAST_WORD_AT_LEAST_S = 0.2  # where the time of close is over
@@ -249,7 +249,7 @@ class Transport:
         left = 0 if poller is None else self.counters.pending
         if poller is not None and left:
             poller.purge()
-            self._await_purged(left)
+            self._serve_purged(poller)
         self.counters.settle(0 if self.journal is None else self.journal.unreported())
         if poller is not None:
             poller.say_last_word()
@@ -264,10 +264,15 @@ class Transport:
         self._losses.tell(final=True)
         return left
 
-    def _await_purged(self, before: int) -> None:
-        # The reports come at once, one after the other: wait while they do, which is bounded by their number.
-        while 0 < (left := self.flush(_QUIET_S)) < before:
-            before = left
+    def _serve_purged(self, poller: Poller) -> None:
+        # The reports come at once, one after the other: wait while they do, which is bounded by their number. They are
+        # served here too: the poll thread may be syncing a spool to a slow disk.
+        left, since = self.counters.pending, time.monotonic()
+        while left and (now := time.monotonic()) - since < _QUIET_S:
+            if not self._serve(poller):
+                threads.pause(0.001)
+            if self.counters.pending < left:
+                left, since = self.counters.pending, now
 
     def retire(self) -> None:
         """Nobody will send any more: let the poll thread end when all is reported."""
