@@ -90,6 +90,7 @@ class Worker:
         self.rng = random.Random(f"{seed}/{index}")
         self.name = f"{HOSTS[index % len(HOSTS)]}:{2000 + index * 37}"
         self.emitter_id = self.rng.randbytes(8)
+        self._id_bits = (0x7000 | self.rng.getrandbits(12)) << 64 | 1 << 63 | self.rng.getrandbits(61)
         self.index = index
         self.sequence = -1
         self.now_us = int(START.timestamp() * 1_000_000) + self.rng.randrange(2_000_000)
@@ -109,20 +110,29 @@ class Worker:
             before = [pipeline.steps[position - 1][0]] if position else []
             if rng.random() < 0.01:
                 reason = {"reason": "too large", "bytes": rng.randrange(50_000_000, 900_000_000)}
-                yield self._event(pipeline, doc_id, step, 1, self._id(), "SKIPPED", trace_id, before, reason)
+                yield self._event(pipeline, doc_id, step, 1, None, "SKIPPED", trace_id, before, reason)
                 return
             for attempt in range(1, 4):
-                execution = self._id()
                 retry = {"retry_count": attempt - 1} if attempt > 1 else {}
-                yield self._event(
-                    pipeline, doc_id, step, attempt, execution, "RUNNING", trace_id, before, retry
+                opening = self._event(
+                    pipeline, doc_id, step, attempt, None, "RUNNING", trace_id, before, retry
                 )
+                yield opening
                 duration_ms = round(median_ms * rng.lognormvariate(0, 0.5), 3)
                 self.now_us += int(duration_ms * 1000)
                 ending = self._ending(attempt)
                 details = {**retry, **self._results(step)} if ending in ("SUCCESS", "WARNING") else retry
                 yield self._event(
-                    pipeline, doc_id, step, attempt, execution, ending, trace_id, before, details, duration_ms
+                    pipeline,
+                    doc_id,
+                    step,
+                    attempt,
+                    opening.execution_id,
+                    ending,
+                    trace_id,
+                    before,
+                    details,
+                    duration_ms,
                 )
                 if ending == "FAILED":
                     return
@@ -151,9 +161,8 @@ class Worker:
         return {"items": rng.randrange(1, 500)}
 
     def _id(self) -> bytes:
-        """A UUIDv7 of this worker's clock."""
-        value = (self.now_us // 1000) << 80 | self.rng.getrandbits(80)
-        return (value & ~(0xF << 76) & ~(0x3 << 62) | 0x7 << 76 | 0x2 << 62).to_bytes(16, "big")
+        """The id of this event as emitters make it: its time, the emitter's own bits, its sequence number."""
+        return (self.now_us // 1000 << 80 | self._id_bits + self.sequence).to_bytes(16, "big")
 
     def _event(
         self,
@@ -161,7 +170,7 @@ class Worker:
         doc_id: str,
         step: str,
         attempt: int,
-        execution: bytes,
+        execution: bytes | None,
         status: str,
         trace_id: str | None,
         depends_on: list[str],
@@ -180,12 +189,13 @@ class Worker:
         if duration_ms is not None:
             metrics = {"duration_ms": duration_ms, "peak_mb": round(rng.lognormvariate(4.5, 0.4), 1)}
         self.sequence += 1
+        event_id = self._id()
         return StepEvent(
-            event_id=self._id(),
+            event_id=event_id,
             pipeline=pipeline.name,
             doc_id=doc_id,
             step_name=step,
-            execution_id=execution,
+            execution_id=execution or event_id,  # an execution has the id of the event that begins it
             attempt=attempt,
             status=ProcessingStatus(status),
             timestamp=self.now_us,

@@ -6,6 +6,7 @@ import json
 from collections import Counter, defaultdict
 
 from bench.generator import generate
+from steptrail.producers import InMemoryStorage
 from steptrail.schemas import ProcessingStatus, decode_event, encode_event
 
 EVENTS = list(generate(5000))
@@ -33,6 +34,22 @@ def test_events_come_in_order_of_time_and_ids_are_uuid7_of_it() -> None:
         assert event.event_id[6] >> 4 == 7
         assert event.event_id[8] >> 6 == 2
     assert len({event.event_id for event in EVENTS}) == len(EVENTS)
+
+
+def test_ids_are_made_as_emitters_make_them() -> None:
+    """How much room ids take is measured on such: the emitter's own bits, then its sequence; a run has its first event's."""
+    storage = InMemoryStorage()
+    for status in ("RUNNING", "SUCCESS", "SKIPPED"):
+        storage.emit(doc_id="doc", step_name="ocr", status=ProcessingStatus(status))
+    for events in (storage.events(), EVENTS):
+        own: dict[bytes, set[int]] = defaultdict(set)
+        begun = set()
+        for event in events:
+            own[event.emitter_id].add((int.from_bytes(event.event_id, "big") & (1 << 80) - 1) - event.sequence)
+            if event.execution_id not in begun:
+                assert event.execution_id == event.event_id
+                begun.add(event.execution_id)
+        assert all(len(bits) == 1 for bits in own.values())
 
 
 def test_the_mix_is_that_of_real_pipelines() -> None:
