@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 LONGEST_WAIT_S = 1.0
@@ -25,12 +26,20 @@ class ForkSafeLog(logging.LoggerAdapter[logging.Logger]):
         if not self.isEnabledFor(level):
             return
         gate = _gate  # the child of a fork has another
-        held = gate.acquire(timeout=LONGEST_WAIT_S)
+        held = False
         try:
-            self.logger.log(level, msg, *args, stacklevel=2, **kwargs)
+            for held in _held(gate):  # noqa: B007  bound, see there
+                self.logger.log(level, msg, *args, stacklevel=2, **kwargs)
         finally:
             if held:
                 gate.release()
+
+
+def _held(gate: threading.RLock) -> Iterator[bool]:
+    """Whether the gate is held now, once. For `for`, which binds it in the same step: an exception from outside, a time
+    limit's for instance, comes before both or after both, never in between, where the gate would stay held.
+    """
+    return map(gate.acquire, (True,), (LONGEST_WAIT_S,))
 
 
 def fork_safe_log(name: str) -> ForkSafeLog:
@@ -40,7 +49,8 @@ def fork_safe_log(name: str) -> ForkSafeLog:
 
 def before_fork() -> None:
     """Keep other threads from beginning a line."""
-    _forking.holds = _gate.acquire(timeout=LONGEST_WAIT_S)
+    for _forking.holds in _held(_gate):
+        pass
 
 
 def after_fork_in_parent() -> None:

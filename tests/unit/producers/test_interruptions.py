@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from steptrail.producers import (
     ProcessingStepManager,
     StepEmitter,
     common_secrets,
+    fork_safe_logging,
     secret_keys,
 )
 from steptrail.producers.emit_only import EmitOnlyStorage
@@ -126,6 +128,23 @@ def test_at_every_point_with_a_journal(journalled: EmitOnlyStorage, kind: type[B
         == accounting.accepted
     )
     assert journal.unreported() == 0
+
+
+def test_at_every_point_of_a_line_and_of_a_fork() -> None:
+    """The next line of any thread is written at once: nothing stays locked, wherever an exception came in between."""
+    log = fork_safe_logging.fork_safe_log("steptrail.emitter")
+
+    def is_free() -> bool:
+        if is_free := fork_safe_logging._gate.acquire(blocking=False):
+            fork_safe_logging._gate.release()
+        return is_free
+
+    for does in (lambda: log.error("a line"), fork_safe_logging.before_fork):
+        for interruption in interruptions():
+            interruption.run(does)
+            fork_safe_logging.after_fork_in_parent()
+            with ThreadPoolExecutor(1) as other:
+                assert other.submit(is_free).result(), interruption.where
 
 
 def test_at_every_point_of_a_journalled_event_without_room(tmp_path: Path) -> None:
