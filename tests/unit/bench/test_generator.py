@@ -45,7 +45,9 @@ def test_ids_are_made_as_emitters_make_them() -> None:
         own: dict[bytes, set[int]] = defaultdict(set)
         begun = set()
         for event in events:
-            own[event.emitter_id].add((int.from_bytes(event.event_id, "big") & (1 << 80) - 1) - event.sequence)
+            own[event.emitter_id].add(
+                (int.from_bytes(event.event_id, "big") & (1 << 80) - 1) - event.sequence
+            )
             if event.execution_id not in begun:
                 assert event.execution_id == event.event_id
                 begun.add(event.execution_id)
