@@ -60,7 +60,7 @@ EVENTS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture
 def kafka() -> Iterator[EmitOnlyStorage]:
-    options = {"test.mock.num.brokers": "1"}
+    options = {"test.mock.num.brokers": "1", "linger.ms": "0"}
     with EmitOnlyStorage(kafka_options=options, redact=[secret_keys(), common_secrets()]) as emitter:
         emitter.emit("first", "s", RUNNING)
         assert emitter.flush(PATIENCE_S) == 0
@@ -70,7 +70,7 @@ def kafka() -> Iterator[EmitOnlyStorage]:
 @pytest.fixture
 def journalled(tmp_path: Path) -> Iterator[EmitOnlyStorage]:
     with EmitOnlyStorage(
-        kafka_options={"test.mock.num.brokers": "1"}, journal_dir=str(tmp_path / "journal")
+        kafka_options={"test.mock.num.brokers": "1", "linger.ms": "0"}, journal_dir=str(tmp_path / "journal")
     ) as emitter:
         emitter.emit("first", "s", RUNNING)
         assert emitter.flush(PATIENCE_S) == 0
