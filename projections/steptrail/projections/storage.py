@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient
 from typing_extensions import Self, Unpack
 
 from steptrail.producers.arguments import check_doc_id
@@ -23,6 +22,7 @@ from steptrail.projections.reading.recent_error_groups import RecentErrorGroups
 from steptrail.projections.stores.expected_steps import declare_expected_steps
 from steptrail.schemas.access.denials import error_said
 from steptrail.schemas.access.rights import Right
+from steptrail.schemas.admin_client import admin_client
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.configuration.settings_values import SettingsOverrides
 from steptrail.schemas.errors import ConfigurationError, InfrastructureError
@@ -258,7 +258,7 @@ def _connect(settings: Settings) -> ClickHouse:
 def _topic_id(settings: Settings, topic: str, timeout: float) -> str:
     """The id of the topic as it is now: a topic that was created again has another, and other offsets."""
     # A client for one question: it is not kept, since it would not survive a fork. What goes wrong is raised.
-    admin = AdminClient({**settings.kafka_config(), "log_level": 0})
+    admin = admin_client({**settings.kafka_config(), "log_level": 0})
     try:
         answer = admin.describe_topics(TopicCollection([topic]), request_timeout=timeout)[topic]
         return str(answer.result(timeout + 1.0).topic_id)

@@ -16,7 +16,6 @@ from typing import Final, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its stubs leave some out
-    AdminClient,
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
@@ -28,6 +27,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its stubs l
 from steptrail.schemas.access.connection_check import settings_fault
 from steptrail.schemas.access.denials import error_said, lacks
 from steptrail.schemas.access.rights import Operation, Right
+from steptrail.schemas.admin_client import admin_client
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.errors import ConfigurationError, InfrastructureError
 from steptrail.schemas.topic_specs import Difference, TopicChange, TopicSpec
@@ -80,7 +80,7 @@ class TopicAdmin:
         self.config = settings.kafka_config()
         self.deadline = time.monotonic() + timeout
         try:
-            self.client = AdminClient(self.config, logger=_log)
+            self.client = admin_client(self.config, logger=_log)
         except (KafkaException, ValueError, TypeError) as error:
             raise ConfigurationError(str(settings_fault(error, self.config))) from None
 

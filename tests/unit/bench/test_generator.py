@@ -37,7 +37,7 @@ def test_events_come_in_order_of_time_and_ids_are_uuid7_of_it() -> None:
 
 
 def test_ids_are_made_as_emitters_make_them() -> None:
-    """How much room ids take is measured on such: the emitter's own bits, then its sequence; a run has its first event's."""
+    """The emitter's own bits, then its sequence; a run has the id of its first event. Room is measured on such."""
     storage = InMemoryStorage()
     for status in ("RUNNING", "SUCCESS", "SKIPPED"):
         storage.emit(doc_id="doc", step_name="ocr", status=ProcessingStatus(status))

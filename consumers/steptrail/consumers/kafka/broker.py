@@ -28,6 +28,7 @@ from confluent_kafka.admin._listoffsets import OffsetSpec
 from steptrail.consumers.kafka.errors import BrokerUnavailable, infrastructure_error
 from steptrail.schemas.access.denials import is_denial
 from steptrail.schemas.access.rights import Right
+from steptrail.schemas.admin_client import admin_client
 from steptrail.schemas.errors import InfrastructureError
 
 K = TypeVar("K")
@@ -74,7 +75,7 @@ class _Client:
     """An admin client and the answers that it owes."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        self._admin = AdminClient(dict(config))
+        self._admin = admin_client(config)
         self._futures: list[Future[Any]] = []
         self._refused = False
 
