@@ -25,6 +25,8 @@ class Record:
     """What one row's workers wrote down, in `folder`."""
 
     folder: Path
+    impatient: set[str] = field(default_factory=set)
+    """Workers that give events up while Kafka is away: others of theirs may stand on the topic twice (docs/delivery.md)."""
 
     def issued_up_to(self) -> dict[str, int]:
         """Worker → how many of its events it may have emitted at most: a block more than it did, if it was killed."""
@@ -61,16 +63,20 @@ class Load:
     workspace: Workspace
     record: Record
     workers: list[Process] = field(default_factory=list)
+    _by_name: dict[str, Process] = field(default_factory=dict)
 
     def start(self, name: str | None = None, **plan: Any) -> Process:
         """Start a worker; see faults.worker for what a plan says."""
         name = name or f"w{len(self.workers)}"
+        if "message_timeout_ms" in plan.get("settings", {}):
+            self.record.impatient.add(name)
         told = {"name": name, "folder": str(self.record.folder), **plan}
         environ = self.workspace.environ(FAULTS_WORKER=json.dumps(told))
         worker = self.workspace.world.spawn(
             f"worker-{name}", [sys.executable, "-m", "faults.worker"], environ
         )
         self.workers.append(worker)
+        self._by_name[name] = worker
         return worker
 
     def program(self, module: str, **plan: Any) -> Process:
@@ -85,6 +91,10 @@ class Load:
         """Wait until about so many events more were emitted."""
         until(lambda: sum(self.record.issued_up_to().values()) > more_than + BLOCK, "emission")
 
+    def wait_issued_by(self, name: str, count: int = 1) -> None:
+        """Wait until this worker has emitted about so many events."""
+        until(lambda: self.record.issued_up_to().get(name, 0) >= count + BLOCK, f"emission by {name}")
+
     def wait_failing(self, name: str) -> None:
         """Wait until an event of this worker has failed."""
         until((self.record.folder / f"{name}.failing").exists, f"failed event of {name}")
@@ -95,9 +105,16 @@ class Load:
 
     def stop(self, timeout: float = END_S) -> None:
         """Ask the workers to deliver what they have and end, and wait until they have."""
+        until(self._all_begun, "beginning of every worker")  # before that a signal just ends it
         for worker in self.workers:
             worker.terminate()
         self.join(timeout)
+
+    def _all_begun(self) -> bool:
+        begun = self.record.issued_up_to()
+        return all(
+            worker.code is not None or begun.get(name, 0) > 0 for name, worker in self._by_name.items()
+        )
 
     def join(self, timeout: float = END_S, *, codes: Iterable[int] = (0,)) -> None:
         """Wait until the workers have ended; raises RuntimeError when one did not end with one of `codes`."""

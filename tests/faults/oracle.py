@@ -38,7 +38,16 @@ def judge(
     """
     issued = record.issued_up_to()
     seen = compare(
-        Task(workspace.settings, workspace.topic, record.folder, workspace.ends(), issued, is_poison, one_in)
+        Task(
+            workspace.settings,
+            workspace.topic,
+            record.folder,
+            workspace.ends(),
+            issued,
+            is_poison,
+            one_in,
+            frozenset(record.impatient),
+        )
     )
     verdict = seen.verdict
     verdict.acknowledged = sum(seen.acknowledged.values())
@@ -55,8 +64,8 @@ def _compare_totals(workspace: Workspace, verdict: Verdict, seen: Seen) -> None:
     sql = "SELECT count(), uniqExact(event_id), uniqExact(topic_id, kafka_partition, kafka_offset) FROM steps"
     [(count, events, places)] = workspace.store.query(sql)
     verdict.rows = int(count)
-    verdict.double = int(count) - min(int(events), int(places))
-    extra = int(places) - (seen.expected - verdict.lost)
+    verdict.double = int(count) - min(int(events) + verdict.repeated, int(places))
+    extra = int(places) - (seen.expected + verdict.repeated - verdict.lost)
     if extra > 0:
         verdict.unissued += extra
         verdict.note(f"{extra} rows are of no record that should be one")

@@ -99,6 +99,8 @@ def run_row(run: Run) -> dict[str, Any]:
     detail: dict[str, Any] = dict(outcome.detail)
     if others := {name: count for name, count in verdict.faults().items() if count}:
         detail["faults"] = others
+    if verdict.repeated:
+        detail["repeated"] = verdict.repeated
     if verdict.examples:
         detail["examples"] = verdict.examples
     if outcome.wrong:

@@ -1,4 +1,4 @@
-"""What the oracle counted: everything below `rows` has to be zero or empty."""
+"""What the oracle counted: everything below `repeated` has to be zero or empty."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ class Verdict:
     acknowledged: int = 0
     on_topic: int = 0
     rows: int = 0
+    repeated: int = 0
+    """Records by which a client that gave events up stored others again: each is a row, the event counts once."""
     lost: int = 0
     double: int = 0
     changed: int = 0
@@ -36,7 +38,7 @@ class Verdict:
 
     def add(self, other: Verdict) -> Verdict:
         """Both together."""
-        for name in ("issued", "acknowledged", "on_topic", "rows", *_FAULTS):
+        for name in ("issued", "acknowledged", "on_topic", "rows", "repeated", *_FAULTS):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.examples += other.examples
         return self

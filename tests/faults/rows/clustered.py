@@ -125,7 +125,7 @@ def certificates_rotated(run: Run) -> Outcome:
             cluster.reload_certificates([node])
             load.wait_issued(load.issued() + 200)
         load.start("late", rate=run.pick(200, 500))
-        load.wait_issued(load.issued() + run.pick(300, 1000))
+        load.wait_issued_by("late", run.pick(300, 1000))
         renewed = [_certificate(at.scram) for at in cluster.ports]
         outcome = ended(run, workspace, load, Outcome(len(cluster.nodes)))
         outcome.ask(not set(shown) & set(renewed), "a broker still shows its old certificate")
@@ -142,7 +142,7 @@ def partitions_added(run: Run) -> Outcome:
         workspace.settings = workspace.settings.with_values(steps_partitions=before + 3)
         cluster.wait_whole()
         load.start("new", rate=run.pick(300, 1000))
-        load.wait_issued(load.issued() + run.pick(500, 2000))
+        load.wait_issued_by("new", run.pick(500, 2000))
         outcome = ended(run, workspace, load, Outcome(3))
         added = [
             int(number)
