@@ -26,7 +26,7 @@ class Record:
 
     folder: Path
     impatient: set[str] = field(default_factory=set)
-    """Workers that give events up while Kafka is away: others of theirs may stand on the topic twice (docs/delivery.md)."""
+    """Workers that give events up while Kafka is away; others of theirs may stand on the topic twice."""
 
     def issued_up_to(self) -> dict[str, int]:
         """Worker → how many of its events it may have emitted at most: a block more than it did, if it was killed."""
