@@ -65,11 +65,26 @@ test-lowest: env jars ## the unit tests and a few on a real Kafka, on the lowest
 	@$(LOWEST)/bin/pytest $(PYTEST_SPREAD) $(LOWEST_TESTS) $(ARGS)
 
 check: env ## ruff, formatting, mypy, pyright, import directions, schema compatibility
+	@$(MAKE) --jobs=2 $(CHECKS)
+
+# The longest first.
+CHECKS := check-mypy check-pyright check-ruff check-imports check-schemas
+.PHONY: $(CHECKS)
+
+check-mypy:
+	$(BIN)/mypy
+
+check-pyright:
+	$(BIN)/pyright
+
+check-ruff:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/pyright
+
+check-imports:
 	$(BIN)/lint-imports
+
+check-schemas:
 	$(BIN)/python tests/check_schemas.py
 
 bench: env jars ## every figure of the README, one JSON line each (at most 25 minutes)
