@@ -60,8 +60,13 @@ def measure(session: Session) -> Figure:
     )
 
 
-def watch(clickhouse: ClickHouse, markers: int, patience_s: float = 30) -> tuple[list[float], int]:
-    """The delay of each marker in the order of their numbers, and how many questions were asked."""
+def watch(
+    clickhouse: ClickHouse, markers: int, patience_s: float = 30, *, pause_s: float = 0.01
+) -> tuple[list[float], int]:
+    """The delay of each marker in the order of their numbers, and how many questions were asked.
+
+    `pause_s` between two questions; so much more a delay may be.
+    """
     delays: list[float] = []
     last, questions, heard = "", 0, time.monotonic()
     while len(delays) < markers:
@@ -76,7 +81,7 @@ def watch(clickhouse: ClickHouse, markers: int, patience_s: float = 30) -> tuple
             last, heard = doc_id, time.monotonic()
         if time.monotonic() - heard > patience_s:
             raise RuntimeError(f"no new marker for {patience_s:.0f} s after {len(delays)} of {markers}")
-        time.sleep(0.01)
+        time.sleep(pause_s)
     return delays, questions
 
 

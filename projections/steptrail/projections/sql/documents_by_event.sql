@@ -2,7 +2,7 @@
 SELECT pipeline, doc_id, toUnixTimestamp64Micro(timestamp) AS timestamp_us, event_id
 FROM steps
 WHERE ({any_pipeline:Bool} OR pipeline = {pipeline:String})
-  AND startsWith(doc_id, {prefix:String})
+  AND ({prefix:String} = '' OR startsWith(doc_id, {prefix:String}))
   AND timestamp >= fromUnixTimestamp64Micro({start_us:Int64}, 'UTC')
   AND timestamp <= fromUnixTimestamp64Micro({from_us:Int64}, 'UTC')
   AND (timestamp < fromUnixTimestamp64Micro({from_us:Int64}, 'UTC') OR toUInt128(event_id) < toUInt128({from_id:UUID}))

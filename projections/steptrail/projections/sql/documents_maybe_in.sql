@@ -12,7 +12,7 @@ FROM
             SELECT event.pipeline, event.doc_id
             FROM steps AS event
             WHERE ({any_pipeline:Bool} OR event.pipeline = {pipeline:String})
-              AND startsWith(event.doc_id, {prefix:String})
+              AND ({prefix:String} = '' OR startsWith(event.doc_id, {prefix:String}))
               AND event.timestamp >= fromUnixTimestamp64Micro({start_us:Int64}, 'UTC')
               AND event.timestamp < fromUnixTimestamp64Micro({end_us:Int64}, 'UTC')
         )
