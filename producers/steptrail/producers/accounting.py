@@ -44,7 +44,7 @@ class FailReason(str, Enum):
     CUT_OFF = "cut_off"
     """It was on its way, or may have been before, when the emitter was closed: maybe delivered."""
     UNREPORTED = "unreported"
-    """librdkafka gave no report of it before the emitter was closed: maybe delivered."""
+    """librdkafka gave no report of it before the emitter was closed, or the report was lost: maybe delivered."""
     REFUSED_BY_BROKER = "refused_by_broker"
     """The broker said no: not authorised, too large, no such topic …"""
     REFUSED_LATE = "refused_late"

@@ -17,6 +17,7 @@ from steptrail.producers.delivery import threads
 from steptrail.producers.delivery.client_config import purge
 from steptrail.producers.delivery.emitter_reports import SelfReport
 from steptrail.producers.delivery.loss_logging import LossReporter, PollLog
+from steptrail.producers.delivery.receipt import cut_report
 from steptrail.producers.fork_safe_logging import fork_safe_log
 from steptrail.producers.persistence.outbox import Keeping
 from steptrail.producers.refusals import Tries
@@ -52,6 +53,9 @@ class Poller:
     ) -> None:
         self.producer: Producer | None = producer
         self.told_silent = False
+        self.lost_reports = 0
+        """Reports of which it is not known of which event: an exception came before the first instruction of ours, and
+        before Python 3.12 the client forgets it, with its traceback, and fails with SystemError."""
         self._faults = faults
         self._serve = serve
         self._told: set[str] = set()
@@ -129,10 +133,20 @@ class Poller:
         self._clock.look()
 
     def poll(self, timeout: float) -> None:
-        """Serve reports; raises what a callback raised, or others did into it."""
-        if (producer := self.producer) is not None:
+        """Serve reports; raises what a callback raised, or others did into it. The report that this cut is counted, or
+        is one of `lost_reports`.
+        """
+        if (producer := self.producer) is None:
+            return
+        try:
             with suppress(Enough):
                 producer.poll(timeout)
+        except BaseException as error:
+            if (cut := cut_report(error)) is not None:
+                cut[0].transport.count(*cut)
+            elif isinstance(error, SystemError):
+                self.lost_reports += 1
+            raise
 
     def purge(self) -> None:
         """Make librdkafka report everything that it still holds as undelivered."""

@@ -40,11 +40,14 @@ def cut_report(cut: BaseException) -> tuple[Receipt, KafkaError | None, Message,
     """The arguments for `Transport.count` of the report that was about to be counted when this was raised, as far as
     the traceback still shows them.
     """
-    trace = cut.__traceback__
-    while trace is not None:
-        frame = trace.tb_frame
-        if frame.f_code is Receipt.report.__code__:
-            found = frame.f_locals
-            return found["self"], found["error"], found["message"], found.get("counted", [])
-        trace = trace.tb_next
+    error: BaseException | None = cut
+    while error is not None:
+        trace = error.__traceback__
+        while trace is not None:
+            frame = trace.tb_frame
+            if frame.f_code is Receipt.report.__code__:
+                found = frame.f_locals
+                return found["self"], found["error"], found["message"], found.get("counted", [])
+            trace = trace.tb_next
+        error = error.__cause__  # Python's SystemError, where C code was told of a failure and of a result
     return None

@@ -27,7 +27,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from steptrail.producers.accounting import Counters, DropReason, position
+from steptrail.producers.accounting import Counters, DropReason, FailReason, position
 from steptrail.producers.broker_clock import broker_clock
 from steptrail.producers.delivery import process_lifecycle as inheritance
 from steptrail.producers.delivery import threads
@@ -35,7 +35,7 @@ from steptrail.producers.delivery.client_config import producer_config
 from steptrail.producers.delivery.emitter_reports import SelfReport
 from steptrail.producers.delivery.loss_logging import LossReporter, PollLog
 from steptrail.producers.delivery.poller import SILENT_S, Enough, Poller
-from steptrail.producers.delivery.receipt import Receipt, cut_report
+from steptrail.producers.delivery.receipt import Receipt
 from steptrail.producers.extraction import TooLargeError
 from steptrail.producers.fork_safe_logging import fork_safe_log
 from steptrail.producers.persistence.journal import PLACED
@@ -70,7 +70,7 @@ class _Started(Exception):
 
 
 _ENOUGH = Enough()
-_OF_OUR_OWN = (KafkaException, RuntimeError, LookupError, TypeError, AttributeError)
+_OF_OUR_OWN = (KafkaException, RuntimeError, LookupError, TypeError, AttributeError, SystemError)
 
 
 class Transport:
@@ -186,8 +186,6 @@ class Transport:
         try:
             poller.poll(0)
         except BaseException as error:
-            if (cut := cut_report(error)) is not None:
-                self.count(*cut)
             # What came through the client may have lost the frames by which it could be told.
             if not isinstance(error, _OF_OUR_OWN):
                 raise
@@ -217,7 +215,11 @@ class Transport:
         pending, now = self.counters.pending, time.monotonic()
         if pending != self._seen[0]:
             self._seen = pending, now
-        if poller is None or (poller.alive and not (poller.silent and now - self._seen[1] > SILENT_S)):
+        if poller is None:
+            return
+        if 0 < pending <= poller.lost_reports and now - self._seen[1] > SILENT_S:
+            self._give_up_lost(poller, pending)
+        if poller.alive and not (poller.silent and now - self._seen[1] > SILENT_S):
             return
         if not poller.told_silent:
             poller.told_silent = True
@@ -226,6 +228,14 @@ class Transport:
         if not poller.alive:
             poller.start()
         self._serve(poller)
+
+    def _give_up_lost(self, poller: Poller, pending: int) -> None:
+        """Nobody will ever report what is pending, if the client holds nothing: it may be delivered."""
+        producer = poller.producer
+        if self.journal is None and producer is not None and not len(producer):
+            poller.lost_reports -= pending
+            for _ in range(pending):
+                self.counters.fail(FailReason.UNREPORTED)
 
     def close_at_exit(self, timeout: float) -> int:
         """Called when the process exits; how many events were left."""
