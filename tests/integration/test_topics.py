@@ -23,6 +23,7 @@ from steptrail.schemas.topics import (
     partition_for,
 )
 from support.stack import Stack
+from support.waiting import until
 
 
 @pytest.fixture
@@ -69,7 +70,9 @@ def test_a_topic_that_differs_is_told_and_set_right_when_asked(settings: Setting
     assert ensure_topics(wanted, topics=[steps], alter=True) == [
         TopicChange(steps.name, "altered", (difference,))
     ]
-    assert ensure_topics(wanted, topics=[steps]) == [TopicChange(steps.name, "unchanged")]
+    # The controller has it; the broker that is asked learns of it a moment later.
+    unchanged = [TopicChange(steps.name, "unchanged")]
+    until(lambda: ensure_topics(wanted, topics=[steps]) == unchanged, "change that the broker knows of")
     assert config_of(settings, steps.name)["message.timestamp.type"] == "LogAppendTime"
 
 
