@@ -91,7 +91,7 @@ class Load:
         """Wait until about so many events more were emitted."""
         until(lambda: sum(self.record.issued_up_to().values()) > more_than + BLOCK, "emission")
 
-    def wait_issued_by(self, name: str, count: int = 1) -> None:
+    def wait_issued_by(self, name: str, count: int) -> None:
         """Wait until this worker has emitted about so many events."""
         until(lambda: self.record.issued_up_to().get(name, 0) >= count + BLOCK, f"emission by {name}")
 

@@ -210,10 +210,11 @@ def test_closed_while_the_disk_is_slow(tmp_path: Path, monkeypatch: pytest.Monke
         sync(file)
 
     monkeypatch.setattr(SpoolFile, "sync", slow)
+    monkeypatch.setattr("steptrail.producers.delivery.transport._QUIET_S", 0.5)
     emitter = StepEmitter(kafka=nowhere(), spool=tmp_path, queue_max_messages=10)
     emit(emitter, 30)
     until(syncs.is_set, "sync")
-    threading.Timer(1.5, go_on.set).start()  # longer than reports are waited for, were nobody to serve them
+    threading.Timer(1.5, go_on.set).start()  # longer than reports are waited for
     emitter.close(0)
     go_on.set()
     assert emitter.accounting().spooled == 30

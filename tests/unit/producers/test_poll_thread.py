@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -97,6 +98,28 @@ def test_it_is_killed(caplog: pytest.LogCaptureFixture) -> None:
     unreported = accounting.failed.get("unreported", 0)
     assert (accounting.accepted, accounting.delivered + unreported, accounting.dropped) == (320, 320, {})
     assert unreported < emitter.thread_faults
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="the client keeps the exception")
+def test_a_report_that_the_client_forgot_is_maybe_delivered() -> None:
+    """An exception of another thread comes at a report's first instruction and is lost: flush does not wait for it."""
+    emitter = mocked()
+    emit(emitter, 10)
+    assert emitter.flush(PATIENCE_S) == 0
+
+    def cut(*_: object) -> None:
+        ident = ctypes.c_ulong(threading.get_ident())
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, ctypes.py_object(SystemExit))
+
+    transport = emitter._transport
+    report, transport.on_report = transport.on_report, cut
+    emit(emitter, 1)
+    transport.on_report = report
+    emit(emitter, 10)
+    assert emitter.flush(PATIENCE_S) == 0
+    emitter.close(PATIENCE_S)
+    accounting = emitter.accounting()
+    assert (accounting.delivered, accounting.failed, accounting.dropped) == (20, {"unreported": 1}, {})
 
 
 @pytest.mark.parametrize("run", [lambda _self: None, fault], ids=["ends at once", "raises"])

@@ -28,7 +28,7 @@ COPIES = 20
 RATE = 1_000
 MARK_EVERY = 20
 _SETTLING_S = 5
-_ASK_EVERY_S = 0.25  # a question each hundredth of a second takes a third of a processor for itself
+_ASK_EVERY_S = 0.25  # often enough for a bound of seconds
 _PATIENCE_S = 900
 
 
