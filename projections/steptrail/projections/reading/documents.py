@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from steptrail.projections.clickhouse.pages import Cursor
@@ -16,6 +16,7 @@ from steptrail.projections.reading.document_summaries import (
     in_order,
     summaries_of,
 )
+from steptrail.projections.reading.naming import ask_about
 from steptrail.projections.reading.spans import BEFORE_ALL, LAST, Span
 from steptrail.projections.reading.windows import ask_backward
 from steptrail.schemas.status import ProcessingStatus
@@ -122,7 +123,7 @@ def documents_by_time(
                 (row["pipeline"], row["doc_id"]), Cursor(int(row["timestamp_us"]), row["event_id"])
             )
         looked_at += len(anchors)
-        names = _maybe_in(store, wanted, parameters, rows, anchors) if few else list(anchors)
+        names = _maybe_in(store, wanted, list(anchors)) if few else list(anchors)
         for name, summary in in_order(store, names, span.until):
             # Of an older event of a document that stands further ahead nothing is to be shown.
             if summary.last_event == anchors[name] and summary.status in wanted:
@@ -136,21 +137,11 @@ def documents_by_time(
 
 
 def _maybe_in(
-    store: Store,
-    wanted: Collection[ProcessingStatus],
-    parameters: Mapping[str, Any],
-    rows: Sequence[Mapping[str, Any]],
-    names: Collection[tuple[str, str]],
+    store: Store, wanted: Collection[ProcessingStatus], names: Sequence[tuple[str, str]]
 ) -> list[tuple[str, str]]:
-    """Those of the documents of `rows`, which are events with the latest first, that may be in a wanted state."""
-    if not rows:
-        return []
-    asked = {
-        **{name: parameters[name] for name in ("any_pipeline", "pipeline", "prefix")},
-        "start_us": int(rows[-1]["timestamp_us"]),
-        "end_us": int(rows[0]["timestamp_us"]) + 1,
-        "statuses": sorted(status.value for status in wanted),
-        "fetch": _LONGEST_BLOCK,
-    }
-    maybe = {(row["pipeline"], row["doc_id"]) for row in ask(store, "documents_maybe_in", asked)}
+    """Those of the documents that may be in a wanted state."""
+    # Who never had an event of a status is not in it. Of endings, which few documents have, that is enough.
+    statement = "documents_ended" if all(status.is_terminal for status in wanted) else "documents_maybe_in"
+    asked = {"statuses": sorted(status.value for status in wanted)}
+    maybe = {(row["pipeline"], row["doc_id"]) for row in ask_about(store, statement, names, asked)}
     return [name for name in names if name in maybe]

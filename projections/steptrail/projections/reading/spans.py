@@ -63,13 +63,18 @@ def position(after: Cursor | str | None, start: Cursor) -> dict[str, Any]:
     return {"from_us": cursor.micros, "from_id": str(cursor.event_id)}
 
 
-def chunks(items: Sequence[T], characters: Callable[[T], int], most: int = _CHUNK) -> Iterator[list[T]]:
-    """The items in lists that fit into one request each, at most `most` in each."""
+def chunks(
+    items: Sequence[T], size_of: Callable[[T], int], most: int = _CHUNK, longest: int = _CHUNK_CHARACTERS
+) -> Iterator[list[T]]:
+    """The items in lists of at most `most` each, and of at most `longest` together unless one alone is longer.
+
+    By default so many characters fit into the address of one request.
+    """
     chunk: list[T] = []
     size = 0
     for item in items:
-        more = characters(item)
-        if chunk and (len(chunk) == most or size + more > _CHUNK_CHARACTERS):
+        more = size_of(item)
+        if chunk and (len(chunk) == most or size + more > longest):
             yield chunk
             chunk, size = [], 0
         chunk.append(item)
