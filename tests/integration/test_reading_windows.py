@@ -19,6 +19,7 @@ from steptrail.projections.reading.spans import AFTER_ALL, BEFORE_ALL
 from steptrail.projections.reading.windows import ask_backward, ask_forward
 from steptrail.schemas.event import datetime_from_us
 from steptrail.schemas.status import ProcessingStatus
+from support.effort import effort
 from support.stack import Stack, new_workspace
 
 DAY_US = 86_400_000_000
@@ -74,6 +75,7 @@ def write(store: ClickHouse, first_us: int, apart_us: int, events: int, status: 
     )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("rare", ["", "rare_"])
 @pytest.mark.parametrize("backward", [True, False])
 def test_windows_give_the_rows_of_one_statement(store: ClickHouse, backward: bool, rare: str) -> None:
@@ -90,7 +92,7 @@ def test_windows_give_the_rows_of_one_statement(store: ClickHouse, backward: boo
     ]
     name, windowed = ("events_backward", ask_backward) if backward else ("events_forward", ask_forward)
     name = rare + name
-    for _ in range(60):
+    for _ in range(effort(20, 60)):
         start, end = sorted(rng.choice(known)[0] + rng.choice((-1, 0, 1)) for _ in range(2))
         position = (AFTER_ALL, UUID(int=2**128 - 1)) if backward else (BEFORE_ALL, UUID(int=0))
         if rng.random() < 0.5:
