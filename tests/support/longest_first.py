@@ -20,7 +20,7 @@ LONGEST = (
     "test_rebuild", "test_projector", "test_docs", "test_demo", "test_erasure", "test_questions",
     "test_engine_fence", "test_clocks", "test_loop", "test_stalls",
 )  # fmt: skip
-"""Measured (`--durations`), the longest first. Where this is out of date a run takes some seconds more, no else harm."""
+"""Measured (`--durations`), the longest first. Where this is out of date a run takes some seconds more."""
 
 _ROOMS = ("integration", "property", "docs")
 """Of the other files, those of these folders first: they wait for services, or try by numbers."""
