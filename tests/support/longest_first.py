@@ -15,7 +15,7 @@ LONGEST = (
     "test_cli_terminal", "test_pages", "test_web_api", "test_retention", "test_reading_now", "test_dead_letters",
     "test_backup_faults", "test_stack_lifecycle", "test_cli_schemas", "test_projector_faults",
     "test_schema_registry", "test_health_consumer", "test_emitter_exits", "test_backup", "test_grants",
-    "test_cli_lifecycle", "test_interruptions", "test_cli_sql_shell", "test_error_groups", "test_alerts",
+    "test_cli_lifecycle", "test_interruptions", "test_cli", "test_cli_sql_shell", "test_error_groups", "test_alerts",
     "test_cli_lists", "test_storage_contract", "test_grafana", "test_reader", "test_cli_freshness",
     "test_rebuild", "test_projector", "test_docs", "test_demo", "test_erasure", "test_questions",
     "test_engine_fence", "test_clocks", "test_loop", "test_stalls",
