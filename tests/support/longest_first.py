@@ -12,13 +12,15 @@ from pathlib import Path
 import pytest
 
 LONGEST = (
-    "test_cli_terminal", "test_pages", "test_web_api", "test_retention", "test_reading_now", "test_dead_letters",
-    "test_backup_faults", "test_stack_lifecycle", "test_cli_schemas", "test_projector_faults",
-    "test_schema_registry", "test_health_consumer", "test_emitter_exits", "test_backup", "test_grants",
-    "test_cli_lifecycle", "test_interruptions", "test_cli", "test_cli_sql_shell", "test_error_groups", "test_alerts",
-    "test_cli_lists", "test_storage_contract", "test_grafana", "test_reader", "test_cli_freshness",
-    "test_rebuild", "test_projector", "test_docs", "test_demo", "test_erasure", "test_questions",
-    "test_engine_fence", "test_clocks", "test_loop", "test_stalls",
+    "test_cli_terminal", "test_pages", "test_stack_lifecycle", "test_backup_faults", "test_cli_schemas",
+    "test_dead_letters", "test_reading_now", "test_projector_faults", "test_schema_registry",
+    "test_health_consumer", "test_emitter_exits", "test_interruptions", "test_backup", "test_web_api",
+    "test_grants", "test_retention", "test_cli_lifecycle", "test_alerts", "test_cli_sql_shell",
+    "test_cli", "test_cli_freshness", "test_storage_contract", "test_cli_lists", "test_grafana",
+    "test_alerts_sources", "test_reading_windows", "test_demo", "test_rebuild", "test_loop", "test_docs",
+    "test_questions", "test_spool", "test_erasure", "test_error_groups", "test_aggregates",
+    "test_stalls", "test_reader", "test_engine_fence", "test_clocks", "test_projector", "test_storage",
+    "test_resent",
 )  # fmt: skip
 """Measured (`--durations`), the longest first. Where this is out of date a run takes some seconds more."""
 
