@@ -35,9 +35,9 @@ demo: env jars ## the whole job on real documents of this machine: emit, project
 	@$(BIN)/steptrail demo $(ARGS)
 
 # Processes with a Kafka and an engine of their own, 1 GB each: most tests wait rather than compute. Who is done takes
-# over from who has most left.
-PROCESSES ?= 3
-PYTEST_SPREAD := -n $(PROCESSES) --dist worksteal
+# the next file, the longest first (tests/support/longest_first.py). Four where there is the memory for it.
+PROCESSES ?= $(shell awk '/^MemTotal/ { print ($$2 > 7500000) ? 4 : 3 }' /proc/meminfo 2>/dev/null || echo 3)
+PYTEST_SPREAD := -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 test: $(if $(ARGS),env,check) jars ## check, then the tests by which a change is trusted, on a real Kafka; make test ARGS="-k fold" for some
 	@$(BIN)/pytest $(PYTEST_SPREAD) --durations=10 $(ARGS)

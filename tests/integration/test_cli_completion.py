@@ -27,10 +27,13 @@ HOSTILE = [
 def settings(stack: Stack) -> Iterator[Settings]:
     """Pipelines and documents with good names and with bad ones."""
     with new_workspace(stack) as settings, projecting(settings):
-        for name in ("invoices", "letters", *HOSTILE):
-            with ProcessingStepManager(open_storage(settings, pipeline=name)) as manager:
-                manager.add_step(f"{name}-17", "ocr", "ERROR", error_message="$(touch owned)'\"\\")
-                manager.add_step("請求書/42.pdf", f"store-{name}", "RUNNING")
+        names = ("invoices", "letters", *HOSTILE)
+        managers = [ProcessingStepManager(open_storage(settings, pipeline=name)) for name in names]
+        for name, manager in zip(names, managers, strict=True):
+            manager.add_step(f"{name}-17", "ocr", "ERROR", error_message="$(touch owned)'\"\\")
+            manager.add_step("請求書/42.pdf", f"store-{name}", "RUNNING")
+        for manager in managers:
+            with manager:
                 assert manager.flush(30) == 0
                 assert manager.wait_projected(60)
         yield settings

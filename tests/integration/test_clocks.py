@@ -20,6 +20,7 @@ from steptrail.projections import open_storage
 from steptrail.projections.clickhouse.client import connect
 from steptrail.projections.reading.reader import Reader
 from steptrail.schemas import ProcessingStatus, Settings
+from support.effort import only_some
 from support.projecting import projecting
 from support.stack import environ_of
 from support.waiting import until
@@ -57,8 +58,13 @@ def retry(settings: Settings, off_s: float, between: str) -> str:
     return ran.stdout.strip()
 
 
-@pytest.mark.parametrize("between", ["known", "before it knows"])
-@pytest.mark.parametrize("off_s", [-90.0, -1.5, 3600.0])
+@pytest.mark.parametrize(
+    ("off_s", "between"),
+    only_some(
+        (-90.0, "known"), (-1.5, "before it knows"), (3600.0, "before it knows"),
+        rest=[(-90.0, "before it knows"), (-1.5, "known"), (3600.0, "known")],
+    ),
+)  # fmt: skip
 def test_a_retry_counts_as_later_whatever_its_clock_says(
     workspace: Settings, off_s: float, between: str
 ) -> None:

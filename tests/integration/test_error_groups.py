@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -28,7 +28,7 @@ from steptrail.schemas.event import us_from_datetime
 from steptrail.schemas.status import ProcessingStatus as S
 from support.command_line import Command, command_line
 from support.counted import Consumer, empty
-from support.projected import T0, Tables, event
+from support.projected import T0, Arrival, Tables, event
 from support.stack import Stack, new_workspace
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -63,10 +63,16 @@ class Errors:
         self._consumer = Consumer(clickhouse)
         self._now = time.time()
 
-    def add(self, ago: timedelta, message: str, *, times: int = 1, **more: Any) -> None:
+    def made(self, ago: timedelta, message: str, *, times: int = 1, **more: Any) -> list[tuple[int, Arrival]]:
         at = int((self._now - ago.total_seconds()) * 1e6)
         values = {"doc_id": "d", "error_message": message, **more}
-        self._consumer.count([(0, (event(S.ERROR, at - T0, **values), at)) for _ in range(times)])
+        return [(0, (event(S.ERROR, at - T0, **values), at)) for _ in range(times)]
+
+    def count(self, log: Iterable[tuple[int, Arrival]]) -> None:
+        self._consumer.count(list(log))
+
+    def add(self, ago: timedelta, message: str, *, times: int = 1, **more: Any) -> None:
+        self.count(self.made(ago, message, times=times, **more))
 
     def add_now(self, message: str, **more: Any) -> None:
         self._now = time.time()
@@ -135,8 +141,7 @@ def test_resolved_regressed_muted_reopened(store: ClickHouse) -> None:
 def test_ids_are_known_by_their_beginning(store: ClickHouse) -> None:
     """If it is the beginning of one only; nothing is written for one that is unknown."""
     errors = Errors(store)
-    for letter in "abcdefghijklmnopqrstuvwxyz":
-        errors.add(HOUR, f"bad {letter}")
+    errors.count(one for letter in "abcdefghijklmnopqrstuvwxyz" for one in errors.made(HOUR, f"bad {letter}"))
     ids = [group.group_id for group in error_groups(store)]
     assert len(set(ids)) == 26
     twice = next(one[0] for one in ids if sum(other[0] == one[0] for other in ids) > 1)
@@ -154,8 +159,11 @@ def test_ids_are_known_by_their_beginning(store: ClickHouse) -> None:
 def test_a_listing_says_for_what_it_stands(store: ClickHouse) -> None:
     """Most errors first; the other groups and their errors are counted, also those that were not looked at."""
     errors = Errors(store)
-    for number in range(12):
-        errors.add(HOUR, "bad " + "x" * number, times=number + 1, doc_id=f"doc-{number}")
+    errors.count(
+        one
+        for number in range(12)
+        for one in errors.made(HOUR, "bad " + "x" * number, times=number + 1, doc_id=f"doc-{number}")
+    )
     errors.add(5 * DAY, "long ago", times=100)
     errors.add(HOUR, "elsewhere", pipeline="q", step_name="ocr", error_type="OSError")
     since = datetime.now(timezone.utc) - DAY
@@ -176,8 +184,11 @@ def test_a_listing_says_for_what_it_stands(store: ClickHouse) -> None:
 def test_a_group_shows_its_latest_events(store: ClickHouse) -> None:
     """With different messages, the latest first, and the trend by hour."""
     errors = Errors(store)
-    for number in range(6):
-        errors.add((6 - number) * HOUR, f"no page {number}", doc_id=f"doc-{number}", times=2)
+    errors.count(
+        one
+        for number in range(6)
+        for one in errors.made((6 - number) * HOUR, f"no page {number}", doc_id=f"doc-{number}", times=2)
+    )
     (group,) = error_groups(store)
     details = error_group(store, group.group_id)
     assert [one.message for one in details.examples] == [f"no page {number}" for number in reversed(range(6))]
@@ -194,8 +205,11 @@ def test_groups_at_the_command_line(store: ClickHouse, command: Command) -> None
     code, out, _ = command("groups")
     assert (code, "No such error groups" in out) == (OK, True)
     errors = Errors(store)
-    for number in range(3):
-        errors.add(HOUR, f"[bold]page {number}: no '{number}'", times=2)
+    errors.count(
+        one
+        for number in range(3)
+        for one in errors.made(HOUR, f"[bold]page {number}: no '{number}'", times=2)
+    )
     errors.add(HOUR, "other")
     code, out, err = command("groups", "--json", "--limit", "1")
     first, about = json.loads(out), json.loads(err)

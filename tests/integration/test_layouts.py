@@ -28,9 +28,10 @@ def test_the_engine_parses_every_statement(engine: EngineServer, layout: str) ->
     """Of each database of each layout, and one statement each."""
     with store(engine, "steptrail") as clickhouse:
         for database in databases(LAYOUTS[layout]):
-            for sql in statements(database):
-                [(printed,)] = clickhouse.query("SELECT formatQuery({sql:String})", {"sql": sql})
-                assert printed
+            found = list(statements(database))
+            assert found
+            refused = "SELECT arrayJoin({found:Array(String)}) AS sql WHERE empty(ifNull(formatQueryOrNull(sql), ''))"
+            assert clickhouse.query(refused, {"found": found}) == []
 
 
 def test_a_store_of_another_layout_is_refused(engine: EngineServer) -> None:

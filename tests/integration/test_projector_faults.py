@@ -3,8 +3,6 @@ from __future__ import annotations
 import json
 import re
 import signal
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -15,14 +13,15 @@ from faults.world import free_ports
 from steptrail.consumers.ingest.poison_limit import TooMuchPoison
 from steptrail.consumers.kafka.broker import BrokerQuestions
 from steptrail.consumers.loop.lag import projector_lag
+from steptrail.deploy.terminal.failures import OK, UNREACHABLE
 from steptrail.projections.clickhouse.errors import TopicRecreated
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.topics import Topics, ensure_topics
+from support.command_line import Command, command_line
 from support.consumed import event_value
 from support.effort import ONLY_IN_TEST_ALL
 from support.projecting import Projected, produce, projected, projecting, projectors
 from support.proxy import Fate, store_behind_proxy
-from support.stack import environ_of
 from support.waiting import until
 
 
@@ -56,7 +55,9 @@ def test_a_store_that_is_away_is_waited_for(workspace: Settings) -> None:
             assert "Traceback" not in said
 
 
-def test_lag_says_what_the_projector_waits_for(workspace: Settings) -> None:
+def test_lag_says_what_the_projector_waits_for(
+    workspace: Settings, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     """The one who waits is asked, so that it is known while the store is away, and for whoever asks."""
     [port] = free_ports(1)
     with store_behind_proxy(workspace) as (settings, proxy):
@@ -65,27 +66,22 @@ def test_lag_says_what_the_projector_waits_for(workspace: Settings) -> None:
         with projectors(settings, STEPTRAIL_METRICS_PORT=str(port)) as [projector]:
             until(lambda: "waiting for ClickHouse at" in projector.said(), "want of the store")
             for asking in (workspace, settings):  # one of them reaches the store, the other does not
-                told = shown_lag(asking, "--json", STEPTRAIL_METRICS_PORT=str(port))
-                assert told.returncode == (3 if asking is settings else 0), told.stderr
-                assert "ClickHouse at" in json.loads(told.stdout)["waiting_for"]
-            shown = shown_lag(settings, STEPTRAIL_METRICS_PORT=str(port)).stdout
-            assert "The projector waits: ClickHouse at" in " ".join(shown.split())
+                command = wide_command_line(asking, monkeypatch, capfd)
+                monkeypatch.setenv("STEPTRAIL_METRICS_PORT", str(port))
+                code, out, err = command("lag", "--json")
+                assert code == (UNREACHABLE if asking is settings else OK), err
+                assert "ClickHouse at" in json.loads(out)["waiting_for"]
+            _, out, _ = command("lag")
+            assert "The projector waits: ClickHouse at" in " ".join(out.split())
             proxy.meet(Fate.PASS)
-            until(
-                lambda: (
-                    json.loads(shown_lag(workspace, "--json", STEPTRAIL_METRICS_PORT=str(port)).stdout)[
-                        "waiting_for"
-                    ]
-                    is None
-                ),
-                "end of the wait",
-            )
+            until(lambda: json.loads(command("lag", "--json")[1])["waiting_for"] is None, "end of the wait")
 
 
-def shown_lag(settings: Settings, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "steptrail.deploy.cli", "lag", *arguments]
-    told = environ_of(settings, COLUMNS="200", **environ)
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=told)
+def wide_command_line(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capture: pytest.CaptureFixture[str]
+) -> Command:
+    monkeypatch.setenv("COLUMNS", "200")
+    return command_line(settings, monkeypatch, capture)
 
 
 @ONLY_IN_TEST_ALL
@@ -163,7 +159,9 @@ def test_two_projectors_share_and_one_is_killed(workspace: Settings) -> None:
         assert two.process.poll() is None
 
 
-def test_records_that_expired_are_a_gap_and_said(workspace: Settings) -> None:
+def test_records_that_expired_are_a_gap_and_said(
+    workspace: Settings, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     """Reading goes on behind it; log, table and `steptrail lag` say which offsets are missing; nothing else is."""
     produce(workspace, (event_value() for _ in range(600)))
     with projected(workspace) as store:
@@ -185,7 +183,8 @@ def test_records_that_expired_are_a_gap_and_said(workspace: Settings) -> None:
             assert (gap["first_offset"], gap["last_offset"]) == (100, 149)
             until(lambda: store.high_water() == dict.fromkeys(range(6), 199), "ledger up to the end")
         assert expired(workspace) == [(2, 100, 149, "expired before they were read")]
-        shown = " ".join(shown_lag(workspace).stdout.split())
+        _, out, _ = wide_command_line(workspace, monkeypatch, capfd)("lag")
+        shown = " ".join(out.split())
         assert "Partition 2 lacks 50 offsets, 100 to 149: expired before they were read" in shown
         # The next start has nothing more to say of it, and forgets nothing.
         with projectors(workspace):

@@ -19,6 +19,7 @@ from steptrail.projections.reading.records import StepRecord
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.event import MAX_TIMESTAMP_US, MIN_TIMESTAMP_US, datetime_from_us
 from steptrail.schemas.status import ProcessingStatus as S
+from support.effort import only_some
 from support.projected import T0, Tables, event
 from support.stack import Stack, new_workspace
 
@@ -202,9 +203,14 @@ def test_recent_errors_are_newest_first(tables: Tables) -> None:
     assert documents(None, 0, limit=2) == "ec"
 
 
-@pytest.mark.parametrize("newest_first", [False, True])
-@pytest.mark.parametrize("size", [1, 3, 7, 100])
-def test_pages_cover_everything_once(tables: Tables, newest_first: bool, size: int) -> None:
+@pytest.mark.parametrize(
+    ("size", "newest_first"),
+    only_some(
+        (1, False), (3, True), (7, False), (7, True), (100, True),
+        rest=[(1, True), (3, False), (100, False)],
+    ),
+)  # fmt: skip
+def test_pages_cover_everything_once(tables: Tables, size: int, newest_first: bool) -> None:
     """Pages forth and back show each event once and in order, also among equal times and copies."""
     events = [event(list(S)[n % 7], (n * 7919) % 5, doc_id="d" if n % 4 else "other") for n in range(24)]
     tables.write(events)

@@ -17,6 +17,7 @@ from steptrail.projections.reading.whole_document import WholeDocument, whole_do
 from steptrail.schemas.event import datetime_from_us
 from steptrail.schemas.status import ProcessingStatus as S
 from support.asked import Asked
+from support.effort import effort, only_some
 from support.projected import T0, Arrival, Tables, event
 from support.stack import Stack, new_workspace
 
@@ -30,7 +31,7 @@ def database(stack: Stack) -> Iterator[ClickHouse]:
         yield clickhouse
 
 
-@pytest.fixture(scope="module", params=[(3, 1), (11, 1), (11, 256)])
+@pytest.fixture(scope="module", params=only_some([3, 1], [11, 256], rest=[[11, 1]]))
 def tables(request: pytest.FixtureRequest, database: ClickHouse) -> Tables:
     """Random histories in batches of any cut: retries, queued work, endings that are late, copies, clocks ahead.
 
@@ -117,14 +118,15 @@ def test_where_too_much_happened_since_every_ending_is_looked_up(
     assert failing(tables.clickhouse, None, limit=500).items == known
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("merged", [False, True])
 def test_a_whole_document_is_folded_as_the_store_folds_it(tables: Tables, merged: bool) -> None:
-    """The states of its steps and its events, for every document, from one statement."""
+    """The states of its steps and its events, from one statement."""
     if merged:
         tables.merge()
     names = tables.clickhouse.query("SELECT DISTINCT pipeline, doc_id FROM steps ORDER BY ALL")
     assert len(names) > DOCUMENTS // 2
-    for pipeline, doc_id in names:
+    for pipeline, doc_id in names[:: effort(3, 1)]:
         found = whole_document(tables.clickhouse, pipeline, doc_id, 1000)
         assert found is not None
         assert list(found.states) == tables.reader.document_state(pipeline, doc_id)
@@ -212,7 +214,7 @@ def test_documents_are_the_same_by_time_and_by_name(tables: Tables) -> None:
 @pytest.mark.parametrize(
     "statuses", [*([status] for status in S), [S.ERROR, S.FAILED], [S.SUCCESS, S.RUNNING]]
 )
-@pytest.mark.parametrize("limit", [3, 100])
+@pytest.mark.parametrize("limit", only_some(7, rest=[3, 100]))
 def test_documents_in_a_state_are_those_of_all_that_are_in_it(
     tables: Tables, statuses: list[S], limit: int
 ) -> None:

@@ -16,9 +16,10 @@ from steptrail.projections.reading.documents import documents_by_time
 from steptrail.projections.reading.failing import failing
 from steptrail.projections.reading.reader import Reader
 from steptrail.projections.reading.spans import AFTER_ALL, BEFORE_ALL
-from steptrail.projections.reading.windows import ask_backward, ask_forward
+from steptrail.projections.reading.windows import FIRST_OF_RARE_US, ask_backward, ask_forward
 from steptrail.schemas.event import datetime_from_us
 from steptrail.schemas.status import ProcessingStatus
+from support.effort import effort
 from support.stack import Stack, new_workspace
 
 DAY_US = 86_400_000_000
@@ -74,6 +75,7 @@ def write(store: ClickHouse, first_us: int, apart_us: int, events: int, status: 
     )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("rare", ["", "rare_"])
 @pytest.mark.parametrize("backward", [True, False])
 def test_windows_give_the_rows_of_one_statement(store: ClickHouse, backward: bool, rare: str) -> None:
@@ -86,15 +88,25 @@ def test_windows_give_the_rows_of_one_statement(store: ClickHouse, backward: boo
     rng = random.Random(5)
     known = [
         (int(row["us"]), row["event_id"])
-        for row in store.rows("SELECT toUnixTimestamp64Micro(timestamp) AS us, event_id FROM steps")
+        for row in store.rows(
+            "SELECT toUnixTimestamp64Micro(timestamp) AS us, event_id FROM steps ORDER BY us"
+        )
     ]
     name, windowed = ("events_backward", ask_backward) if backward else ("events_forward", ask_forward)
     name = rare + name
-    for _ in range(60):
+    first = (AFTER_ALL, UUID(int=2**128 - 1)) if backward else (BEFORE_ALL, UUID(int=0))
+    for us, _ in rng.sample(known, 5):
+        for edge in (us, us + 1):  # where the first window ends: at an event, and just behind it
+            parameters = {**_everything(), "from_us": first[0], "from_id": str(first[1]), "fetch": 10_000}
+            if backward:
+                parameters["end_us"] = edge + FIRST_OF_RARE_US
+            else:
+                parameters["start_us"] = edge - FIRST_OF_RARE_US
+            parameters["statuses"] = ["ERROR"]
+            assert windowed(store, name, parameters) == ask(store, name, parameters), parameters
+    for _ in range(effort(20, 60)):
         start, end = sorted(rng.choice(known)[0] + rng.choice((-1, 0, 1)) for _ in range(2))
-        position = (AFTER_ALL, UUID(int=2**128 - 1)) if backward else (BEFORE_ALL, UUID(int=0))
-        if rng.random() < 0.5:
-            position = rng.choice(known)
+        position = rng.choice(known) if rng.random() < 0.5 else first
         parameters = {
             **scope(rng.choice((None, "p3"))),
             "statuses": ["ERROR"],

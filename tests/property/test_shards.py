@@ -28,7 +28,7 @@ from support.waiting import PATIENCE_S
 
 __all__ = ["second_engine"]
 
-HISTORIES = int(os.environ.get("STEPTRAIL_TEST_HISTORIES") or effort(5, 60))
+HISTORIES = int(os.environ.get("STEPTRAIL_TEST_HISTORIES") or effort(3, 60))
 
 
 @pytest.fixture(scope="module")

@@ -27,5 +27,6 @@ ONLY_IN_TEST_ALL = pytest.mark.only_in_test_all
 
 
 def only_some(*usual: Any, rest: Iterable[Any]) -> list[Any]:
-    """Parameters of a test: the `usual` ones, and `rest`, which `make test` leaves out."""
-    return [*usual, *(pytest.param(each, marks=ONLY_IN_TEST_ALL) for each in rest)]
+    """Parameters of a test: the `usual` ones, and `rest`, which `make test` leaves out; a tuple is one of each name."""
+    left_out = (each if isinstance(each, tuple) else (each,) for each in rest)
+    return [*usual, *(pytest.param(*values, marks=ONLY_IN_TEST_ALL) for values in left_out)]

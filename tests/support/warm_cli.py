@@ -1,6 +1,7 @@
 """`steptrail` on a terminal, in processes that need not import it: forks of one that has done nothing but that.
 
-To import what a command needs takes a second of computing, and some tests run a hundred commands.
+To import what a command needs takes a second of computing, and some tests run a hundred commands. What commands import
+only when they need it is imported here, too.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from contextlib import contextmanager, suppress
 
 _SERVER = """
 import json, os, signal, sys
+import clickhouse_connect, rich.live, rich.progress, rich.table
 import steptrail.consumers.alerts.run, steptrail.consumers.health.run, steptrail.consumers.projector.run
-import steptrail.producers, steptrail.projections
+import steptrail.consumers.dlq.service, steptrail.consumers.rebuild.rebuilding, steptrail.consumers.web.run
+import steptrail.deploy.stack, steptrail.producers, steptrail.projections.reading.reader
 from steptrail.deploy.cli import app
 from steptrail.deploy.cli.main import build
 
