@@ -43,7 +43,7 @@ test: $(if $(ARGS),env,check) jars ## check, then the tests by which a change is
 	@$(BIN)/pytest $(PYTEST_SPREAD) --durations=10 $(ARGS)
 
 test-long: env jars ## the tests that take long, and more of each that proves by numbers: what `make test` leaves out
-	@STEPTRAIL_TEST_THOROUGH=1 $(BIN)/pytest $(PYTEST_SPREAD) --durations=10 \
+	@STEPTRAIL_TEST_THOROUGH=1 $(BIN)/pytest -n $(PROCESSES) --dist worksteal --durations=10 \
 	  -m "only_in_test_all or thorough" $(ARGS)
 
 test-all: test-long ## that, the fault matrix and the simulations of health
