@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from itertools import count, islice
+from itertools import accumulate, count, islice
 from types import MappingProxyType
 from typing import Any
 
@@ -141,8 +141,10 @@ class Counters:
         self._accepted = count()
         # A call draws the number, so that accepting needs as much stack as dropping: what was accepted can be dropped.
         accepted = iter(self._accepted.__next__, None)
-        self.acceptances: Iterator[int] = map(self._pending.setdefault, accepted, count())
+        # Each number enters the table under the one before it: one object where number and entry would be two.
+        self.acceptances: Iterator[int] = accumulate(accepted, self._pending.setdefault, initial=-1)
         """Each step is one event more, pending from now on, and gives its sequence number. It needs no lock."""
+        next(self.acceptances)  # the initial value
         leave = iter(self._pending.popitem, None)
         self._delivered, self._spooled, self._unspooled = count(), count(), count()
         self._failed = {reason: count() for reason in FailReason}

@@ -77,6 +77,20 @@ def test_a_batch_closes_when_full_or_old(
     assert LIMITS.is_due(events, size, opened, closed, now) is due
 
 
+@pytest.mark.parametrize(
+    ("events", "now", "due"),
+    [
+        pytest.param(9, 10.04, False, id="few: lingers"),
+        pytest.param(9, 10.05, True, id="few: does not wait longer"),
+        pytest.param(10, 10.0, True, id="a backlog: at once"),
+    ],
+)
+def test_the_first_batch_does_not_wait_to_be_full(events: int, now: float, due: bool) -> None:
+    """With a backlog at the start, rows are there as soon as a few thousand events are read."""
+    limits = BatchLimits(max_events=100, linger_s=0.05, first_events=10)
+    assert limits.is_due(events, 1, 10.0, None, now) is due
+
+
 def test_steady_traffic_makes_two_batches_a_second() -> None:
     """However small they are: the store pays for each batch."""
     closed, opened, batches = 0.0, None, 0

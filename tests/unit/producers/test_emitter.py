@@ -53,6 +53,14 @@ def test_counts_deliveries() -> None:
         assert sum(offset + 1 for offset in emitter.delivered_offsets().values()) == 500
 
 
+def test_what_every_event_reads_is_read_fast() -> None:
+    """CPython 3.11 reads attributes of an object that has 30 or more at half the speed."""
+    with mocked() as emitter:
+        emit(emitter, 1)
+        assert len(vars(emitter._transport)) < 30
+        assert len(vars(emitter)) < 30
+
+
 def test_broker_down_for_ever(nowhere: str) -> None:
     """Without a broker nothing raises, events stay pending, and closing counts them as failed."""
     emitter = StepEmitter(kafka=nowhere)

@@ -19,6 +19,26 @@ def test_what_fell_out_of_the_map_stands_alone() -> None:
     assert measured is not None
 
 
+def test_an_event_assigned_twice_is_assigned_once() -> None:
+    """After an interruption an event gets what it had, also when other threads have filled the map meanwhile."""
+    executions = OpenExecutions(remembered=1)
+    executions.assign("d", "s", RUNNING, uuid7())
+    ending = uuid7()
+    had = executions.assign("d", "s", SUCCESS, ending)
+    executions.assign("other", "s", RUNNING, uuid7())
+    assert executions.assign_again("d", "s", SUCCESS, ending) == had
+    assert executions.has_ended("d", "s", had[0])
+
+
+def test_ids_and_names_do_not_run_into_each_other() -> None:
+    """Steps whose document's id and name are the same letters in a row have executions of their own."""
+    executions = OpenExecutions()
+    one, _, _ = executions.assign("a b", "c", RUNNING, uuid7())
+    executions.assign("a", "b c", RUNNING, uuid7())
+    executions.assign("a bc", "", RUNNING, uuid7())
+    assert executions.assign("a b", "c", SUCCESS, uuid7())[0] == one
+
+
 def test_what_is_used_is_remembered() -> None:
     """A step that is recorded again and again does not fall out, however many others come between."""
     executions = OpenExecutions(remembered=10)
@@ -61,10 +81,10 @@ def test_progress_is_of_the_run_that_is_on() -> None:
     """RUNNING with progress stays one execution and one attempt, measured from the first RUNNING."""
     executions = OpenExecutions()
     begun = executions.assign("d", "s", RUNNING, uuid7(), progress=True)
-    first_ns = executions._last["d", "s"][3]
+    first_ns = executions._last["d\0s"][3]
     for _ in range(3):
         assert executions.assign("d", "s", RUNNING, uuid7(), progress=True) == (*begun[:2], None)
-    assert executions._last["d", "s"][3] == first_ns
+    assert executions._last["d\0s"][3] == first_ns
     assert executions.assign("d", "s", SUCCESS, uuid7())[:2] == begun[:2]
     again = executions.assign("d", "s", RUNNING, uuid7(), progress=True)
     assert (again[0] != begun[0], again[1]) == (True, 2)

@@ -205,6 +205,30 @@ def test_an_encoder_keeps_what_its_events_share() -> None:
         assert decode_event(message[5:]) == event
 
 
+def test_an_encoder_counts_to_and_fro() -> None:
+    """Threads of one emitter share an encoder, so sequence numbers of any order and size are written as Avro does."""
+    encoder = EventEncoder(EVENT.pipeline, EVENT.worker, EVENT.emitter_id, b"")
+    ends = (0, 64, 1024, 8192, 16_384, 1 << 20, 1 << 27, 1 << 34, (1 << 62) - 3)
+    for sequence in [
+        near + more for near in (*ends, *reversed(ends)) for more in (-1, 0, 1, 2) if near + more >= 0
+    ]:
+        for attempt in (1, 2, 63, 64):
+            event = dataclasses.replace(
+                EVENT, sequence=sequence, attempt=attempt, duration_ms=None, details="{}", metrics="{}"
+            )
+            message = encoder.encode(
+                event.event_id,
+                event.doc_id.encode(),
+                event.step_name,
+                event.execution_id,
+                attempt,
+                event.status.code,
+                event.timestamp,
+                sequence=sequence,
+            )
+            assert decode_event(message) == event
+
+
 @pytest.mark.parametrize("number", [0, 1, -1, 63, 64, -65, 2**31, -(2**63), 2**63 - 1])
 def test_a_long_is_encoded_as_avro_does(number: int) -> None:
     """Also the sizes and counts of a container file."""

@@ -15,6 +15,8 @@ class BatchLimits:
     `linger_s`, in which the rest of their burst arrives), and under steady traffic there are never more than
     1 / `max_age_s` batches a second: each batch costs ClickHouse, however small. While a batch holds fewer than
     `quiet_events` records, it may become `quiet_age_s` old (by default no older than others).
+
+    The first batch since the start is closed as soon as it holds `first_events`: with a backlog, rows are there sooner.
     """
 
     max_events: int = 100_000
@@ -23,6 +25,7 @@ class BatchLimits:
     linger_s: float = 0.05
     quiet_age_s: float = 0.0
     quiet_events: int = 100
+    first_events: int = 5_000
 
     def __post_init__(self) -> None:
         if self.max_events < 1 or self.max_bytes < 1:
@@ -44,12 +47,18 @@ class BatchLimits:
         """Whether the batch is full."""
         return events >= self.max_events or size >= self.max_bytes
 
-    def due_at(self, events: int, opened_at: float, last_closed_at: float) -> float:
-        """When to close a batch of so many events whose first record came at `opened_at`."""
+    def due_at(self, events: int, opened_at: float, last_closed_at: float | None) -> float:
+        """When to close a batch of so many events whose first record came at `opened_at`; `last_closed_at` is None for
+        the first one.
+        """
+        if last_closed_at is None:
+            return opened_at if events >= self.first_events else opened_at + self.linger_s
         age = max(self.max_age_s, self.quiet_age_s) if events < self.quiet_events else self.max_age_s
         return max(opened_at + self.linger_s, min(opened_at, last_closed_at) + age)
 
-    def is_due(self, events: int, size: int, opened_at: float, last_closed_at: float, now: float) -> bool:
+    def is_due(
+        self, events: int, size: int, opened_at: float, last_closed_at: float | None, now: float
+    ) -> bool:
         """Whether to close a batch now; an empty one never is due."""
         if events == 0:
             return False

@@ -102,7 +102,7 @@ class ConsumeLoop:
         self._writer = WorkerThread("steptrail-writer")
         self._task: Opening | Writing | None = None
         self._task_began = 0.0
-        self._last_closed = clock()
+        self._last_closed: float | None = None
         self._retry_at = 0.0
         self._held_back = False
         self._stopping = False

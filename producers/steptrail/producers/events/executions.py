@@ -43,8 +43,10 @@ class OpenExecutions:
     def __init__(self, remembered: int = DEFAULT_REMEMBERED) -> None:
         self._remembered = remembered
         # Two generations: when the younger is full it becomes the older, and the older is dropped as a whole.
-        self._last: dict[tuple[str, str], _Last] = {}
-        self._older: dict[tuple[str, str], _Last] = {}
+        # The key is one text, document, NUL, step, since an event's texts hold no NUL: a tuple keeps both texts in
+        # memory, and is hashed at each access.
+        self._last: dict[str, _Last] = {}
+        self._older: dict[str, _Last] = {}
 
     def __len__(self) -> int:
         return len(self._last.keys() | self._older.keys())
@@ -67,16 +69,31 @@ class OpenExecutions:
         set one, `now_us` the current time. `execution_id` and `attempt`, if given, are kept. RUNNING with `progress`
         belongs to the current run; if none is known, it begins one.
         """
-        key = (doc_id, step_name)
-        last = self._last.get(key)
+        key = f"{doc_id}\0{step_name}"
+        latest = self._last
+        last = latest.get(key)
+        # The most common cases first: a run that begins, and its end.
         if last is None:
             last = self._older.get(key)
-            if len(self._last) >= self._remembered:
-                self._older, self._last = self._last, {}
-            if last is None and status is _RUNNING and execution_id is None:  # the most common case first
+            if len(latest) >= self._remembered:
+                self._older, self._last = latest, {}
+                latest = self._last
+            if last is None and status is _RUNNING and execution_id is None:
                 attempt = 1 if attempt is None else attempt
-                self._last[key] = (fresh_id, attempt, 1, perf_counter_ns(), given_us, fresh_id, None)
+                latest[key] = (fresh_id, attempt, 1, perf_counter_ns(), given_us, fresh_id, None)
                 return fresh_id, attempt, None
+        elif given_us is None and status is not _RUNNING and status is not _PENDING:
+            run_id, number, state, since_ns, began_us, _, _ = last
+            if (
+                state == 1
+                and began_us is None
+                and since_ns >= 0
+                and (execution_id is None or execution_id == run_id)
+            ):
+                attempt = attempt or number
+                ran_ms = (perf_counter_ns() - since_ns) / 1e6
+                latest[key] = (run_id, attempt, 2, 0, None, fresh_id, ran_ms)
+                return run_id, attempt, ran_ms
         duration_ms = None
         if status is _RUNNING:
             begun_ns = -1 if progress and execution_id is not None else perf_counter_ns()
@@ -92,16 +109,16 @@ class OpenExecutions:
                 if last[2] == 0:
                     begun_ns = perf_counter_ns()
                 else:  # a run is measured from its first RUNNING, and an ended run stays ended
-                    self._last[key] = (*last[:5], fresh_id, None)
+                    latest[key] = (*last[:5], fresh_id, None)
                     return execution_id, attempt, None
             elif progress and last is not None and last[2] == 1:
                 return execution_id, attempt, None  # a run that began elsewhere: keep the one here open
-            self._last[key] = (execution_id, attempt, 1, begun_ns, given_us, fresh_id, None)
+            latest[key] = (execution_id, attempt, 1, begun_ns, given_us, fresh_id, None)
         elif status is _PENDING:
             execution_id = execution_id or fresh_id
             if attempt is None:
                 attempt = 1 if last is None else _next(last, execution_id)
-            self._last[key] = (execution_id, attempt, 0, 0, None, fresh_id, None)
+            latest[key] = (execution_id, attempt, 0, 0, None, fresh_id, None)
         elif last is not None and last[2] < 2 and (execution_id is None or execution_id == last[0]):
             execution_id = last[0]
             attempt = attempt or last[1]
@@ -110,7 +127,7 @@ class OpenExecutions:
                     duration_ms = (perf_counter_ns() - last[3]) / 1e6
                 else:
                     duration_ms = _told_ms(last, given_us, now_us)
-            self._last[key] = (execution_id, attempt, 2, 0, None, fresh_id, duration_ms)
+            latest[key] = (execution_id, attempt, 2, 0, None, fresh_id, duration_ms)
         elif execution_id is not None and last is not None and last[0] != execution_id:
             # The ending of another execution: the remembered one is unchanged.
             attempt = attempt or 1
@@ -118,20 +135,24 @@ class OpenExecutions:
             execution_id = execution_id or fresh_id
             if attempt is None:
                 attempt = 1 if last is None else _next(last, execution_id)
-            self._last[key] = (execution_id, attempt, 2, 0, None, fresh_id, duration_ms)
+            latest[key] = (execution_id, attempt, 2, 0, None, fresh_id, duration_ms)
         return execution_id, attempt, duration_ms
 
     def assign_again(self, doc_id: str, step_name: str, status: ProcessingStatus, *event: Any) -> Assigned:
         """As `assign`, for an event that may have been assigned already under `fresh_id`."""
-        last = self._last.get((doc_id, step_name))
+        last = self._known(doc_id, step_name)
         if last is not None and last[5] == event[0]:
             return last[0], last[1], last[6]
         return self.assign(doc_id, step_name, status, *event)
 
     def has_ended(self, doc_id: str, step_name: str, execution_id: bytes) -> bool:
         """Whether this execution is the last one remembered of the step, and has ended."""
-        last = self._last.get((doc_id, step_name))
+        last = self._known(doc_id, step_name)
         return last is not None and last[0] == execution_id and last[2] == 2
+
+    def _known(self, doc_id: str, step_name: str) -> _Last | None:
+        key = f"{doc_id}\0{step_name}"
+        return self._last.get(key) or self._older.get(key)
 
 
 def _next(last: _Last, execution_id: bytes) -> int:

@@ -282,16 +282,14 @@ class EventSource:
 
         # From here on a foreign exception is only raised on once the event is settled. Two variables show how far
         # it got: `sequence` is 0 or more once the event is accepted, `taken` is None once Kafka's client took it.
-        # Each is bound by a turn of `for`: the iterator's step and the binding cannot be separated, since the
-        # interpreter checks for signals only after calls, at the start of functions and at the backward jumps of
-        # loops.
+        # Each is bound by a turn of `for`: the iterator's step and the binding cannot be separated, as the interpreter
+        # checks for signals only after calls, at the start of functions and at the backward jumps of loops.
         sequence = -1
         taken: object = False
-        kept = [] if line.keep is None else line.receipt()
+        receipt = None if line.keep is None else line.receipt()
         assign: Callable[..., Assigned] = self._assign
         interrupted: BaseException | None = None
         key = value = None
-        event_id, run_id, run_attempt = _NO_ID, _NO_ID, 1
         while True:
             try:
                 if sequence < 0:
@@ -326,16 +324,21 @@ class EventSource:
                     raise TooLargeError(len(value), self._max_message)
                 key = self._key_start + doc_bytes
                 on_report: Any = line.on_report
-                if (keep := line.keep) is not None:
-                    keep(key, value, kept)
-                    on_report = kept
+                if receipt is not None and (keep := line.keep) is not None:
+                    keep(key, value, receipt)
+                    on_report = receipt
                 for taken in starmap(line.produce, ((line.topic, value, key, -1, on_report),)):  # noqa: B007
                     break
-                break
+                if interrupted is not None:
+                    break
+                if not sequence % RELIEF_EVERY:
+                    line.relieve()
+                return _new_tuple(StepHandle, (event_id, run_id, run_attempt, doc_id, step_name))
             except BaseException as error:
                 if sequence < 0 or taken is not False:
                     raise
                 fate: list[Any] = [sequence]  # grows by one when the event is counted as dropped or kept
+                kept = [] if receipt is None else receipt
                 try:
                     again = self._is_to_try_again(line, error, fate, kept, key, value)
                     interrupted = error if again and is_foreign(error) else interrupted
@@ -360,7 +363,8 @@ class EventSource:
             return StepHandle(_NO_ID, execution_id or _NO_ID, attempt or 1, doc_id, step_name)
         if not sequence % RELIEF_EVERY:
             line.relieve()
-        return _new_tuple(StepHandle, (event_id, run_id, run_attempt, doc_id, step_name))
+        ids = event_id, run_id, run_attempt  # pyright: ignore[reportPossiblyUnboundVariable]  before `key`
+        return StepHandle(*ids, doc_id, step_name)
 
     @staticmethod
     def _is_to_try_again(

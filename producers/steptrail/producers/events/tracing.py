@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from functools import partial
 from typing import Any
 
@@ -42,13 +42,21 @@ def _safe_context() -> Any:
     variable = getattr(getattr(found, "_RUNTIME_CONTEXT", None), "_current_context", None)
     _get_span = find_span
     if isinstance(variable, ContextVar):
-        context = partial(variable.get, None)
+        context = variable.get if _has_default(variable) else partial(variable.get, None)
         return context()
     try:
         return find_context()
     except Exception as error:
         let_through(error)
         return None
+
+
+def _has_default(variable: ContextVar[Any]) -> bool:
+    try:
+        Context().run(variable.get)
+    except LookupError:
+        return False
+    return True
 
 
 context: Callable[[], Any] = _safe_context

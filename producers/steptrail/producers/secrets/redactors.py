@@ -248,6 +248,7 @@ class ByFinding(Tree):
         `words`: values without any of them, and without `shapes`, have no match; None if unknown.
         """
         self._finds = tuple((find, tuple(marks), getattr(find, "work", len)) for find, marks in finds)
+        self._finds_of_few = tuple(each for each in self._finds if len(each[1]) <= _FEW_WORDS)
         many = [words for _, words, _ in self._finds if len(words) > _FEW_WORDS]
         self._has_of_many = marks_search((word for words in many for word in words), ()) if many else None
         self._replace = replace
@@ -279,10 +280,8 @@ class ByFinding(Tree):
             return budget.leave_out()
         # One search for the words of all that have many: mostly none of them is there.
         few = bool(raw) and self._has_of_many is not None and self._has_of_many(raw) is None
-        for find, words, work in self._finds:
+        for find, words, work in self._finds_of_few if few else self._finds:
             if words:
-                if few and len(words) > _FEW_WORDS:
-                    continue
                 for word in words:
                     if word in low:
                         break

@@ -59,7 +59,7 @@ class StepContext:
         manager: ProcessingStepManager,
         doc_id: str | Callable[..., str],
         step_name: str | None,
-        *,
+        # Not keyword-only: CPython looks up the default of each such parameter in a dict.
         details: Mapping[str, Any] | None = None,
         depends_on: Collection[str] | str | None = None,
         warn_after_ms: float | None = None,
@@ -164,8 +164,9 @@ class StepContext:
         self.details = {**self._initial}
         self.metrics = {}
         self._outcome = None
-        self._ended = self._goes_on = False
-        self._handle = None
+        if self._began_ns:  # used before
+            self._ended = self._goes_on = False
+            self._handle = None
         outer = active_step.get()
         try:
             self._handle = self._manager._emit(

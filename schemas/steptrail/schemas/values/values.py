@@ -49,6 +49,7 @@ __all__ = [
 MARKS_KEY: Final = "_steptrail"
 
 _MAX_NAME = 1024
+_NO_ITEMS: Final[Any] = ()
 _dumps = orjson.dumps
 
 
@@ -64,29 +65,30 @@ def json_object(value: Mapping[str, Any] | None, limit_bytes: int = 256 * 1024) 
         try:
             # Only values that are plain and may fit are written directly. Every event takes this path, hence it is
             # inlined, the most common types first. An entry takes five bytes at least: two quotes, a colon, a value and
-            # a comma.
-            room = limit_bytes - 5 * len(value)
-            for key, item in value.items():
+            # a comma. Counted up, since small numbers cost least.
+            size = 5 * len(value)
+            for key, item in value.items() if size <= limit_bytes else _NO_ITEMS:
                 kind = type(item)
                 if kind is str:
-                    room -= len(item)
+                    size += len(item)
                 elif kind is float:
                     if item - item:  # nan if not finite, which orjson writes as null
                         break
                 elif kind is int or kind is bool or item is None:
                     pass
                 elif kind is list or kind is dict or kind is tuple:
-                    room = room_after(item, room)
+                    size = limit_bytes - room_after(item, limit_bytes - size)
+                    if size > limit_bytes:
+                        break
                 else:
                     break
-                room -= len(key)
-                if room < 0:
-                    break
+                size += len(key)
             else:
-                text = _dumps(value, None, NATIVE_ONLY)
-                # It may contain an escaped NUL, which needs a backslash (92).
-                if len(text) <= limit_bytes and (92 not in text or text.find(b"\\u0000") < 0):
-                    return text, None
+                if size <= limit_bytes:
+                    text = _dumps(value, None, NATIVE_ONLY)
+                    # It may contain an escaped NUL, which needs a backslash (92).
+                    if len(text) <= limit_bytes and (92 not in text or text.find(b"\\u0000") < 0):
+                        return text, None
         except Exception as error:  # such as lone surrogates
             let_through(error)
     elif value is None:

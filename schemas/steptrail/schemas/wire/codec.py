@@ -14,7 +14,7 @@ from steptrail.schemas.errors import DecodeReason, EventDecodeError
 from steptrail.schemas.event import MAX_EVENT_BYTES, StepEvent
 from steptrail.schemas.wire.decoder import decode_event
 from steptrail.schemas.wire.framing import SINGLE_OBJECT_PREFIX
-from steptrail.schemas.wire.varint import ENDS, PAIRS, SMALL_LONGS, encode_long, encode_unsigned
+from steptrail.schemas.wire.varint import PAIRS, SMALL_LONGS, encode_long, encode_unsigned
 
 __all__ = [
     "MAX_EVENT_BYTES",
@@ -27,11 +27,11 @@ __all__ = [
 
 _SMALL: Final = len(SMALL_LONGS)
 # Zigzag doubles a number, so that two byte pairs hold 27 bits of a non-negative number, and one pair 13.
-_ONE_PAIR: Final = 1 << 13
 _EVEN_PAIRS: Final = PAIRS[::2]  # the first pairs of such numbers
-_PAIR_AND_END: Final = len(ENDS) << 13
 _TWO_PAIRS: Final = 1 << 27
 _LONGEST: Final = 1 << 62
+_MOST_EVENTS: Final = _LONGEST >> 13
+_SHORT: Final = 256
 _NULL: Final = b"\x00"
 _SOME: Final = b"\x02"  # index 1 of the union: the value follows
 _STATUS: Final = SMALL_LONGS[:7]
@@ -39,6 +39,7 @@ _FEW_ATTEMPTS: Final = 64
 _ATTEMPT_AND_STATUS: Final = tuple(
     tuple(SMALL_LONGS[attempt] + status for status in _STATUS) for attempt in range(_FEW_ATTEMPTS)
 )
+_FIRST_AND_STATUS: Final = _ATTEMPT_AND_STATUS[1]
 NO_VALUES: Final = b"{}"
 NO_NAMES: Final = b"[]"
 """Details and metrics, and depends_on, with nothing in them; these very objects are encoded fastest."""
@@ -135,9 +136,12 @@ def _encoder(head: bytes, pipeline: bytes, tail: bytes) -> Encode:
     are one piece of the join.
     """
     names: dict[str, bytes] = {}
+    starts = tuple(pipeline + SMALL_LONGS[size] for size in range(_SHORT))  # a document's id follows
     nothing_more = b"\x00\x00\x00" + 2 * _text(NO_VALUES) + _text(NO_NAMES) + _NULL + tail
+    no_names = _text(NO_NAMES) + _NULL + tail
     # Tuples, replaced as a whole: another thread sees the old pair or the new one.
     latest_134_seconds = latest_8_ms = (_LONGEST, b"")  # matches the upper bits of no time
+    latest_8192_events = (0, SMALL_LONGS, b"")
 
     def encode(
         event_id: bytes,
@@ -156,13 +160,14 @@ def _encoder(head: bytes, pipeline: bytes, tail: bytes) -> Encode:
         trace_id: str | None = None,
         sequence: int = 0,
     ) -> bytes:
-        nonlocal latest_134_seconds, latest_8_ms
+        nonlocal latest_134_seconds, latest_8_ms, latest_8192_events
         name = names.get(step_name)
         if name is None:
             if len(names) >= _CACHED_NAMES:
                 names.clear()
             name = names[step_name] = _text(step_name.encode())
         doc_size = len(doc_id)
+        start = starts[doc_size] if doc_size < _SHORT else pipeline + encode_long(doc_size)
         high, time_end = latest_8_ms
         if timestamp >> 13 == high:
             time_start = _EVEN_PAIRS[timestamp & 0x1FFF]
@@ -176,15 +181,20 @@ def _encoder(head: bytes, pipeline: bytes, tail: bytes) -> Encode:
             latest_8_ms = (timestamp >> 13, time_end)
         else:
             time_start, time_end = encode_long(timestamp), b""
-        if _ONE_PAIR <= sequence < _PAIR_AND_END:
-            count_start, count_end = _EVEN_PAIRS[sequence & 0x1FFF], ENDS[sequence >> 13]
+        high, count_starts, count_end = latest_8192_events
+        if sequence >> 13 == high:
+            count_start = count_starts[sequence & 0x1FFF]
+        elif 0 < sequence >> 13 < _MOST_EVENTS:
+            count_start, count_end = _EVEN_PAIRS[sequence & 0x1FFF], encode_unsigned(sequence >> 13)
+            latest_8192_events = (sequence >> 13, _EVEN_PAIRS, count_end)
         else:
             count_start, count_end = encode_long(sequence), b""
-        attempt_and_status = (
-            _ATTEMPT_AND_STATUS[attempt][status_code]
-            if 0 < attempt < _FEW_ATTEMPTS
-            else encode_long(attempt) + _STATUS[status_code]
-        )
+        if attempt == 1:
+            attempt_and_status = _FIRST_AND_STATUS[status_code]
+        elif 0 < attempt < _FEW_ATTEMPTS:
+            attempt_and_status = _ATTEMPT_AND_STATUS[attempt][status_code]
+        else:
+            attempt_and_status = encode_long(attempt) + _STATUS[status_code]
         if (
             details is NO_VALUES
             and metrics is NO_VALUES
@@ -198,8 +208,7 @@ def _encoder(head: bytes, pipeline: bytes, tail: bytes) -> Encode:
                 (
                     head,
                     event_id,
-                    pipeline,
-                    SMALL_LONGS[doc_size] if doc_size < _SMALL else encode_long(doc_size),
+                    start,
                     doc_id,
                     name,
                     execution_id,
@@ -216,8 +225,7 @@ def _encoder(head: bytes, pipeline: bytes, tail: bytes) -> Encode:
             (
                 head,
                 event_id,
-                pipeline,
-                SMALL_LONGS[doc_size] if doc_size < _SMALL else encode_long(doc_size),
+                start,
                 doc_id,
                 name,
                 execution_id,
@@ -232,10 +240,9 @@ def _encoder(head: bytes, pipeline: bytes, tail: bytes) -> Encode:
                 details,
                 SMALL_LONGS[metrics_size] if metrics_size < _SMALL else encode_long(metrics_size),
                 metrics,
-                b"\x04[]\x00"
-                if trace_id is None and depends_on == NO_NAMES
-                else _text(depends_on) + _optional(trace_id),
-                tail,
+                no_names
+                if trace_id is None and depends_on is NO_NAMES
+                else _text(depends_on) + _optional(trace_id) + tail,
                 count_start,
                 count_end,
             )

@@ -22,11 +22,10 @@ def encode_unsigned(number: int) -> bytes:
     return bytes(out)
 
 
-SMALL_LONGS: Final[tuple[bytes, ...]] = tuple(encode_long(n) for n in range(1024))
-"""The bytes of 0 to 1023: nearly every length and attempt that there is."""
+SMALL_LONGS: Final[tuple[bytes, ...]] = tuple(
+    bytes((n << 1,)) if n < 0x40 else bytes((n << 1 & 0x7F | 0x80, n >> 6)) for n in range(0x2000)
+)
+"""The bytes of 0 to 8191, at most two: nearly every length, and the first sequence numbers of an emitter."""
 
 PAIRS: Final[tuple[bytes, ...]] = tuple(bytes((n & 0x7F | 0x80, n >> 7 | 0x80)) for n in range(0x4000))
 """The two bytes of 14 bits of a number that has more: a look-up where the arithmetic takes thrice as long."""
-
-ENDS: Final[tuple[bytes, ...]] = tuple(encode_unsigned(n) for n in range(1024))
-"""The bytes that end a number, of its upper bits."""
