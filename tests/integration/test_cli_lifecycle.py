@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -50,28 +51,29 @@ def emit(settings: Settings, *documents: str) -> None:
         assert manager.flush(60) == 0
 
 
-def projected(settings: Settings, store: ClickHouse) -> None:
-    """Wait until the tables have all that is on the steps topic."""
-    ends = end_offsets(settings)
-
-    def there() -> bool:
-        marks = dict(
-            store.query(
-                "SELECT partition, max(last_offset) FROM projection_ledger WHERE projection_name = 'steps' GROUP BY 1"
-            )
-        )
-        return all(marks.get(partition, -1) >= end - 1 for partition, end in ends.items())
-
-    until(there, "end of the topic in the tables")
+def projected(settings: Settings, store: ClickHouse, *others: str) -> None:
+    """Wait until the tables have all that is on the steps topic, then what is on the topics of `others`."""
+    topics = Topics(settings.topic_prefix)
+    known = {"steps": topics.steps, "emitter_reports": topics.emitters, "dead_letters": topics.dlq}
+    for projection in ("steps", *others):
+        topic = known[projection]
+        ends = end_offsets(settings, topic.name)
+        until(partial(_there, store, projection, ends), f"end of {topic.name} in the tables")
 
 
-def end_offsets(settings: Settings) -> dict[int, int]:
+def _there(store: ClickHouse, projection: str, ends: dict[int, int]) -> bool:
+    sql = "SELECT partition, max(last_offset) FROM projection_ledger WHERE projection_name = {name:String} GROUP BY 1"
+    marks = dict(store.query(sql, {"name": projection}))
+    return all(marks.get(partition, -1) >= end - 1 for partition, end in ends.items())
+
+
+def end_offsets(settings: Settings, topic: str) -> dict[int, int]:
     consumer = Consumer({**settings.kafka_config(), "group.id": "test-ends"})
-    topic = Topics(settings.topic_prefix).steps.name
     try:
+        partitions = consumer.list_topics(topic, timeout=60).topics[topic].partitions
         return {
             number: consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=60)[1]
-            for number in range(settings.steps_partitions)
+            for number in partitions
         }
     finally:
         consumer.close()
@@ -89,7 +91,7 @@ def test_erasing_counts_first_then_erases_and_no_replay_of_the_topic_brings_it_b
     """Without --yes nothing changes; after it the projector reads the whole topic anew, twice."""
     with projecting(workspace):
         emit(workspace, DOC, "other")
-        projected(workspace, store)
+        projected(workspace, store, "emitter_reports", "dead_letters")
         before = everywhere(store)
         code, out, _ = command("erase", "scans", DOC, "--json")
         assert (code, json.loads(out)["dry_run"], json.loads(out)["rows"]["steps"]) == (OK, True, 2)

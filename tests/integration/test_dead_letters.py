@@ -98,6 +98,7 @@ def test_redrive_brings_each_event_once(workspace: Settings) -> None:
     set_aside(workspace, [*values, b"junk", b"more junk"], headers=[("traceparent", b"00-1"), ("n", None)])
     with projected(workspace) as store, projecting(workspace):
         settled(store, GOOD + 2)
+        until(lambda: store.count() == 6, "projection of the events")
         assert states(store) == {"OPEN": GOOD + 2}
         listed = dlq(workspace, "list")
         assert len(listed) == GOOD + 2

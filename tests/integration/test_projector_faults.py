@@ -272,7 +272,9 @@ def test_a_topic_recreated_while_it_is_read_stops_the_projector(workspace: Setti
 
 def test_too_much_poison_stops_the_projector(workspace: Settings) -> None:
     """Nothing of it is set aside, and a start with another limit goes on."""
-    sent = produce(workspace, (b"junk" if n % 2 else event_value() for n in range(240)))
+    # The first of each partition is bad, so that the first batch has one whatever it holds.
+    turns = (n // workspace.steps_partitions for n in range(240))
+    sent = produce(workspace, (event_value() if turn % 2 else b"junk" for turn in turns))
     strict = workspace.with_values(poison_max_in_a_row=1)
     with projected(workspace) as store:
         with (
