@@ -124,6 +124,23 @@ def test_exceptions(engine: EngineServer, sql: str, status: int, code: int, name
     assert "(version 26." in reply.text
 
 
+@pytest.mark.parametrize(
+    ("sql", "code"),
+    [
+        (b"SELECT toUInt8('\xff\xfe')", 6),
+        (b"SELECT throwIf(number = 1, '\xff') FROM numbers(2)", 395),
+        (b"SELECT throwIf(number = 1000000, '\xff') FROM numbers(1000001)", 395),
+        (b"SELECT * FROM `\xff`", 60),
+        (b"SELECT \xff", 62),
+        (b"INSERT INTO no_such_table FORMAT CSV\n\xff", 60),
+        (b"SELECT CAST(unhex('fffe'), 'UUID')", 376),
+    ],
+)
+def test_exceptions_about_bytes_that_are_no_text(engine: EngineServer, sql: bytes, code: int) -> None:
+    """They have their code like any other: a client to which the server itself seems to fail tries again for ever."""
+    assert f"Code: {code}. DB::Exception: " in engine.send(body=sql).text
+
+
 def test_unknown_setting_and_database(engine: EngineServer) -> None:
     """A setting or database that is not there is said by name."""
     setting = engine.send("SELECT 1", no_such_setting=1)

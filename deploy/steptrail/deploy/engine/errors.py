@@ -56,6 +56,10 @@ def http_status(code: int) -> int:
     return _STATUS.get(code, 500)
 
 
+RAISED = (RuntimeError, UnicodeDecodeError)
+"""What the binding raises where the engine fails; `from_engine` reads either."""
+
+
 class EngineError(SteptrailError):
     """A statement or request failed; the message reads `Code: NN. DB::Exception: … (NAME)`.
 
@@ -80,10 +84,13 @@ def from_engine(error: BaseException | str) -> EngineError:
     """Return the EngineError for what the engine raised or said.
 
     The engine's own texts carry code and name and are kept; a bare text (the binding's own complaints) becomes
-    code 1001, so that a client always finds a code.
+    code 1001, so that a client always finds a code. Bytes that are no UTF-8, as of a value that does not parse, are shown
+    as `\\xff`: the binding raises UnicodeDecodeError instead of such a text.
     """
     if isinstance(error, EngineError):
         return error
+    if isinstance(error, UnicodeDecodeError):
+        error = error.object.decode("utf-8", "backslashreplace")
     text = str(error).strip()
     start = text.find("Code: ")
     found = _TEXT.match(text, start) if start >= 0 else None

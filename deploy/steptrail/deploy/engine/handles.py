@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from steptrail.deploy.engine.access import backquoted, write_config
-from steptrail.deploy.engine.errors import EngineError, from_engine
+from steptrail.deploy.engine.errors import RAISED, EngineError, from_engine
 from steptrail.deploy.engine.reader import PROFILE, ROLE, Limits, unlisted
 from steptrail.deploy.engine.space import Space
 from steptrail.schemas import ConfigurationError
@@ -94,7 +94,7 @@ class Engine:
             self.database = database
             self._keeper.query(f"CREATE DATABASE IF NOT EXISTS {backquoted(database)} ENGINE = Atomic")
             facts = self._keeper.query("SELECT version(), timezone()", "TSV").bytes().decode()
-        except RuntimeError as error:
+        except RAISED as error:
             fault = from_engine(error)
             if _is_locked(path):
                 raise ConfigurationError(
@@ -107,7 +107,7 @@ class Engine:
         """Return a fresh handle: no settings, no temporary tables, in the server's database."""
         try:
             handle = Handle(self._module.connect(self._path))
-        except RuntimeError as error:
+        except RAISED as error:
             raise from_engine(error) from error
         # Not in `default`: the engine looks for files by a table's name there.
         try:
@@ -165,14 +165,14 @@ class Handle:
         self._closed = True
         if self._open is not None:
             self._open.cancel()
-        with contextlib.suppress(RuntimeError):
+        with contextlib.suppress(*RAISED):
             self._connection.close()
 
     def query(self, sql: bytes, form: str, parameters: Mapping[str, str] | None = None) -> Any:
         """Run a statement to its end; return the engine's result object."""
         try:
             return self._connection.query(sql, form, params=dict(parameters or {}))
-        except RuntimeError as error:
+        except RAISED as error:
             raise from_engine(error) from error
 
     def set(self, settings: Mapping[str, str]) -> None:
@@ -203,7 +203,7 @@ class Handle:
         """Return the parser's verdict on a text, `READ_ONLY` … or `UNKNOWN`, and how many statements it holds."""
         try:
             found = self._connection.classify_query(sql)
-        except (RuntimeError, UnicodeDecodeError):
+        except RAISED:
             return "UNKNOWN", 0
         return found["query_class"].name, int(found["statement_count"])
 
@@ -211,7 +211,7 @@ class Handle:
         """Begin a statement whose rows are fetched chunk by chunk."""
         try:
             result = self._connection.send_query(sql, form, params=dict(parameters))
-        except RuntimeError as error:
+        except RAISED as error:
             raise from_engine(error) from error
         self._open = stream = Stream(self._connection, result)
         return stream
@@ -230,7 +230,7 @@ class Stream:
         """Return the next chunk; sets `ended` with the last one, which may be empty or hold the totals."""
         try:
             chunk = self._connection.streaming_fetch_result(self._result)
-        except RuntimeError as error:
+        except RAISED as error:
             self.ended = True
             raise from_engine(error) from error
         stats.add(chunk)
@@ -243,7 +243,7 @@ class Stream:
         """Stop the statement, if it still runs."""
         if not self.ended:
             self.ended = True
-            with contextlib.suppress(RuntimeError):
+            with contextlib.suppress(*RAISED):
                 self._connection.streaming_cancel_query(self._result)
 
 
