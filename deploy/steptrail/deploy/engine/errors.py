@@ -84,8 +84,8 @@ def from_engine(error: BaseException | str) -> EngineError:
     """Return the EngineError for what the engine raised or said.
 
     The engine's own texts carry code and name and are kept; a bare text (the binding's own complaints) becomes
-    code 1001, so that a client always finds a code. Bytes that are no UTF-8, as of a value that does not parse, are shown
-    as `\\xff`: the binding raises UnicodeDecodeError instead of such a text.
+    code 1001, so that a client always finds a code. Bytes that are no UTF-8, as of a value that does not parse, are
+    shown as `\\xff`: the binding raises UnicodeDecodeError instead of such a text.
     """
     if isinstance(error, EngineError):
         return error
