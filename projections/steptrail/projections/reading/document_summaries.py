@@ -14,7 +14,7 @@ from uuid import UUID
 
 from steptrail.projections.clickhouse.pages import Cursor
 from steptrail.projections.clickhouse.queries import Store, ask, micros
-from steptrail.projections.reading.spans import LAST, chunks, of_documents
+from steptrail.projections.reading.spans import CHUNK, LAST, chunks, of_documents
 from steptrail.projections.reading.whole_document import bare_event
 from steptrail.schemas.event import datetime_from_us
 from steptrail.schemas.fold import Fold
@@ -78,11 +78,11 @@ def summaries_of(
 
 
 def in_order(
-    store: Store, names: Sequence[Name], until: datetime | None
+    store: Store, names: Sequence[Name], until: datetime | None, *, most: int = CHUNK
 ) -> Iterator[tuple[Name, DocumentSummary]]:
-    """The same in the order of `names`, asked for in parts: who has enough leaves off."""
+    """The same in the order of `names`, asked for in parts of at most `most`: who has enough leaves off."""
     end_us = micros("until", until, LAST.micros)
-    for chunk in chunks(names, lambda name: len(name[0]) + len(name[1])):
+    for chunk in chunks(names, lambda name: len(name[0]) + len(name[1]), min(most, CHUNK)):
         found = _summaries(store, chunk, end_us)
         yield from ((name, found[name]) for name in chunk if name in found)
 

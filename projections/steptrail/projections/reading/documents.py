@@ -17,7 +17,7 @@ from steptrail.projections.reading.document_summaries import (
     summaries_of,
 )
 from steptrail.projections.reading.naming import ask_about
-from steptrail.projections.reading.spans import BEFORE_ALL, LAST, Span
+from steptrail.projections.reading.spans import BEFORE_ALL, CHUNK, LAST, Span
 from steptrail.projections.reading.windows import ask_backward
 from steptrail.schemas.status import ProcessingStatus
 
@@ -102,10 +102,12 @@ def documents_by_time(
     if span.until is not None:
         place = min(place, Cursor(micros("until", span.until, 0), UUID(int=0)))
     found: list[DocumentSummary] = []
-    # Most documents are well in the end. Of other states there are few, so that many have to be looked through.
+    # Most documents are well in the end, if not yet those heard of last. Of other states there are few, so that many
+    # have to be looked through.
     few = ProcessingStatus.SUCCESS not in wanted
-    of_documents = _MOST_LOOKED_AT if few else limit
+    of_documents = _MOST_LOOKED_AT if few else limit if len(wanted) == len(WORST_FIRST) else 2 * limit
     fetch = min(max(200, of_documents * _EVENTS_OF_A_DOCUMENT), _LONGEST_BLOCK)
+    at_once = CHUNK if few else limit + limit // 2 + 1
     looked_at = 0
     while looked_at < _MOST_LOOKED_AT:
         parameters = {
@@ -124,7 +126,7 @@ def documents_by_time(
             )
         looked_at += len(anchors)
         names = _maybe_in(store, wanted, list(anchors)) if few else list(anchors)
-        for name, summary in in_order(store, names, span.until):
+        for name, summary in in_order(store, names, span.until, most=at_once):
             # Of an older event of a document that stands further ahead nothing is to be shown.
             if summary.last_event == anchors[name] and summary.status in wanted:
                 if len(found) == limit:

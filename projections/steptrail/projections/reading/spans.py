@@ -22,7 +22,8 @@ LAST: Final = Cursor(AFTER_ALL, UUID(int=2**128 - 1))
 
 _FEW_PIPELINES: Final = 4
 """Of so many, documents are looked up by pipeline and by id; where there are more, by pairs of both."""
-_CHUNK: Final = 100
+CHUNK: Final = 100
+"""So many documents, events or steps are asked about at once, unless said otherwise."""
 _CHUNK_CHARACTERS: Final = 8_000  # what goes into a request's address, where a character may become nine
 
 
@@ -64,7 +65,7 @@ def position(after: Cursor | str | None, start: Cursor) -> dict[str, Any]:
 
 
 def chunks(
-    items: Sequence[T], size_of: Callable[[T], int], most: int = _CHUNK, longest: int = _CHUNK_CHARACTERS
+    items: Sequence[T], size_of: Callable[[T], int], most: int = CHUNK, longest: int = _CHUNK_CHARACTERS
 ) -> Iterator[list[T]]:
     """The items in lists of at most `most` each, and of at most `longest` together unless one alone is longer.
 

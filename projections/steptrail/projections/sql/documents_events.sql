@@ -7,8 +7,8 @@ SELECT
     pipeline, doc_id, step_name, execution_id, event_id, attempt, status, told_us AS timestamp_us,
     least(told_us + behind_us, toUnixTimestamp64Milli(broker_time) * 1000) AS event_us
 FROM steps
-WHERE pipeline IN {pipelines:Array(String)} AND doc_id IN {docs:Array(String)}
-  AND ({few_pipelines:Bool} OR (pipeline, doc_id) IN
+WHERE ({few_pipelines:Bool} AND pipeline IN {pipelines:Array(String)} AND doc_id IN {docs:Array(String)})
+   OR (NOT {few_pipelines:Bool} AND (pipeline, doc_id) IN
       (
           SELECT document.1, document.2
           FROM (SELECT arrayJoin(arrayZip({pipelines:Array(String)}, {docs:Array(String)})) AS document)
