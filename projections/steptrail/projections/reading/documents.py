@@ -21,7 +21,7 @@ from steptrail.projections.reading.spans import BEFORE_ALL, CHUNK, LAST, Span
 from steptrail.projections.reading.windows import ask_backward
 from steptrail.schemas.status import ProcessingStatus
 
-_MOST_LOOKED_AT: Final = 300
+_MOST_LOOKED_AT: Final = 250
 """So many documents are looked through for one page, where only some states are wanted."""
 _EVENTS_OF_A_DOCUMENT: Final = 12
 _LONGEST_BLOCK: Final = 20_000

@@ -63,18 +63,20 @@ def _fill(
 def _backward(
     store: Store, parameters: Mapping[str, Any], found: Sequence[dict[str, Any]]
 ) -> Iterator[dict[str, Any]]:
-    start = int(parameters["start_us"])
+    start, now = int(parameters["start_us"]), _now_us()
     # The first window has no upper bound of its own: events whose worker's clock was ahead lie in it.
-    edge = min(int(parameters["from_us"]), int(parameters.get("end_us", AFTER_ALL)), _now_us())
+    edge = min(int(parameters["from_us"]), int(parameters.get("end_us", AFTER_ALL)), now)
+    known = edge < now
     position: dict[str, Any] = {}
     for number, width in enumerate(_widths(parameters)):
+        # Nothing may have come for long. To ask is cheaper than an empty window, but a long one is rarely empty.
+        if not known and not found and (width == FIRST_US or number > 0):
+            edge, known = max(start, min(edge, _known_us(store, "newest_us"))), True
         edge = start if width > LONGEST_US else max(start, edge - width)
         yield {**position, "start_us": edge}
         if edge == start:
             return
         position = {"from_us": edge, "from_id": str(UUID(int=0))}
-        if number == 0 and not found:
-            edge = max(start, min(edge, _known_us(store, "newest_us")))  # nothing may have come for long
 
 
 def _forward(store: Store, parameters: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
