@@ -69,8 +69,9 @@ def _backward(
     known = edge < now
     position: dict[str, Any] = {}
     for number, width in enumerate(_widths(parameters)):
-        # Nothing may have come for long. To ask is cheaper than an empty window, but a long one is rarely empty.
-        if not known and not found and (width == FIRST_US or number > 0):
+        # Nothing may have come for long. To ask is cheaper than an empty window, but a long one is rarely empty, and a
+        # short span is one window.
+        if not known and not found and start < edge - width and (width == FIRST_US or number > 0):
             edge, known = max(start, min(edge, _known_us(store, "newest_us"))), True
         edge = start if width > LONGEST_US else max(start, edge - width)
         yield {**position, "start_us": edge}

@@ -5,8 +5,7 @@ SELECT DISTINCT execution.pipeline AS pipeline, execution.doc_id AS doc_id
 FROM
 (
     SELECT pipeline, doc_id,
-        max(multiIf(status = 'PENDING', 0, status = 'RUNNING', 1, 2)) AS highest,
-        groupUniqArray((multiIf(status = 'PENDING', 0, status = 'RUNNING', 1, 2), toString(status))) AS heard
+        max((multiIf(status = 'PENDING', 0, status = 'RUNNING', 1, 2), status IN {statuses:Array(String)})) AS highest
     FROM steps
     WHERE (pipeline, doc_id) IN
         (
@@ -14,5 +13,5 @@ FROM
         )
     GROUP BY pipeline, doc_id, execution_id
 ) AS execution
-WHERE arrayExists(h -> h.1 = execution.highest AND has({statuses:Array(String)}, h.2), execution.heard)
+WHERE execution.highest.2
 SETTINGS optimize_use_projections = 0, use_skip_indexes = 0
