@@ -35,15 +35,15 @@ demo: env jars ## the whole job on real documents of this machine: emit, project
 	@$(BIN)/steptrail demo $(ARGS)
 
 # Processes with a Kafka and an engine of their own, 1 GB each: most tests wait rather than compute. Who is done takes
-# the next file, the longest first (tests/support/longest_first.py). Four where there is the memory for it.
-PROCESSES ?= $(shell awk '/^MemTotal/ { print ($$2 > 7500000) ? 4 : 3 }' /proc/meminfo 2>/dev/null || echo 3)
-PYTEST_SPREAD := -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
+# over from who has most left.
+PROCESSES ?= 3
+PYTEST_SPREAD := -n $(PROCESSES) --dist worksteal
 
 test: $(if $(ARGS),env,check) jars ## check, then the tests by which a change is trusted, on a real Kafka; make test ARGS="-k fold" for some
 	@$(BIN)/pytest $(PYTEST_SPREAD) --durations=10 $(ARGS)
 
 test-long: env jars ## the tests that take long, and more of each that proves by numbers: what `make test` leaves out
-	@STEPTRAIL_TEST_THOROUGH=1 $(BIN)/pytest -n $(PROCESSES) --dist worksteal --durations=10 \
+	@STEPTRAIL_TEST_THOROUGH=1 $(BIN)/pytest $(PYTEST_SPREAD) --durations=10 \
 	  -m "only_in_test_all or thorough" $(ARGS)
 
 test-all: test-long ## that, the fault matrix and the simulations of health

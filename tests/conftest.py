@@ -9,7 +9,6 @@ import pytest
 
 from support.cluster.fixtures import cluster
 from support.effort import ONLY_IN_TEST_ALL, THOROUGH
-from support.longest_first import longest_first
 from support.stack import CHOSEN, planned_kind, stack, topics_only, workspace
 
 __all__ = ["cluster", "stack", "topics_only", "workspace"]
@@ -38,8 +37,7 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Begin with the longest files, and leave out what only `make test-all` runs."""
-    items[:] = longest_first(items)
+    """Leave out what only `make test-all` runs."""
     if THOROUGH:
         return
     left_out = [item for item in items if item.get_closest_marker(ONLY_IN_TEST_ALL.name)]
