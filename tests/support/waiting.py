@@ -13,15 +13,10 @@ PATIENCE_S = 120.0
 def until(
     condition: Callable[[], Any], what: str = "such moment", timeout: float = PATIENCE_S, pause: float = 0.05
 ) -> Any:
-    """Wait until `condition` returns something true, and return that. Raises TimeoutError that names `what`.
-
-    Pauses between questions are at least `pause` and grow with the wait, to half a second: to ask costs the services
-    that are waited for.
-    """
-    start = time.monotonic()
+    """Wait until `condition` returns something true, and return that. Raises TimeoutError that names `what`."""
+    end = time.monotonic() + timeout
     while not (result := condition()):
-        waited = time.monotonic() - start
-        if waited >= timeout:
+        if time.monotonic() >= end:
             raise TimeoutError(f"within {timeout:g} s there was no {what}")
-        time.sleep(max(pause, min(waited * 0.15, 0.5)))
+        time.sleep(pause)
     return result

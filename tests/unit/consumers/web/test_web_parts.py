@@ -275,6 +275,7 @@ def test_counts_that_took_long_are_kept_while_events_are_added_and_state_their_o
         before = store.asked
         until(lambda: keeper.current(None).freshness.behind_seconds == stated, "the newer numbers")  # noqa: B023
         until(lambda: store.asked - before == statements, "the statements of the newer numbers")  # noqa: B023
+        until(lambda: not keeper._kept[None].refreshing, "their being kept")  # before time goes on
 
 
 def test_what_every_page_needs_is_asked_for_once_in_a_moment() -> None:
