@@ -10,16 +10,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported without saying so
-    AdminClient,
-    AlterConfigOpType,
-    ConfigEntry,
-    ConfigResource,
-    ResourceType,
-)
 
 from steptrail.producers import ProcessingStepManager, StepEmitter, emit_only
 from steptrail.schemas import ProcessingStatus, Settings, Topics, message_key, partition_for
+from support.topic_config import configure_topic
 from support.topic_events import sequences, stored_events
 from support.waiting import PATIENCE_S
 from support.workflows import basic, parallel, retry
@@ -90,13 +84,7 @@ def test_a_dropped_event_leaves_a_gap(topics_only: Settings) -> None:
 
 
 def limit_batches(topics_only: Settings) -> None:
-    admin = AdminClient(topics_only.kafka_config())
-    limit = ConfigEntry("max.message.bytes", "2000", incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(
-        ResourceType.TOPIC, Topics.from_settings(topics_only).steps.name, incremental_configs=[limit]
-    )
-    for future in admin.incremental_alter_configs([resource]).values():
-        future.result()
+    configure_topic(topics_only, Topics.from_settings(topics_only).steps.name, "max.message.bytes", "2000")
 
 
 def too_large() -> dict[str, Any]:

@@ -1,8 +1,5 @@
 """The health consumer on a real Kafka and the real engine."""
 
-# confluent_kafka.admin re-exports its names without saying so.
-# pyright: reportPrivateImportUsage=false
-
 from __future__ import annotations
 
 import random
@@ -13,13 +10,6 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from confluent_kafka.admin import (  # type: ignore[attr-defined]
-    AdminClient,
-    AlterConfigOpType,
-    ConfigEntry,
-    ConfigResource,
-    ResourceType,
-)
 
 from steptrail.consumers.health.rules.watermark import SightPolicy
 from steptrail.consumers.health.run import run_health
@@ -45,6 +35,7 @@ from support.judging import (
     verdict_rows,
 )
 from support.proxy import Fate, store_behind_proxy
+from support.topic_config import configure_topic
 from support.waiting import PATIENCE_S, until
 
 
@@ -138,14 +129,32 @@ def test_events_sent_again_change_nothing(workspace: Settings) -> None:
 def test_a_topic_with_its_producers_times_is_refused(workspace: Settings) -> None:
     """At the start, saying what to change."""
     topic = Topics(workspace.topic_prefix).steps.name
-    admin = AdminClient(workspace.kafka_config())
-    entry = ConfigEntry("message.timestamp.type", "CreateTime", incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
-    for future in admin.incremental_alter_configs([resource]).values():
-        future.result(10)
+    configure_topic(workspace, topic, "message.timestamp.type", "CreateTime")
     with pytest.raises(ConfigurationError, match=r"steptrail topics --alter") as refused:
         run_health(workspace, threading.Event())
     assert f"{topic} has message.timestamp.type=CreateTime" in str(refused.value)
+    assert "Nothing was read" in str(refused.value)
+
+
+def test_producers_times_are_not_judged_by(workspace: Settings) -> None:
+    """A topic changed while it is read: the consumer stops and says what to change; then it goes on, with all of it."""
+    topic = Topics(workspace.topic_prefix).steps.name
+    source = Source(workspace)
+    with connect(workspace) as clickhouse:
+        with health_consumers(workspace) as [process]:
+            source.run(S.SUCCESS, 3)
+            source.flush()
+            until(partial(judged_beyond, clickhouse, last_slot(clickhouse)), "judging")
+            configure_topic(workspace, topic, "message.timestamp.type", "CreateTime")
+            source.run(S.SUCCESS, 3)
+            source.flush()
+            assert process.process.wait(PATIENCE_S) != 0
+            assert f"{topic} has message.timestamp.type=CreateTime" in process.said()
+        configure_topic(workspace, topic, "message.timestamp.type", "LogAppendTime")
+        with health_consumers(workspace):
+            counted = "SELECT sum(rows) FROM projection_ledger WHERE projection_name = 'health'"
+            until(lambda: clickhouse.query(counted) == [(12,)], "all of them")
+            until(partial(judged_beyond, clickhouse, last_slot(clickhouse)), "judging")
 
 
 @ONLY_IN_TEST_ALL

@@ -14,9 +14,6 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AclOperation,
     AclPermissionType,
     AdminClient,
-    AlterConfigOpType,
-    ConfigEntry,
-    ConfigResource,
     ResourcePatternType,
     ResourceType,
 )
@@ -28,6 +25,7 @@ from faults.workspace import Workspace
 from steptrail.producers.accounting import FailReason
 from steptrail.schemas.configuration.settings import Settings
 from steptrail.schemas.topics import ensure_topics
+from support.topic_config import configure_topic
 from support.waiting import until
 
 _QUEUE = 2_000
@@ -183,11 +181,7 @@ def limited(workspace: Workspace, size: str) -> Iterator[None]:
 
 
 def _set_limit(workspace: Workspace, size: str) -> None:
-    entry = ConfigEntry("max.message.bytes", size, incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ResourceType.TOPIC, workspace.topic, incremental_configs=[entry])
-    admin = _admin(workspace)  # kept until it has answered: with it the answer goes
-    for done in admin.incremental_alter_configs([resource]).values():
-        done.result()
+    configure_topic(workspace.settings, workspace.topic, "max.message.bytes", size)
 
 
 @contextmanager

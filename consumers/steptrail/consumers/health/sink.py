@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from confluent_kafka import TIMESTAMP_CREATE_TIME
+
 from steptrail.consumers.ingest.bad_records import Isolation
 from steptrail.consumers.ingest.dead_letter_producer import DeadLetter
 from steptrail.consumers.ingest.poison_limit import PoisonLimit
@@ -48,21 +50,29 @@ class HealthSink(ProjectionSink):
     def open(self, partitions: Collection[int]) -> dict[int, Start]:
         """Claim the partitions; returns where to resume in those won."""
         if not self._checked:
-            stamped = self._questions.config().get(_STAMP)
-            if stamped != "LogAppendTime":
-                raise ConfigurationError(
-                    f"topic {self._questions.topic} has {_STAMP}={stamped}: health needs the broker's time of each "
-                    "record, to know up to when the topic is complete. Set it right with `steptrail topics --alter`, "
-                    f"or: kafka-configs --alter --topic {self._questions.topic} --add-config {_STAMP}=LogAppendTime; "
-                    "then start again. Nothing was read."
-                )
+            self._require_brokers_times("Nothing was read.")
             self._checked = True
         return super().open(partitions)
 
     def write(self, batch: ConsumedBatch) -> dict[int, int]:
-        """Project the batch except its bad records."""
+        """Project the batch except its bad records. Raises ConfigurationError if the topic no longer has its own times.
+
+        Records with producers' times from before the topic was set right are read like any others.
+        """
         self._require_same_topic()
+        if any(message.timestamp()[0] == TIMESTAMP_CREATE_TIME for message in batch.messages[-1:]):
+            self._require_brokers_times("It was changed meanwhile; what has come since is read then.")
         return self._isolation.write(batch)
+
+    def _require_brokers_times(self, consequence: str) -> None:
+        stamped = self._questions.config().get(_STAMP)
+        if stamped != "LogAppendTime":
+            raise ConfigurationError(
+                f"topic {self._questions.topic} has {_STAMP}={stamped}: health needs the broker's time of each "
+                "record, to know up to when the topic is complete. Set it right with `steptrail topics --alter`, "
+                f"or: kafka-configs --alter --topic {self._questions.topic} --add-config {_STAMP}=LogAppendTime; "
+                f"then start again. {consequence}"
+            )
 
 
 def _pass_over(letters: Sequence[DeadLetter]) -> None:
