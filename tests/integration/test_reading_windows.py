@@ -142,6 +142,20 @@ def test_the_latest_are_found_without_reading_all(store: ClickHouse, ended_days_
         assert single.rows_read >= EVENTS  # what one statement over everything reads
 
 
+@pytest.mark.parametrize("status", ["ERROR", "SUCCESS"])
+def test_nothing_for_days_costs_no_statement_more(store: ClickHouse, status: str) -> None:
+    """The first window ends at the newest event; one with too few rows says how long the next has to be."""
+    newest = time.time_ns() // 1000 - 9 * DAY_US
+    write(store, newest - 1_000 * 20_000_000, 20_000_000, 1_000, status)  # three a minute
+    chosen = ProcessingStatus(status)
+    counting = Counting(store)
+    assert len(Reader(counting).events(statuses=[chosen], limit=3).items) == 3
+    assert counting.all_statements == 1
+    counting = Counting(store)
+    assert len(Reader(counting).events(statuses=[chosen], limit=700).items) == 700
+    assert counting.all_statements == 2
+
+
 def test_the_earliest_and_a_page_before_another_read_no_more(store: ClickHouse) -> None:
     """Forward from the beginning, and back from a page in the middle."""
     now = time.time_ns() // 1000
