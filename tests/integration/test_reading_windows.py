@@ -152,7 +152,7 @@ def test_nothing_for_days_costs_no_statement_more(store: ClickHouse, status: str
     assert len(Reader(counting).events(statuses=[chosen], limit=3).items) == 3
     assert counting.all_statements == 1
     counting = Counting(store)
-    assert len(Reader(counting).events(statuses=[chosen], limit=700).items) == 700
+    assert len(Reader(counting).events(statuses=[chosen], limit=300).items) == 300
     assert counting.all_statements == 2
 
 

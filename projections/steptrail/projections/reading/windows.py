@@ -22,7 +22,7 @@ FIRST_OF_RARE_US: Final = 1_800_000_000
 """The same where only statuses are wanted that few events have: a short window reads as many granules as this one."""
 GROWTH: Final = 16
 """How many times longer each next window is at least."""
-_MOST_GROWTH: Final = GROWTH**2
+_MOST_GROWTH: Final = 4 * GROWTH  # there may be a burst just behind a window with few rows
 LONGEST_US: Final = 366 * 86_400_000_000
 """A window that would be longer takes all that is left."""
 COMMON: Final = frozenset({"PENDING", "RUNNING", "SUCCESS"})
