@@ -267,7 +267,7 @@ def test_a_page_of_failing_steps_takes_no_more_statements_when_most_were_mended(
     for arrivals in (failing_ones, mended):
         Tables(database).write(arrivals)
         counting = Asked(database)
-        found = failing(counting, "p", span=Span(since=datetime_from_us(T0)), limit=100)
+        found = failing(counting, "p", limit=100)
         assert [each.doc_id for each in found.items] == [
             f"doc-{number:03d}" for number in range(380, -1, -20)
         ]
