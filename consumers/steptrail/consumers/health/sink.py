@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
-from confluent_kafka import TIMESTAMP_CREATE_TIME
+from confluent_kafka import TIMESTAMP_CREATE_TIME, Message
 
 from steptrail.consumers.ingest.bad_records import Isolation
 from steptrail.consumers.ingest.dead_letter_producer import DeadLetter
@@ -60,7 +60,7 @@ class HealthSink(ProjectionSink):
         Records with producers' times from before the topic was set right are read like any others.
         """
         self._require_same_topic()
-        if any(message.timestamp()[0] == TIMESTAMP_CREATE_TIME for message in batch.messages[-1:]):
+        if have_producers_times(batch.messages):
             self._require_brokers_times("It was changed meanwhile; what has come since is read then.")
         return self._isolation.write(batch)
 
@@ -73,6 +73,11 @@ class HealthSink(ProjectionSink):
                 f"or: kafka-configs --alter --topic {self._questions.topic} --add-config {_STAMP}=LogAppendTime; "
                 f"then start again. {consequence}"
             )
+
+
+def have_producers_times(messages: Iterable[Message]) -> bool:
+    """Whether the time of one of the records is its producer's, not the broker's."""
+    return any(message.timestamp()[0] == TIMESTAMP_CREATE_TIME for message in messages)
 
 
 def _pass_over(letters: Sequence[DeadLetter]) -> None:
