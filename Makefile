@@ -90,7 +90,7 @@ check-schemas:
 bench: env jars ## every figure of the README, one JSON line each (at most 25 minutes)
 	@$(BIN)/python tests/bench/run.py $(ARGS)
 
-bench-scale: env jars ## questions, sizes and merges at 10 and 100 million events (at most 40 minutes, 40 GB of disk)
+bench-scale: env jars ## questions, sizes and merges at 10 and 100 million events (half an hour to an hour, 40 GB of disk)
 	@$(BIN)/python tests/bench/scale/run.py $(ARGS)
 
 faults: env jars ## inject every fault into real parts and count; make faults ARGS=--full for all of it

@@ -1,7 +1,5 @@
 """Raises and clears the alarm level of each step."""
 
-# ruff: noqa: RUF009  column() declares a field, as dataclasses.field() does
-
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -9,8 +9,6 @@ slots; with a third instead of 0.4, trouble that begins in the middle of a slot 
 evidence restart whenever S is 0.
 """
 
-# ruff: noqa: RUF009  column() declares a field, as dataclasses.field() does
-
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """A step's profile by hour of the week: how quiet and how busy it was over four weeks, in a kilobyte."""
 
-# ruff: noqa: RUF009  column() declares a field, as dataclasses.field() does
-
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 Eight bins per octave, from 0.1 ms to 30 hours: a bin's upper edge is at most 9.1 % above its values.
 """
 
-# ruff: noqa: RUF009  column() declares a field, as dataclasses.field() does
-
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The state of every rule for every step: bounded, and bit-exact after a snapshot."""
 
-# ruff: noqa: RUF009  column() declares a field, as dataclasses.field() does
-
 from __future__ import annotations
 
 import zlib

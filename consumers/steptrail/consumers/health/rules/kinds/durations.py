@@ -1,7 +1,5 @@
 """Rule `durations`: are a step's executions slower than they were?"""
 
-# ruff: noqa: RUF009  column() and number() declare fields, as dataclasses.field() does
-
 from __future__ import annotations
 
 from dataclasses import dataclass

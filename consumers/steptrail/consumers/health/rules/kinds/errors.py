@@ -1,7 +1,5 @@
 """Rule `errors`: do more of a step's executions fail than normally?"""
 
-# ruff: noqa: RUF009  column() and number() declare fields, as dataclasses.field() does
-
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Rule `losses`: events known to be missing make a pipeline's verdict WARNING, then UNKNOWN."""
 
-# ruff: noqa: RUF009  number() declares a field, as dataclasses.field() does
-
 from __future__ import annotations
 
 import math

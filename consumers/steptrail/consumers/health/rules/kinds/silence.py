@@ -1,7 +1,5 @@
 """Rule `silence`: is a step quiet for longer than it ever is at this hour of the week?"""
 
-# ruff: noqa: RUF009  column() and number() declare fields, as dataclasses.field() does
-
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 `overdue` finds these executions, independently of the slots; the rule counts them and supplies the deadlines.
 """
 
-# ruff: noqa: RUF009  column() and number() declare fields, as dataclasses.field() does
-
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
