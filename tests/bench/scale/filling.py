@@ -11,6 +11,8 @@ error groups are counted by the health consumer's own statements.
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from steptrail.projections.aggregates.error_group_counts import Crowd, count_error_hours, count_error_minutes
@@ -74,26 +76,23 @@ class Copy:
 
 
 def add_copy(clickhouse: ClickHouse, copy: Copy) -> None:
-    """Write one copy into the tables of the projector and of the health consumer."""
-    _insert(clickhouse, STEPS.table, list(STEPS.columns), _of_event(copy), "steps")
+    """Write one copy into the tables of the projector and of the health consumer, two tables at a time."""
     health = HEALTH_EVENTS.targets[0]
-    _insert(clickhouse, health.table, list(health.columns), _of_event(copy), "steps")
-    _insert(
-        clickhouse,
-        STEP_EXECUTIONS.table,
-        list(STEP_EXECUTIONS.columns),
-        _of_execution(copy),
-        "step_executions",
-    )
     sequences = {
         "emitter_id": copy.emitter_id,
         "pipeline": f"concat(pipeline, '-', toString(block % {TENANTS}))",
         "first_time": copy.shifted("first_time"),
         "last_time": copy.shifted("last_time"),
     }
-    _insert(
-        clickhouse, EMITTER_SEQUENCES.table, list(EMITTER_SEQUENCES.columns), sequences, "emitter_sequences"
+    inserts = (
+        (STEPS.table, STEPS.columns, _of_event(copy), "steps"),
+        (health.table, health.columns, _of_event(copy), "steps"),
+        (STEP_EXECUTIONS.table, STEP_EXECUTIONS.columns, _of_execution(copy), "step_executions"),
+        (EMITTER_SEQUENCES.table, EMITTER_SEQUENCES.columns, sequences, "emitter_sequences"),
     )
+    with ThreadPoolExecutor(2) as two:
+        for written in [two.submit(_insert, clickhouse, *insert) for insert in inserts]:
+            written.result()
 
 
 def add_batch(clickhouse: ClickHouse, copy: Copy, first_offset: int, end_offset: int) -> int:
@@ -102,7 +101,7 @@ def add_batch(clickhouse: ClickHouse, copy: Copy, first_offset: int, end_offset:
     The part is that of the million between two offsets of each Kafka partition.
     """
     within = f"WHERE kafka_offset >= {first_offset} AND kafka_offset < {end_offset}"
-    _insert(clickhouse, STEPS.table, list(STEPS.columns), _of_event(copy), "steps", within)
+    _insert(clickhouse, STEPS.table, STEPS.columns, _of_event(copy), "steps", within)
     rank = "toUInt8(multiIf(status = 'PENDING', 0, status = 'RUNNING', 1, 2))"
     happened = copy.shifted("timestamp")
     executions = {
@@ -114,7 +113,7 @@ def add_batch(clickhouse: ClickHouse, copy: Copy, first_offset: int, end_offset:
         "first_any": happened,
         "last_any": happened,
     }
-    _insert(clickhouse, STEP_EXECUTIONS.table, list(STEP_EXECUTIONS.columns), executions, "steps", within)
+    _insert(clickhouse, STEP_EXECUTIONS.table, STEP_EXECUTIONS.columns, executions, "steps", within)
     return int(clickhouse.query(f"SELECT count() FROM {SEED}.steps {within}")[0][0])
 
 
@@ -161,7 +160,7 @@ def _of_execution(copy: Copy) -> dict[str, str]:
 def _insert(
     clickhouse: ClickHouse,
     table: str,
-    columns: list[str],
+    columns: Iterable[str],
     changed: dict[str, str],
     source: str,
     within: str = "",
